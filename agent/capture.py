@@ -1,0 +1,350 @@
+"""The values that travel through the agent: what a device offers, what we hold of it, what the DEMS confirmed, where it stands.
+
+Nothing here does anything. Times are aware and in UTC, lengths are bytes, digests are raw bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "KEY_MAX",
+    "LENGTH_MAX",
+    "NO_CLAIMS",
+    "PART_LENGTH",
+    "STEPS",
+    "Capture",
+    "Device",
+    "Digest",
+    "Holding",
+    "Json",
+    "Observation",
+    "Origin",
+    "Parts",
+    "Priority",
+    "Receipt",
+    "Stamp",
+    "Standing",
+    "Strength",
+    "canonical",
+    "capture_id",
+    "printable",
+    "rfc3339",
+]
+
+Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
+"""What may stand in a journal entry: JSON without fractions (write a fraction as a string)."""
+
+NO_CLAIMS: Final[Mapping[str, Json]] = MappingProxyType({})
+
+KEY_MAX: Final = 1024
+"""Most characters that a device's own name for a capture may have."""
+
+LENGTH_MAX: Final = 1 << 53
+"""A stated length must lie below this: the largest integer that every JSON reader keeps exact (RFC 8785 section 3.2.2.3)."""
+
+PART_LENGTH: Final = 16 * 1024 * 1024
+"""Bytes of one part: what one checksum covers, and the most that a cut link costs."""
+
+
+def canonical(value: Json) -> bytes:
+    """Canonical JSON (RFC 8785) of a value without fractions and with keys in ASCII.
+
+    `ValueError` where the value has no canonical form: a fraction, an integer of 2^53 or more, a lone surrogate, a key
+    beyond ASCII (for those alone the order of RFC 8785 and of Python differ).
+    """
+    _canonical_or_raise(value)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _canonical_or_raise(value: Json) -> None:
+    match value:
+        case None | bool():
+            return
+        case str():
+            return
+        case int():
+            if not -LENGTH_MAX < value < LENGTH_MAX:
+                raise ValueError(f"{value} is too large for a journal entry")
+        case dict():
+            for key, inner in value.items():
+                if not (isinstance(key, str) and key.isascii()):
+                    raise ValueError(f"{key!r} cannot be a key in a journal entry")
+                _canonical_or_raise(inner)
+        case list():
+            for inner in value:
+                _canonical_or_raise(inner)
+        case _:
+            raise ValueError(f"a {type(value).__name__} cannot stand in a journal entry")
+
+
+def rfc3339(moment: datetime) -> str:
+    """The moment as RFC 3339 in UTC with milliseconds: `2026-11-22T07:02:17.123Z`."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def printable(name: bytes | str) -> str:
+    """A name from a device as text that can be shown, logged and stored anywhere.
+
+    UTF-8 stays as it is; `%`, control characters, invisible and direction-changing characters, and bytes that are no
+    UTF-8 are percent-escaped, so that two names never look alike because of what cannot be seen. Reversible by
+    percent-decoding.
+    """
+    text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    return "".join(c if c.isprintable() and c != "%" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    raw = character.encode("utf-8", "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass")
+    return "".join(f"%{byte:02X}" for byte in raw)
+
+
+class Standing(StrEnum):
+    """Where a capture stands: the word of its last entry in the journal."""
+
+    UNKNOWN = "unknown"
+    HELD = "held"
+    RECEIPTED = "receipted"
+    RELEASED = "released"
+    PURGED = "purged"
+    REFUSED = "refused"
+    QUARANTINED = "quarantined"
+
+
+STEPS: Final[Mapping[Standing, frozenset[Standing]]] = MappingProxyType(
+    {
+        Standing.UNKNOWN: frozenset({Standing.HELD, Standing.QUARANTINED}),
+        Standing.HELD: frozenset({Standing.RECEIPTED, Standing.REFUSED, Standing.QUARANTINED}),
+        # Back to HELD: a person asks that it be sent again.
+        Standing.RECEIPTED: frozenset({Standing.RELEASED, Standing.HELD, Standing.QUARANTINED}),
+        # Back to RECEIPTED: the device offers again what it was told to forget; it was taken again and is the same.
+        Standing.RELEASED: frozenset({Standing.PURGED, Standing.RECEIPTED, Standing.QUARANTINED}),
+        Standing.PURGED: frozenset({Standing.RECEIPTED}),
+        # A person decides.
+        Standing.REFUSED: frozenset({Standing.HELD, Standing.QUARANTINED}),
+        Standing.QUARANTINED: frozenset({Standing.HELD}),
+    }
+)
+"""The only steps that the journal accepts."""
+
+
+class Priority(IntEnum):
+    """What is sent first: the smaller number."""
+
+    FIRST = 0
+    USE_OF_FORCE = 10
+    FLAGGED = 20
+    HIT = 30
+    INTERVIEW = 40
+    ROUTINE = 50
+    BULK = 60
+
+
+class Strength(IntEnum):
+    """How much a receipt proves; only DIGEST and SIGNED can ever let a device forget."""
+
+    LENGTH = 1
+    """So many bytes arrived."""
+    DIGEST = 2
+    """The receiver names the SHA-256 of what it stored."""
+    SIGNED = 3
+    """The receiver signed capture, SHA-256, length and our log entry with a key of the policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device, as it identified itself."""
+
+    id: str
+    """The same on every dock and after every restart, such as `usb:0951:1666:SN-BWC-0002`."""
+    family: str
+    """`body_worn`, `in_car`, `alpr`, `interview_room`, `enotes`."""
+    driver: str
+    """Name of the driver instance in agent.toml."""
+    maker: str | None = None
+    model: str | None = None
+    serial: str | None = None
+    firmware: str | None = None
+    place: str | None = None
+    """Where it is plugged in: the bay, the USB port, the network address."""
+    spec: str | None = None
+    """The device spec that was recognised."""
+
+    def __post_init__(self) -> None:
+        for name in ("id", "family", "driver"):
+            text = getattr(self, name)
+            if not text or len(text) > KEY_MAX or text != printable(text.replace("%", "_")).replace("%", "_"):
+                raise ValueError(f"device {name} {printable(text)!r} is empty, too long or not printable")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which capture of which device: stable, and the device's word alone."""
+
+    device: str
+    key: str
+    """The device's own name for it, such as `DCIM/100MEDIA/CLIP0001.MP4`, passed through `printable`."""
+    began_at: datetime | None
+    """When the device says that it began; never our clock."""
+
+    def __post_init__(self) -> None:
+        if not self.key or len(self.key) > KEY_MAX or not self.key.isprintable():
+            raise ValueError(f"a capture's key must have 1 to {KEY_MAX} printable characters")
+        if self.began_at is not None and self.began_at.utcoffset() is None:
+            raise ValueError("began_at must be aware")
+
+    @property
+    def claims(self) -> dict[str, Json]:
+        """The three fields as they stand in the journal."""
+        began_at = None if self.began_at is None else rfc3339(self.began_at)
+        return {"began_at": began_at, "device": self.device, "key": self.key}
+
+    @property
+    def token(self) -> bytes:
+        """16 bytes that stand for this origin in indexes and stage names."""
+        return hashlib.sha256(canonical(self.claims)).digest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One capture as its device holds it out."""
+
+    device: Device
+    key: str
+    began_at: datetime | None
+    length: int | None = None
+    """Bytes, where the device knows; a device that states a length is held to it."""
+    media_type: str = "application/octet-stream"
+    group: str | None = None
+    """The recording that this clip belongs to, unique with the device."""
+    priority: Priority = Priority.ROUTINE
+    volatile: bool = False
+    """The device forgets it as soon as `take` returns (push and streaming devices)."""
+    claims: Mapping[str, Json] = field(default=NO_CLAIMS)
+    """What the device says of it, in the maker's words; never edited."""
+
+    def __post_init__(self) -> None:
+        if self.length is not None and not 0 <= self.length < LENGTH_MAX:
+            raise ValueError(f"a length of {self.length} bytes cannot be true")
+
+    @property
+    def origin(self) -> Origin:
+        """Its identity."""
+        return Origin(self.device.id, self.key, self.began_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What the bytes are. SHA-256 is the hash of record (FIPS 180-4); BLAKE3 is there for speed."""
+
+    sha256: bytes
+    blake3: bytes
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Digests of a capture's parts of PART_LENGTH bytes (the last may be shorter).
+
+    Both strings are 32 bytes times the number of parts, and empty for a capture of one part, whose own digest serves.
+    """
+
+    sha256: bytes = b""
+    """SHA-256 of each part by itself."""
+    through: bytes = b""
+    """SHA-256 of everything from the first byte through the end of each part."""
+
+    def __len__(self) -> int:
+        return len(self.sha256) // 32
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a DEMS said of one capture."""
+
+    strength: Strength
+    destination: str
+    """Name of the uplink instance in agent.toml."""
+    length: int
+    sha256: bytes | None = None
+    note: bytes | None = None
+    """The signed note, byte for byte; present where the strength is SIGNED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the journal says of one capture."""
+
+    id: str
+    """UUID; the same on every dock that takes the same bytes from the same device."""
+    origin: Origin
+    digest: Digest
+    standing: Standing
+    log: str
+    """Origin of the custody log, such as `edge.example.org/dock-0042/log1`."""
+    index: int
+    """Leaf index of its `held` entry."""
+    held_at: datetime
+    changed_at: datetime
+    priority: Priority
+    media_type: str
+    group: str | None = None
+    volatile: bool = False
+    spooled: bool = True
+    """Its bytes lie in the spool."""
+    retained: bool = False
+    """A person ordered that it be kept: it is neither released nor purged."""
+    receipt: Receipt | None = None
+    receipted_at: datetime | None = None
+    reason: str | None = None
+    """Why it is refused or quarantined, or why its device may not forget it."""
+    parts: Parts = field(default=Parts())
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A fact about the world, told by a device: a position, the ignition, a trigger."""
+
+    device: str
+    kind: str
+    """Dotted, such as `vehicle.ignition` or `position`."""
+    observed_at: datetime
+    """The device's or time source's word."""
+    detail: Mapping[str, Json] = field(default=NO_CLAIMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What our own clocks said at one moment, and how far they can be trusted."""
+
+    at: datetime
+    boot_id: str
+    mono_ns: int
+    """CLOCK_BOOTTIME, so that time asleep counts."""
+    source: str
+    synchronised: bool
+    uncertainty_us: int | None
+    """The largest error that the kernel admits."""
+
+    @property
+    def claims(self) -> dict[str, Json]:
+        """The part that stands under `clock` in the journal."""
+        return {"source": self.source, "synchronised": self.synchronised, "uncertainty_us": self.uncertainty_us}
+
+
+def capture_id(origin: Origin, sha256: bytes) -> str:
+    """UUIDv8 (RFC 9562 section 5.8) over SHA-256 of the canonical JSON of origin and digest."""
+    raw = bytearray(hashlib.sha256(canonical({**origin.claims, "sha256": sha256.hex()})).digest()[:16])
+    raw[6] = raw[6] & 0x0F | 0x80
+    raw[8] = raw[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(raw)))

@@ -1,0 +1,181 @@
+"""The only page that the author of a driver must read: three small protocols between a device and the agent.
+
+A driver knows *how* to talk to its devices; the agent knows *when* something is kept, sent and released. A driver never
+decides to delete, retry, hash, name or forward, and keeps no memory of what it has seen: it offers everything in reach,
+again and again, and `take` answers at once for what is already held.
+
+What every driver keeps (the conformance suite in `agent.testing.conformance` proves it):
+
+1. An origin (device, key, began_at) is stable; `began_at` is the device's word, never our clock.
+2. If `take` returns without having called `open`, the bytes are the driver's to skip.
+3. `open` may be called again, at a greater offset, after `DeviceGone`; bytes from 0 and from n agree.
+4. `release` is idempotent, and never called before a verified receipt.
+5. A released origin that is offered again is taken again: cameras reuse file names.
+6. `run` ends only by cancellation; that a device was unplugged is not the driver's error.
+7. A capture whose length contradicts the device's own index is not held (`BadCapture`).
+8. Cancellation at any await loses nothing that was promised.
+
+A complete driver for a folder of finished files:
+
+    class Folder:
+        class Options(DriverOptions):
+            path: Path
+
+        def __init__(self, options: Options) -> None:
+            self._options = options
+
+        async def run(self, intake: Intake) -> None:
+            device = Device(id=f"folder:{self._options.path}", family="interview_room", driver=self._options.name)
+            while True:
+                await intake.sight(device)
+                await offer_all(intake, (FileOffer(device, path) for path in sorted(self._options.path.iterdir())))
+                await asyncio.sleep(self._options.rescan)
+
+It is found by its entry point: `[project.entry-points."evidock.drivers"]`, `my_room.folder = "my_package:Folder"`, and
+configured in agent.toml under `[[driver]]` with `use = "my_room.folder"`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+
+from agent.capture import Capture, Device, Observation, Standing, printable
+from agent.errors import DeviceError, SpoolFull
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from datetime import timedelta
+
+__all__ = [
+    "BLOCK_LENGTH",
+    "ClockReading",
+    "Driver",
+    "DriverOptions",
+    "Intake",
+    "Offer",
+    "ReadsClock",
+    "ReportsHealth",
+    "SetsClock",
+    "offer_all",
+]
+
+BLOCK_LENGTH = 1024 * 1024
+"""Bytes that `Offer.open` had best yield at a time. Smaller blocks work and are slower; larger ones cost memory."""
+
+
+class Offer(Protocol):
+    """One capture, as its device holds it out."""
+
+    @property
+    def capture(self) -> Capture:
+        """What the device says of it."""
+
+    def open(self, offset: int, /) -> AsyncIterator[bytes]:
+        """The bytes from `offset` on, in blocks of any size, until the end.
+
+        Raises `CannotResume` where the device cannot begin at `offset`, `DeviceGone` when it went away, `BadCapture`
+        when what comes contradicts the device's own index, `DeviceRefused` when it cannot be read.
+        """
+
+    async def release(self) -> None:
+        """Let the device forget it, and return when the device has durably done so. Idempotent.
+
+        Raises `DeviceRefused` or `DeviceGone`; then the agent asks again when the capture is offered again.
+        """
+
+
+class Intake(Protocol):
+    """The agent's open hand."""
+
+    async def sight(self, device: Device, /) -> None:
+        """Say that this device is here now. Call it again whenever the device was looked at."""
+
+    async def observe(self, observation: Observation, /) -> None:
+        """Report a fact about the world."""
+
+    async def take(self, offer: Offer, /) -> Standing:
+        """Return when the capture is safe; at once if it already was.
+
+        Raises what `open` raised, `BadCapture` for what must not be taken, and `SpoolFull` when there is no room: a
+        device that pushes is then told to try again in its own protocol; what can be offered again simply is.
+        """
+
+
+class Driver(Protocol):
+    """One way of talking to one family of devices. Built from its options; holds no state about captures."""
+
+    async def run(self, intake: Intake, /) -> None:
+        """Offer every capture in reach, again and again, until cancelled."""
+
+
+class DriverOptions(BaseModel):
+    """What every `[[driver]]` table has; a driver's `Options` adds its own fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    use: str
+    """Entry point of the driver, such as `body_worn.usb_volume`."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Name of this instance: of the bay, the room, the car."""
+    rescan: Annotated[float, Field(ge=0.05, le=86400)] = 5.0
+    """Seconds between two looks at what the devices hold."""
+
+
+class ClockReading(Protocol):
+    """What a device's clock said against ours."""
+
+    offset: timedelta
+    """Device minus ours."""
+    uncertainty: timedelta
+
+
+@runtime_checkable
+class ReadsClock(Protocol):
+    """A driver that can compare a device's clock with ours."""
+
+    async def read_clock(self, device: Device, /) -> ClockReading: ...
+
+
+@runtime_checkable
+class SetsClock(Protocol):
+    """A driver that can set a device's clock."""
+
+    async def set_clock(self, device: Device, /) -> None: ...
+
+
+@runtime_checkable
+class ReportsHealth(Protocol):
+    """A driver that can say how its devices are, for `evidock check` and the dock's screen."""
+
+    async def health(self) -> dict[str, str]: ...
+
+
+async def offer_all(intake: Intake, offers: Iterable[Offer], *, in_flight: int = 16) -> dict[Standing, int]:
+    """Offer everything once, several at a time, and count where they stand; what fails is offered again next time.
+
+    One capture that is hurt does not keep the others from being taken: `DeviceError` and `SpoolFull` are logged and
+    passed by. `in_flight` bounds how many are under way, so a device of a million captures costs the memory of a few.
+    """
+    log = structlog.get_logger("driver")
+    counts: dict[Standing, int] = {}
+    places = asyncio.Semaphore(in_flight)
+
+    async def one(offer: Offer) -> None:
+        try:
+            standing = await intake.take(offer)
+        except (DeviceError, SpoolFull) as error:
+            log.warning("capture_not_taken", key=printable(offer.capture.key), error=str(error), todo=error.what_to_do)
+            standing = Standing.UNKNOWN
+        finally:
+            places.release()
+        counts[standing] = counts.get(standing, 0) + 1
+
+    async with asyncio.TaskGroup() as group:
+        for offer in offers:
+            await places.acquire()
+            group.create_task(one(offer))
+    return counts

@@ -1,0 +1,88 @@
+"""The ways out: each turns a held capture into bytes at a DEMS and a receipt, and answers for nothing else.
+
+An uplink knows *how* to bring bytes to one kind of receiver and what that receiver can prove. It never decides when to
+send, in which order, whether to try again, or whether a device may forget: `agent.forward` and `agent.release` do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.capture import Holding, Receipt
+
+__all__ = ["Finding", "Sending", "Uplink", "UplinkOptions"]
+
+
+class Sending(Protocol):
+    """One held capture on its way out through one uplink."""
+
+    @property
+    def holding(self) -> Holding:
+        """What the journal says of it: id, digests, length, parts, log and index."""
+
+    def blocks(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+        """Its bytes from the spool in blocks of 256 KiB, read ahead off the event loop.
+
+        Raises `SpoolDamaged` when the kept file is missing, too short or unreadable.
+        """
+
+    async def sha256_through(self, offset: int, /) -> bytes:
+        """SHA-256 of the first `offset` bytes: from the journal at the end of a part, else computed from the spool."""
+
+    def recall(self) -> str | None:
+        """What `remember` last kept, also after a restart of the agent."""
+
+    async def remember(self, state: str | None, /) -> None:
+        """Keep one short text (such as an upload's URL) for this capture and this uplink; durable on return."""
+
+    def progress(self, offset: int, /) -> None:
+        """The receiver has confirmed everything before `offset`. For people who watch; proves nothing."""
+
+
+class Uplink(Protocol):
+    """One destination. Built from its options; holds no state that a restart may lose."""
+
+    async def send(self, sending: Sending, /) -> Receipt:
+        """Bring the capture to the receiver, continuing where an earlier try stopped, and return what it answered.
+
+        The receipt is not believed here: `forward` verifies it. Raises `UplinkDown` (try again later), `UplinkRefused`
+        (no, for ever), `BadReceipt`, or `SpoolDamaged`. Cancellation leaves a state from which `send` continues.
+        """
+
+    async def check(self) -> list[Finding]:
+        """One line per thing that was tried: name resolution, TLS, round trip, abilities."""
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+
+
+class Finding(BaseModel):
+    """One line of `evidock check`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    state: Annotated[str, Field(pattern="^(ok|warning|problem)$")]
+    detail: str
+    todo: str | None = None
+    """What a person should do, where there is something."""
+
+
+class UplinkOptions(BaseModel):
+    """What every `[[uplink]]` table has; an uplink's `Options` adds its own fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    use: str
+    """Entry point of the uplink, such as `tus`."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Name of this destination."""
+    in_flight: Annotated[int, Field(ge=1, le=64)] = 8
+    """How many captures are on their way at once."""
+    receipt_keys: tuple[str, ...] = ()
+    """vkeys (C2SP signed-note) of those whose receipts are believed."""
