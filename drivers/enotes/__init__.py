@@ -1,0 +1,1 @@
+"""Electronic notebooks: an officer's notes, sketches and statements, small and many."""
