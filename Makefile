@@ -1,0 +1,116 @@
+# Every target does its own set-up: on a fresh Debian 12 with python3 and make, `make demo` and `make test` are enough.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PEERS := tests/interop
+ROUNDS ?= 2000
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# mkfs.fat lives where only root looks.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+# One word for each thing that must be there: command=package. A command that exists counts, wherever it came from.
+NEEDED := ffmpeg=ffmpeg mkfs.fat=dosfstools mcopy=mtools fusefat=fusefat fusermount=fuse b3sum=b3sum curl=curl \
+          strace=strace gcc=gcc openssl=openssl
+# Only the interop tests with peers written for node want these.
+WANTED := node=nodejs npm=npm
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: system install ## the main job, shown once on real input (FAULTS=1: with pulled plugs and killed processes)
+	@$(BIN)/evidock demo $(if $(filter-out 0,$(FAULTS)),--faults)
+
+.PHONY: test
+test: system install peers lint ## every check: style, types, imports, tests (PYTEST_ARGS="..." for pytest)
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: install ## style, format, types and imports, without the tests
+	@$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: faults
+faults: system install ## kill and verify, ROUNDS times (2000): nothing lost, nothing doubled, nothing released unproven
+	@EVIDOCK_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: system install ## the figures of the documentation, measured here (BENCH_ARGS="...")
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+.PHONY: install
+install: $(VENV)/.installed ## the environment .venv, exactly as locked (PYTHON=... chooses the interpreter)
+
+# The packages of the lock and the project itself have a stamp each: a changed entry point downloads nothing.
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml
+	@$(BIN)/pip install -qq --no-index --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.locked: requirements.lock
+	@if ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+	    echo "Evidock needs Python 3.11 or later. Name one: make PYTHON=python3.11 install" >&2
+	    exit 1
+	fi
+	if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then $(MAKE) --no-print-directory system; fi
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then $(PYTHON) -m venv --clear $(VENV); fi
+	echo "Installing the locked packages into $(VENV) ..."
+	$(BIN)/python -m pip install -qq --require-hashes --requirement requirements.lock
+	touch $@
+
+.PHONY: system
+system: ## Debian packages that are missing, by name (asks sudo where needed)
+	@absent() { for pair in "$$@"; do command -v "$${pair%=*}" >/dev/null || echo "$${pair#*=}"; done; }
+	as_root() { if [ "$$(id -u)" = 0 ]; then env "$$@"; else sudo env "$$@"; fi; }
+	needed=$$(absent $(NEEDED))
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || needed="python3-venv $$needed"
+	wanted=$$(absent $(WANTED))
+	if [ -z "$$needed$$wanted" ]; then exit 0; fi
+	needed=$$(echo $$needed) wanted=$$(echo $$wanted)
+	if ! command -v apt-get >/dev/null || ! { [ "$$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
+	    echo "Missing here, and this user cannot install them: $$needed $$wanted" >&2
+	    if [ -z "$$needed" ]; then exit 0; else exit 1; fi
+	fi
+	echo "Installing from Debian: $$needed $$wanted"
+	as_root apt-get -qq update
+	if [ -n "$$needed" ]; then as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$needed >/dev/null; fi
+	if [ -n "$$wanted" ]; then
+	    as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$wanted >/dev/null ||
+	        echo "Could not install $$wanted: the interop tests that need them will be skipped." >&2
+	fi
+
+.PHONY: peers
+peers: ## programs of other authors that the interop tests talk to (node)
+	@if ! command -v npm >/dev/null; then
+	    echo "npm is not here: the interop tests with @tus/server and tus-js-client will be skipped." >&2
+	elif [ ! $(PEERS)/node_modules/.package-lock.json -nt $(PEERS)/package-lock.json ]; then
+	    echo "Installing the interop peers into $(PEERS)/node_modules ..."
+	    cd $(PEERS)
+	    npm ci --silent --ignore-scripts
+	    touch node_modules/.package-lock.json
+	fi
+
+.PHONY: lock
+lock: install ## write requirements.lock anew from pyproject.toml (UPGRADE=1: with the newest versions)
+	@$(BIN)/uv pip compile pyproject.toml --extra testing --group dev --universal --python-version 3.11 \
+	    --generate-hashes --no-config --quiet --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
+	    --output-file requirements.lock >/dev/null
+	if grep -n '://' requirements.lock; then
+	    echo "requirements.lock names a download address: it must name versions and hashes only." >&2
+	    exit 1
+	fi
+
+.PHONY: clean
+clean: ## remove what make and the tools made, the environment too
+	@rm -rf $(VENV) build dist $(PEERS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find agent drivers firmware_specs tests -type d -name __pycache__ -prune -exec rm -rf {} +
