@@ -51,6 +51,7 @@ bench: system install ## the figures of the documentation, measured here (BENCH_
 
 .PHONY: install
 install: $(VENV)/.installed ## the environment .venv, exactly as locked (PYTHON=... chooses the interpreter)
+	@:
 
 # The packages of the lock and the project itself have a stamp each: a changed entry point downloads nothing.
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
