@@ -1,0 +1,114 @@
+"""`evidock check` for one DEMS: name, connection, certificate, round trip, and its abilities in plain words."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from agent.errors import UplinkDown
+from agent.uplink import Finding
+from agent.uplink.tus.trouble import unreachable
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+    from agent.uplink.tus.door import Door
+    from agent.uplink.tus.wire import Abilities
+
+__all__ = ["checked"]
+
+RENEW_DAYS: Final = 21
+"""Days before the end of a certificate from which a person should see to it."""
+_DAY: Final = 86400.0
+
+
+async def checked(door: Door, *, wait: float) -> list[Finding]:
+    """Try one thing after the other until one fails; that one says what to do."""
+    findings: list[Finding] = []
+    # Behind a proxy only the proxy is reached from here; the certificate is then seen in the round trip.
+    first = door.proxy or door.url
+    try:
+        findings.append(await _name(first))
+        findings.extend(await _connection(door, first, wait))
+        started = time.monotonic()
+        abilities = await door.abilities(anew=True)
+    except UplinkDown as error:
+        what = ("name", "connection", "round trip")[min(len(findings), 2)]
+        return [*findings, Finding(what=what, state="problem", detail=str(error), todo=error.what_to_do)]
+    milliseconds = (time.monotonic() - started) * 1000
+    findings.append(Finding(what="round trip", state="ok", detail=f"tus 1.0.0 answered in {milliseconds:.0f} ms"))
+    return [*findings, *_able(abilities)]
+
+
+async def _name(url: URL) -> Finding:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(url.host, url.port)
+    except OSError as error:
+        raise unreachable(error, url) from error
+    addresses = sorted({str(entry[4][0]) for entry in found})
+    return Finding(what="name", state="ok", detail=f"{url.host} is {', '.join(addresses)}")
+
+
+async def _connection(door: Door, first: URL, wait: float) -> list[Finding]:
+    context = door.tls if door.proxy is None else None
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(wait):
+            _, writer = await asyncio.open_connection(first.host, first.port, ssl=context)
+    except (OSError, ssl.SSLError) as error:
+        raise unreachable(error, first) from error
+    try:
+        milliseconds = (time.monotonic() - started) * 1000
+        found = [
+            Finding(what="connection", state="ok", detail=f"{first.host}:{first.port} in {milliseconds:.0f} ms"),
+        ]
+        tls: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
+        if tls is not None:
+            found.append(_certificate(tls))
+        return found
+    finally:
+        writer.close()
+
+
+def _certificate(tls: ssl.SSLObject) -> Finding:
+    certificate = tls.getpeercert() or {}
+    until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+    days = int((until - datetime.now(UTC)).total_seconds() // _DAY)
+    soon = days < RENEW_DAYS
+    return Finding(
+        what="certificate",
+        state="warning" if soon else "ok",
+        detail=f"{tls.version()}, the certificate of the DEMS is good for {days} more days",
+        todo="Ask the administrator of the DEMS to renew its certificate." if soon else None,
+    )
+
+
+def _able(abilities: Abilities) -> list[Finding]:
+    longest = "any length" if abilities.longest is None else f"up to {abilities.longest} bytes"
+    creates = "creation" in abilities.extensions
+    return [
+        Finding(
+            what="uploads",
+            state="ok" if creates else "problem",
+            detail=f"takes captures of {longest}" if creates else "lets nobody create uploads",
+            todo=None if creates else "Does `url` name the place where the DEMS creates uploads?",
+        ),
+        Finding(
+            what="parts",
+            state="ok" if abilities.checks_parts else "warning",
+            detail="says that it verifies the SHA-256 of each part"
+            if abilities.checks_parts
+            else "does not verify parts: what breaks on the way shows only at the end",
+        ),
+        Finding(
+            what="receipts",
+            state="ok" if abilities.signs else "warning",
+            detail="signs receipts: what it confirms can be proven"
+            if abilities.signs
+            else "signs no receipts: unless it tells a digest, devices keep everything that is sent there",
+            todo=None if abilities.signs else "Devices are released only against a signed receipt or a digest.",
+        ),
+    ]

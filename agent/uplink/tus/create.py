@@ -1,0 +1,117 @@
+"""The beginning of an upload: its URL is durable before a byte is sent, or one request brings everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from agent.errors import UplinkDown, UplinkRefused
+from agent.uplink.tus.door import Body
+from agent.uplink.tus.find import asked
+from agent.uplink.tus.trip import Place
+from agent.uplink.tus.trouble import Cut, explained, said
+from agent.uplink.tus.wire import BYTES_TYPE, checksum, metadata, note_in
+from agent.uplink.tus.wrong import wrong
+
+if TYPE_CHECKING:
+    from agent.uplink.tus.trip import Trip
+    from agent.uplink.tus.wire import Abilities, Answer
+
+__all__ = ["created"]
+
+CREATIONS: Final = 3
+"""Uploads that are made for one capture in one go: a server that loses each of them needs a person."""
+FOR_EVER: Final = frozenset({400, 403, 409, 413, 422, 451})
+"""What a tus server answers to a capture that it takes never. 409: the server knows this capture with other claims."""
+
+
+async def created(trip: Trip) -> Place:
+    """Create the upload, in one request with its bytes where the server makes that safe."""
+    abilities = await trip.door.abilities()
+    if "creation" not in abilities.extensions:
+        raise UplinkDown(
+            f"{trip.door.url.authority} lets nobody create uploads: it lacks the extension `creation`",
+            hint="Does `url` name the place where the DEMS creates uploads?",
+        )
+    if abilities.longest is not None and trip.length > abilities.longest:
+        raise UplinkRefused(f"the DEMS takes at most {abilities.longest} bytes, and this capture has {trip.length}")
+    if abilities.takes_whole and 0 < trip.length <= trip.part.now and trip.sending.recall() is None:
+        place = await _whole(trip, abilities)
+        if place is not None:
+            return place
+    return await _empty(trip)
+
+
+async def _whole(trip: Trip, abilities: Abilities) -> Place | None:  # noqa: RET503 - the last case never returns
+    """Create and fill in one request; None when that request left a doubt, which creating without bytes resolves."""
+    headers = _headers(trip) | {"Content-Type": BYTES_TYPE, "Content-Length": str(trip.length)}
+    if abilities.checks_parts:
+        headers["Upload-Checksum"] = checksum(trip.holding.digest.sha256)
+    body = Body(trip.sending.blocks(0, trip.length), trip.length, trip.stall)
+    try:
+        answer = await trip.door.ask("POST", trip.door.url, headers, body)
+    except Cut as cut:
+        await trip.doubt(cut)
+        return None
+    match answer.status:
+        case 201 if answer.tus:
+            return await _located(trip, answer)
+        case 413 if not answer.tus and trip.part.refused(trip.length):
+            return None
+        case 460 if answer.tus:
+            await wrong(trip, answer, 0, trip.length, trip.holding.digest.sha256)
+            return None
+        case 423:
+            await trip.locked(answer)
+            return None
+        case 400 | 408 | 409 | 415 | 500 | 502 | 504:
+            await trip.doubt(explained(answer))
+            return None
+        case _:
+            _refused(trip, answer)
+
+
+async def _empty(trip: Trip) -> Place:
+    trip.creations += 1
+    if trip.creations > CREATIONS:
+        raise UplinkDown("the DEMS creates this upload again and again, and loses it each time")
+    while True:
+        answer = await trip.door.ask("POST", trip.door.url, _headers(trip))
+        if answer.status != 423:  # noqa: PLR2004 - Locked
+            break
+        await trip.locked(answer)
+    if answer.status != 201 or not answer.tus:  # noqa: PLR2004 - Created
+        _refused(trip, answer)
+    place = await _located(trip, answer)
+    if 0 < place.offset < trip.length:
+        # An idempotent server had it already: how much of it is ours?
+        return await asked(trip, place.url) or await created(trip)
+    return place
+
+
+def _headers(trip: Trip) -> dict[str, str]:
+    return {"Upload-Length": str(trip.length), "Upload-Metadata": metadata(trip.holding)}
+
+
+async def _located(trip: Trip, answer: Answer) -> Place:
+    """Return where the new upload lies, and keep that durably unless nothing is left to do."""
+    location = answer.headers.get("Location")
+    if not location:
+        trip.door.surprised()
+        raise UplinkDown(f"{answer.url.authority} created an upload and did not say where (no Location)")
+    url = trip.door.resolved(location, answer.url)
+    place = Place(url, answer.offset or 0, answer)
+    if place.offset > trip.length:
+        # Asked again it may say something else; if not, that is no receipt.
+        return await asked(trip, url) or await created(trip)
+    if place.offset < trip.length or note_in(answer) is None:
+        await trip.sending.remember(str(url))
+    trip.confirm(place)
+    return place
+
+
+def _refused(trip: Trip, answer: Answer) -> NoReturn:
+    if answer.status == 431:  # noqa: PLR2004 - Request Header Fields Too Large
+        raise UplinkRefused("the names of this capture and its device are longer than the DEMS takes in a header (431)")
+    if answer.tus and answer.status in FOR_EVER:
+        raise UplinkRefused(f"the DEMS refuses this capture ({answer.status}){said(answer)}")
+    trip.surprised(answer)

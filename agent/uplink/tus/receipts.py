@@ -1,0 +1,60 @@
+"""What a complete upload proves: a signed note, the server's own digest, or only that so many bytes arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from agent.capture import Receipt, Strength
+from agent.errors import UplinkDown
+from agent.uplink.tus.trouble import explained
+from agent.uplink.tus.wire import RECEIPT, note_as_body, note_in, repr_digest
+
+if TYPE_CHECKING:
+    from agent.uplink.tus.trip import Place, Trip
+
+__all__ = ["receipt_of"]
+
+FIRST_WAIT: Final = 0.25
+LONGEST_WAIT: Final = 5.0
+"""Seconds between two questions for a receipt that is not there yet; the wait doubles in between."""
+
+
+async def receipt_of(trip: Trip, place: Place, *, destination: str, wait: float) -> Receipt:
+    """Return what the server confirms of a complete upload. A note is not verified here: its signer is policy's matter.
+
+    Raises `UplinkDown` when the server signs receipts and this one is not there after `wait` seconds.
+    """
+    note = note_in(place.answer)
+    if note is None and (await trip.door.abilities()).signs:
+        if RECEIPT in place.answer.headers:
+            trip.log.warning("receipt_unreadable", url=str(place.url))
+        note = await _fetched(trip, wait)
+    if note is not None:
+        return Receipt(Strength.SIGNED, destination, place.offset, note=note)
+    digest = repr_digest(place.answer)
+    if digest is not None:
+        # Equal to ours: `find` asked, and a complete upload with another digest never comes this far.
+        return Receipt(Strength.DIGEST, destination, place.offset, sha256=digest)
+    return Receipt(Strength.LENGTH, destination, place.offset)
+
+
+async def _fetched(trip: Trip, wait: float) -> bytes:
+    url = trip.door.beside(f"receipts/{trip.holding.id}")
+    loop = asyncio.get_running_loop()
+    until, pause = loop.time() + wait, FIRST_WAIT
+    while True:
+        answer = await trip.door.ask("GET", url)
+        if answer.status == 200:  # noqa: PLR2004 - OK
+            if (note := note_in(answer) or note_as_body(answer)) is not None:
+                return note
+            raise explained(answer)
+        if answer.status not in {202, 404, 425}:
+            raise explained(answer)
+        if loop.time() + pause > until:
+            raise UplinkDown(
+                "the upload is complete, and the DEMS has no receipt for it yet",
+                hint="Nothing to do at the dock: the receipt is asked for again by itself.",
+            )
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_WAIT)

@@ -1,0 +1,102 @@
+"""Part after part until the server has everything: one PATCH each, and a HEAD after whatever is not plainly a yes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent.errors import UplinkDown
+from agent.uplink.tus.create import created
+from agent.uplink.tus.door import Body
+from agent.uplink.tus.find import asked, found, gone
+from agent.uplink.tus.options import FLOOR
+from agent.uplink.tus.parts import hashed, journaled
+from agent.uplink.tus.trip import Place
+from agent.uplink.tus.trouble import Cut, explained
+from agent.uplink.tus.wire import BYTES_TYPE, CHECKSUM_MISMATCH, checksum, note_in
+from agent.uplink.tus.wrong import wrong
+
+if TYPE_CHECKING:
+    from agent.uplink.tus.trip import Trip
+    from agent.uplink.tus.wire import Answer
+
+__all__ = ["brought"]
+
+BUFFERED: Final = 1024 * 1024
+"""Bytes handed over before a cut of which a server, unless a proxy collects bodies before it, would have kept some."""
+
+
+async def brought(trip: Trip) -> Place:
+    """Return the upload when it is complete: with its receipt, or told by HEAD."""
+    place = await found(trip) or await created(trip)
+    while True:
+        while place.offset < trip.length:
+            place = await _next(trip, place)
+        if note_in(place.answer) is not None or place.answer.method == "HEAD":
+            return place
+        # The last answer spoke of one request; what the server holds of the whole, only HEAD tells.
+        place = await asked(trip, place.url) or await created(trip)
+
+
+async def _next(trip: Trip, place: Place) -> Place:
+    """Send one part and return where the upload stands then, however it went."""
+    end = trip.part.end(place.offset, trip.length)
+    headers = {
+        "Content-Type": BYTES_TYPE,
+        "Content-Length": str(end - place.offset),
+        "Upload-Offset": str(place.offset),
+    }
+    digest = None
+    if (await trip.door.abilities()).checks_parts:
+        # After a resume in mid-part, and for parts of another length than the journal's, the stretch is read once more
+        # from the page cache: cheap beside the link, and no byte travels unchecked.
+        digest = journaled(trip.holding, place.offset, end) or await hashed(trip.sending, place.offset, end)
+        headers["Upload-Checksum"] = checksum(digest)
+    body = Body(trip.sending.blocks(place.offset, end - place.offset), end - place.offset, trip.stall)
+    try:
+        answer = await trip.door.ask("PATCH", place.url, headers, body)
+    except Cut as cut:
+        return await _after_cut(trip, place, body, cut, checked=digest is not None)
+    if answer.status == 204 and answer.tus and answer.offset == end:  # noqa: PLR2004 - No Content
+        after = Place(place.url, end, answer)
+        trip.part.kept()
+        trip.confirm(after)
+        return after
+    if answer.status == CHECKSUM_MISMATCH and answer.tus:
+        await wrong(trip, answer, place.offset, end, digest)
+    else:
+        await _not_taken(trip, answer, end - place.offset)
+    return await asked(trip, place.url) or await created(trip)
+
+
+async def _after_cut(trip: Trip, place: Place, body: Body, cut: Cut, *, checked: bool) -> Place:
+    await trip.doubt(cut)
+    after = await asked(trip, place.url) or await created(trip)
+    if after.url == place.url and after.offset <= place.offset and body.handed:
+        if not checked and body.handed > BUFFERED and not trip.part.buffered:
+            # With checksums a server must drop a part that it has not whole (tus 1.0.0, Checksum); without, it should
+            # keep what it got.
+            trip.part.buffered = True
+            trip.log.warning("proxy_buffers_uploads", handed=body.handed, kept=after.offset - place.offset)
+        trip.part.lost(body.length)
+    return after
+
+
+async def _not_taken(trip: Trip, answer: Answer, length: int) -> None:
+    """Return when the server may be asked where the upload stands; raise when there is no sense in it now."""
+    match answer.status:
+        case 404 | 410:
+            await gone(trip, answer)
+        case 413 if not answer.tus:
+            if not trip.part.refused(length):
+                raise UplinkDown(
+                    f"a proxy before {answer.url.authority} refuses even {FLOOR} bytes in one request (413)",
+                    hint="Its limit for bodies must be raised: at least to 16 MiB (nginx: client_max_body_size).",
+                )
+        case 423:
+            await trip.locked(answer)
+        case 204 | 403 | 409 | 413 if answer.tus:
+            await trip.doubt(explained(answer))
+        case 408 | 409 | 500 | 502 | 504:
+            await trip.doubt(explained(answer))
+        case _:
+            trip.surprised(answer)
