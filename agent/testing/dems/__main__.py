@@ -1,0 +1,33 @@
+"""The process that `DemsProcess` starts: options as JSON in its only argument; it ends when its standard input does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from agent.testing.dems.options import DemsOptions
+from agent.testing.dems.process import serve
+
+_PATHS = ("folder", "certificate", "private_key", "key_file")
+
+
+async def _main() -> None:
+    given = json.loads(sys.argv[1])
+    given |= {name: Path(given[name]) for name in _PATHS if given.get(name) is not None}
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        if not os.read(sys.stdin.fileno(), 1):
+            loop.remove_reader(sys.stdin)
+            ended.set()
+
+    loop.add_reader(sys.stdin, heard)
+    await serve(DemsOptions(**given), until=ended)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

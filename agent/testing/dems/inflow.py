@@ -1,0 +1,161 @@
+"""The body of one request on its way into the file, hashed as it passes, each byte at its final place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from agent import durable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from aiohttp import web
+
+    from agent.testing.dems.faults import Fault
+    from agent.testing.dems.wire import Checksum
+
+__all__ = ["Body", "Ending", "Sink", "copy_into"]
+
+_HAND_OVER: Final = 1 << 20
+"""Bytes that are given to a worker thread at a time: fewer cost a switch each, more cost memory."""
+
+
+class Ending(Enum):
+    """How a body, or one stretch of it, came to its end."""
+
+    WHOLE = auto()
+    """As the request said."""
+    MORE = auto()
+    """As many bytes as were asked for came; others follow."""
+    CUT = auto()
+    """The connection ended first."""
+    STALLED = auto()
+    """Nothing came for too long."""
+    TOO_LONG = auto()
+    """More came than the upload has room for."""
+
+
+class Sink:
+    """Where bytes go: the open file, and the checksum of the request. Blocks; belongs on a worker thread."""
+
+    def __init__(self, fd: int, offset: int, checksum: Checksum | None) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+        self._checksum = checksum
+        self._hasher = None if checksum is None else checksum.hasher()
+        self.end = offset
+        """Offset after the last byte that was written."""
+
+    def take(self, blocks: list[bytes]) -> None:
+        """Write blocks at the end. They count for nothing until `force` returned and the offset is committed."""
+        length = sum(map(len, blocks))
+        with self._lock:
+            if self._fd < 0:
+                return  # a lot that was handed over before the request was given up
+            if self._hasher is not None:
+                for block in blocks:
+                    self._hasher.update(block)
+            if blocks and (written := os.pwritev(self._fd, blocks, self.end)) < length:
+                durable.write_all(self._fd, b"".join(blocks)[written:], self.end + written)
+            self.end += length
+
+    @property
+    def verified(self) -> bool:
+        """Whether what was taken is what the request's checksum says; true where it stated none."""
+        return self._hasher is None or self._checksum is None or self._hasher.digest() == self._checksum.digest
+
+    def force(self) -> None:
+        """Bring the bytes and the file's length to the disk. After a failure the file must not be used again."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise durable.ForceFailed(error.errno, os.strerror(error.errno or 0)) from error
+
+    def close(self) -> None:
+        """Close the file, but never under a thread that writes to it: its number may be another file's by then."""
+        with self._lock:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Body:
+    """A request's body as blocks, with a watch on its progress, and broken off where a fault says so."""
+
+    def __init__(self, request: web.Request, patience: float, fault: Fault | None = None) -> None:
+        self._request = request
+        self._content = request.content
+        self._patience = patience
+        self._fault = fault if fault is not None and fault.what in ("cut", "stall") else None
+        self.count = 0
+        """Bytes that were read."""
+
+    async def block(self) -> bytes | Ending:
+        """Return the next bytes, or how the body ended."""
+        if self._fault is not None:
+            return await self._block_until(self._fault)
+        return await self._next()
+
+    async def _block_until(self, fault: Fault) -> bytes | Ending:
+        if self.count < fault.at:
+            block = await self._next()
+            if isinstance(block, Ending) or self.count < fault.at:
+                return block
+            whole, self.count = self.count, fault.at
+            return block[: len(block) - (whole - fault.at)] or Ending.CUT
+        await asyncio.sleep(fault.seconds)
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        return Ending.CUT
+
+    async def _next(self) -> bytes | Ending:
+        try:
+            async with asyncio.timeout(self._patience):
+                block = await self._content.readany()
+        except TimeoutError:
+            return Ending.STALLED
+        except (ConnectionError, aiohttp.ClientPayloadError, aiohttp.http_exceptions.HttpProcessingError):
+            return Ending.CUT  # the peer vanished, or its chunked coding broke off
+        self.count += len(block)
+        return block or Ending.WHOLE
+
+
+async def copy_into(
+    take: Callable[[list[bytes]], None], body: Body, workers: Executor, *, room: int, most: int | None
+) -> tuple[Ending, list[bytes]]:
+    """Give a body's blocks to `take`, on a worker thread, and return how it ended with the blocks not yet given.
+
+    `room` is what the upload can still hold; `most` ends the stretch early. While one lot is hashed and written the
+    next arrives; the last is returned, so that a small body needs one switch of threads and not two.
+    """
+    loop = asyncio.get_running_loop()
+    begun = body.count
+    waiting: list[bytes] = []
+    size = 0
+    writing: asyncio.Future[None] | None = None
+    try:
+        while True:
+            block = await body.block()
+            if isinstance(block, Ending):
+                return block, waiting
+            waiting.append(block)
+            size += len(block)
+            taken = body.count - begun
+            if taken > room:
+                return Ending.TOO_LONG, []
+            if most is not None and taken >= most:
+                return Ending.MORE, waiting
+            if size >= _HAND_OVER:
+                if writing is not None:
+                    await writing
+                writing = loop.run_in_executor(workers, take, waiting)
+                waiting, size = [], 0
+    finally:
+        if writing is not None:
+            await asyncio.shield(writing)

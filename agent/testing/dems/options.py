@@ -1,0 +1,52 @@
+"""What an emulated DEMS is started with: the same values in a test, in a process of its own and on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["DEFAULT_KEY_NAME", "DemsOptions"]
+
+DEFAULT_KEY_NAME: Final = "dems.example.org/receipts"
+"""Name that receipts are signed under where nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemsOptions:
+    """Everything that can be chosen. Only the folder must be."""
+
+    folder: Path
+    """Stored files, the database, the receipt key and the certificates lie here."""
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: the system chooses one that is free."""
+    tls: bool = False
+    """HTTPS; with a certificate made for this folder unless `certificate` and `private_key` are given."""
+    certificate: Path | None = None
+    """PEM chain to serve with."""
+    private_key: Path | None = None
+    """PEM key that belongs to `certificate`."""
+    receipts: bool = True
+    """Sign receipts, demand the claims that they need, and know a capture again."""
+    checksums: bool = True
+    """Offer the checksum extension; without it `Upload-Checksum` is ignored, as tusd does."""
+    key_name: str = DEFAULT_KEY_NAME
+    """Name of the receipt key."""
+    key_file: Path | None = None
+    """Receipt key; made at the first start. Default: `receipt.key` in the folder."""
+    faults: bool = False
+    """Let anybody who can reach the port inject faults over HTTP."""
+    max_size: int = 1 << 40
+    """Longest upload in bytes (`Tus-Max-Size`)."""
+    expires_after: float = 86400.0
+    """Seconds after which an upload that received nothing is given up."""
+    patience: float = 60.0
+    """Seconds without a byte of a body after which the request is ended and its upload is free again."""
+
+    @property
+    def plain(self) -> bool:
+        """No checksums and no receipts: what tusd offers."""
+        return not self.receipts and not self.checksums

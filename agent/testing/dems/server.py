@@ -1,0 +1,274 @@
+"""The tus side of an emulated DEMS: each request is checked as the protocol demands, before a byte of it is believed.
+
+Order of the checks: fault, version (412), the upload (404, 410), its lock (423), offset (409), length (413), media type
+(415), checksum (400); only then is a body asked for (`100 Continue`) and read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import hdrs, web
+
+from agent.testing.dems import wire
+from agent.testing.dems.claims import read_claims
+from agent.testing.dems.inflow import Body
+from agent.testing.dems.uploads import State
+from agent.testing.dems.wire import RefusedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.testing.dems.claims import Claims
+    from agent.testing.dems.core import Core
+    from agent.testing.dems.faults import Fault
+    from agent.testing.dems.uploads import Door, Upload
+
+__all__ = ["CREATION_PATH", "TusServer"]
+
+CREATION_PATH: Final = "/evidence/"
+_COMPARE_MAX: Final = 16 << 20
+_METHODS: Final = ("OPTIONS", "POST", "HEAD", "PATCH", "DELETE")
+
+
+class TusServer:
+    """Answers at the creation URL and at the URLs of uploads."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._store = core.store
+        self._creating: set[str] = set()
+
+    def add_routes(self, app: web.Application) -> None:
+        """Put the two resources in place."""
+        for path in (CREATION_PATH, CREATION_PATH + "{token}"):
+            app.router.add_route("*", path, self._answer, expect_handler=_no_hurry)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        method = request.headers.get("X-HTTP-Method-Override", request.method).upper()
+        fault = self._core.faults.next(method)
+        try:
+            response = await self._serve(request, method, fault)
+        except RefusedRequest as refused:
+            response = refused.answer()
+            if request.can_read_body and not request.content.is_eof():
+                response.force_close()  # what is left of the body is not worth reading
+        except ConnectionAbortedError:
+            response = web.Response(status=500)  # nobody will see it
+        response.headers["Tus-Resumable"] = wire.VERSION
+        if fault is not None and fault.what == "offset" and "Upload-Offset" in response.headers:
+            response.headers["Upload-Offset"] = str(int(response.headers["Upload-Offset"]) + fault.at)
+        if fault is not None and fault.what == "drop-answer":
+            _abort(request)
+        return response
+
+    async def _serve(self, request: web.Request, method: str, fault: Fault | None) -> web.Response:
+        token = request.match_info.get("token")
+        if method not in _METHODS or (method != "OPTIONS" and (method == "POST") != (token is None)):
+            raise RefusedRequest(405, f"{method} is not answered here.", {"Allow": ", ".join(_METHODS)})
+        door = None if token is None else self._store.door(token)
+        await self._go_wrong(request, fault, door)
+        if method == "OPTIONS":
+            return web.Response(status=204, headers=self._abilities())
+        if request.headers.get("Tus-Resumable") != wire.VERSION:
+            raise RefusedRequest(412, f"Tus-Resumable must be {wire.VERSION}.", {"Tus-Version": wire.VERSION})
+        if method == "POST":
+            return await self._create(request, fault)
+        if door is None:
+            raise RefusedRequest(404, "There is no such upload.", {"Cache-Control": "no-store"})
+        await self._core.expire_if_late(door.upload)
+        if door.upload.state not in (State.OPEN, State.STORED):
+            raise RefusedRequest(410, f"This upload is {door.upload.state}.", {"Cache-Control": "no-store"})
+        if method == "HEAD":
+            return await self._head(request, door)
+        if method == "PATCH":
+            return await self._patch(request, door, fault)
+        return await self._delete(door)
+
+    async def _go_wrong(self, request: web.Request, fault: Fault | None, door: Door | None) -> None:
+        """Do what a fault does before the request is looked at."""
+        if fault is None:
+            return
+        if fault.what == "status":
+            headers = {"Retry-After": f"{fault.seconds:.0f}"} if fault.seconds else {}
+            raise RefusedRequest(fault.status, "A fault was asked for.", headers)
+        if fault.what == "drop":
+            _abort(request)
+            raise ConnectionAbortedError
+        if fault.what == "delay":
+            await asyncio.sleep(fault.seconds)
+        if door is not None and fault.what == "expire" and door.upload.state is State.OPEN:
+            await self._store.end(door.upload, State.EXPIRED)
+        if door is not None and fault.what == "corrupt":
+            self._store.corrupt(door.upload, fault.at)
+
+    def _abilities(self) -> dict[str, str]:
+        options = self._core.options
+        extensions = ["creation", "creation-with-upload", "expiration", "termination"]
+        headers = {"Tus-Version": wire.VERSION, "Tus-Max-Size": str(options.max_size)}
+        if options.checksums:
+            extensions.insert(2, "checksum")
+            headers["Tus-Checksum-Algorithm"] = ",".join(wire.ALGORITHMS)
+        if options.receipts:
+            headers[wire.RECEIPT] = "signed"
+        return {**headers, "Tus-Extension": ",".join(extensions)}
+
+    # --- POST ------------------------------------------------------------------------------------------------------
+
+    async def _create(self, request: web.Request, fault: Fault | None) -> web.Response:
+        if "Upload-Defer-Length" in request.headers or "Upload-Concat" in request.headers:
+            raise RefusedRequest(400, "Neither deferred lengths nor concatenation are offered.")
+        length = wire.number(request.headers.get("Upload-Length"), "Upload-Length")
+        if length > self._core.options.max_size:
+            raise RefusedRequest(413, f"An upload can have {self._core.options.max_size} bytes at most.")
+        metadata = request.headers.get("Upload-Metadata", "")
+        said = wire.parse_metadata(metadata)
+        if not self._core.options.receipts:
+            return await self._create_new(request, self._store.new(length, None, metadata), fault)
+        claims = read_claims(said)
+        if claims.capture in self._creating:
+            raise RefusedRequest(423, "Another request is creating this upload.")
+        self._creating.add(claims.capture)
+        try:
+            door = await self._known_door(claims, length, metadata)
+            if door is not None:
+                return await self._created(door)  # a body that came along is ignored: Upload-Offset tells the truth
+            return await self._create_new(request, self._store.new(length, claims, metadata), fault)
+        finally:
+            self._creating.discard(claims.capture)
+
+    async def _known_door(self, claims: Claims, length: int, metadata: str) -> Door | None:
+        upload = self._store.known(claims.capture)
+        if upload is None or await self._core.expire_if_late(upload):
+            return None
+        if upload.sha256 != claims.sha256 or upload.length != length:
+            sentence = "This capture is known with another sha256 or length."
+            await self._core.complain("capture-with-other-claims", claims.capture, sentence)
+            raise RefusedRequest(409, sentence)
+        return self._store.door_for(upload, claims) or await self._store.add_door(upload, claims, metadata)
+
+    async def _create_new(self, request: web.Request, door: Door, fault: Fault | None) -> web.Response:
+        upload = door.upload
+        try:
+            checksum = self._check_body(request, upload)
+        except RefusedRequest:
+            self._store.forget(upload)
+            raise
+        upload.busy = True
+        try:
+            if request.can_read_body or upload.length == 0:
+                await _go_on(request)
+                await self._core.receiver.take(door, Body(request, self._core.options.patience, fault), checksum)
+            else:
+                await self._store.commit(door, 0)
+        finally:
+            upload.busy = False
+        return await self._created(door)
+
+    async def _created(self, door: Door) -> web.Response:
+        headers = {"Location": CREATION_PATH + door.token, **await self._standing(door)}
+        return web.Response(status=201, headers=headers)
+
+    # --- HEAD, PATCH, DELETE ---------------------------------------------------------------------------------------
+
+    async def _head(self, request: web.Request, door: Door) -> web.Response:
+        headers = await self._standing(door)
+        headers |= {"Upload-Length": str(door.upload.length), "Cache-Control": "no-store"}
+        if door.metadata:
+            headers["Upload-Metadata"] = door.metadata
+        if not self._core.options.plain and wire.wants_sha256(request.headers.get("Want-Repr-Digest")):
+            headers["Repr-Digest"] = wire.repr_digest(await self._core.receiver.prefix(door.upload))
+        return web.Response(status=200, headers=headers)
+
+    async def _patch(self, request: web.Request, door: Door, fault: Fault | None) -> web.Response:
+        upload = door.upload
+        if request.headers.get(hdrs.CONTENT_TYPE) != wire.OFFSET_MEDIA_TYPE:
+            raise RefusedRequest(415, f"Content-Type must be {wire.OFFSET_MEDIA_TYPE}.")
+        offset = wire.number(request.headers.get("Upload-Offset"), "Upload-Offset")
+        with _locked(upload):
+            await self._check_place(request, upload, offset)
+            checksum = self._check_body(request, upload)
+            await _go_on(request)
+            await self._core.receiver.take(door, Body(request, self._core.options.patience, fault), checksum)
+        return web.Response(status=204, headers=await self._standing(door))
+
+    async def _check_place(self, request: web.Request, upload: Upload, offset: int) -> None:
+        """Refuse a body that does not belong at the end of what is there, and complain where it would change that."""
+        if upload.state is State.STORED and offset >= upload.length:
+            sentence = "This upload is finished."
+            await self._core.complain("finished-upload-written", upload.capture, sentence)
+            raise RefusedRequest(403, sentence)
+        if offset == upload.offset:
+            return
+        if offset < upload.offset and "Expect" not in request.headers:
+            # The same bytes once more are a request that an earlier try of its own overtook; others are an alarm.
+            again = await self._read_some(request, min(_COMPARE_MAX, upload.offset - offset))
+            if again != await self._core.read(upload, offset, len(again)):
+                sentence = f"Other bytes were sent for an offset below {upload.offset}, which is committed."
+                await self._core.complain("committed-bytes-changed", upload.capture, sentence)
+        raise RefusedRequest(409, f"The offset is {upload.offset}.", {"Upload-Offset": str(upload.offset)})
+
+    async def _read_some(self, request: web.Request, most: int) -> bytes:
+        body, found = Body(request, self._core.options.patience), bytearray()
+        while len(found) < most and isinstance(block := await body.block(), bytes):
+            found += block
+        return bytes(found[:most])
+
+    def _check_body(self, request: web.Request, upload: Upload) -> wire.Checksum | None:
+        """Return the checksum that a body has to meet, or refuse what can be refused before it is read."""
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
+            raise RefusedRequest(415, "A body must come as it is, without Content-Encoding.")
+        if request.can_read_body and request.headers.get(hdrs.CONTENT_TYPE) != wire.OFFSET_MEDIA_TYPE:
+            raise RefusedRequest(415, f"Content-Type must be {wire.OFFSET_MEDIA_TYPE}.")
+        if upload.offset + (request.content_length or 0) > upload.length:
+            raise RefusedRequest(413, "The body is longer than what the upload lacks.")
+        if not self._core.options.checksums or "Upload-Checksum" not in request.headers:
+            return None
+        return wire.parse_checksum(request.headers["Upload-Checksum"])
+
+    async def _delete(self, door: Door) -> web.Response:
+        if door.upload.state is State.STORED:
+            raise RefusedRequest(403, "Evidence that was stored is not deleted.")
+        with _locked(door.upload):
+            await self._store.end(door.upload, State.TERMINATED)
+        return web.Response(status=204)
+
+    async def _standing(self, door: Door) -> dict[str, str]:
+        """Return what every answer about an upload says: its offset, until when it waits, and its receipt."""
+        upload = door.upload
+        headers = {"Upload-Offset": str(upload.offset)}
+        if upload.state is State.OPEN:
+            headers["Upload-Expires"] = wire.http_date(upload.expires_at)
+        elif (note := await self._core.receipt_to_answer(door)) is not None:
+            headers[wire.RECEIPT] = b64encode(note).decode()
+        return headers
+
+
+@contextmanager
+def _locked(upload: Upload) -> Iterator[None]:
+    """Hold an upload's lock. It is never handed over: the second request to write is refused and must come again."""
+    if upload.busy:
+        raise RefusedRequest(423, "Another request is writing to this upload.")
+    upload.busy = True
+    try:
+        yield
+    finally:
+        upload.busy = False
+
+
+async def _no_hurry(_: web.Request) -> None:
+    """Leave `100 Continue` to the handler, which says it once the request is known to be welcome."""
+
+
+async def _go_on(request: web.Request) -> None:
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

@@ -1,0 +1,166 @@
+"""The words of tus 1.0.0 and of our receipts on the wire: header names, how they are read, how a request is refused.
+
+Every value here comes from a stranger. It is bounded and parsed in one spelling before anything is done with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Final, Protocol
+
+from aiohttp import web
+from blake3 import blake3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "ALGORITHMS",
+    "CHECKSUM_MISMATCH",
+    "OFFSET_MEDIA_TYPE",
+    "RECEIPT",
+    "RECEIPT_REFUSED",
+    "VERSION",
+    "Checksum",
+    "Hasher",
+    "RefusedRequest",
+    "http_date",
+    "number",
+    "parse_checksum",
+    "parse_metadata",
+    "repr_digest",
+    "wants_sha256",
+]
+
+VERSION: Final = "1.0.0"
+OFFSET_MEDIA_TYPE: Final = "application/offset+octet-stream"
+CHECKSUM_MISMATCH: Final = 460
+RECEIPT: Final = "Evidock-Receipt"
+RECEIPT_REFUSED: Final = "refused"
+"""Stands in `Evidock-Receipt` where every byte came and they are not what was claimed. No base64, so never a note."""
+
+_METADATA_MAX: Final = 16384
+_METADATA_KEYS_MAX: Final = 32
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+_METADATA_KEY: Final = re.compile(r"[!-+\--~]{1,64}", re.ASCII)  # printable ASCII without space and comma
+
+
+class Hasher(Protocol):
+    """What `hashlib` and `blake3` objects share."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take bytes in."""
+
+    def digest(self) -> bytes:
+        """Return the digest of what was taken in."""
+
+
+def _blake3() -> Hasher:
+    return blake3()
+
+
+ALGORITHMS: Final[Mapping[str, Callable[[], Hasher]]] = {
+    "sha256": hashlib.sha256,
+    "blake3": _blake3,
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),  # tus: a server must know at least sha1
+}
+"""The algorithms of `Upload-Checksum`, in the order of our preference."""
+
+
+class RefusedRequest(Exception):
+    """An answer with an error status and one sentence. Nothing was changed unless the sentence says so."""
+
+    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.headers = dict(headers or {})
+
+    def answer(self) -> web.Response:
+        """Return it as a response in plain text."""
+        reason = "Checksum Mismatch" if self.status == CHECKSUM_MISMATCH else None
+        return web.Response(status=self.status, reason=reason, text=f"{self}\n", headers=self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What `Upload-Checksum` states of one request body."""
+
+    algorithm: str
+    digest: bytes
+
+    def hasher(self) -> Hasher:
+        """Return a fresh hasher of its algorithm."""
+        return ALGORITHMS[self.algorithm]()
+
+
+def number(text: str | None, name: str) -> int:
+    """Return a header's decimal number, or refuse: one spelling, no sign, and below 2**63."""
+    if text is None:
+        raise RefusedRequest(400, f"{name} is missing.")
+    if not _NUMBER.fullmatch(text) or (value := int(text)) >= 1 << 63:
+        raise RefusedRequest(400, f"{name} is not a number that a length can have.")
+    return value
+
+
+def parse_checksum(text: str) -> Checksum:
+    """Return what `Upload-Checksum: <algorithm> <base64>` states, or refuse with 400 as the extension demands."""
+    algorithm, _, value = text.partition(" ")
+    if algorithm not in ALGORITHMS:
+        raise RefusedRequest(400, f"Upload-Checksum names none of {', '.join(ALGORITHMS)}.")
+    digest = _decoded(value, "Upload-Checksum")
+    if len(digest) != len(ALGORITHMS[algorithm]().digest()):
+        raise RefusedRequest(400, f"Upload-Checksum has not the length of a {algorithm} digest.")
+    return Checksum(algorithm, digest)
+
+
+def parse_metadata(text: str) -> dict[str, str]:
+    """Return the pairs of an `Upload-Metadata` header, values as text, or refuse with 400.
+
+    An empty header counts as none, for tuspy sends it; a value may be empty, and then its space may be missing.
+    """
+    if len(text) > _METADATA_MAX:
+        raise RefusedRequest(400, f"Upload-Metadata is longer than {_METADATA_MAX} characters.")
+    found: dict[str, str] = {}
+    for pair in text.split(",") if text.strip() else ():
+        key, _, value = pair.strip(" ").partition(" ")
+        if not _METADATA_KEY.fullmatch(key) or key in found:
+            raise RefusedRequest(400, "Upload-Metadata has a key that is empty, malformed or there twice.")
+        try:
+            found[key] = _decoded(value, "Upload-Metadata").decode("utf-8")
+        except UnicodeDecodeError:
+            raise RefusedRequest(400, f"Upload-Metadata: the value of {key} is not UTF-8.") from None
+    if len(found) > _METADATA_KEYS_MAX:
+        raise RefusedRequest(400, f"Upload-Metadata has more than {_METADATA_KEYS_MAX} keys.")
+    return found
+
+
+def _decoded(text: str, header: str) -> bytes:
+    try:
+        return base64.b64decode(text.encode("ascii"), validate=True)
+    except (ValueError, binascii.Error):
+        raise RefusedRequest(400, f"{header} holds a value that is not base64.") from None
+
+
+def wants_sha256(text: str | None) -> bool:
+    """Say whether `Want-Repr-Digest` (RFC 9530 section 4) would have SHA-256; weight 0 means that it would not."""
+    for item in (text or "").split(","):
+        key, _, weight = item.strip().partition("=")
+        if key == "sha-256":
+            return weight in {str(n) for n in range(1, 11)}
+    return False
+
+
+def repr_digest(sha256: bytes) -> str:
+    """Return the value of `Repr-Digest` for a SHA-256 (RFC 9530 section 3)."""
+    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
+
+
+def http_date(moment: float) -> str:
+    """Return POSIX seconds as the date of an HTTP header."""
+    return format_datetime(datetime.fromtimestamp(moment, UTC), usegmt=True)
