@@ -1,1 +1,1 @@
-"""One file per wire or file format, as a declaration, with what is known of it, from where, and what is not known."""
+"""One file per wire or file format."""

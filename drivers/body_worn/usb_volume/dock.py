@@ -1,0 +1,263 @@
+"""The driver: looks where volumes appear, recognises each, and offers every settled capture on it, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+import structlog
+
+from agent.driver import BLOCK_LENGTH, offer_all
+from agent.errors import DeviceError, DeviceGone, DeviceRefused
+from drivers.body_worn.usb_volume.blocks import usb_blocks
+from drivers.body_worn.usb_volume.clip import Clip
+from drivers.body_worn.usb_volume.identity import recognise
+from drivers.body_worn.usb_volume.mounts import mounts
+from drivers.body_worn.usb_volume.options import VolumeOptions
+from drivers.body_worn.usb_volume.settling import Settling
+from drivers.body_worn.usb_volume.volume import Volume, look
+from drivers.body_worn.usb_volume.waking import Waker
+from drivers.body_worn.usb_volume.walk import walk
+from drivers.body_worn.usb_volume.wire import Wire
+from drivers.body_worn.usb_volume.writing import WriteWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.capture import Device, Standing
+    from agent.driver import Intake
+    from drivers.body_worn.usb_volume.identity import Known
+    from drivers.body_worn.usb_volume.walk import Entry, Walk
+    from firmware_specs.formats.layout import Layout
+
+__all__ = ["UsbVolume"]
+
+SMALL_IN_FLIGHT: Final = 32
+"""Captures of at most a block that are taken at once: what they cost is waiting, not the wire."""
+
+REST: Final = 10.0
+"""A look that found nothing new is followed by a pause of so many times its length: it costs a tenth of the time."""
+
+SAID_MAX: Final = 100_000
+"""Refusals that are remembered so that each is logged once."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One volume from when it is plugged in until it is pulled out."""
+
+    volume: Volume
+    window: WriteWindow
+    settling: Settling | None = None
+    device: Device | None = None
+    said: set[int] = field(default_factory=set)
+    summary: tuple[object, ...] = ()
+
+
+class UsbVolume:
+    """A camera that shows itself as a USB stick. See `Options` for how it is found."""
+
+    class Options(VolumeOptions):
+        """The `[[driver]]` table with `use = "body_worn.usb_volume"`."""
+
+    def __init__(self, options: Options, *, wire: Wire | None = None) -> None:
+        self._options = options
+        self._wire = wire or Wire()
+        self._log = structlog.get_logger("driver").bind(driver=options.name)
+        self._health: dict[str, str] = {}
+
+    async def run(self, intake: Intake, /) -> None:
+        """Offer every capture in reach, again and again, until cancelled."""
+        options = self._options
+        plain = options.mount if not options.must_be_mountpoint else None
+        with Waker(plain) as waker:
+            if options.mount is not None:
+                while True:
+                    await self._attend(options.mount, intake, waker)
+            attended: dict[Path, asyncio.Task[None]] = {}
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    heard = waker.rings
+                    for path in await asyncio.to_thread(self._plugged_in):
+                        if path not in attended:
+                            attended[path] = group.create_task(self._attend(path, intake, waker))
+                    attended = {path: task for path, task in attended.items() if not task.done()}
+                    await waker.wait(heard, options.rescan)
+
+    async def health(self) -> dict[str, str]:
+        """Room and state of each volume that is attended, by its mount point."""
+        return dict(self._health)
+
+    def _plugged_in(self) -> list[Path]:
+        numbers = {(block.major, block.minor) for block in usb_blocks(self._options.usb)}
+        found = {mount.mount_point for mount in mounts() if (mount.major, mount.minor) in numbers}
+        return [Path(os.fsdecode(path)) for path in sorted(found)]
+
+    async def _attend(self, path: Path, intake: Intake, waker: Waker) -> None:
+        """Look at one place until it is empty; a configured one is looked at for ever."""
+        session: Session | None = None
+        try:
+            while True:
+                heard, pause = waker.rings, self._options.rescan
+                began = time.monotonic()
+                try:
+                    session = await self._session(path, session)
+                    if session is None:
+                        self._health[str(path)] = "no volume is here"
+                        if self._options.mount is None:
+                            return
+                    else:
+                        pause = await self._pass(session, intake, waker)
+                except DeviceGone as error:
+                    self._log.info("volume_gone", mount=str(path), error=str(error))
+                except DeviceError as error:
+                    self._tell(path, error)
+                except OSError as error:
+                    self._tell(path, DeviceRefused(f"{path}: {error.strerror}"))
+                # However often we are woken, looking takes at most half of the time.
+                await asyncio.sleep(min(time.monotonic() - began, pause))
+                await waker.wait(heard, pause)
+        finally:
+            self._health.pop(str(path), None)
+            if session is not None:
+                await session.window.close()
+
+    async def _session(self, path: Path, session: Session | None) -> Session | None:
+        """What stands at this place now: the same session as long as it is the same volume, plugged in once."""
+        must = self._options.must_be_mountpoint
+        ground = await asyncio.to_thread(look, path, must_be_mountpoint=must)
+        if session is not None:
+            if ground == session.volume.ground and not session.volume.gone:
+                return session
+            await session.window.close()
+        if ground is None:
+            return None
+        volume = Volume(ground, self._wire)
+        return Session(volume, WriteWindow(volume))
+
+    async def _pass(self, session: Session, intake: Intake, waker: Waker) -> float:
+        """Look at the whole volume once and offer what is settled; how long to wait until the next look."""
+        volume, options = session.volume, self._options
+        began = time.monotonic()
+        await volume.call(volume.pin)
+        try:
+            known = await volume.call(partial(recognise, volume, options))
+            if session.device is not None and session.device.id != known.device.id:
+                volume.gone = True
+                raise DeviceGone("another device took this one's place")
+            if session.device is None:
+                self._log.info(
+                    "volume_found", device=known.device.id, spec=known.device.spec, mount=str(volume.ground.path)
+                )
+            session.device = known.device
+            await intake.sight(known.device)
+            await self._take_health(session)
+            if known.layout is None:
+                self._once(session, known.device.id, "device_unknown", why=known.doubt, todo="evidock device explain")
+                return options.rescan
+            volume.touched = False
+            looked_at = time.monotonic()
+            found = await volume.call(partial(walk, volume, known.layout, options.max_entries))
+            if session.settling is None:
+                session.settling = Settling(known.settle)
+            ready = session.settling.settled(found.entries, looked_at)
+            self._report(session, known, found, ready)
+            if not options.must_be_mountpoint:
+                folders = [volume.ground.path, *(volume.ground.path / unquote(key) for key in found.folders)]
+                await asyncio.to_thread(waker.watch, folders)
+            standings = await self._offer(session, known.layout, ready, intake)
+            if volume.touched:
+                sums = {str(standing): count for standing, count in standings.items()}
+                self._log.info("volume_offered", device=known.device.id, **sums)
+        finally:
+            volume.unpin()
+        if volume.gone:
+            raise DeviceGone("the volume was taken away")
+        return self._pause(session, time.monotonic() - began)
+
+    async def _offer(
+        self, session: Session, layout: Layout, ready: Sequence[Entry], intake: Intake
+    ) -> dict[Standing, int]:
+        """Offer small captures many at a time, and beside them the long ones a few at a time."""
+
+        def offers(*, small: bool) -> Iterator[Clip]:
+            if session.device is not None:
+                for entry in ready:
+                    if session.volume.gone:  # not one failure for each of a hundred thousand
+                        return
+                    if (entry.length <= BLOCK_LENGTH) is small:
+                        yield Clip(session.device, entry, layout, session.volume, session.window)
+
+        async with asyncio.TaskGroup() as group:
+            little = group.create_task(offer_all(intake, offers(small=True), in_flight=SMALL_IN_FLIGHT))
+            long = group.create_task(offer_all(intake, offers(small=False), in_flight=self._options.copies))
+        standings = little.result()
+        for standing, count in long.result().items():
+            standings[standing] = standings.get(standing, 0) + count
+        return standings
+
+    def _pause(self, session: Session, took: float) -> float:
+        """Soon again where there was work; the longer the look took, the later where there was none."""
+        pause = self._options.rescan
+        if not session.volume.touched:
+            pause = max(pause, REST * took)
+        due = session.settling.due(time.monotonic()) if session.settling else None
+        return pause if due is None else min(pause, due)
+
+    def _report(self, session: Session, known: Known, found: Walk, ready: Sequence[Entry]) -> None:
+        """Say each refusal once, and the sum whenever it changed: what was listed is offered, waits or is refused."""
+        device = known.device.id
+        for key, why in found.refused.items():
+            self._once(session, key, "entry_refused", why=why, device=device)
+        if not found.whole:
+            most = self._options.max_entries
+            self._once(
+                session, device, "volume_too_full", entries=most, todo="Raise `max_entries`, or look at the card."
+            )
+        for key in session.settling.late(time.monotonic()) if session.settling else ():
+            self._once(session, key, "entry_never_settles", device=device)
+        waiting = len(found.entries) - len(ready)
+        summary = (len(found.entries), len(ready), waiting, found.refusals)
+        if summary != session.summary:
+            session.summary = summary
+            self._log.info(
+                "volume_listed",
+                device=device,
+                listed=len(found.entries) + found.refusals,
+                offered=len(ready),
+                waiting=waiting,
+                refused=found.refusals,
+                whole=found.whole,
+            )
+
+    def _once(self, session: Session, key: str, event: str, **said: object) -> None:
+        mark = hash((key, event, said.get("why")))
+        if mark not in session.said and len(session.said) < SAID_MAX:
+            session.said.add(mark)
+            self._log.warning(event, key=key, **said)
+
+    def _tell(self, path: Path, error: DeviceError) -> None:
+        if self._health.get(str(path)) != str(error):
+            self._log.warning("volume_refused", mount=str(path), error=str(error), todo=error.what_to_do)
+        self._health[str(path)] = str(error)
+
+    async def _take_health(self, session: Session) -> None:
+        volume = session.volume
+
+        def room() -> os.statvfs_result:
+            with volume.root() as root:
+                return os.fstatvfs(root)
+
+        state = await volume.call(room)
+        how = "read-only" if state.f_flag & os.ST_RDONLY else "writable"
+        kind = volume.ground.mount.file_system if volume.ground.mount else "folder"
+        gib = 1 << 30
+        free, whole = state.f_bavail * state.f_frsize / gib, state.f_blocks * state.f_frsize / gib
+        who = session.device.id if session.device else "?"
+        self._health[str(volume.ground.path)] = f"{who}: {kind}, {how}, {free:.1f} GiB of {whole:.1f} GiB free"

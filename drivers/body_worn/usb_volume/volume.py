@@ -1,0 +1,236 @@
+"""One volume: which it is, whether it is still there, and the only doors to its folders and files."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from agent.errors import BadCapture, DeviceError, DeviceGone, DeviceRefused
+from drivers.body_worn.usb_volume.blocks import block_of
+from drivers.body_worn.usb_volume.mounts import mount_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from drivers.body_worn.usb_volume.blocks import Block
+    from drivers.body_worn.usb_volume.mounts import Mount
+    from drivers.body_worn.usb_volume.wire import Wire
+
+__all__ = ["Ground", "Volume", "look", "open_at"]
+
+T = TypeVar("T")
+
+FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+"""O_NONBLOCK: should a FIFO stand where a file stood, opening it must not wait for its writer."""
+
+UNPLUGGED: Final = frozenset(
+    {errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN, errno.ENOTCONN, errno.ENOMEDIUM, errno.ESTALE}
+)
+
+THREADS = 4
+"""Threads of one volume: its bytes come over one wire, and a device that hangs must not hold up the others."""
+
+UNPLUG_SECONDS = 0.5
+"""How long the kernel may take to notice that a device whose reads fail was pulled out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a volume stands on. Equal as long as it is the same volume of the same device, plugged in once."""
+
+    path: Path
+    root: tuple[int, int]
+    """Device and inode number of its root folder."""
+    mount: Mount | None
+    """None for a plain folder."""
+    block: Block | None
+
+
+def look(path: Path, *, must_be_mountpoint: bool) -> Ground | None:
+    """What volume is at this path now; None where there is none. Blocks, and may raise `OSError`.
+
+    A mount point exists as an empty folder before and after its volume is mounted, so only the kernel's table says
+    that it is one. A plain folder that is empty is taken for a place where nothing is plugged in: never for a device
+    without captures.
+    """
+    mount = mount_at(path)
+    if mount is None and must_be_mountpoint:
+        return None
+    if mount is not None and not mount.block_device_is_there:
+        return None
+    try:
+        root = path.stat(follow_symlinks=False)
+        if stat.S_ISLNK(root.st_mode):
+            raise DeviceRefused(f"{path} is a symbolic link", hint="Name the folder itself as the driver's `mount`.")
+        if mount is None:
+            with os.scandir(path) as entries:
+                if next(entries, None) is None:
+                    return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno in UNPLUGGED:
+            return None
+        raise
+    block = block_of(mount.major, mount.minor) if mount else None
+    return Ground(path, (root.st_dev, root.st_ino), mount, block)
+
+
+def open_at(name: bytes | str, flags: int, folder: int) -> int:
+    """`openat`, without leaving a time of access on the device where we may avoid it."""
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=folder)
+    except OSError as error:
+        if error.errno != errno.EPERM:  # O_NOATIME is for the owner only
+            raise
+        return os.open(name, flags, dir_fd=folder)
+
+
+class Volume:
+    """One volume from when it is plugged in until it is pulled out."""
+
+    def __init__(self, ground: Ground, wire: Wire) -> None:
+        self.ground = ground
+        self.wire = wire
+        # Never shut down: its threads end by themselves when the last offer that refers to this volume is forgotten.
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"volume-{ground.path.name}")
+        self._path = os.fspath(ground.path)
+        self._pin: int | None = None
+        self._lock = threading.Lock()
+        self.touched = False
+        """Whether a capture was read or released: a pass that found work is soon followed by another."""
+        self.gone = False
+        """It was seen to be gone: what else would be offered of it need not be tried."""
+
+    async def call(self, work: Callable[[], T], /) -> T:
+        """Run blocking work in a thread of this volume, so that a device that hangs holds up only itself."""
+        return await self.start(work)
+
+    def start(self, work: Callable[[], T], /) -> asyncio.Future[T]:
+        """The same, without waiting."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def pin(self) -> None:
+        """Hold the root open for the length of a pass.
+
+        Device numbers, inode numbers and mount ids are given out again at once: without a hold on it, the camera that
+        is plugged in next can look exactly like this one. Not held between passes, so that a person can unmount.
+        """
+        root = os.open(self.ground.path, FOLDER)
+        there = os.fstat(root)
+        if (there.st_dev, there.st_ino) != self.ground.root:
+            os.close(root)
+            raise DeviceGone("another volume took this one's place")
+        with self._lock:
+            self._pin = root
+
+    def unpin(self) -> None:
+        """End the hold."""
+        with self._lock:
+            root, self._pin = self._pin, None
+        if root is not None:
+            os.close(root)
+
+    def present(self) -> bool:
+        """Whether the path still leads to this volume. One system call; exact while any file of the volume is open."""
+        try:
+            there = os.lstat(self._path)
+        except OSError:
+            self.gone = True
+            return False
+        if (there.st_dev, there.st_ino) != self.ground.root:
+            self.gone = True
+        return not self.gone
+
+    @contextmanager
+    def root(self) -> Iterator[int]:
+        """The root folder, opened. `DeviceGone` where another volume, or none, is there now."""
+        with self._lock:
+            held = None if self._pin is None else os.dup(self._pin)
+        if held is None:
+            if look(self.ground.path, must_be_mountpoint=self.ground.mount is not None) != self.ground:
+                self.gone = True
+                raise DeviceGone("the volume was taken away")
+            held = os.open(self.ground.path, FOLDER)
+        try:
+            if not self.present():
+                raise DeviceGone("the volume was taken away")
+            yield held
+        finally:
+            os.close(held)
+
+    @contextmanager
+    def folder(self, parts: Sequence[bytes]) -> Iterator[int]:
+        """A folder, opened step by step from the root, so that no link can lead out of the volume."""
+        with self.root() as root:
+            here = os.dup(root)
+            try:
+                for part in parts:
+                    inner = open_at(part, FOLDER, here)
+                    os.close(here)
+                    here = inner
+                    if os.fstat(here).st_dev != self.ground.root[0]:
+                        raise BadCapture("another file system is mounted inside the volume")
+                yield here
+            finally:
+                os.close(here)
+
+    def head(self, path: str, length: int) -> bytes | None:
+        """The first bytes of a small file that a spec names; None where it is not there or is no plain file."""
+        *parts, name = (part.encode() for part in path.split("/"))
+        try:
+            with self.folder(parts) as folder:
+                fd = open_at(name, FILE, folder)
+                try:
+                    return self.wire.read(fd, length, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+                finally:
+                    os.close(fd)
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}:
+                return None
+            raise self.failure(error, path) from error
+
+    def has(self, path: str) -> bool:
+        """Whether a file or folder is there, without following a link on the way."""
+        *parts, name = (part.encode() for part in path.split("/"))
+        try:
+            with self.folder(parts) as folder:
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}:
+                return False
+            raise self.failure(error, path) from error
+        return stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+
+    def failure(self, error: OSError, what: str) -> DeviceError:
+        """What an error of the operating system means here: whether the device went away, or one file is hurt."""
+        why = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno in UNPLUGGED or not self._still_there(error):
+            self.gone = True
+            return DeviceGone(f"the volume was taken away while {what} was in use ({why})")
+        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+            return BadCapture(f"{what} became a link, or its folder did")
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            return DeviceRefused(f"{what} may not be used: {why}", hint="Look at the rights and options of the mount.")
+        return DeviceRefused(f"{what}: {why}")
+
+    def _still_there(self, error: OSError) -> bool:
+        """After an I/O error the device may be gone although its mount still stands: the kernel needs a moment."""
+        ends = time.monotonic() + (UNPLUG_SECONDS if error.errno == errno.EIO else 0.0)
+        while True:
+            mount = self.ground.mount
+            if not self.present() or (mount is not None and not mount.block_device_is_there):
+                return False
+            if time.monotonic() >= ends:
+                return True
+            time.sleep(0.05)

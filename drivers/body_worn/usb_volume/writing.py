@@ -1,0 +1,114 @@
+"""When a volume may be written to: only while captures on it are released, and otherwise as it was mounted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.errors import DeviceRefused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from drivers.body_worn.usb_volume.volume import Volume
+
+__all__ = ["WriteWindow"]
+
+LINGER_SECONDS = 0.5
+"""How long a volume stays writable after the last release: they come in bursts, and each remount costs a flush."""
+
+
+class WriteWindow:
+    """Read-write while somebody is inside, and read-only again soon after the last has left, where it was so before."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._inside = 0
+        self._restore = False
+        self._remounting = threading.Lock()
+        self._leaving: asyncio.Task[None] | None = None
+        self._broken: str | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Be inside. `DeviceRefused` where the volume cannot be made writable; nothing was deleted then."""
+        self._inside += 1
+        try:
+            await self._volume.call(self._make_writable)
+            yield
+        finally:
+            self._inside -= 1
+            if self._restore and not self._inside and self._leaving is None:
+                self._leaving = asyncio.create_task(self._leave())
+
+    async def close(self) -> None:
+        """Back to how it was, at once: the volume is not attended any more."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.wait({self._leaving})
+        await self._volume.call(self._put_back)
+
+    def sync(self, folder: int) -> None:
+        """Force a folder to the device. Blocks. A failure is final for this volume.
+
+        After a failed `fsync` the kernel takes the pages for clean, so the next one would report success over a
+        deletion that never reached the device.
+        """
+        self._raise_if_broken()
+        try:
+            self._volume.wire.sync(folder)
+        except OSError as error:
+            self._broken = f"the device did not confirm a deletion ({os.strerror(error.errno or 0)})"
+            raise
+
+    async def _leave(self) -> None:
+        await asyncio.sleep(LINGER_SECONDS)
+        self._leaving = None
+        await self._volume.call(self._put_back)
+
+    def _make_writable(self) -> None:
+        # All of it happens in one thread, under a lock: when the waiting task is cancelled, what it began is still
+        # undone.
+        with self._remounting:
+            self._raise_if_broken()
+            if self._restore:
+                return
+            volume = self._volume
+            with volume.root() as root:
+                if not os.fstatvfs(root).f_flag & os.ST_RDONLY:
+                    return
+            if volume.ground.mount is None:
+                raise DeviceRefused(f"{volume.ground.path} lies on a file system that is read-only")
+            self._restore = True
+            if complaint := self._remount("rw"):
+                self._restore = False
+                raise DeviceRefused(
+                    f"{volume.ground.path} is mounted read-only and could not be made writable: {complaint}",
+                    hint="Permit the agent to remount it, or let the release service do it; nothing was deleted.",
+                )
+
+    def _put_back(self) -> None:
+        with self._remounting:
+            if not self._restore or self._inside:
+                return
+            self._restore = False
+            path = self._volume.ground.path
+            # Gone meanwhile: what is mounted here now is another volume, and not ours to remount.
+            if self._volume.present() and (complaint := self._remount("ro")):
+                structlog.get_logger("driver").warning("volume_left_writable", mount=str(path), error=complaint)
+
+    def _raise_if_broken(self) -> None:
+        if self._broken:
+            raise DeviceRefused(self._broken, hint="Unplug the device and plug it in again.")
+
+    def _remount(self, how: str) -> str:
+        try:
+            return self._volume.wire.remount(os.fspath(self._volume.ground.path), how)
+        except (OSError, subprocess.SubprocessError) as error:
+            return str(error)
