@@ -230,7 +230,7 @@ class Capture:
     priority: Priority = Priority.ROUTINE
     volatile: bool = False
     """The device forgets it as soon as `take` returns (push and streaming devices)."""
-    claims: Mapping[str, Json] = field(default=NO_CLAIMS)
+    claims: Mapping[str, Json] = field(default_factory=lambda: NO_CLAIMS)
     """What the device says of it, in the maker's words; never edited."""
 
     def __post_init__(self) -> None:
@@ -320,7 +320,7 @@ class Observation:
     """Dotted, such as `vehicle.ignition` or `position`."""
     observed_at: datetime
     """The device's or time source's word."""
-    detail: Mapping[str, Json] = field(default=NO_CLAIMS)
+    detail: Mapping[str, Json] = field(default_factory=lambda: NO_CLAIMS)
 
 
 @dataclass(frozen=True, slots=True)

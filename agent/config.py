@@ -1,0 +1,172 @@
+"""agent.toml -> frozen values; every problem of the file at once, each with its place.
+
+Nothing secret stands in the file: keys and tokens are named by path. A missing retention setting means "keep".
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from agent.errors import ConfigError, Problem
+
+__all__ = ["Config", "Duration", "Length", "Policy", "SpoolConfig", "Station", "load", "parse", "problems_of"]
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+    "tib": 1 << 40,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+}
+_SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
+
+
+def _length(value: object) -> object:
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())):
+        unit = _UNITS.get(found[2].lower())
+        if unit is not None:
+            return int(float(found[1]) * unit)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError('write a length such as "2 GiB" or "500 MB"')
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", value.strip())):
+        unit = _SECONDS.get(found[2])
+        if unit is not None:
+            return timedelta(seconds=float(found[1]) * unit)
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError('write a duration such as "30 s", "12 h" or "7 d"')
+
+
+Length = Annotated[int, BeforeValidator(_length), Field(ge=0)]
+"""Bytes, written as `"2 GiB"`."""
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+"""Written as `"30 s"`, `"12 h"`, `"7 d"`."""
+
+_NAME = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
+_DOMAIN = r"^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Station(_Table):
+    """Which station this is, and where its state lies."""
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    """Such as `dock-0042`; part of the custody log's name, so it is chosen once."""
+    agency: Annotated[str, Field(pattern=_DOMAIN)]
+    """The agency's domain, such as `example.org`."""
+    state: Path = Path("/var/lib/evidock")
+    """Folder of spool, journal and keys."""
+    socket: Path | None = None
+    """Where the command line reaches the daemon; default: `control.sock` in the state folder."""
+    epoch: Annotated[int, Field(ge=1)] = 1
+    """Grows by one when a journal was lost: an origin is never used again."""
+
+    @property
+    def log(self) -> str:
+        """Origin of the custody log (c2sp.org/tlog-checkpoint)."""
+        return f"edge.{self.agency}/{self.name}/log{self.epoch}"
+
+    @property
+    def control(self) -> Path:
+        """The Unix socket of the daemon."""
+        return self.socket or self.state / "control.sock"
+
+
+class SpoolConfig(_Table):
+    """Our disk."""
+
+    watermark: Length = 2 << 30
+    """Room that is always left free: for the journal, the logs and the rest of the machine."""
+    read_back: bool = True
+    """Read each capture back from the disk, past the page cache, before it is promised."""
+
+
+class Policy(_Table):
+    """When a device, and later the spool, may forget. A new installation never lets a device forget."""
+
+    device: Literal["keep", "release"] = "keep"
+    """`release`: captures are deleted on their device once the DEMS has proven that it holds them."""
+    receipt: Literal["signed", "digest"] = "signed"
+    """The least that a receipt must prove before device or spool may forget."""
+    grace: Duration = timedelta(0)
+    """Time between the receipt and the release."""
+    spool: Literal["keep", "released", "receipted"] = "keep"
+    """`released`: bytes leave the spool when the device forgot them too; `receipted`: as soon as the receipt suffices."""
+    spool_keep: Duration = timedelta(days=7)
+    """Time between the receipt and the purge of the spool."""
+
+
+class Config(_Table):
+    """The whole file."""
+
+    station: Station
+    spool: SpoolConfig = SpoolConfig()
+    policy: Policy = Policy()
+    driver: tuple[dict[str, Any], ...] = ()
+    """One table for each driver; `use` names it, and it knows its own fields."""
+    uplink: tuple[dict[str, Any], ...] = ()
+    """One table for each destination."""
+
+
+def load(path: Path) -> Config:
+    """Read a file. Raises `ConfigError` with all problems."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "agent.toml") -> Config:
+    """Read a text. Raises `ConfigError` with all problems."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Problem(name, f"is not TOML: {error}")]) from error
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(problems_of(error)) from error
+
+
+def problems_of(error: ValidationError, prefix: str = "") -> list[Problem]:
+    """What pydantic found, with places as a person would write them: `uplink[0].url`."""
+    return [
+        Problem(prefix + _place(found["loc"]) if found["loc"] else prefix.rstrip("."), _sentence(found))
+        for found in error.errors()
+    ]
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for step in location:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def _sentence(found: Any) -> str:  # noqa: ANN401 - pydantic's error dictionary
+    match found["type"]:
+        case "extra_forbidden":
+            return "is not known here; is it misspelt?"
+        case "missing":
+            return "is missing"
+        case _:
+            message: str = found["msg"]
+            return message.removeprefix("Value error, ")

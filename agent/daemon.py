@@ -1,0 +1,302 @@
+"""One task group that puts the rooms together: drivers offer, the hand takes, forward sends, release lets forget.
+
+It decides nothing about evidence. It holds the lock that makes it the only writer of its state folder, tells systemd that it is
+ready and alive, and ends, so that systemd starts it anew, when journal or disk cannot be trusted any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
+
+from agent import durable
+from agent.capture import Device, Json, Observation, Standing, canonical, rfc3339
+from agent.clock import Clock, boot_id
+from agent.errors import AgentError, ConfigError, DeviceError, JournalError, Problem, Refusal, SpoolDamaged
+from agent.forward import Forward
+from agent.ingest import Ingest
+from agent.journal import Desk, Event, Journal
+from agent.note import BadNote, Verifier
+from agent.registry import Equipment, LoadedDriver, equip
+from agent.release import Release
+from agent.spool import Spool
+from agent.station.control import Control
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tenacity import RetryCallState
+
+    from agent.capture import Holding
+    from agent.config import Config
+    from agent.driver import Offer
+
+__all__ = ["Agent", "Sighting", "locked"]
+
+_GONE_AFTER: Final = 15.0
+_DEVICES_MAX: Final = 10_000
+
+
+@dataclass(slots=True)
+class Sighting:
+    """A device as it was last seen, for whoever watches."""
+
+    device: Device
+    first_at: datetime
+    last_at: datetime
+    last_mono: float
+    present: bool = True
+
+
+@contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """Be the only one who writes below the state folder; raises `Refusal` where another process is."""
+    durable.make_folder(state)
+    fd = os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Refusal(
+                f"another Evidock is using {state}",
+                hint="Is the service running? Then the command line asks it instead.",
+            ) from error
+        yield
+    finally:
+        os.close(fd)
+
+
+class Agent:
+    """The daemon of one station."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.equipment: Equipment = equip(config)
+        keys = _receipt_keys(self.equipment, config)
+        self.clock = Clock()
+        self.devices: dict[str, Sighting] = {}
+        self.started_at = datetime.now(UTC)
+        self._damaged: asyncio.Future[None] | None = None
+        self._log = structlog.get_logger("agent")
+        state, station = config.station.state, config.station
+        durable.make_folder(state)
+        self.desk = Desk(lambda: Journal.open(state / "journal.db", log=station.log, stamp=self.clock.stamp))
+        self.spool = Spool(
+            state / "spool", watermark=config.spool.watermark, read_back=config.spool.read_back, boot_id=boot_id()
+        )
+        self.ingest = Ingest(self.desk, self.spool, on_held=self._held, on_damage=self._stop_for)
+        self.release = Release(self.desk, self.spool, config.policy, keys=keys, stamp=self.clock.stamp)
+        self.forward: Forward | None = None
+        for loaded in self.equipment.uplinks:
+            self.forward = Forward(
+                self.desk,
+                self.spool,
+                loaded.uplink,
+                name=loaded.options.name,
+                in_flight=loaded.options.in_flight,
+                keys=keys,
+            )
+
+    # -- the hand: agent.driver.Intake --------------------------------------------------------------------------------
+
+    async def sight(self, device: Device, /) -> None:
+        """See `agent.driver.Intake.sight`."""
+        now, known = datetime.now(UTC), self.devices.get(device.id)
+        if known is not None and known.present and known.device == device:
+            known.last_at, known.last_mono = now, monotonic()
+            return
+        first_at = now if known is None else known.first_at
+        self.devices[device.id] = Sighting(device, first_at, now, monotonic())
+        while len(self.devices) > _DEVICES_MAX:
+            del self.devices[next(iter(self.devices))]
+        await self.desk.write(lambda journal: journal.record(Event.DEVICE_ATTACHED, {"device": _device_claims(device)}))
+        self._log.info("device_attached", device=device.id, driver=device.driver, place=device.place)
+
+    async def observe(self, observation: Observation, /) -> None:
+        """See `agent.driver.Intake.observe`."""
+        told: dict[str, Json] = {
+            "detail": dict(observation.detail),
+            "device": observation.device,
+            "kind": observation.kind,
+            "observed_at": rfc3339(observation.observed_at),
+        }
+        await self.desk.write(lambda journal: journal.record(Event.OBSERVED, {"observation": told}))
+
+    async def take(self, offer: Offer, /) -> Standing:
+        """See `agent.driver.Intake.take`. What is receipted and still offered may be released here."""
+        standing = await self.ingest.take(offer)
+        if standing is Standing.RECEIPTED:
+            standing = await self.release.consider(offer)
+        return standing
+
+    def _held(self, holding: Holding) -> None:
+        if self.forward is not None:
+            self.forward.nudge(holding.priority)
+
+    # -- the life of the process --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT. Raises `JournalError` or `SpoolDamaged` where nothing can be promised any more."""
+        loop = asyncio.get_running_loop()
+        damaged = self._damaged = loop.create_future()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        with locked(self.config.station.state):
+            async with AsyncExitStack() as stack:
+                stack.callback(self.spool.close)
+                await self.desk.open()
+                stack.push_async_callback(self.desk.close)
+                for loaded in self.equipment.uplinks:
+                    stack.push_async_callback(loaded.uplink.aclose)
+                await self.desk.write(
+                    lambda journal: journal.record(Event.AGENT_STARTED, {"config": self._config_claims()})
+                )
+                await self.ingest.recover()
+                await self._work(stop, damaged)
+                with suppress(JournalError):
+                    await self.desk.write(lambda journal: journal.record(Event.AGENT_STOPPED, {}))
+
+    async def _work(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group, Control(self):
+                tasks = [group.create_task(self._supervised(loaded)) for loaded in self.equipment.drivers]
+                if self.forward is not None:
+                    tasks.append(group.create_task(self.forward.run()))
+                tasks.append(group.create_task(self.release.run()))
+                tasks.append(group.create_task(self._housekeeping()))
+                _tell_systemd("READY=1")
+                self._log.info("ready", log=self.config.station.log, drivers=len(self.equipment.drivers))
+                await self._until(stop, damaged)
+                _tell_systemd("STOPPING=1")
+                for task in tasks:
+                    task.cancel()
+        except* AgentError as errors:
+            raise _first(errors) from errors
+
+    async def _until(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
+        """Wait for a signal; raises what damaged the spool."""
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({stopped, damaged}, return_when=asyncio.FIRST_COMPLETED)
+            if damaged.done():
+                damaged.result()
+        finally:
+            stopped.cancel()
+
+    def _stop_for(self, error: SpoolDamaged) -> None:
+        if self._damaged is not None and not self._damaged.done():
+            self._log.critical("spool_damaged", error=str(error), todo=error.what_to_do)
+            self._damaged.set_exception(error)
+
+    async def _supervised(self, loaded: LoadedDriver) -> None:
+        """Run a driver for ever: one that fails is started again, later each time, and keeps no other from working."""
+
+        def failed(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            todo = error.what_to_do if isinstance(error, AgentError) else None
+            self._log.error("driver_failed", driver=loaded.options.name, error=repr(error), todo=todo)
+
+        async for attempt in AsyncRetrying(
+            wait=wait_random_exponential(multiplier=1, max=60),
+            retry=retry_if_not_exception_type((JournalError, SpoolDamaged)),
+            before_sleep=failed,
+        ):
+            with attempt:
+                try:
+                    await loaded.driver.run(self)
+                except BaseExceptionGroup as errors:
+                    if fatal := errors.subgroup((JournalError, SpoolDamaged)):
+                        raise _first(fatal) from errors
+                    raise
+                raise DeviceError(f"the driver {loaded.options.name} ended by itself")
+
+    async def _housekeeping(self) -> None:
+        """Notice who went away, and tell systemd that the event loop turns."""
+        while True:
+            await asyncio.sleep(5)
+            await self.desk.read(lambda _: None)  # the journal's thread turns too
+            _tell_systemd("WATCHDOG=1")
+            for sighting in self.devices.values():
+                if sighting.present and monotonic() - sighting.last_mono > _GONE_AFTER:
+                    sighting.present = False
+                    await self._detached(sighting)
+
+    async def _detached(self, sighting: Sighting) -> None:
+        detail: dict[str, Json] = {"device": _device_claims(sighting.device), "last_seen_at": rfc3339(sighting.last_at)}
+        await self.desk.write(lambda journal: journal.record(Event.DEVICE_DETACHED, detail))
+        self._log.info("device_detached", device=sighting.device.id)
+
+    def _config_claims(self) -> Json:
+        """What was configured, by digest: names of files with secrets stay on the station."""
+        raw = canonical({"text": repr(self.config.model_dump(mode="json"))})
+        return {"policy": self.config.policy.model_dump(mode="json"), "sha256": sha256(raw).hexdigest()}
+
+
+def _receipt_keys(equipment: Equipment, config: Config) -> list[Verifier]:
+    problems: list[Problem] = []
+    keys: list[Verifier] = []
+    for number, loaded in enumerate(equipment.uplinks):
+        for vkey in loaded.options.receipt_keys:
+            try:
+                keys.append(Verifier.parse(vkey))
+            except BadNote as error:
+                problems.append(Problem(f"uplink[{number}].receipt_keys", str(error)))
+    if config.policy.device == "release" and config.policy.receipt == "signed" and not keys and not problems:
+        problems.append(
+            Problem("policy.device", "devices may forget on signed receipts only, and no uplink names receipt_keys")
+        )
+    if problems:
+        raise ConfigError(problems)
+    return keys
+
+
+def _device_claims(device: Device) -> dict[str, Json]:
+    return {
+        "driver": device.driver,
+        "family": device.family,
+        "firmware": device.firmware,
+        "id": device.id,
+        "maker": device.maker,
+        "model": device.model,
+        "place": device.place,
+        "serial": device.serial,
+        "spec": device.spec,
+    }
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> AgentError:
+    """The one that matters of several that ended the daemon: the journal's before all."""
+    found: list[AgentError] = []
+    pending: list[BaseException] = [errors]
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        elif isinstance(error, AgentError):
+            found.append(error)
+    return min(found, key=lambda error: not isinstance(error, JournalError))
+
+
+def _tell_systemd(state: str) -> None:
+    """sd_notify(3): one datagram to the socket that systemd names, if it names one."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender, suppress(OSError):
+        sender.sendto(state.encode(), address)

@@ -1,0 +1,399 @@
+"""The journal: what happened to each capture, written once, and where it therefore stands.
+
+Every act below appends one entry to the custody log and moves the capture along `STEPS` in the same transaction, or it
+does neither. Nothing here waits: the daemon reaches it through `Desk`, a command line without daemon opens it itself, and
+both call these same methods.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Self
+
+from agent.capture import (
+    NO_CLAIMS,
+    STEPS,
+    Capture,
+    Digest,
+    Holding,
+    Json,
+    Parts,
+    Priority,
+    Receipt,
+    Stamp,
+    Standing,
+    canonical,
+    capture_id,
+    rfc3339,
+)
+from agent.errors import JournalError, Refusal
+from agent.journal.database import open_database, translated
+from agent.journal.entry import Event, statement
+from agent.journal.leaves import Leaves
+from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import apsw
+
+__all__ = ["CLAIMS_MAX", "REASON_MAX", "Journal"]
+
+CLAIMS_MAX: Final = 32 * 1024
+"""Bytes of canonical JSON that a device's claims may take in an entry."""
+
+REASON_MAX: Final = 1000
+"""Characters of a reason that are kept: a reason may quote what a device or a DEMS said."""
+
+
+class Journal:
+    """The journal of one station. For one thread at a time."""
+
+    def __init__(self, connection: apsw.Connection, log: str, stamp: Callable[[], Stamp]) -> None:
+        self.connection = connection
+        self.log = log
+        """Origin of the custody log (c2sp.org/tlog-checkpoint)."""
+        self.leaves = Leaves(connection)
+        self._stamp = stamp
+
+    @classmethod
+    def open(cls, path: Path, *, log: str, stamp: Callable[[], Stamp]) -> Self:
+        """Open or begin the journal at `path`. `log` names a new one; an old one keeps the name it was begun with.
+
+        Raises `JournalError` when the file cannot be used or was begun under another name.
+        """
+        connection = open_database(path)
+        with translated(f"the journal {path} cannot be read"):
+            named = connection.execute("SELECT value FROM meta WHERE name = 'log'").get
+            if named is not None and named != log:
+                connection.close()
+                raise JournalError(
+                    f"this journal is the log {named}, and the configuration says {log}",
+                    hint="Put the old names of agency and station back, or begin with a new, empty state folder.",
+                )
+            journal = cls(connection, log, stamp)
+            if named is None:
+                with journal.transaction():
+                    connection.execute("INSERT INTO meta VALUES ('log', ?)", (log,))
+                    journal.record(Event.LOG_OPENED, {})
+        return journal
+
+    def close(self) -> None:
+        """Close the file; everything that was committed is in it."""
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything in the block is durable when it is left, or nothing of it is."""
+        with translated("the journal cannot be written"), self.leaves.undone_on_error(), self.connection:
+            yield
+
+    # -- what the agent does ------------------------------------------------------------------------------------------
+
+    def hold(self, capture: Capture, digest: Digest, parts: Parts) -> Holding:
+        """The capture's bytes lie in the spool under their SHA-256. Committing this is the promise.
+
+        A capture that was held before keeps its standing; one that its device was told to forget and offers again with
+        the same bytes stands receipted again, for the DEMS has it.
+        """
+        name = capture_id(capture.origin, digest.sha256)
+        known = self.find(name)
+        if known is None:
+            return self._hold_new(name, capture, digest, parts)
+        if known.standing in (Standing.RELEASED, Standing.PURGED):
+            return self._step(known, Standing.RECEIPTED, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0, reason=None)
+        if not known.spooled:
+            # Lost from the spool and given again by its device: it is sent as if it were new.
+            standing = Standing.HELD if known.standing is Standing.QUARANTINED else known.standing
+            return self._step(known, standing, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0)
+        self._set(known, superseded=0)
+        return known
+
+    def receipt(self, capture: str, receipt: Receipt, *, detail: Mapping[str, Json] = NO_CLAIMS) -> Holding:
+        """A receipt was verified. A weaker one never replaces a stronger one."""
+        known = self.get(capture)
+        if (
+            known.receipt is not None
+            and known.standing is Standing.RECEIPTED
+            and known.receipt.strength >= receipt.strength
+        ):
+            return known
+        told: dict[str, Json] = {
+            "destination": receipt.destination,
+            "strength": receipt.strength.name.lower(),
+            **detail,
+        }
+        holding_ = self._step(
+            known,
+            Standing.RECEIPTED,
+            Event.RECEIPTED,
+            {"receipt": told},
+            strength=int(receipt.strength),
+            destination=receipt.destination,
+            note=receipt.note,
+            receipted_at=micros(self._stamp().at),
+            reason=None,
+        )
+        self.connection.execute(
+            "DELETE FROM upload WHERE capture = (SELECT row FROM capture WHERE id = ?)", (raw_id(capture),)
+        )
+        return holding_
+
+    def refuse(self, capture: str, reason: str) -> Holding:
+        """The DEMS said no, for ever."""
+        reason = reason[:REASON_MAX]
+        return self._step(self.get(capture), Standing.REFUSED, Event.REFUSED, {"reason": reason}, reason=reason)
+
+    def quarantine(self, capture: str, reason: str, *, superseded: bool = False) -> Holding:
+        """We doubt it. `superseded`: the device holds other bytes under this origin, which are to be taken anew."""
+        reason = reason[:REASON_MAX]
+        event = Event.CHANGED_AFTER_SEEN if superseded else Event.QUARANTINED
+        return self._step(
+            self.get(capture),
+            Standing.QUARANTINED,
+            event,
+            {"reason": reason},
+            reason=reason,
+            superseded=int(superseded),
+        )
+
+    def lose(self, capture: str) -> Holding:
+        """Its kept file is missing. If its device offers it again it is taken anew."""
+        known, reason = self.get(capture), "its file is missing from the spool"
+        standing = known.standing if known.standing in (Standing.RELEASED, Standing.RECEIPTED) else Standing.QUARANTINED
+        return self._step(
+            known, standing, Event.QUARANTINED, {"reason": reason}, reason=reason, spooled=0, superseded=1
+        )
+
+    def quarantine_part(self, digest: Digest, reason: str, *, origin: bytes | None, about: Mapping[str, Json]) -> None:
+        """Bytes that arrived and cannot be continued lie among the parts."""
+        if self.connection.execute("SELECT 1 FROM part WHERE sha256 = ?", (digest.sha256,)).get is not None:
+            return
+        detail: dict[str, Json] = {"part": {"about": dict(about), "length": digest.length}, "reason": reason}
+        seq = self._append(Event.QUARANTINED, f"part:{digest.sha256.hex()}", digest, detail, None)
+        self.connection.execute(
+            "INSERT INTO part VALUES (?, ?, ?, ?, ?)", (digest.sha256, digest.length, origin, reason, seq)
+        )
+
+    def intend_release(self, capture: str, detail: Mapping[str, Json]) -> Holding:
+        """The device's copy was read again and is equal, and the receipt suffices: it is about to be told to forget."""
+        known = self.get(capture)
+        if known.standing is not Standing.RECEIPTED or known.retained:
+            raise Refusal(f"capture {capture} stands {known.standing} and cannot be released")
+        return self._step(known, known.standing, Event.RELEASE_INTENDED, detail)
+
+    def release(self, capture: str, detail: Mapping[str, Json] = NO_CLAIMS) -> Holding:
+        """The device has forgotten it, or never kept it."""
+        known = self.get(capture)
+        if known.retained:
+            raise Refusal(f"a person ordered that capture {capture} be kept")
+        return self._step(known, Standing.RELEASED, Event.RELEASED, detail, reason=None)
+
+    def refuse_release(self, capture: str, reason: str) -> Holding:
+        """Its device may not forget it, or could not; written once for each reason."""
+        known, reason = self.get(capture), reason[:REASON_MAX]
+        if known.reason == reason:
+            return known
+        return self._step(known, known.standing, Event.RELEASE_REFUSED, {"reason": reason}, reason=reason)
+
+    def purge(self, capture: str) -> Holding:
+        """Its bytes left the spool: the DEMS has them, by a receipt that the policy trusts."""
+        known = self.get(capture)
+        if known.retained or known.receipt is None or known.standing not in (Standing.RECEIPTED, Standing.RELEASED):
+            raise Refusal(f"capture {capture} stands {known.standing} and must stay in the spool")
+        standing = Standing.PURGED if known.standing is Standing.RELEASED else known.standing
+        return self._step(known, standing, Event.PURGED, {}, spooled=0)
+
+    def record(self, event: Event, detail: Mapping[str, Json], *, actor: str = "agent") -> None:
+        """An entry about the agent, its devices or its surroundings, not about one capture."""
+        self._append(event, self.log, self.leaves.root(), detail, None, actor=actor)
+
+    def check_fixity(self, capture: str, detail: Mapping[str, Json]) -> Holding:
+        """Its bytes were read again and compared."""
+        known = self.get(capture)
+        return self._step(known, known.standing, Event.FIXITY_CHECKED, detail)
+
+    # -- what a person does -------------------------------------------------------------------------------------------
+
+    def retry(self, capture: str, *, actor: str, why: str) -> Holding:
+        """Send it again: after a refusal, out of quarantine, or although it was receipted."""
+        known = self.get(capture)
+        if not known.spooled:
+            raise Refusal(f"the bytes of capture {capture} are no longer in the spool")
+        if known.standing is Standing.HELD:
+            return self._act(known, known.standing, "retry", actor, why)
+        return self._act(
+            known,
+            Standing.HELD,
+            "retry",
+            actor,
+            why,
+            reason=None,
+            strength=None,
+            destination=None,
+            note=None,
+            receipted_at=None,
+        )
+
+    def prioritise(self, capture: str, priority: Priority, *, actor: str, why: str) -> Holding:
+        """Send it before (or after) others."""
+        known = self.get(capture)
+        return self._act(
+            known, known.standing, f"prioritise {priority.name.lower()}", actor, why, priority=int(priority)
+        )
+
+    def retain(self, capture: str, *, keep: bool, actor: str, why: str) -> Holding:
+        """Keep it on device and in spool whatever the policy says, or lift that order."""
+        known = self.get(capture)
+        return self._act(known, known.standing, "hold" if keep else "lift hold", actor, why, retained=int(keep))
+
+    # -- one capture --------------------------------------------------------------------------------------------------
+
+    def find(self, capture: str) -> Holding | None:
+        """What stands here of this capture."""
+        row = self.connection.execute(f"SELECT {COLUMNS} FROM capture WHERE id = ?", (raw_id(capture),)).get  # noqa: S608
+        return None if row is None else holding(row, self.log)
+
+    def get(self, capture: str) -> Holding:
+        """The same; raises `Refusal` where there is none."""
+        try:
+            found = self.find(capture)
+        except ValueError:
+            raise Refusal(f"{capture} is not the id of a capture", hint="List them: evidock capture list.") from None
+        if found is None:
+            raise Refusal(f"no capture {capture} is known here", hint="List them: evidock capture list.")
+        return found
+
+    def of_origin(self, token: bytes) -> Holding | None:
+        """What was last taken of this origin, unless the device is known to hold other bytes there now."""
+        row = self.connection.execute(
+            f"SELECT {COLUMNS} FROM capture WHERE origin = ? AND superseded = 0 ORDER BY row DESC LIMIT 1",  # noqa: S608
+            (token,),
+        ).get
+        return None if row is None else holding(row, self.log)
+
+    def doubts(self, token: bytes) -> bool:
+        """Whether anything of this origin stands quarantined: then its device may not forget it."""
+        found = self.connection.execute(
+            "SELECT 1 FROM capture WHERE origin = ? AND standing = ? LIMIT 1", (token, CODES[Standing.QUARANTINED])
+        ).get
+        return found is not None
+
+    # -- how it is written --------------------------------------------------------------------------------------------
+
+    def _hold_new(self, name: str, capture: Capture, digest: Digest, parts: Parts) -> Holding:
+        origin, now = capture.origin, self._stamp().at
+        row = (self.connection.execute("SELECT max(row) FROM capture").get or 0) + 1
+        seq = self._append(Event.HELD, name, digest, _held_detail(capture, digest, parts), row)
+        began_at = origin.claims["began_at"]
+        self.connection.execute(
+            "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256, part_through,"
+            " media_type, grouping, volatile, standing, priority, spooled, retained, held_seq, held_at, changed_at, superseded)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0)",
+            (
+                row, raw_id(name), origin.token, origin.device, origin.key, began_at, digest.sha256, digest.blake3,
+                digest.length, parts.sha256, parts.through, capture.media_type, capture.group, int(capture.volatile),
+                CODES[Standing.HELD], int(capture.priority), seq, micros(now), micros(now),
+            ),
+        )  # fmt: skip
+        self._count(Standing.HELD, 1, digest.length)
+        return self.get(name)
+
+    def _act(  # noqa: PLR0913
+        self, known: Holding, standing: Standing, verb: str, actor: str, why: str, **columns: int | str | bytes | None
+    ) -> Holding:
+        detail: dict[str, Json] = {"command": verb, "why": why}
+        return self._step(known, standing, Event.OPERATOR_COMMAND, detail, actor=actor, **columns)
+
+    def _step(  # noqa: PLR0913
+        self,
+        known: Holding,
+        standing: Standing,
+        event: Event,
+        detail: Mapping[str, Json],
+        *,
+        actor: str = "agent",
+        **columns: int | str | bytes | None,
+    ) -> Holding:
+        """Append the entry and move the capture; the same standing again is an entry without a step."""
+        if standing is not known.standing and standing not in STEPS[known.standing]:
+            raise Refusal(f"capture {known.id} stands {known.standing} and cannot become {standing}")
+        row = self.connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(known.id),)).get
+        self._append(event, known.id, known.digest, detail, row, actor=actor)
+        if standing is not known.standing:
+            self._count(known.standing, -1, -known.digest.length)
+            self._count(standing, 1, known.digest.length)
+        self._set(known, standing=CODES[standing], changed_at=micros(self._stamp().at), **columns)
+        return self.get(known.id)
+
+    def _set(self, known: Holding, **columns: int | str | bytes | None) -> None:
+        names = ", ".join(f"{name} = ?" for name in columns)
+        self.connection.execute(
+            f"UPDATE capture SET {names} WHERE id = ?",  # noqa: S608 - names are ours
+            (*columns.values(), raw_id(known.id)),
+        )
+
+    def _append(  # noqa: PLR0913
+        self,
+        event: Event,
+        subject: str,
+        digest: Digest | bytes,
+        detail: Mapping[str, Json],
+        row: int | None,
+        *,
+        actor: str = "agent",
+    ) -> int:
+        seq = self.leaves.size
+        leaf = statement(
+            event, seq=seq, stamp=self._stamp(), actor=actor, subject=subject, digest=digest, detail=detail
+        )
+        self.leaves.append(leaf, row)
+        return seq
+
+    def _count(self, standing: Standing, captures: int, length: int) -> None:
+        self.connection.execute(
+            "INSERT INTO tally VALUES (?1, ?2, ?3) ON CONFLICT (standing)"
+            " DO UPDATE SET captures = captures + ?2, bytes = bytes + ?3",
+            (CODES[standing], captures, length),
+        )
+
+
+def _held_detail(capture: Capture, digest: Digest, parts: Parts) -> dict[str, Json]:
+    device = capture.device
+    claims: dict[str, Json] = dict(capture.claims)
+    try:
+        raw = canonical(claims)
+    except ValueError as error:
+        claims = {"left_out": f"the device's claims have no canonical form: {error}"}
+    else:
+        if len(raw) > CLAIMS_MAX:
+            claims = {"left_out": f"the device's claims take {len(raw)} bytes, more than {CLAIMS_MAX}"}
+    told: dict[str, Json] = {
+        "began_at": None if capture.began_at is None else rfc3339(capture.began_at),
+        "claims": claims,
+        "group": capture.group,
+        "key": capture.key,
+        "length": digest.length,
+        "media_type": capture.media_type,
+        "priority": capture.priority.name.lower(),
+        "volatile": capture.volatile,
+    }
+    detail: dict[str, Json] = {
+        "capture": told,
+        "device": {
+            "driver": device.driver,
+            "family": device.family,
+            "firmware": device.firmware,
+            "id": device.id,
+            "maker": device.maker,
+            "model": device.model,
+            "place": device.place,
+            "serial": device.serial,
+            "spec": device.spec,
+        },
+    }
+    if parts:
+        detail["parts"] = {"count": len(parts), "list_sha256": sha256(parts.sha256 + parts.through).hexdigest()}
+    return detail

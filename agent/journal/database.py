@@ -1,0 +1,95 @@
+"""The door to SQLite: opened so that a commit survives a power cut, migrated forwards only, errors translated here.
+
+One connection, exclusive, WAL, `synchronous=FULL`. Exclusive because a race between two connections that reset the WAL can
+corrupt it (fixed in SQLite 3.51.3); apsw brings a current SQLite, Debian 12's is 3.40.1.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from agent.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["APPLICATION_ID", "open_database", "translated"]
+
+APPLICATION_ID: Final = 0x45764464
+"""`EvDd`: marks the file as ours (sqlite.org/fileformat section 1.3.17)."""
+
+_MINIMUM: Final = (3, 51, 3)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raise what SQLite says as JournalError."""
+    try:
+        yield
+    except apsw.BusyError as error:
+        raise JournalError(
+            f"{doing}: another program has the journal open",
+            hint="Only one program may open the journal. Is the daemon running? Then this command asks it instead.",
+        ) from error
+    except apsw.Error as error:
+        raise JournalError(f"{doing}: {error}") from error
+
+
+def open_database(path: Path) -> apsw.Connection:
+    """Open the journal at `path`, make it where it is not, and bring it to the newest schema.
+
+    Raises `JournalError` when the file is no journal, is damaged, is open elsewhere, or is newer than this program.
+    """
+    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _MINIMUM:
+        raise JournalError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a journal; 3.51.3 or later is needed")
+    with translated(f"the journal {path} cannot be opened"):
+        connection = apsw.Connection(str(path))
+        try:
+            _prepare(connection)
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _prepare(connection: apsw.Connection) -> None:
+    # EXCLUSIVE comes before the first access, so that no shared-memory file is ever made.
+    connection.pragma("locking_mode", "exclusive")
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "full")
+    connection.pragma("wal_autocheckpoint", 1000)
+    connection.pragma("journal_size_limit", 16 * 1024 * 1024)
+    connection.pragma("foreign_keys", True)  # noqa: FBT003 - the pragma's own spelling
+    connection.pragma("cache_size", -16 * 1024)
+    connection.pragma("trusted_schema", False)  # noqa: FBT003
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    """Bring the schema forwards, each file in one transaction: after a crash it is the old or the new one."""
+    schemas = sorted(
+        (int(file.name.removesuffix(".sql")), file)
+        for file in files(__package__).joinpath("schema").iterdir()
+        if file.name.endswith(".sql")
+    )
+    newest = schemas[-1][0]
+    application, found = connection.pragma("application_id"), connection.pragma("user_version")
+    empty = found == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
+    if not empty and application != APPLICATION_ID:
+        raise JournalError(f"{path} is a database of another program")
+    if found > newest:
+        raise JournalError(
+            f"{path} was written by a newer Evidock (schema {found}; this one knows {newest})",
+            hint="Install the newer version again. Nothing was changed.",
+        )
+    for number, file in schemas:
+        if number > found:
+            with connection:
+                connection.execute(file.read_text(encoding="utf-8"))
+                connection.pragma("application_id", APPLICATION_ID)
+                connection.pragma("user_version", number)

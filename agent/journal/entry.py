@@ -1,0 +1,141 @@
+"""One entry: an in-toto Statement in canonical JSON that says what happened, to which bytes, and by which clocks."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from agent.capture import Digest, Json, Stamp, canonical, rfc3339
+from agent.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "LEAF_MAX",
+    "PREDICATE_TYPE",
+    "PREMIS",
+    "STATEMENT_TYPE",
+    "Event",
+    "agent_version",
+    "build_digest",
+    "statement",
+]
+
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE: Final = "https://evidock.example/custody/v1"
+LEAF_MAX: Final = 65_535
+"""Most bytes of one leaf: entry bundles carry its length in 16 bits (c2sp.org/tlog-tiles)."""
+
+
+class Event(StrEnum):
+    """What an entry tells."""
+
+    LOG_OPENED = "log.opened"
+    AGENT_STARTED = "agent.started"
+    AGENT_STOPPED = "agent.stopped"
+    CONFIG_CHANGED = "config.changed"
+    OPERATOR_COMMAND = "operator.command"
+    CLOCK_STEPPED = "clock.stepped"
+    DEVICE_ATTACHED = "device.attached"
+    DEVICE_DETACHED = "device.detached"
+    OBSERVED = "observed"
+    HELD = "held"
+    OFFERED_AGAIN = "capture.offered_again"
+    CHANGED_AFTER_SEEN = "capture.changed_after_seen"
+    QUARANTINED = "quarantined"
+    RECEIPTED = "receipted"
+    REFUSED = "refused"
+    RELEASE_INTENDED = "release.intended"
+    RELEASED = "released"
+    RELEASE_REFUSED = "release.refused"
+    PURGED = "purged"
+    FIXITY_CHECKED = "fixity.checked"
+
+
+PREMIS: Final[Mapping[Event, str]] = MappingProxyType(
+    {
+        Event.HELD: "ingestion",
+        Event.OFFERED_AGAIN: "fixity check",
+        Event.QUARANTINED: "quarantine",
+        Event.RECEIPTED: "replication",
+        Event.RELEASE_INTENDED: "fixity check",
+        Event.RELEASED: "deletion",
+        Event.PURGED: "deletion",
+        Event.FIXITY_CHECKED: "fixity check",
+    },
+)
+"""Names of the PREMIS event type vocabulary (id.loc.gov/vocabulary/preservation/eventType)."""
+
+
+def statement(  # noqa: PLR0913 - an entry has this many sides
+    event: Event,
+    *,
+    seq: int,
+    stamp: Stamp,
+    actor: str,
+    subject: str,
+    digest: Digest | bytes,
+    detail: Mapping[str, Json],
+) -> bytes:
+    """The leaf: what happened (`event`, `detail`), to what (`subject`, its digests), by whom, and when.
+
+    A capture's subject is its id; every other entry's subject is the log, with the root of the tree before the entry.
+    """
+    digests: dict[str, Json] = (
+        {"blake3": digest.blake3.hex(), "sha256": digest.sha256.hex()}
+        if isinstance(digest, Digest)
+        else {"sha256": digest.hex()}
+    )
+    predicate: dict[str, Json] = {
+        **detail,
+        "actor": actor,
+        "agent": {"build_sha256": build_digest(), "version": agent_version()},
+        "boot_id": stamp.boot_id,
+        "clock": stamp.claims,
+        "event": event.value,
+        "mono_ns": str(stamp.mono_ns),
+        "recorded_at": rfc3339(stamp.at),
+        "seq": seq,
+        "v": 1,
+    }
+    if (premis := PREMIS.get(event)) is not None:
+        predicate["premis"] = premis
+    leaf = canonical(
+        {
+            "_type": STATEMENT_TYPE,
+            "predicate": predicate,
+            "predicateType": PREDICATE_TYPE,
+            "subject": [{"digest": digests, "name": subject}],
+        },
+    )
+    if len(leaf) > LEAF_MAX:
+        raise JournalError(f"an entry of {len(leaf)} bytes is larger than the log can hold ({LEAF_MAX})")
+    return leaf
+
+
+@cache
+def agent_version() -> str:
+    """Version of the installed product."""
+    try:
+        return version("evidock")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@cache
+def build_digest() -> str:
+    """SHA-256 over names and contents of every file of the product that runs: which code wrote the entry."""
+    root = Path(__file__).resolve().parents[2]
+    total = hashlib.sha256()
+    for package in ("agent", "drivers", "firmware_specs"):
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in {".py", ".sql", ".toml", ".html", ".css", ".js"} and path.is_file():
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                total.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+    return total.hexdigest()

@@ -1,0 +1,113 @@
+"""The custody log inside the journal: leaves in order, the tree over them, and nothing that could be rewritten.
+
+Appending costs two hashes on average and one row. Full tiles of 256 hashes are stored as they complete; the last, partial
+ones are kept in memory and made again from the rows at start, so there is no second truth.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from agent.errors import JournalError
+from agent.merkle import HASH_LENGTH, TILE_WIDTH, Frontier, TileReader, leaf_hash, subtree_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import apsw
+
+__all__ = ["Leaves"]
+
+_FULL = TILE_WIDTH * HASH_LENGTH
+
+
+class Leaves:
+    """The leaves of one log. Every change happens inside a transaction of the caller's."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        newest = connection.execute("SELECT max(seq) FROM entry").get
+        size = 0 if newest is None else newest + 1
+        self._tails: list[bytearray] = []
+        self._restore(size)
+        self._frontier = Frontier.at(size, TileReader(self.tile, size))
+
+    @property
+    def size(self) -> int:
+        """How many leaves there are."""
+        return self._frontier.size
+
+    def root(self) -> bytes:
+        """Root of the tree over all leaves (RFC 9162 section 2.1.1)."""
+        return self._frontier.root()
+
+    def append(self, leaf: bytes, capture: int | None) -> None:
+        """Add a leaf after the last one, with the row of the capture that it speaks of."""
+        self._connection.execute("INSERT INTO entry VALUES (?, ?, ?)", (self.size, capture, leaf))
+        hashed = leaf_hash(leaf)
+        self._frontier.append(hashed)
+        level, position = 0, self.size - 1
+        while True:
+            if level == len(self._tails):
+                self._tails.append(bytearray())
+            tail = self._tails[level]
+            tail += hashed
+            if len(tail) < _FULL:
+                return
+            index = position // TILE_WIDTH
+            full = bytes(tail)
+            self._connection.execute("INSERT INTO tile VALUES (?, ?, ?)", (level, index, full))
+            tail.clear()
+            hashed, level, position = subtree_root(full), level + 1, index
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Put the tree in memory back to where it was when the block is left by an exception."""
+        frontier, tails = self._frontier.copy(), [bytes(tail) for tail in self._tails]
+        try:
+            yield
+        except BaseException:
+            self._frontier, self._tails = frontier, [bytearray(tail) for tail in tails]
+            raise
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        """The first `width` hashes of a tile (c2sp.org/tlog-tiles), 32 * width bytes.
+
+        Raises `JournalError` when the tree has no such tile.
+        """
+        found = self._connection.execute("SELECT hashes FROM tile WHERE level = ? AND idx = ?", (level, index)).get
+        if found is None and level < len(self._tails):
+            found = bytes(self._tails[level])
+        if found is None or len(found) < width * HASH_LENGTH:
+            raise JournalError(f"the custody log has no tile {index} of level {level} with {width} hashes")
+        return bytes(found[: width * HASH_LENGTH])
+
+    def reader(self, size: int | None = None) -> TileReader:
+        """A reader of subtree hashes for proofs at `size` leaves (default: all)."""
+        return TileReader(self.tile, self.size if size is None else size)
+
+    def leaf(self, seq: int) -> bytes:
+        """One leaf, byte for byte."""
+        found = self._connection.execute("SELECT leaf FROM entry WHERE seq = ?", (seq,)).get
+        if found is None:
+            raise JournalError(f"the custody log has no entry {seq}")
+        return bytes(found)
+
+    def between(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """(seq, leaf) for first <= seq < end, in order, one at a time."""
+        yield from self._connection.execute("SELECT seq, leaf FROM entry WHERE seq >= ? AND seq < ?", (first, end))
+
+    def _restore(self, size: int) -> None:
+        """Make the partial tiles again: the lowest from leaves, each higher one from the full tiles below it."""
+        tail = bytearray()
+        for _, leaf in self.between(size - size % TILE_WIDTH, size):
+            tail += leaf_hash(leaf)
+        self._tails = [tail]
+        level, full = 0, size // TILE_WIDTH
+        while full:
+            tail = bytearray()
+            for index in range(full - full % TILE_WIDTH, full):
+                tail += subtree_root(self.tile(level, index, TILE_WIDTH))
+            self._tails.append(tail)
+            level, full = level + 1, full // TILE_WIDTH

@@ -1,0 +1,178 @@
+"""What the other rooms ask of the journal; nothing here writes an entry. Each is an index look-up or a bounded page."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.capture import Holding, Standing
+from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, raw_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from agent.journal.book import Journal
+
+__all__ = [
+    "Tally",
+    "aside",
+    "evictable",
+    "forgotten",
+    "keepers",
+    "listing",
+    "parts",
+    "queue",
+    "recall",
+    "remember",
+    "resolve",
+    "spooled",
+    "story",
+    "tally",
+    "was_purged",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many captures stand somewhere, and how long they are together."""
+
+    captures: int
+    bytes: int
+
+
+def queue(journal: Journal, limit: int, after: tuple[int, int] = (-1, -1)) -> list[Holding]:
+    """What must be forwarded, in order, after the (priority, index) given."""
+    return _page(journal, "standing = 1 AND (priority, held_seq) > (?, ?) ORDER BY priority, held_seq", after, limit)
+
+
+def evictable(journal: Journal, limit: int, before: datetime, *, least: int, released_only: bool) -> list[Holding]:
+    """Receipted (or released) captures whose bytes still lie in the spool, receipted before a moment, oldest first.
+
+    `least`: the weakest receipt that counts, as the number of its `Strength`.
+    """
+    condition = "spooled = 1 AND standing IN (2, 3) AND receipted_at <= ? AND retained = 0 AND strength >= ?"
+    if released_only:
+        condition += " AND standing = 3"
+    return _page(journal, f"{condition} ORDER BY receipted_at", (micros(before), least), limit)
+
+
+def forgotten(journal: Journal, limit: int) -> list[Holding]:
+    """Receipted captures of devices that kept no copy: nobody will offer them again."""
+    return _page(journal, "volatile = 1 AND standing = 2 AND retained = 0 AND reason IS NULL ORDER BY row", (), limit)
+
+
+def aside(journal: Journal, limit: int = 1000) -> list[Holding]:
+    """What waits for a person: refused and quarantined."""
+    return _page(journal, "standing IN (5, 6) ORDER BY standing, row", (), limit)
+
+
+def listing(
+    journal: Journal,
+    *,
+    standing: Standing | None = None,
+    device: str | None = None,
+    limit: int = 100,
+    before: int | None = None,
+) -> list[Holding]:
+    """Captures, newest first, below the leaf index `before`."""
+    conditions, values = ["1"], list[Any]()
+    if standing is not None:
+        conditions.append("standing = ?")
+        values.append(CODES[standing])
+    if device is not None:
+        conditions.append("device = ?")
+        values.append(device)
+    if before is not None:
+        conditions.append("held_seq < ?")
+        values.append(before)
+    return _page(journal, f"{' AND '.join(conditions)} ORDER BY row DESC", tuple(values), limit)
+
+
+def resolve(journal: Journal, beginning: str, limit: int = 10) -> list[str]:
+    """Ids of captures that begin with some hexadecimal digits: people type the first eight."""
+    digits = beginning.replace("-", "").lower()
+    if not digits or len(digits) > 32 or any(c not in "0123456789abcdef" for c in digits):  # noqa: PLR2004
+        return []
+    low, high = bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
+    rows = journal.connection.execute("SELECT id FROM capture WHERE id BETWEEN ? AND ? LIMIT ?", (low, high, limit))
+    return [_text_id(row[0]) for row in rows]
+
+
+def spooled(journal: Journal, after: int = 0, limit: int = 1000) -> list[tuple[int, Holding]]:
+    """(row, capture) of what lies in the spool, page by page, in the order of taking."""
+    rows = journal.connection.execute(
+        f"SELECT row, {COLUMNS} FROM capture WHERE spooled = 1 AND row > ? ORDER BY row LIMIT ?",  # noqa: S608
+        (after, limit),
+    )
+    return [(row[0], holding(row[1:], journal.log)) for row in rows]
+
+
+def keepers(journal: Journal, sha256: bytes) -> int:
+    """How many captures rest on this file of the spool: the same bytes from two devices are one file."""
+    count: int = journal.connection.execute(
+        "SELECT count(*) FROM capture WHERE sha256 = ? AND spooled = 1", (sha256,)
+    ).get
+    return count
+
+
+def was_purged(journal: Journal, sha256: bytes) -> bool:
+    """Whether a capture with these bytes has left the spool by its entry: then a file that is left is let go."""
+    found = journal.connection.execute(
+        "SELECT 1 FROM capture WHERE sha256 = ? AND spooled = 0 AND strength IS NOT NULL LIMIT 1", (sha256,)
+    ).get
+    return found is not None
+
+
+def tally(journal: Journal) -> dict[Standing, Tally]:
+    """Captures and bytes at each standing."""
+    rows = journal.connection.execute("SELECT standing, captures, bytes FROM tally")
+    return {STANDINGS[code]: Tally(captures, length) for code, captures, length in rows}
+
+
+def story(journal: Journal, capture: str) -> Iterator[dict[str, Any]]:
+    """Every entry about one capture, in order."""
+    rows = journal.connection.execute(
+        "SELECT leaf FROM entry WHERE capture = (SELECT row FROM capture WHERE id = ?) ORDER BY seq", (raw_id(capture),)
+    )
+    for (leaf,) in rows:
+        yield json.loads(leaf)
+
+
+def parts(journal: Journal) -> list[tuple[str, int, str]]:
+    """(SHA-256, length, reason) of every part that was set aside."""
+    rows = journal.connection.execute("SELECT sha256, length, reason FROM part ORDER BY seq")
+    return [(sha256.hex(), length, reason) for sha256, length, reason in rows]
+
+
+def recall(journal: Journal, capture: str, destination: str) -> str | None:
+    """What an uplink remembers of this capture."""
+    state: str | None = journal.connection.execute(
+        "SELECT state FROM upload WHERE capture = (SELECT row FROM capture WHERE id = ?) AND destination = ?",
+        (raw_id(capture), destination),
+    ).get
+    return state
+
+
+def remember(journal: Journal, capture: str, destination: str, state: str | None) -> None:
+    """Keep what an uplink says, or forget it; no entry, for it is a hint and no promise."""
+    key = (raw_id(capture), destination)
+    if state is None:
+        journal.connection.execute(
+            "DELETE FROM upload WHERE capture = (SELECT row FROM capture WHERE id = ?) AND destination = ?", key
+        )
+    else:
+        journal.connection.execute(
+            "INSERT OR REPLACE INTO upload SELECT row, ?2, ?3 FROM capture WHERE id = ?1", (*key, state)
+        )
+
+
+def _page(journal: Journal, condition: str, values: tuple[Any, ...], limit: int) -> list[Holding]:
+    rows = journal.connection.execute(f"SELECT {COLUMNS} FROM capture WHERE {condition} LIMIT ?", (*values, limit))  # noqa: S608
+    return [holding(row, journal.log) for row in rows]
+
+
+def _text_id(raw: bytes) -> str:
+    return str(uuid.UUID(bytes=raw))

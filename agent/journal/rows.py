@@ -1,0 +1,80 @@
+"""Between a row of the `capture` table and a Holding: the only place that knows both."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.capture import Digest, Holding, Origin, Parts, Priority, Receipt, Standing, Strength
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["CODES", "COLUMNS", "STANDINGS", "holding", "micros", "moment", "raw_id"]
+
+STANDINGS: Final = (
+    Standing.UNKNOWN,
+    Standing.HELD,
+    Standing.RECEIPTED,
+    Standing.RELEASED,
+    Standing.PURGED,
+    Standing.REFUSED,
+    Standing.QUARANTINED,
+)
+"""The numbers in the `standing` column; the indexes of the schema rest on them."""
+
+CODES: Final = {standing: code for code, standing in enumerate(STANDINGS)}
+
+COLUMNS: Final = (
+    "id, device, key, began_at, sha256, blake3, length, part_sha256, part_through, media_type, grouping, volatile, "
+    "standing, priority, spooled, retained, held_seq, held_at, changed_at, strength, destination, note, receipted_at, reason"
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def micros(when: datetime) -> int:
+    """Microseconds since 1970, UTC, exactly."""
+    return (when - _EPOCH) // _MICROSECOND
+
+
+def moment(when: int) -> datetime:
+    """The inverse of `micros`."""
+    return _EPOCH + timedelta(microseconds=when)
+
+
+def raw_id(capture: str) -> bytes:
+    """The 16 bytes of a capture's id; `ValueError` where the text is none."""
+    return uuid.UUID(capture).bytes
+
+
+def holding(row: Sequence[Any], log: str) -> Holding:
+    """A row of COLUMNS as a value."""
+    length = row[6]
+    receipt = None
+    if row[19] is not None:
+        strength = Strength(row[19])
+        proven = row[4] if strength >= Strength.DIGEST else None
+        receipt = Receipt(strength, row[20], length, proven, row[21])
+    return Holding(
+        id=str(uuid.UUID(bytes=row[0])),
+        origin=Origin(row[1], row[2], None if row[3] is None else datetime.fromisoformat(row[3])),
+        digest=Digest(row[4], row[5], length),
+        standing=STANDINGS[row[12]],
+        log=log,
+        index=row[16],
+        held_at=moment(row[17]),
+        changed_at=moment(row[18]),
+        priority=Priority(row[13]),
+        media_type=row[9],
+        group=row[10],
+        volatile=bool(row[11]),
+        spooled=bool(row[14]),
+        retained=bool(row[15]),
+        receipt=receipt,
+        receipted_at=None if row[22] is None else moment(row[22]),
+        reason=row[23],
+        parts=Parts(row[7], row[8]),
+    )

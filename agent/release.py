@@ -1,0 +1,189 @@
+"""Receipt + second read + policy -> the device may forget; later the spool too.
+
+Level, not edge: a device offers again what it still has, and each time the capture is offered its release is considered, so
+there is no list of things to release that could be lost.
+
+If power fails here: before `release.intended` nothing has happened; after it and before `released`, the device either
+offers the capture again, and it is read and released again, or it has it no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agent.capture import Standing, Strength, printable
+from agent.custody.receipt import check_receipt
+from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceError, DeviceRefused, Refusal
+from agent.journal import Desk, queries
+from agent.spool import Hasher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.capture import Digest, Holding, Json, Stamp
+    from agent.config import Policy
+    from agent.driver import Offer
+    from agent.journal import Journal
+    from agent.note import Verifier
+    from agent.spool import Spool
+
+__all__ = ["Release"]
+
+_A_DAY: Final = timedelta(days=1)
+"""How far two clocks that nobody compared may differ before a receipt counts as stale."""
+_SWEEP: Final = 30.0
+_PAGE: Final = 256
+
+
+class Release:
+    """Decides who may forget what. One for the whole station."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        desk: Desk,
+        spool: Spool,
+        policy: Policy,
+        *,
+        keys: Sequence[Verifier],
+        stamp: Callable[[], Stamp],
+        in_flight: int = 8,
+    ) -> None:
+        self._desk, self._spool, self._policy = desk, spool, policy
+        self._keys, self._stamp = tuple(keys), stamp
+        self._least = Strength[policy.receipt.upper()]
+        self._places = asyncio.Semaphore(in_flight)
+        self._log = structlog.get_logger("release")
+
+    async def consider(self, offer: Offer) -> Standing:
+        """The device still has this receipted capture and offers it: let it forget, if everything is proven."""
+        token = offer.capture.origin.token
+        holding, doubted = await self._desk.read(lambda journal: (journal.of_origin(token), journal.doubts(token)))
+        if holding is None:
+            return Standing.UNKNOWN
+        if holding.standing is not Standing.RECEIPTED or self._policy.device == "keep" or holding.retained:
+            return holding.standing
+        if (reason := self._why_not(holding, doubted=doubted)) is not None:
+            await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))
+            return holding.standing
+        if self._stamp().at < (holding.receipted_at or holding.changed_at) + self._policy.grace:
+            return holding.standing
+        async with self._places:
+            return await self._release(offer, holding)
+
+    def _why_not(self, holding: Holding, *, doubted: bool) -> str | None:
+        """The reason why its device may not forget it, in words for a person; None when it may."""
+        receipt = holding.receipt
+        if doubted:
+            return "two readings of this capture differed: a person must look at what is quarantined first"
+        if receipt is None or receipt.strength < self._least:
+            word = "nothing" if receipt is None else f"only its {receipt.strength.name.lower()}"
+            return f"the DEMS has proven {word}; the policy asks for a receipt that is {self._policy.receipt}"
+        if receipt.strength is Strength.SIGNED:
+            try:
+                check_receipt(
+                    receipt.note or b"",
+                    self._keys,
+                    capture=holding.id,
+                    sha256=holding.digest.sha256,
+                    length=holding.digest.length,
+                    log=holding.log,
+                    index=holding.index,
+                    not_before=holding.held_at - _A_DAY,
+                )
+            except BadReceipt as error:
+                return f"the stored receipt does not verify: {error}"
+        return None
+
+    async def _release(self, offer: Offer, holding: Holding) -> Standing:
+        try:
+            again = await self._read_again(offer, holding)
+        except (BadCapture, CannotResume, DeviceRefused) as error:
+            return await self._refused(holding, f"the device's copy cannot be read a second time: {error}")
+        if again != holding.digest:
+            reason = (
+                f"the device's copy was read a second time and is SHA-256 {again.sha256.hex()} of {again.length} bytes; "
+                f"it was {holding.digest.sha256.hex()} of {holding.digest.length}"
+            )
+            self._log.critical("device_copy_differs", capture=holding.id, place=printable(offer.capture.device.place or ""),
+                               todo="keep the device; its reader, cable or card may be failing")  # fmt: skip
+            return (
+                await self._desk.write(lambda journal: journal.quarantine(holding.id, reason, superseded=True))
+            ).standing
+        told: dict[str, Json] = {"blake3": again.blake3.hex(), "length": again.length, "sha256": again.sha256.hex()}
+        try:
+            await self._desk.write(lambda journal: journal.intend_release(holding.id, {"read_again": told}))
+        except Refusal:  # a person was quicker
+            return (await self._desk.read(lambda journal: journal.get(holding.id))).standing
+        try:
+            await offer.release()
+        except DeviceRefused as error:
+            return await self._refused(holding, f"the device did not delete it: {error}")
+        released = await self._desk.write(lambda journal: journal.release(holding.id))
+        self._log.debug("released", capture=holding.id, key=holding.origin.key)
+        return released.standing
+
+    async def _refused(self, holding: Holding, reason: str) -> Standing:
+        self._log.error("not_released", capture=holding.id, reason=reason, todo=DeviceRefused.hint)
+        return (await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))).standing
+
+    async def _read_again(self, offer: Offer, holding: Holding) -> Digest:
+        hasher, length = Hasher(parts=False), 0
+        source = offer.open(0)
+        try:
+            async for block in source:
+                length += len(block)
+                if length > holding.digest.length:
+                    break
+                await self._spool.run(hasher.feed, block)
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+        return hasher.finish()[0]
+
+    # -- without a device ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look, again and again, at what no device will offer again, and at what the spool may forget."""
+        while True:
+            await self.sweep()
+            await asyncio.sleep(_SWEEP)
+
+    async def sweep(self) -> None:
+        """Do it once."""
+        if self._policy.device == "release":
+            while page := await self._desk.read(lambda journal: queries.forgotten(journal, _PAGE)):
+                for holding in page:
+                    await self._let_go(holding)
+        if self._policy.spool != "keep":
+            await self._purge()
+
+    async def _let_go(self, holding: Holding) -> None:
+        if (reason := self._why_not(holding, doubted=False)) is not None:
+            await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))
+            return
+        await self._desk.write(lambda journal: journal.release(holding.id, {"device": "kept no copy"}))
+
+    async def _purge(self) -> None:
+        before = self._stamp().at - self._policy.spool_keep
+        released_only = self._policy.spool == "released"
+        while page := await self._desk.read(
+            lambda journal: queries.evictable(
+                journal, _PAGE, before, least=int(self._least), released_only=released_only
+            )
+        ):
+            for holding in page:
+                # First the journal, then the file: a crash between them leaves a file that the next start lets go, and
+                # never an entry that speaks of a file that is gone.
+                await self._desk.write(lambda journal, id_=holding.id: journal.purge(id_))  # type: ignore[misc]
+                await self._desk.read(lambda journal, sha256=holding.digest.sha256: self._evict(journal, sha256))  # type: ignore[misc]
+                self._log.debug("purged", capture=holding.id)
+
+    def _evict(self, journal: Journal, sha256: bytes) -> None:
+        """In the journal's thread, where no other capture can be promised on the same file meanwhile."""
+        if not queries.keepers(journal, sha256):
+            self._spool.evict(sha256)

@@ -1,0 +1,173 @@
+"""The one thread that gives finished files their final name: those that finish together share the forcing of folders.
+
+For each file: start its write-out, force it, read it back where asked, rename stage/x -> kept/<sha256>; then force both
+folders once for all of them. Only then does anyone hear of success, so a crash at any point leaves either the stage file
+or the kept file, and never a promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from agent import durable
+from agent.errors import AgentError, SpoolDamaged, SpoolFull
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Sealer", "spool_error"]
+
+_BATCH: Final = 256
+_READ: Final = 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Item:
+    name: str
+    """In stage/."""
+    sha256: bytes
+    fd: int
+    """Open file to force and, where asked, read back; closed here."""
+    done: asyncio.Future[None]
+    loop: asyncio.AbstractEventLoop
+    error: AgentError | None = None
+
+
+def spool_error(doing: str, error: OSError) -> AgentError:
+    """The door for what the disk says."""
+    if error.errno in durable.NO_ROOM:
+        made: AgentError = SpoolFull(f"{doing}: {error.strerror}")
+    else:
+        made = SpoolDamaged(f"{doing}: {error.strerror or error}")
+    made.__cause__ = error
+    return made
+
+
+class Sealer:
+    """Renames finished files from stage/ to kept/, durably, in batches."""
+
+    def __init__(self, stage_fd: int, kept_fd: int, *, read_back: bool) -> None:
+        self._stage_fd, self._kept_fd, self._read_back = stage_fd, kept_fd, read_back
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
+        self._thread.start()
+
+    async def seal(self, name: str, digest: bytes, fd: int) -> None:
+        """Return when `stage/name` is durably `kept/<digest>`. Takes over the descriptor.
+
+        Raises `SpoolFull`, or `SpoolDamaged` when forcing failed or what was read back is something else; then the file
+        stays in stage/ under a name that nothing continues.
+        """
+        loop = asyncio.get_running_loop()
+        item = _Item(name, digest, fd, loop.create_future(), loop)
+        self._queue.put(item)
+        # Shielded: the file is sealed whether or not anyone still waits.
+        await asyncio.shield(item.done)
+
+    def close(self) -> None:
+        """Finish what is queued and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        go_on = True
+        while go_on:
+            batch, go_on = self._gather()
+            if batch:
+                self._seal_all(batch)
+
+    def _gather(self) -> tuple[list[_Item], bool]:
+        batch: list[_Item] = []
+        item = self._queue.get()
+        while item is not None:
+            batch.append(item)
+            if len(batch) == _BATCH:
+                return batch, True
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return batch, True
+        return batch, False
+
+    def _seal_all(self, batch: list[_Item]) -> None:
+        for item in batch:
+            # Dropping the cache of dirty pages only starts their way to the disk, which is what is wanted here: all
+            # files travel together, and each force below finds little left to wait for.
+            self._try(item, lambda item: durable.drop_cache(item.fd), "write-out")
+        for item in batch:
+            self._try(item, lambda item: durable.force(item.fd), "forcing a capture to the disk")
+        if self._read_back:
+            for item in batch:
+                self._try(item, _compare, "reading a capture back")
+        for item in batch:
+            self._try(item, self._rename, "naming a capture")
+        self._force_folders(batch)
+        for item in batch:
+            os.close(item.fd)
+        answers: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
+        for item in batch:
+            answers.setdefault(item.loop, []).append(item)
+        for loop, items in answers.items():
+            try:
+                loop.call_soon_threadsafe(_answer, items)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                continue
+
+    def _try(self, item: _Item, act: Callable[[_Item], None], doing: str) -> None:
+        if item.error is not None:
+            return
+        try:
+            act(item)
+        except OSError as error:
+            item.error = spool_error(doing, error)
+            self._set_aside(item)
+        except AgentError as error:
+            item.error = error
+            self._set_aside(item)
+
+    def _rename(self, item: _Item) -> None:
+        durable.move(item.name, self._stage_fd, item.sha256.hex(), self._kept_fd)
+
+    def _set_aside(self, item: _Item) -> None:
+        """Nothing may continue a file that failed: the kernel's idea of it and the disk's may differ."""
+        try:
+            durable.move(item.name, self._stage_fd, f"{item.name}.doubtful", self._stage_fd)
+        except OSError:
+            return  # it stays under its own name; the next start reads it and looks
+
+    def _force_folders(self, batch: list[_Item]) -> None:
+        try:
+            durable.force_folder(self._kept_fd)
+            durable.force_folder(self._stage_fd)
+        except OSError as error:
+            for item in batch:
+                item.error = item.error or spool_error("forcing a folder of the spool", error)
+
+
+def _compare(item: _Item) -> None:
+    durable.drop_cache(item.fd)
+    digest, offset = sha256(), 0
+    while block := os.pread(item.fd, _READ, offset):
+        digest.update(block)
+        offset += len(block)
+    if digest.digest() != item.sha256:
+        raise SpoolDamaged(
+            f"the disk gave back other bytes than were written for {item.sha256.hex()}",
+            hint="The disk of this station is failing: replace it. The device still has the capture.",
+        )
+
+
+def _answer(items: list[_Item]) -> None:
+    for item in items:
+        if item.done.done():
+            continue
+        if item.error is None:
+            item.done.set_result(None)
+        else:
+            item.done.set_exception(item.error)

@@ -1,0 +1,295 @@
+"""The spool: stage/ -> kept/<sha256>, and parts/ for what cannot be continued. `sha256sum` on a kept file is the check.
+
+It knows nothing of devices or of the journal. A file in kept/ is whole and on the disk, or it is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from agent import durable
+from agent.capture import Digest, Json, Parts
+from agent.errors import SpoolDamaged, SpoolError, SpoolFull
+from agent.spool.hashing import Hasher
+from agent.spool.sealer import Sealer, spool_error
+from agent.spool.stage import ABOUT, Stage, read_about
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["BLOCK", "Leftover", "Room", "SealedPart", "Spool"]
+
+T = TypeVar("T")
+
+BLOCK: Final = 256 * 1024
+"""Bytes of one block on the way out: larger ones are slower through a socket, smaller ones cost more steps."""
+
+_READ_AHEAD: Final = 2 * 1024 * 1024
+_WORKERS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes on the spool's disk."""
+
+    total: int
+    free: int
+    watermark: int
+
+    @property
+    def usable(self) -> int:
+        """What may still be taken."""
+        return max(0, self.free - self.watermark)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPart:
+    """Bytes that were set aside under parts/<sha256>."""
+
+    digest: Digest
+    about: bytes | None
+    """Canonical JSON of the description that stood beside them, where it could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A file that an earlier run left in stage/."""
+
+    name: str
+    continuable: bool
+
+
+class Spool:
+    """The spool below one folder. Methods that are not coroutines wait for the disk: call them in a thread."""
+
+    def __init__(self, root: Path, *, watermark: int, read_back: bool, boot_id: str) -> None:
+        self.root, self.boot_id = root, boot_id
+        self.watermark = watermark
+        for name in ("stage", "kept", "parts"):
+            durable.make_folder(root / name)
+        self._stage_fd, self._kept_fd, self._parts_fd = (
+            os.open(root / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            for name in ("stage", "kept", "parts")
+        )
+        self._sealer = Sealer(self._stage_fd, self._kept_fd, read_back=read_back)
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="spool")
+        self._numbers = itertools.count()
+
+    def close(self) -> None:
+        """Finish what is being sealed; what is half copied stays in stage/."""
+        self._sealer.close()
+        self._workers.shutdown()
+        for fd in (self._stage_fd, self._kept_fd, self._parts_fd):
+            os.close(fd)
+
+    async def run(self, act: Callable[..., T], *arguments: object) -> T:
+        """Do something that waits for disk or processor in one of the spool's threads; OSError becomes SpoolError."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._workers, act, *arguments)
+        except OSError as error:
+            raise spool_error("working in the spool", error) from error
+
+    # -- room ---------------------------------------------------------------------------------------------------------
+
+    def room(self) -> Room:
+        """Room on the disk now."""
+        disk = os.fstatvfs(self._kept_fd)
+        return Room(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize, self.watermark)
+
+    def require(self, length: int) -> None:
+        """Raise `SpoolFull` unless `length` bytes fit above the watermark."""
+        room = self.room()
+        if length > room.usable:
+            raise SpoolFull(
+                f"{length} bytes are needed and {room.usable} are left above the watermark of {self.watermark}"
+            )
+
+    # -- arriving -----------------------------------------------------------------------------------------------------
+
+    def stage(self, token: bytes, about: Mapping[str, Json]) -> Stage:
+        """Continue the capture that is described so, or begin it.
+
+        What lies under this name and is of another capture must be sealed first (`FileExistsError`).
+        """
+        name = token.hex()
+        found = Stage.resume(name, self._stage_fd, about, Hasher(), boot_id=self.boot_id)
+        return found or Stage.begin(name, self._stage_fd, about, Hasher(), boot_id=self.boot_id)
+
+    async def keep(self, stage: Stage) -> tuple[Digest, Parts]:
+        """Everything has arrived: force it and give it its final name. On return it survives a power cut."""
+        digest, parts = stage.hasher.finish()
+        fd = stage.hand_over()
+        try:
+            # The long wait of a large file is spent here, so that the sealer's turn is short.
+            await self.run(durable.force, fd)
+        except BaseException:
+            os.close(fd)
+            self.doubt(stage.name)
+            raise
+        await self._sealer.seal(stage.name, digest.sha256, fd)
+        await self.run(self._forget_about, stage.name)
+        return digest, parts
+
+    def _forget_about(self, name: str) -> None:
+        os.unlink(name + ABOUT, dir_fd=self._stage_fd)
+
+    async def press(self, token: bytes, data: bytes) -> tuple[Digest, Parts]:
+        """Take a whole small capture that is in memory: no description, one file, one hop."""
+        name = f"{token.hex()}-{next(self._numbers)}"
+        fd, digest, parts = await self.run(self._write_small, name, data)
+        await self._sealer.seal(name, digest.sha256, fd)
+        return digest, parts
+
+    def _write_small(self, name: str, data: bytes) -> tuple[int, Digest, Parts]:
+        hasher = Hasher()
+        hasher.feed(data)
+        fd = durable.create(name, self._stage_fd)
+        try:
+            durable.write_all(fd, data, 0)
+        except OSError:
+            os.close(fd)
+            # Not one byte was promised and the device has them all: an empty place must not fill a full disk.
+            os.unlink(name, dir_fd=self._stage_fd)
+            raise
+        return fd, *hasher.finish()
+
+    def doubt(self, name: str) -> None:
+        """Forcing this stage file failed: nothing may continue it."""
+        durable.move(name, self._stage_fd, f"{name}.doubtful", self._stage_fd)
+
+    def seal_part(self, name: str) -> SealedPart:
+        """Set a stage file that cannot be continued aside as parts/<sha256>; never deletes anything."""
+        told = read_about(name.removesuffix(".doubtful"), self._stage_fd)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._stage_fd)
+        try:
+            hasher, offset = Hasher(), 0
+            while block := os.pread(fd, _READ_AHEAD, offset):
+                hasher.feed(block)
+                offset += len(block)
+            durable.force(fd)
+        finally:
+            os.close(fd)
+        digest, _ = hasher.finish()
+        self._name_part(name, self._stage_fd, digest)
+        if told is not None:
+            os.unlink(name.removesuffix(".doubtful") + ABOUT, dir_fd=self._stage_fd)
+        return SealedPart(digest, None if told is None else told[0])
+
+    def set_kept_aside(self, sha256: bytes) -> SealedPart:
+        """Move a kept file that no capture rests on, or whose bytes are not its name, to the parts."""
+        hasher = Hasher()
+        for block in self.read(sha256):
+            hasher.feed(block)
+        digest, _ = hasher.finish()
+        self._name_part(sha256.hex(), self._kept_fd, digest)
+        return SealedPart(digest, None)
+
+    def _name_part(self, name: str, folder_fd: int, digest: Digest) -> None:
+        durable.move(name, folder_fd, digest.sha256.hex(), self._parts_fd)
+        durable.force_folder(self._parts_fd)
+        durable.force_folder(folder_fd)
+
+    # -- kept ---------------------------------------------------------------------------------------------------------
+
+    def path(self, sha256: bytes) -> Path:
+        """Where a kept file lies."""
+        return self.root / "kept" / sha256.hex()
+
+    def length(self, sha256: bytes) -> int | None:
+        """Length of a kept file; None where there is none."""
+        try:
+            return os.stat(sha256.hex(), dir_fd=self._kept_fd, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return None
+
+    def read(self, sha256: bytes, *, past_cache: bool = True) -> Iterator[bytes]:
+        """A kept file's bytes, from the disk rather than from memory."""
+        fd = self._open(sha256)
+        try:
+            if past_cache:
+                durable.drop_cache(fd)
+            offset = 0
+            while block := os.pread(fd, _READ_AHEAD, offset):
+                yield block
+                offset += len(block)
+        finally:
+            os.close(fd)
+
+    def sha256_now(self, sha256: bytes) -> bytes:
+        """SHA-256 of what lies under this name now."""
+        hasher = Hasher(parts=False)
+        for block in self.read(sha256):
+            hasher.feed(block)
+        return hasher.finish()[0].sha256
+
+    def kept(self) -> Iterator[str]:
+        """Names of all kept files."""
+        with os.scandir(self._kept_fd) as entries:
+            for entry in entries:
+                yield entry.name
+
+    def evict(self, sha256: bytes) -> None:
+        """Let a kept file go, durably. The caller knows that the DEMS has it and that nothing rests on it."""
+        try:
+            os.unlink(sha256.hex(), dir_fd=self._kept_fd)
+        except FileNotFoundError:
+            return
+        durable.force_folder(self._kept_fd)
+
+    def leftovers(self) -> list[Leftover]:
+        """What an earlier run left in stage/, with whether it can be continued."""
+        names = set(os.listdir(self._stage_fd))
+        return [
+            Leftover(name, continuable=read_about(name, self._stage_fd) is not None and not name.endswith(".doubtful"))
+            for name in sorted(names)
+            if not name.endswith(ABOUT)
+        ]
+
+    # -- leaving ------------------------------------------------------------------------------------------------------
+
+    async def blocks(self, sha256: bytes, offset: int, length: int) -> AsyncIterator[bytes]:
+        """`length` bytes of a kept file from `offset` on, in blocks of 256 KiB, one read of 2 MiB ahead."""
+        fd = await self.run(self._open, sha256)
+        end = offset + length
+        try:
+            ahead = self._ahead(fd, offset, end)
+            while offset < end:
+                chunk = await ahead
+                if not chunk:
+                    raise SpoolDamaged(f"the kept file {sha256.hex()} ends at {offset}, before {end}")
+                offset += len(chunk)
+                ahead = self._ahead(fd, offset, end)
+                for at in range(0, len(chunk), BLOCK):
+                    yield chunk[at : at + BLOCK]
+            await ahead
+        finally:
+            # A read in a thread may still use the descriptor: it is closed behind that read.
+            self._workers.submit(os.close, fd)
+
+    def _ahead(self, fd: int, offset: int, end: int) -> asyncio.Future[bytes]:
+        length = max(0, min(_READ_AHEAD, end - offset))
+        return asyncio.ensure_future(self.run(os.pread, fd, length, offset))
+
+    def sha256_of_first(self, sha256: bytes, length: int) -> bytes:
+        """SHA-256 of a kept file's first `length` bytes, read now."""
+        hasher, left = Hasher(parts=False), length
+        for block in self.read(sha256, past_cache=False):
+            hasher.feed(block[:left])
+            left -= min(left, len(block))
+            if not left:
+                break
+        if left:
+            raise SpoolDamaged(f"the kept file {sha256.hex()} is shorter than {length} bytes")
+        return hasher.finish()[0].sha256
+
+    def _open(self, sha256: bytes) -> int:
+        try:
+            return os.open(sha256.hex(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._kept_fd)
+        except FileNotFoundError as error:
+            raise SpoolDamaged(f"the kept file {sha256.hex()} is missing from the spool") from error
