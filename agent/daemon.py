@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
@@ -190,8 +190,9 @@ class Agent:
     async def _until(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
         """Wait for a signal; raises what damaged the spool."""
         stopped = asyncio.ensure_future(stop.wait())
+        either: set[asyncio.Future[Any]] = {stopped, damaged}
         try:
-            await asyncio.wait({stopped, damaged}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if damaged.done():
                 damaged.result()
         finally:
