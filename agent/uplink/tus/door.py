@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Body", "Door"]
 
+TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; not every Python 3.11 was built to name it
+
 ABILITIES_AGE: Final = 300.0
 """Seconds after which the server is asked again what it can do."""
 BODY_MAX: Final = 64 * 1024
@@ -35,6 +37,10 @@ SLOW: Final = 1.0
 """Seconds for one block after which blocks are handed over in small pieces."""
 PIECE: Final = 16 * 1024
 """Bytes of such a piece. On a link of 64 kbit/s whole blocks would look like a stall."""
+SLOWEST: Final = 64 * 1024
+"""Bytes per second that a body is given to arrive, after its last one was handed over, before its answer is missed."""
+UNSENT: Final = 512 * 1024
+"""Bytes that the kernel takes beyond what is on the wire: with megabytes, a slow link would look like a stalled one."""
 
 
 class Body:
@@ -51,7 +57,6 @@ class Body:
         self._limit: asyncio.Timeout | None = None
         self._block = b""
         self._at = 0
-        self._began_at: float | None = None
         self._given_at = 0.0
         self._reading = asyncio.Lock()
         self.handed = 0
@@ -68,10 +73,7 @@ class Body:
 
     async def __anext__(self) -> bytes:
         """Return the next piece: that aiohttp asks for it means that the socket has taken the last one."""
-        now = asyncio.get_running_loop().time()
-        if self._began_at is None:
-            self._began_at = self._given_at = now
-        slow = now - self._given_at > SLOW
+        slow = self.handed > 0 and asyncio.get_running_loop().time() - self._given_at > SLOW
         if self._at >= len(self._block):
             self._push_back(None)  # a slow disk is no stalled network
             self._at = 0
@@ -95,9 +97,8 @@ class Body:
         if self.handed != self.length:
             self.failure = SpoolDamaged(f"the spool gave {self.handed} bytes of a capture where {self.length} lie")
             raise self.failure
-        # The last blocks still lie in buffers, of the kernel and of proxies: they may need as long again as all before.
-        now = asyncio.get_running_loop().time()
-        self._push_back(now + self._stall + (now - (self._began_at or now)))
+        # All of it may still lie in buffers of the kernel and of proxies, and has to go over the slow link from there.
+        self._push_back(asyncio.get_running_loop().time() + self._stall + self.length / SLOWEST)
 
     def _push_back(self, when: float | None) -> None:
         if self._limit is not None:
@@ -186,6 +187,7 @@ class Door:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._options.connect_timeout),
                 headers={"User-Agent": "evidock", "Accept-Encoding": "identity"},
+                skip_auto_headers={"Content-Type"},  # a creation without bytes has none
                 auto_decompress=False,
                 max_line_size=FIELD_MAX,
                 max_field_size=FIELD_MAX,
@@ -198,6 +200,7 @@ class Door:
         made.setblocking(False)  # noqa: FBT003 - the socket's own signature
         # The kernel notices a peer that vanished: bytes that nobody acknowledges, or silence that nobody confirms.
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._options.stall * 1000))
+        made.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(self._options.stall / 2)))
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(self._options.stall / 6)))

@@ -25,8 +25,10 @@ __all__ = ["Place", "Trip"]
 
 PATIENCE: Final = 3
 """Doubts in a row that gain nothing, before the capture is left for later."""
+DOUBT_WAIT: Final = 0.3
+"""Seconds, times the number of the doubt, before the next try."""
 LOCK_WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds, each times a factor between a half and one, to wait for an upload that another request holds (423)."""
+"""Seconds to wait for an upload that another request holds (423)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +58,23 @@ class Trip:
         self.replaced = False
         """An upload of ours was given up because it held other bytes."""
         self._doubts = 0
+        self._losses = 0
         self._waits = iter(LOCK_WAITS)
         self.log = structlog.get_logger("uplink").bind(capture=sending.holding.id)
 
     def confirm(self, place: Place) -> None:
-        """Take down that the server holds everything before this offset."""
+        """Take down that the server holds everything before this offset. Raises `UplinkDown` when that never lasts."""
         url = str(place.url)
         before = self._confirmed.get(url, 0)
         if place.offset < before:
             # A confirmed byte must never have to be sent again: the server, or its disk, lost something.
             self.log.error("upload_offset_went_back", url=url, confirmed=before, offset=place.offset)
+            self._losses += 1
+            if self._losses >= PATIENCE:
+                raise UplinkDown(
+                    f"{place.url.authority} confirms bytes and loses them again ({before}, then {place.offset})",
+                    hint="The administrator of the DEMS must look at its disk: what it confirms does not last.",
+                )
         elif place.offset > before:
             self._doubts = 0
             self._waits = iter(LOCK_WAITS)
@@ -77,21 +86,25 @@ class Trip:
         self._doubts += 1
         if self._doubts >= PATIENCE:
             raise reason
-        await asyncio.sleep(self._doubts * random.uniform(0.05, 0.3))  # noqa: S311 - spreads stations, hides nothing
+        await asyncio.sleep(self._doubts * DOUBT_WAIT * _spread())
 
     async def locked(self, answer: Answer) -> None:
         """Wait while a dead request of ours still holds the upload (423); it stays the same upload, however long."""
         wait = next(self._waits, None)
         told = retry_after(answer)
-        spread = random.uniform(0.5, 1.0)  # noqa: S311 - spreads stations, hides nothing
         if wait is None:
             raise UplinkDown(
                 f"an earlier request still holds the upload at {answer.url.authority} (423)",
-                retry_after=told if told is not None else spread * LOCK_WAITS[-1],
+                retry_after=told if told is not None else LOCK_WAITS[-1] * _spread(),
             )
-        await asyncio.sleep(wait * spread)
+        await asyncio.sleep(wait * _spread())
 
     def surprised(self, answer: Answer) -> NoReturn:
         """Give up on an answer that tus does not prescribe here."""
         self.door.surprised()
         raise explained(answer)
+
+
+def _spread() -> float:
+    """Return a factor that keeps the stations of a fleet from asking all at once."""
+    return random.uniform(0.5, 1.0)  # noqa: S311 - chance hides nothing here

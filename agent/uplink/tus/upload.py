@@ -86,6 +86,7 @@ async def _not_taken(trip: Trip, answer: Answer, length: int) -> None:
     match answer.status:
         case 404 | 410:
             await gone(trip, answer)
+            await trip.doubt(explained(answer))  # HEAD may say that it is there after all
         case 413 if not answer.tus:
             if not trip.part.refused(length):
                 raise UplinkDown(

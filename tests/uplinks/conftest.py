@@ -1,0 +1,49 @@
+"""What the tests of the ways out share: servers that are stopped, uplinks that are closed, and waits that are short."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.uplink.tus import TusUplink, door, trip
+from tests.uplinks.double import Double
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+
+    from tests.uplinks.double import Connect, Serve
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "SLOWEST", 8 * 1024 * 1024)
+    monkeypatch.setattr(trip, "DOUBT_WAIT", 0.01)
+    monkeypatch.setattr(trip, "LOCK_WAITS", (0.01, 0.02, 0.04, 0.05, 0.05))
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    async with AsyncExitStack() as stack:
+
+        async def start(*, tls: ssl.SSLContext | None = None, **abilities: object) -> Double:
+            double = await Double(**abilities).start(tls)
+            stack.push_async_callback(double.stop)
+            return double
+
+        yield start
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    async with AsyncExitStack() as stack:
+
+        def make(url: str, **options: object) -> TusUplink:
+            known = {"stall": 1.0, "connect_timeout": 2.0, "receipt_wait": 1.0} | options
+            uplink = TusUplink(TusUplink.Options(use="tus", name="dems", url=url, **known))
+            stack.push_async_callback(uplink.aclose)
+            return uplink
+
+        yield make

@@ -1,0 +1,184 @@
+"""What goes over the wire when nothing goes wrong, and what comes back as a receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.capture import PART_LENGTH, Strength
+from agent.errors import UplinkDown, UplinkRefused
+from tests.uplinks.double import lies, named, says
+from tests.uplinks.memory import MIB, MemorySending, some_bytes
+
+if TYPE_CHECKING:
+    from tests.uplinks.double import Connect, Serve
+
+
+async def test_a_small_capture_takes_exactly_one_request(serve: Serve, connect: Connect) -> None:
+    double = await serve(signs=True)
+    uplink = connect(double.url)
+    for number in range(20):
+        sending = MemorySending(some_bytes(150 * 1024, seed=number), key=f"READ{number}.JPG")
+        receipt = await uplink.send(sending)
+        assert receipt.strength is Strength.SIGNED
+        assert sending.remembered == []
+    assert [seen.method for seen in double.seen] == ["OPTIONS"] + ["POST"] * 20
+
+
+async def test_a_large_capture_is_one_request_for_each_part_with_the_journals_digest(
+    serve: Serve, connect: Connect
+) -> None:
+    double = await serve(signs=True)
+    sending = MemorySending(some_bytes(2 * PART_LENGTH + 17))
+    receipt = await connect(double.url).send(sending)
+    parts = [seen for seen in double.seen if seen.method == "PATCH"]
+    assert [seen.headers["Content-Length"] for seen in parts] == [str(PART_LENGTH), str(PART_LENGTH), "17"]
+    assert [seen.headers["Upload-Offset"] for seen in parts] == ["0", str(PART_LENGTH), str(2 * PART_LENGTH)]
+    for seen, at in zip(parts, range(0, len(sending.data), PART_LENGTH), strict=True):
+        digest = hashlib.sha256(sending.data[at : at + PART_LENGTH]).digest()
+        assert seen.headers["Upload-Checksum"] == f"sha256 {base64.b64encode(digest).decode()}"
+        assert "Transfer-Encoding" not in seen.headers
+    assert [seen.method for seen in double.seen] == ["OPTIONS", "POST", "PATCH", "PATCH", "PATCH"]
+    assert sending.read == len(sending.data)  # no part was read twice
+    assert sending.confirmed == [0, PART_LENGTH, 2 * PART_LENGTH, len(sending.data)]
+    assert bytes(double.only.held) == sending.data
+    assert (receipt.strength, receipt.length, receipt.destination) == (Strength.SIGNED, len(sending.data), "dems")
+    assert receipt.note is not None
+    assert sending.holding.digest.sha256.hex().encode() in receipt.note
+
+
+async def test_the_url_is_durable_before_the_first_byte_is_sent(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+
+    class Ordered(MemorySending):
+        async def remember(self, state: str | None, /) -> None:
+            assert double.received() == 0
+            await super().remember(state)
+
+    sending = Ordered(some_bytes(3 * MIB))
+    await connect(double.url).send(sending)
+    assert sending.remembered == [f"{double.url}/1"]
+
+
+async def test_the_metadata_names_the_capture_and_its_entry(serve: Serve, connect: Connect) -> None:
+    double = await serve(signs=True)
+    sending = MemorySending(b"abc", key="DCIM/Übung — Tür.MP4")
+    await connect(double.url).send(sending)
+    holding = sending.holding
+    assert {pair.split(" ")[0]: named(double.only, pair.split(" ")[0]) for pair in double.only.metadata.split(",")} == {
+        "capture": holding.id,
+        "sha256": holding.digest.sha256.hex(),
+        "blake3": holding.digest.blake3.hex(),
+        "device": "usb:0951:1666:SN-BWC-0002",
+        "key": "DCIM/Übung — Tür.MP4",
+        "began_at": "2026-11-22T07:02:17.123Z",
+        "log": "edge.example.org/dock-0042/log1 7",
+        "media_type": "video/mp4",
+        "group": "recording-1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("abilities", "strength"),
+    [
+        ({"signs": True}, Strength.SIGNED),
+        ({"digests": True}, Strength.DIGEST),
+        ({}, Strength.LENGTH),
+        ({"checksums": False}, Strength.LENGTH),
+        ({"extensions": ("creation",)}, Strength.LENGTH),
+    ],
+)
+@pytest.mark.parametrize("length", [0, 1, MIB, 5 * MIB + 1])
+async def test_each_strength_for_each_length(
+    serve: Serve, connect: Connect, abilities: dict[str, bool], strength: Strength, length: int
+) -> None:
+    double = await serve(**abilities)
+    sending = MemorySending(some_bytes(length))
+    receipt = await connect(double.url, part_length=2 * MIB).send(sending)
+    assert receipt.strength is strength
+    assert receipt.length == length
+    assert receipt.sha256 == (sending.holding.digest.sha256 if strength is Strength.DIGEST else None)
+    assert bytes(double.only.held) == sending.data
+
+
+async def test_a_capture_of_no_bytes_is_complete_at_its_creation(serve: Serve, connect: Connect) -> None:
+    double = await serve(signs=True)
+    await connect(double.url).send(MemorySending(b""))
+    assert [seen.method for seen in double.seen] == ["OPTIONS", "POST"]
+    assert "Content-Type" not in double.seen[1].headers
+    assert double.seen[1].headers["Upload-Length"] == "0"
+
+
+async def test_one_request_is_used_only_where_a_lost_answer_cannot_double(serve: Serve, connect: Connect) -> None:
+    double = await serve(signs=False)  # offers creation-with-upload, as tusd does, yet each POST makes a new upload
+    await connect(double.url).send(MemorySending(b"abc"))
+    assert [seen.method for seen in double.seen] == ["OPTIONS", "POST", "PATCH", "HEAD"]
+    assert double.seen[1].received == 0
+
+
+async def test_the_server_is_asked_for_its_abilities_once_in_some_minutes_and_again_after_a_surprise(
+    serve: Serve, connect: Connect
+) -> None:
+    double = await serve(signs=True)
+    uplink = connect(double.url)
+    for number in range(3):
+        await uplink.send(MemorySending(b"abc", key=f"{number}"))
+    assert double.count("OPTIONS") == 1
+    double.next("POST", says(405))
+    with pytest.raises(UplinkDown):
+        await uplink.send(MemorySending(b"abc", key="3"))
+    await uplink.send(MemorySending(b"abc", key="3"))
+    assert double.count("OPTIONS") == 2
+
+
+async def test_a_relative_and_an_absolute_location_both_lead_there(serve: Serve, connect: Connect) -> None:
+    for relative in (True, False):
+        double = await serve(relative=relative)
+        sending = MemorySending(b"abc")
+        await connect(double.url).send(sending)
+        assert sending.state == f"{double.url}/1"
+
+
+@pytest.mark.parametrize(
+    "location", ["https://elsewhere.example.org/files/1", "ftp://127.0.0.1/1", "http://[", "http://u:p@127.0.0.1/1", ""]
+)
+async def test_a_location_at_another_origin_is_refused_before_a_byte_goes_there(
+    serve: Serve, connect: Connect, location: str
+) -> None:
+    double = await serve()
+    double.next("POST", lies(Location=location))
+    sending = MemorySending(b"abc")
+    with pytest.raises(UplinkDown):
+        await connect(double.url).send(sending)
+    assert sending.remembered == []
+    assert double.count("PATCH") == 0
+
+
+async def test_another_origin_may_be_permitted(serve: Serve, connect: Connect) -> None:
+    store, double = await serve(), await serve()
+    double.next("POST", lies(Location=f"{store.url}/1"))
+    await connect(store.url).send(MemorySending(b"abc"))  # makes /files/1 there
+    sending = MemorySending(b"abc")
+    await connect(double.url, other_origins=(f"http://127.0.0.1:{store.port}/",)).send(sending)
+    assert sending.state == f"{store.url}/1"
+
+
+async def test_a_capture_beyond_the_servers_limit_is_refused_before_it_is_sent(serve: Serve, connect: Connect) -> None:
+    double = await serve(longest=1000)
+    with pytest.raises(UplinkRefused, match="at most 1000 bytes"):
+        await connect(double.url).send(MemorySending(b"x" * 1001))
+    assert [seen.method for seen in double.seen] == ["OPTIONS"]
+
+
+async def test_several_captures_at_once(serve: Serve, connect: Connect) -> None:
+    double = await serve(signs=True)
+    uplink = connect(double.url, part_length=MIB)
+    sendings = [MemorySending(some_bytes(3 * MIB, seed=n), key=f"{n}") for n in range(8)]
+    receipts = await asyncio.gather(*(uplink.send(sending) for sending in sendings))
+    assert {receipt.strength for receipt in receipts} == {Strength.SIGNED}
+    assert double.count("OPTIONS") == 1
+    assert {bytes(stored.held) for stored in double.uploads.values()} == {sending.data for sending in sendings}
