@@ -19,7 +19,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_not_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent import durable
 from agent.capture import Device, Json, Observation, Standing, canonical, rfc3339
@@ -213,7 +213,7 @@ class Agent:
 
         async for attempt in AsyncRetrying(
             wait=wait_random_exponential(multiplier=1, max=60),
-            retry=retry_if_not_exception_type((JournalError, SpoolDamaged)),
+            retry=retry_if_exception(_may_be_tried_again),
             before_sleep=failed,
         ):
             with attempt:
@@ -277,6 +277,11 @@ def _device_claims(device: Device) -> dict[str, Json]:
         "serial": device.serial,
         "spec": device.spec,
     }
+
+
+def _may_be_tried_again(error: BaseException) -> bool:
+    # Cancellation is not a failure: tenacity hands it over like one, and a driver that is told to end must end.
+    return isinstance(error, Exception) and not isinstance(error, (JournalError, SpoolDamaged))
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> AgentError:
