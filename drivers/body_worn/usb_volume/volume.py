@@ -192,7 +192,7 @@ class Volume:
             with self.folder(parts) as folder:
                 fd = open_at(name, FILE, folder)
                 try:
-                    return self.wire.read(fd, length, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+                    return os.pread(fd, length, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else None
                 finally:
                     os.close(fd)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The few system calls that touch a device's bytes: the one place where an emulator puts its faults."""
+"""The few system calls that touch captures on a device: the one place where an emulator puts its faults."""
 
 from __future__ import annotations
 

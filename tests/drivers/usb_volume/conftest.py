@@ -1,0 +1,72 @@
+"""What the tests of USB volumes share: a camera, a dock for it, and the log lines that a person would see."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from drivers.body_worn.usb_volume import UsbVolume, clip
+from drivers.body_worn.usb_volume.emulator import VolumeEmulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from structlog.typing import EventDict
+
+
+@pytest.fixture
+def camera(tmp_path: Path) -> VolumeEmulator:
+    camera = VolumeEmulator(tmp_path / "dock")
+    camera.plug()
+    return camera
+
+
+@pytest.fixture
+def dock(tmp_path: Path) -> Callable[..., UsbVolume]:
+    def make(*, wire: Any = None, **options: Any) -> UsbVolume:
+        known = {
+            "use": "body_worn.usb_volume",
+            "name": "bay-1",
+            "mount": tmp_path / "dock",
+            "must_be_mountpoint": False,
+            "device": {"id": "bwc-1"},
+            "settle": 0.0,
+            "rescan": 0.05,
+        }
+        return UsbVolume(UsbVolume.Options(**known | options), wire=wire)
+
+    return make
+
+
+@pytest.fixture
+def short_blocks(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(clip, "BLOCK_LENGTH", 1000)
+    return 1000
+
+
+@pytest.fixture
+def log() -> Iterator[list[EventDict]]:
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_is_left_open() -> Iterator[None]:
+    before = _descriptors()
+    yield
+    left = {path for path in _descriptors() - before if path.startswith("/") and not path.startswith(("/dev", "/proc"))}
+    assert not left
+
+
+def _descriptors() -> set[str]:
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError:
+            continue
+    return found
