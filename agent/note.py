@@ -13,8 +13,10 @@ Lines of other kinds, such as 0x06 (ML-DSA-44), are lines of unknown keys and ig
 from __future__ import annotations
 
 import base64
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Self
 
@@ -46,13 +48,14 @@ ED25519: Final = 0x01
 ECDSA_P256: Final = 0x02
 COSIGNATURE: Final = 0x04
 
-LENGTH_MAX: Final = 1_000_000  # bytes of a note; this and the next are the bounds of Go's sumdb/note
-SIGNATURES_MAX: Final = 100
+LENGTH_MAX: Final = 1 << 18  # bytes of a note: 16 signatures, of up to 5 kB in times to come, must fit beside the text
 NUMBER_MAX: Final = 2**63 - 1  # the greatest size, index or time: more does not fit most verifiers' integers
 
 _DASH: Final = "\N{EM DASH}"
+_NUMBER: Final = re.compile("0|[1-9][0-9]{0,18}")
 _ID_LENGTH: Final = 4
 _TIME_LENGTH: Final = 8
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_10000: Final = 253_402_300_800
 _SPKI: Final = serialization.PublicFormat.SubjectPublicKeyInfo
 
@@ -68,28 +71,17 @@ def encode64(raw: bytes) -> str:
 
 def decode64(text: str) -> bytes:
     """Return the bytes of a base64 text, and raise `BadNote` unless it is the one spelling of them."""
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except ValueError:
-        raise BadNote("a value is not base64") from None
-    # The last digit has bits that mean nothing: set, they would give the same bytes and another file.
-    if encode64(raw) != text:
-        raise BadNote("a value is base64 in a second spelling")
-    return raw
+    with suppress(ValueError):
+        # The last digit has bits that mean nothing: set, they would give the same bytes and another file.
+        if encode64(raw := base64.b64decode(text, validate=True)) == text:
+            return raw
+    raise BadNote("a value is not base64 in its one spelling")
 
 
 def parse_number(text: str) -> int:
     """Return the decimal number, without sign or leading zero and at most 2**63 - 1, or raise `BadNote`."""
-    # isdecimal alone would take the digits of other scripts, and int() their values.
-    if (
-        not (text.isascii() and text.isdecimal())
-        or (text[0] == "0" and text != "0")
-        or len(text) > len(str(NUMBER_MAX))
-    ):
-        raise BadNote("a number is not written as the format demands")
-    number = int(text)
-    if number > NUMBER_MAX:
-        raise BadNote("a number is too large")
+    if not _NUMBER.fullmatch(text) or (number := int(text)) > NUMBER_MAX:
+        raise BadNote("a number is not written as the format demands, or too large")
     return number
 
 
@@ -228,7 +220,7 @@ class Signer:
 
     def at(self, when: datetime) -> Self:
         """Return this cosigner with the time that its next cosignature states, in whole seconds."""
-        return replace(self, time=int(when.timestamp()))
+        return replace(self, time=(when - _EPOCH) // timedelta(seconds=1))  # a naive time is a TypeError
 
     def line(self, text: str) -> str:
         """Return the signature line for `text`, with its newline. Raises `ValueError` for a cosigner without a time."""
@@ -246,8 +238,7 @@ class Signer:
 
 
 def _cosigned(text: str, time: int) -> bytes:
-    """Return the message of a cosignature: c2sp.org/tlog-cosignature, "Ed25519 signed message"."""
-    return f"cosignature/v1\ntime {time}\n{text}".encode()
+    return f"cosignature/v1\ntime {time}\n{text}".encode()  # c2sp.org/tlog-cosignature, "Ed25519 signed message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +247,8 @@ class Note:
 
     text: str
     """What is signed: with its last newline, and without the empty line after it."""
-    lines: tuple[tuple[str, bytes], ...]
-    """For each signature line the key's name, and key id || signature."""
+    lines: tuple[tuple[str, bytes, bytes], ...]
+    """For each signature line the key's name, the key id and the signature."""
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
@@ -273,8 +264,6 @@ class Note:
         rows = below.split("\n")[:-1]  # not splitlines, which knows newlines that the format does not
         if not parted or not rows:
             raise BadNote("a note needs a text, an empty line and at least one signature line")
-        if len(rows) > SIGNATURES_MAX:
-            raise BadNote(f"a note with {len(rows)} signature lines is too long")
         return cls(text + "\n", tuple(map(_signature_line, rows)))
 
     def verified_by(self, verifiers: Iterable[Verifier]) -> list[Signature]:
@@ -287,24 +276,20 @@ class Note:
         for one in verifiers:
             if known.setdefault((one.name, one.key_id), one) != one:
                 raise BadNote(f"two keys of {one.name} share one key id")
-        found: dict[tuple[str, bytes], Signature] = {}  # a line that stands twice says nothing more
-        for name, value in self.lines:
-            if verifier := known.get((name, value[:_ID_LENGTH])):
-                found[name, value] = verifier.verify(self.text, value[_ID_LENGTH:])
-        if not found:
+        lines = [(known[name, key_id], value) for name, key_id, value in self.lines if (name, key_id) in known]
+        if not lines:
             raise BadNote("no known key signed this")
-        return list(found.values())
+        return [verifier.verify(self.text, value) for verifier, value in dict.fromkeys(lines)]  # each line counts once
 
 
-def _signature_line(row: str) -> tuple[str, bytes]:
-    dash, _, rest = row.partition(" ")
-    name, _, value = rest.partition(" ")
-    if dash != _DASH:
-        raise BadNote("a signature line begins with an em dash")
+def _signature_line(row: str) -> tuple[str, bytes, bytes]:
+    if not row.startswith(_DASH + " "):
+        raise BadNote("a signature line begins with an em dash and a space")
+    name, _, value = row[2:].partition(" ")
     check_name(name)
     if len(raw := decode64(value)) <= _ID_LENGTH:
         raise BadNote(f"the signature line of {name} holds no signature")
-    return name, raw
+    return name, raw[:_ID_LENGTH], raw[_ID_LENGTH:]
 
 
 def sign(text: str, *signers: Signer) -> bytes:
