@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.capture import Holding, Standing
-from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, raw_id
+from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from agent.journal.book import Journal
 
 __all__ = [
+    "DeviceTally",
     "Tally",
     "aside",
+    "devices",
     "evictable",
     "forgotten",
     "keepers",
     "listing",
     "parts",
+    "parts_count",
     "queue",
     "recall",
     "remember",
@@ -41,6 +44,16 @@ class Tally:
 
     captures: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTally:
+    """What was taken of one device."""
+
+    device: str
+    captures: int
+    bytes: int
+    last_held_at: datetime
 
 
 def queue(journal: Journal, limit: int, after: tuple[int, int] = (-1, -1)) -> list[Holding]:
@@ -145,6 +158,20 @@ def parts(journal: Journal) -> list[tuple[str, int, str]]:
     """(SHA-256, length, reason) of every part that was set aside."""
     rows = journal.connection.execute("SELECT sha256, length, reason FROM part ORDER BY seq")
     return [(sha256.hex(), length, reason) for sha256, length, reason in rows]
+
+
+def parts_count(journal: Journal) -> int:
+    """How many parts were set aside."""
+    count: int = journal.connection.execute("SELECT count(*) FROM part").get
+    return count
+
+
+def devices(journal: Journal) -> list[DeviceTally]:
+    """Every device of which captures were taken, newest first. Reads the whole table: for a person, not a loop."""
+    rows = journal.connection.execute(
+        "SELECT device, count(*), sum(length), max(held_at) AS newest FROM capture GROUP BY device ORDER BY newest DESC"
+    )
+    return [DeviceTally(device, count, length, moment(newest)) for device, count, length, newest in rows]
 
 
 def recall(journal: Journal, capture: str, destination: str) -> str | None:
