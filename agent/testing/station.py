@@ -1,0 +1,226 @@
+"""One station in this process: journal, spool, ingest, forward and release, put together without a daemon.
+
+    async with Station(tmp_path) as station:
+        station.connect(BenchUplink())
+        await station.dock(device)          # everything on it is offered once
+        await station.send()                # everything held is sent
+        await station.dock(device)          # and is released, if the policy permits
+        await station.verify()              # what must be true at any moment
+
+A station is an `agent.driver.Intake`, so any driver can be run against it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from agent.capture import Standing
+from agent.clock import Clock
+from agent.config import Policy
+from agent.driver import offer_all
+from agent.forward import Forward
+from agent.ingest import Ingest
+from agent.journal import Desk, Journal, queries
+from agent.release import Release
+from agent.spool import Spool
+from agent.testing.audit import audit_arrivals, audit_devices, audit_spool, read_journal
+from agent.testing.uplinks import BenchUplink, arrived_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from agent.capture import Device, Holding, Observation, Stamp
+    from agent.driver import Driver, Offer
+    from agent.errors import SpoolDamaged
+    from agent.note import Verifier
+    from agent.testing.audit import Book, Witness
+    from agent.testing.devices import BenchDevice
+    from agent.testing.uplinks import Receiver
+    from agent.uplink import Uplink
+
+__all__ = ["Station"]
+
+LOG = "edge.example.org/bench-1/log1"
+
+
+class Station:
+    """One station below a folder. Times are those of `stamp`, so that a test can set its clock."""
+
+    def __init__(  # noqa: PLR0913 - each is what a test may want otherwise
+        self,
+        folder: Path,
+        *,
+        policy: Policy | None = None,
+        watermark: int = 0,
+        read_back: bool = False,
+        boot_id: str = "bench-boot-1",
+        log: str = LOG,
+        stamp: Callable[[], Stamp] | None = None,
+    ) -> None:
+        self.folder, self.policy, self.log = folder, policy or Policy(), log
+        self.watermark, self.read_back, self.boot_id = watermark, read_back, boot_id
+        self.stamp = stamp or Clock().stamp
+        self.devices: list[Witness] = []
+        self.receivers: list[BenchUplink | Receiver] = []
+        self.sighted: list[Device] = []
+        self.observed: list[Observation] = []
+        self.damage: list[SpoolDamaged] = []
+        """What would have ended the daemon."""
+        self.forward: Forward | None = None
+        self._uplink: tuple[Uplink, str, tuple[Verifier, ...], int] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.desk: Desk
+        self.spool: Spool
+        self.ingest: Ingest
+        self.release: Release
+
+    # -- coming and going ----------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open everything and recover, as the daemon does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.desk = Desk(lambda: Journal.open(self.folder / "journal.db", log=self.log, stamp=self.stamp))
+        await self.desk.open()
+        self.spool = Spool(
+            self.folder / "spool", watermark=self.watermark, read_back=self.read_back, boot_id=self.boot_id
+        )
+        self.ingest = Ingest(self.desk, self.spool, on_held=self._held, on_damage=self.damage.append)
+        keys = () if self._uplink is None else self._uplink[2]
+        self.release = Release(self.desk, self.spool, self.policy, keys=keys, stamp=self.stamp)
+        self._make_forward()
+        await self.ingest.recover()
+
+    async def stop(self) -> None:
+        """Close everything; what is half copied stays as it is."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        self._tasks.clear()
+        await self.desk.close()
+        await asyncio.to_thread(self.spool.close)
+
+    async def restart(self, *, boot_id: str | None = None) -> None:
+        """Stop and start; another boot id is a power cut: nothing that only the page cache had can be trusted."""
+        await self.stop()
+        self.boot_id = boot_id or self.boot_id
+        await self.start()
+
+    def connect(self, uplink: Uplink, *receivers: Receiver, keys: Sequence[Verifier] = (), in_flight: int = 8) -> None:
+        """Send to this destination from now on. `receivers`: who can tell what arrived, where the uplink cannot."""
+        self._uplink = (uplink, "dems", tuple(keys), in_flight)
+        new: list[BenchUplink | Receiver] = [uplink] if isinstance(uplink, BenchUplink) else list(receivers)
+        self.receivers += [one for one in new if one not in self.receivers]
+        self.release = Release(self.desk, self.spool, self.policy, keys=keys, stamp=self.stamp)
+        self._make_forward()
+
+    def _make_forward(self) -> None:
+        if self._uplink is not None:
+            uplink, name, keys, in_flight = self._uplink
+            self.forward = Forward(self.desk, self.spool, uplink, name=name, in_flight=in_flight, keys=keys)
+
+    # -- agent.driver.Intake -------------------------------------------------------------------------------------------
+
+    async def sight(self, device: Device, /) -> None:
+        """See `agent.driver.Intake.sight`."""
+        self.sighted.append(device)
+
+    async def observe(self, observation: Observation, /) -> None:
+        """See `agent.driver.Intake.observe`."""
+        self.observed.append(observation)
+
+    async def take(self, offer: Offer, /) -> Standing:
+        """See `agent.driver.Intake.take`."""
+        standing = await self.ingest.take(offer)
+        if standing is Standing.RECEIPTED:
+            standing = await self.release.consider(offer)
+        return standing
+
+    def _held(self, holding: Holding) -> None:
+        if self.forward is not None:
+            self.forward.nudge(holding.priority)
+
+    # -- what a test does ----------------------------------------------------------------------------------------------
+
+    async def dock(self, *devices: BenchDevice) -> dict[Standing, int]:
+        """Offer everything on these devices once; from now on `verify` asks them too."""
+        sums: Counter[Standing] = Counter()
+        for device in devices:
+            if device not in self.devices:
+                self.devices.append(device)
+            sums.update(await offer_all(self, device.offers()))
+        return dict(sums)
+
+    def run_driver(self, driver: Driver) -> asyncio.Task[None]:
+        """Run a driver against this station until it stops, or until the task is cancelled."""
+        return self._begin(driver.run(self))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.append(task)
+        return task
+
+    async def send(self, within: float = 20.0) -> None:
+        """Forward until nothing stands held; `TimeoutError` where that takes longer."""
+        assert self.forward is not None, "connect an uplink first"
+        sending = asyncio.create_task(self.forward.run())
+        try:
+            async with asyncio.timeout(within):
+                while await self.count(Standing.HELD):
+                    if sending.done():
+                        sending.result()
+                    await asyncio.sleep(0.005)
+        finally:
+            sending.cancel()
+            with suppress(asyncio.CancelledError):
+                await sending
+
+    async def count(self, standing: Standing) -> int:
+        """How many captures stand there."""
+        tally = (await self.desk.read(queries.tally)).get(standing)
+        return 0 if tally is None else tally.captures
+
+    async def holdings(self) -> list[Holding]:
+        """Everything that is known, the newest first."""
+        return await self.desk.read(lambda journal: queries.listing(journal, limit=1_000_000))
+
+    async def only(self) -> Holding:
+        """The one capture that is known."""
+        (holding,) = await self.holdings()
+        return holding
+
+    async def events(self, capture: str) -> list[str]:
+        """What happened to a capture."""
+        return await self.desk.read(
+            lambda journal: [entry["predicate"]["event"] for entry in queries.story(journal, capture)]
+        )
+
+    async def audit(self) -> list[str]:
+        """Everything that is wrong, in sentences; each check is one of `agent.testing.audit`."""
+        book: Book = await self.desk.read(read_journal)
+        wrong = book.problems + await asyncio.to_thread(audit_spool, book, self.spool.root, at_rest=True)
+        wrong += audit_devices(book, self.devices)
+        if self.receivers:
+            arrived, complaints = await arrived_at(*self.receivers)
+            wrong += complaints + audit_arrivals(book, arrived)
+        return wrong
+
+    async def verify(self) -> None:
+        """Fail with every sentence of `audit`."""
+        wrong = await self.audit()
+        assert not wrong, "\n".join(wrong)
