@@ -39,7 +39,7 @@ def _say(line: str) -> None:
 
 
 async def serve(options: DemsOptions, *, say: Callable[[str], None] = _say, until: asyncio.Event | None = None) -> None:
-    """Run a DEMS until SIGINT, SIGTERM or `until`; say one line of JSON first: url, ca_file, receipt_vkey, folder, pid."""
+    """Run a DEMS until SIGINT, SIGTERM or `until`; first say as JSON its url, ca_file, receipt_vkey, folder and pid."""
     ended = until or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
