@@ -164,7 +164,13 @@ class Journal:
         known, reason = self.get(capture), "its file is missing from the spool"
         standing = known.standing if known.standing in (Standing.RELEASED, Standing.RECEIPTED) else Standing.QUARANTINED
         return self._step(
-            known, standing, Event.QUARANTINED, {"reason": reason}, reason=reason, spooled=0, superseded=1
+            known,
+            standing,
+            Event.QUARANTINED,
+            {"reason": reason, "spooled": False},
+            reason=reason,
+            spooled=0,
+            superseded=1,
         )
 
     def quarantine_part(self, digest: Digest, reason: str, *, origin: bytes | None, about: Mapping[str, Json]) -> None:
