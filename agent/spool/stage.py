@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
@@ -72,16 +73,19 @@ class Stage:
 
         The bytes that are there are read once, to bring the hashes to where they were.
         """
-        told = read_about(name, folder_fd)
-        if told is None or told[0] != canonical(dict(about)):
-            return None
-        _, before, marks = told
         try:
             fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
         except FileNotFoundError:
-            # An earlier take got as far as the final name: the description alone is left, of nothing.
-            os.unlink(name + ABOUT, dir_fd=folder_fd)
+            # A description alone is one of nothing, whole or torn: an earlier take ended before there were bytes, or
+            # got as far as their final name.
+            with suppress(FileNotFoundError):
+                os.unlink(name + ABOUT, dir_fd=folder_fd)
             return None
+        told = read_about(name, folder_fd)
+        if told is None or told[0] != canonical(dict(about)):
+            os.close(fd)
+            return None
+        _, before, marks = told
         about_fd = os.open(name + ABOUT, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
         end = os.fstat(fd).st_size
         if before != boot_id:

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -177,7 +178,7 @@ class Spool:
             os.close(fd)
         digest, _ = hasher.finish()
         self._name_part(name, self._stage_fd, digest)
-        if told is not None:
+        with suppress(FileNotFoundError):  # a small capture has none
             os.unlink(name.removesuffix(".doubtful") + ABOUT, dir_fd=self._stage_fd)
         return SealedPart(digest, None if told is None else told[0])
 

@@ -1,0 +1,243 @@
+"""stage/ -> kept/: what comes to lie where, and what the disk can do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import threading
+
+import pytest
+
+from agent import durable
+from agent.capture import PART_LENGTH
+from agent.errors import SpoolDamaged, SpoolFull
+from agent.spool import Spool, sealer
+from agent.testing.devices import some_bytes
+
+TOKEN = bytes(range(16))
+NAME = TOKEN.hex()
+ABOUT = {"length": 10, "origin": {"key": "a"}}
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def names(spool: Spool, folder: str) -> list[str]:
+    return sorted(path.name for path in (spool.root / folder).iterdir())
+
+
+@pytest.mark.parametrize("length", [0, 1, 4096, 1_000_001])
+async def test_a_pressed_capture_lies_under_its_digest(spool, length):
+    data = some_bytes(length)
+    digest, parts = await spool.press(TOKEN, data)
+    assert digest.sha256 == sha256(data)
+    assert not parts
+    assert spool.path(digest.sha256).read_bytes() == data
+    assert spool.length(digest.sha256) == length
+    assert names(spool, "stage") == []
+
+
+async def test_a_hundred_at_once_share_the_forcing_of_folders(spool, monkeypatch):
+    forced = []
+    monkeypatch.setattr(durable, "force_folder", lambda fd: forced.append(fd) or os.fsync(fd))
+    pressed = await asyncio.gather(*(spool.press(TOKEN, some_bytes(100, number)) for number in range(100)))
+    assert {digest.sha256.hex() for digest, _ in pressed} == set(names(spool, "kept"))
+    assert len(forced) < 100
+
+
+async def test_the_same_bytes_twice_at_once_are_one_file(spool):
+    await asyncio.gather(*(spool.press(bytes([number] * 16), b"same") for number in range(5)))
+    assert names(spool, "kept") == [sha256(b"same").hex()]
+    assert names(spool, "stage") == []
+
+
+async def test_a_staged_capture_gets_its_name_when_it_is_complete(spool):
+    data = some_bytes(3 * PART_LENGTH // 2)
+    stage = spool.stage(TOKEN, ABOUT)
+    assert names(spool, "stage") == [NAME, f"{NAME}.about"]
+    for at in range(0, len(data), 1 << 20):
+        stage.write(data[at : at + (1 << 20)])
+        stage.hasher.feed(data[at : at + (1 << 20)])
+    assert stage.offset == len(data) == (spool.root / "stage" / NAME).stat().st_size
+    digest, parts = await spool.keep(stage)
+    assert digest.sha256 == sha256(data)
+    assert parts.sha256 == sha256(data[:PART_LENGTH]) + sha256(data[PART_LENGTH:])
+    assert parts.through == sha256(data[:PART_LENGTH]) + digest.sha256
+    assert names(spool, "stage") == []
+    assert names(spool, "kept") == [digest.sha256.hex()]
+
+
+async def test_blocks_on_the_way_out_are_the_bytes_from_any_offset(spool):
+    data = some_bytes(5_000_000)
+    digest, _ = await spool.press(TOKEN, data)
+    for offset, length in ((0, len(data)), (1, 1), (4_999_999, 1), (2_100_000, 2_500_000), (77, 0)):
+        blocks = [block async for block in spool.blocks(digest.sha256, offset, length)]
+        assert b"".join(blocks) == data[offset : offset + length]
+        assert all(len(block) <= 256 * 1024 for block in blocks)
+    assert spool.sha256_of_first(digest.sha256, 1_234_567) == sha256(data[:1_234_567])
+    assert spool.sha256_now(digest.sha256) == digest.sha256
+
+
+async def test_a_reader_that_stops_half_way_leaves_no_descriptor_behind(spool):
+    digest, _ = await spool.press(TOKEN, some_bytes(5_000_000))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        blocks = spool.blocks(digest.sha256, 0, 5_000_000)
+        await anext(blocks)
+        await blocks.aclose()
+    await asyncio.gather(*(spool.run(int) for _ in range(32)))  # the closing is queued behind the reading
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+async def test_a_kept_file_that_is_gone_or_too_short_is_damage(spool):
+    digest, _ = await spool.press(TOKEN, b"0123456789")
+    os.truncate(spool.path(digest.sha256), 4)
+    with pytest.raises(SpoolDamaged, match="ends at 4"):
+        assert [block async for block in spool.blocks(digest.sha256, 0, 10)]
+    with pytest.raises(SpoolDamaged, match="shorter"):
+        spool.sha256_of_first(digest.sha256, 10)
+    spool.path(digest.sha256).unlink()
+    with pytest.raises(SpoolDamaged, match="missing"):
+        assert [block async for block in spool.blocks(digest.sha256, 0, 10)]
+    assert spool.length(digest.sha256) is None
+
+
+# --- what the disk does ----------------------------------------------------------------------------------------------
+
+
+async def test_a_disk_that_gives_back_other_bytes_is_found_by_reading_back(tmp_path, monkeypatch):
+    spool = Spool(tmp_path / "spool", watermark=0, read_back=True, boot_id="boot-1")
+    true_force = durable.force
+
+    def force(fd: int) -> None:
+        true_force(fd)
+        if os.path.isfile(f"/proc/self/fd/{fd}"):  # noqa: PTH113
+            os.pwrite(fd, b"?", 3)
+
+    monkeypatch.setattr(durable, "force", force)
+    with pytest.raises(SpoolDamaged, match="gave back other bytes"):
+        await spool.press(TOKEN, b"0123456789")
+    assert names(spool, "kept") == []
+    assert names(spool, "stage") == [f"{NAME}-0.doubtful"]
+    monkeypatch.undo()
+    digest, _ = await spool.press(TOKEN, b"0123456789")
+    assert names(spool, "kept") == [digest.sha256.hex()]
+    spool.close()
+
+
+async def test_a_failed_force_is_never_tried_again_and_the_file_is_set_aside(spool, monkeypatch):
+    calls = []
+
+    def force(fd: int) -> None:
+        calls.append(fd)
+        raise durable.ForceFailed(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(sealer.durable, "force", force)
+    with pytest.raises(SpoolDamaged):
+        await spool.press(TOKEN, b"abc")
+    assert len(calls) == 2  # the file once, and a folder
+    assert names(spool, "stage") == [f"{NAME}-0.doubtful"]
+    stage_about = {"length": 3}
+    monkeypatch.undo()
+    stage = spool.stage(TOKEN, stage_about)
+    stage.write(b"abc")
+    stage.hasher.feed(b"abc")
+    monkeypatch.setattr(sealer.durable, "force", force)
+    with pytest.raises(SpoolDamaged):
+        await spool.keep(stage)
+    assert names(spool, "kept") == []
+    assert [leftover.continuable for leftover in spool.leftovers()] == [False, False]
+
+
+async def test_no_room_while_writing_leaves_nothing_of_a_small_capture(spool, monkeypatch):
+    def full(fd: int, data: bytes, offset: int) -> None:
+        os.pwrite(fd, data[:5], offset)
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(durable, "write_all", full)
+    with pytest.raises(SpoolFull):
+        await spool.press(TOKEN, b"0123456789")
+    assert names(spool, "stage") == names(spool, "kept") == []
+
+
+def test_no_room_while_appending_cuts_back_to_the_last_whole_block(spool, monkeypatch):
+    stage = spool.stage(TOKEN, ABOUT)
+    stage.write(b"01234")
+
+    def full(fd: int, data: bytes, offset: int) -> None:
+        os.pwrite(fd, data[:2], offset)
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(durable, "write_all", full)
+    with pytest.raises(OSError, match="no space"):
+        stage.write(b"56789")
+    assert stage.offset == 5
+    stage.close()
+    assert (spool.root / "stage" / NAME).read_bytes() == b"01234"
+
+
+def test_the_watermark_is_left_free(tmp_path):
+    spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
+    free = spool.room().free
+    spool.close()
+    spool = Spool(tmp_path / "spool", watermark=free // 2, read_back=False, boot_id="boot-1")
+    spool.require(free // 4)
+    with pytest.raises(SpoolFull, match="watermark"):
+        spool.require(free)
+    spool.close()
+
+
+def test_reserving_room_does_not_move_the_offset(spool):
+    stage = spool.stage(TOKEN, ABOUT)
+    stage.reserve(1 << 20)
+    assert (spool.root / "stage" / NAME).stat().st_size == 0 == stage.offset
+    stage.close()
+    with pytest.raises(OSError, match="No space|too large"):
+        spool.stage(TOKEN, ABOUT).reserve(1 << 52)
+
+
+# --- aside -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_part_is_kept_under_its_digest_with_its_description(spool):
+    stage = spool.stage(TOKEN, ABOUT)
+    stage.write(b"what arrived")
+    stage.close()
+    part = spool.seal_part(NAME)
+    assert part.digest.sha256 == sha256(b"what arrived")
+    assert part.about == b'{"length":10,"origin":{"key":"a"}}'
+    assert names(spool, "stage") == []
+    assert (spool.root / "parts" / sha256(b"what arrived").hex()).read_bytes() == b"what arrived"
+
+
+async def test_a_kept_file_that_is_not_its_name_goes_aside_under_its_own(spool):
+    digest, _ = await spool.press(TOKEN, b"0123456789")
+    spool.path(digest.sha256).write_bytes(b"other")
+    assert spool.set_kept_aside(digest.sha256).digest.sha256 == sha256(b"other")
+    assert names(spool, "parts") == [sha256(b"other").hex()]
+    assert names(spool, "kept") == []
+
+
+async def test_evicting_is_durable_and_may_be_repeated(spool):
+    digest, _ = await spool.press(TOKEN, b"abc")
+    spool.evict(digest.sha256)
+    spool.evict(digest.sha256)
+    assert names(spool, "kept") == []
+
+
+async def test_hashing_never_runs_on_the_event_loop(spool, monkeypatch):
+    seen = set()
+    monkeypatch.setattr(spool, "_write_small", _noting(seen, spool._write_small))
+    await spool.press(TOKEN, b"abc")
+    assert threading.get_ident() not in seen
+
+
+def _noting(seen: set[int], act):
+    def noted(*arguments):
+        seen.add(threading.get_ident())
+        return act(*arguments)
+
+    return noted
