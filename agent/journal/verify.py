@@ -1,0 +1,269 @@
+"""Is the journal what it says: every leaf, the tree over them and the tables that follow from them, step by step.
+
+What this can show is that the file is consistent in itself. Whoever may write the file can make another consistent one;
+only heads that were published earlier, and kept elsewhere, show that.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.capture import Origin, Priority, Standing, Strength, canonical, capture_id
+from agent.errors import JournalError
+from agent.journal.entry import PREDICATE_TYPE, STATEMENT_TYPE, Event
+from agent.journal.replay import Replay
+from agent.journal.rows import COLUMNS, STANDINGS, holding, raw_id
+from agent.merkle import HASH_LENGTH, TILE_WIDTH, Frontier, leaf_hash, subtree_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.capture import Holding
+    from agent.journal.book import Journal
+
+__all__ = ["PROBLEMS_MAX", "Report", "Verification"]
+
+PROBLEMS_MAX: Final = 100
+"""Problems that are told one by one; the others are counted."""
+
+_LEAVES: Final = 256
+_CAPTURES: Final = 64
+_EVENTS: Final = frozenset(Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found. `ok` where there are no problems."""
+
+    ok: bool
+    origin: str
+    size: int
+    root: str
+    captures: int
+    problems: list[str]
+    more: int
+    """Problems beyond those that are told."""
+
+    def told(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+class Verification:
+    """One look through the whole journal. Call `step` until `done`; entries that come meanwhile are not looked at."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._origin, self._size, self._root = journal.log, journal.leaves.size, journal.leaves.root()
+        rows: int = journal.connection.execute("SELECT coalesce(max(row), 0) FROM capture").get
+        self.total = self._size + rows
+        """Steps of work, roughly: leaves and captures."""
+        self.seen = 0
+        self.done = False
+        self._work = self._all()
+        self._journal = journal
+        self._frontier = Frontier()
+        self._tails: list[bytearray] = [bytearray()]
+        self._told = 0
+        self._explained = 0
+        self._captures = 0
+        self._problems: list[str] = []
+        self._more = 0
+
+    def step(self, journal: Journal) -> None:
+        """Look at the next few, in some milliseconds."""
+        self._journal = journal
+        self.done = next(self._work, True)
+
+    def report(self) -> Report:
+        """What was found so far."""
+        return Report(
+            ok=not self._problems,
+            origin=self._origin,
+            size=self._size,
+            root=self._root.hex(),
+            captures=self._captures,
+            problems=list(self._problems),
+            more=self._more,
+        )
+
+    def _all(self) -> Iterator[bool]:
+        for first in range(0, self._size, _LEAVES):
+            self._some_leaves(first, min(self._size, first + _LEAVES))
+            yield False
+        if self._frontier.size != self._size or self._frontier.root() != self._root:
+            self._say("log", "the root over the leaves is not the one that the journal gives")
+        row = 0
+        while (row := self._some_captures(row)) != 0:
+            yield False
+        if self._told != self._explained:
+            self._say("captures", f"{self._told} entries speak of captures, and {self._explained} belong to one")
+        self._tally()
+
+    def _say(self, place: str, message: str) -> None:
+        if len(self._problems) < PROBLEMS_MAX:
+            self._problems.append(f"{place}: {message}")
+        else:
+            self._more += 1
+
+    # -- leaves -------------------------------------------------------------------------------------------------------
+
+    def _some_leaves(self, first: int, end: int) -> None:
+        rows = self._journal.connection.execute(
+            "SELECT seq, capture, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq", (first, end)
+        )
+        expected = first
+        for seq, capture, leaf in rows:
+            if seq != expected:
+                self._say(f"entry {expected}", "is missing")
+            expected = seq + 1
+            self._one_leaf(seq, capture, leaf)
+            self._grow(leaf_hash(leaf))
+            self.seen += 1
+        if expected != end:
+            self._say(f"entry {expected}", "is missing")
+
+    def _one_leaf(self, seq: int, capture: int | None, leaf: bytes) -> None:
+        place = f"entry {seq}"
+        try:
+            parsed = json.loads(leaf)
+            if canonical(parsed) != leaf:
+                self._say(place, "is not canonical JSON")
+            predicate, (subject,) = parsed["predicate"], parsed["subject"]
+            name, digest = subject["name"], subject["digest"]["sha256"]
+            if parsed["_type"] != STATEMENT_TYPE or parsed["predicateType"] != PREDICATE_TYPE:
+                self._say(place, "is a statement of another kind")
+            if predicate["seq"] != seq:
+                self._say(place, f"says that it is entry {predicate['seq']}")
+            if predicate["event"] not in _EVENTS:
+                self._say(place, f"tells of {predicate['event']!r}, which nobody knows")
+            if name == self._origin:
+                # An entry about the log itself names the root before it: the one place where the past is nailed down.
+                if digest != self._frontier.root().hex():
+                    self._say(place, "names another root than that of the entries before it")
+            elif not name.startswith("part:"):
+                raw_id(name)
+                self._told += 1
+                if capture is None:
+                    self._say(place, f"speaks of capture {name}, and belongs to none")
+        except (ValueError, KeyError, TypeError) as error:
+            self._say(place, f"is not an entry ({type(error).__name__}: {error})")
+
+    def _grow(self, hashed: bytes) -> None:
+        """Add a leaf to the tree, and compare each tile that is complete with the stored one."""
+        self._frontier.append(hashed)
+        level, position = 0, self._frontier.size - 1
+        while True:
+            if level == len(self._tails):
+                self._tails.append(bytearray())
+            tail = self._tails[level]
+            tail += hashed
+            if len(tail) < TILE_WIDTH * HASH_LENGTH:
+                return
+            index = position // TILE_WIDTH
+            try:
+                same = self._journal.leaves.tile(level, index, TILE_WIDTH) == tail
+            except JournalError:
+                same = False
+            if not same:
+                self._say(f"tile {index} of level {level}", "is not that of the leaves: one of 256 entries was changed")
+            hashed, level, position = subtree_root(bytes(tail)), level + 1, index
+            tail.clear()
+
+    # -- captures -----------------------------------------------------------------------------------------------------
+
+    def _some_captures(self, after: int) -> int:
+        """Compare the next few captures with their entries; the row to go on after, or 0."""
+        rows = self._journal.connection.execute(
+            f"SELECT row, superseded, origin, {COLUMNS} FROM capture WHERE row > ? ORDER BY row LIMIT ?",  # noqa: S608
+            (after, _CAPTURES),
+        ).fetchall()
+        last = 0
+        for row, superseded, token, *columns in rows:
+            try:
+                known = holding(columns, self._origin)
+                self._one_capture(row, known, token, superseded=bool(superseded))  # type: ignore[arg-type]
+            except (ValueError, KeyError, TypeError, IndexError) as error:
+                self._say(f"capture row {row}", f"cannot be read ({type(error).__name__}: {error})")
+            last = int(str(row))
+            self._captures += 1
+            self.seen += 1
+        return last
+
+    def _one_capture(self, row: int, known: Holding, token: bytes, *, superseded: bool) -> None:
+        place = f"capture {known.id}"
+        replay = Replay()
+        found = self._journal.connection.execute("SELECT seq, leaf FROM entry WHERE capture = ? ORDER BY seq", (row,))
+        for number, (seq, leaf) in enumerate(found):
+            if seq < self._size:
+                self._explained += 1
+            parsed = json.loads(leaf)
+            (subject,) = parsed["subject"]
+            if subject != {"digest": _digests(known), "name": known.id}:
+                self._say(place, f"entry {seq} speaks of something else")
+            if number == 0:
+                self._beginning(place, known, seq, parsed["predicate"])
+            replay.read(parsed["predicate"])
+        for complaint in replay.complaints:
+            self._say(place, complaint)
+        if token != known.origin.token or known.id != capture_id(known.origin, known.digest.sha256):
+            self._say(place, "has not the id of its origin and digest")
+        for name, told, kept in _pairs(replay, known):
+            if told != kept:
+                self._say(place, f"stands with {name} {kept}, and its entries say {told}")
+        if superseded and not replay.superseded:
+            self._say(place, "stands superseded, and its entries do not say so")
+
+    def _beginning(self, place: str, known: Holding, seq: int, predicate: dict[str, Any]) -> None:
+        said, device = predicate["capture"], predicate["device"]
+        origin = Origin(device["id"], said["key"], known.origin.began_at)
+        parts = known.parts.sha256 + known.parts.through
+        same = {
+            "place in the log": seq == known.index,
+            "origin": origin == known.origin and said["began_at"] == known.origin.claims["began_at"],
+            "length": said["length"] == known.digest.length,
+            "kind": (said["media_type"], said["group"], said["volatile"])
+            == (known.media_type, known.group, known.volatile),
+            "digests of parts": predicate.get("parts", {}).get("list_sha256")
+            == (sha256(parts).hexdigest() if parts else None),
+        }
+        for name, right in same.items():
+            if not right:
+                self._say(place, f"has another {name} than its first entry says")
+
+    def _tally(self) -> None:
+        counted = dict.fromkeys(STANDINGS, (0, 0))
+        stored = dict(counted)
+        connection = self._journal.connection
+        for code, number, length in connection.execute(
+            "SELECT standing, count(*), sum(length) FROM capture GROUP BY standing"
+        ):
+            counted[STANDINGS[code]] = (number, length)
+        for code, number, length in connection.execute("SELECT standing, captures, bytes FROM tally"):
+            stored[STANDINGS[code]] = (number, length)
+        for standing in STANDINGS:
+            if counted[standing] != stored[standing]:
+                self._say("tally", f"{standing}: {stored[standing]} is stored, {counted[standing]} is true")
+
+
+def _digests(known: Holding) -> dict[str, str]:
+    return {"blake3": known.digest.blake3.hex(), "sha256": known.digest.sha256.hex()}
+
+
+_Pair = tuple[
+    str, Standing | Priority | Strength | bool | str | None, Standing | Priority | Strength | bool | str | None
+]
+
+
+def _pairs(replay: Replay, known: Holding) -> Iterator[_Pair]:
+    """(name, as the entries say, as the table says)."""
+    receipt = known.receipt
+    yield "standing", replay.standing, known.standing
+    yield "priority", replay.priority, known.priority
+    yield "spooled", replay.spooled, known.spooled
+    yield "order to keep", replay.retained, known.retained
+    yield "receipt", replay.strength, None if receipt is None else receipt.strength
+    yield "destination", replay.destination, None if receipt is None else receipt.destination
+    yield "reason", replay.reason, known.reason

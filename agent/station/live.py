@@ -1,0 +1,171 @@
+"""What the daemon is doing right now, as JSON: devices, what arrives, what leaves, and how fast."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from agent.capture import rfc3339
+from agent.driver import ReportsHealth
+from agent.journal.entry import agent_version
+from agent.station import views
+from agent.station.problems import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from agent.capture import Stamp
+    from agent.config import Config
+    from agent.spool import Room
+    from agent.station.running import Running
+    from agent.station.views import View
+
+__all__ = ["Live", "clock_view", "room_view", "station_view"]
+
+_WINDOW: Final = 3.0
+"""Seconds over which a rate is measured."""
+
+
+class Live:
+    """Looks at the running daemon. `sample` now and then, so that rates are known."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._rates = _Rates()
+
+    def sample(self) -> None:
+        """Note how far everything is."""
+        running = self._running
+        marks: dict[Hashable, int] = {
+            ("in", token): arrival.arrived for token, arrival in running.ingest.arrivals.items()
+        }
+        if running.forward is not None:
+            marks |= {("out", name): going.confirmed for name, going in running.forward.departures.items()}
+        self._rates.note(marks)
+
+    async def status(self) -> View:
+        """Everything at one look; costs the same with ten captures and with ten million."""
+        running, now = self._running, datetime.now(UTC)
+        summary = await running.desk.read(views.summary)
+        room = await running.spool.run(running.spool.room)
+        stamp = running.clock.stamp()
+        links = self._links()
+        return {
+            "running": True,
+            "version": agent_version(),
+            "station": station_view(running.config),
+            "started_at": rfc3339(running.started_at),
+            "uptime": (now - running.started_at).total_seconds(),
+            "clock": clock_view(stamp),
+            "room": room_view(room),
+            **summary,
+            "devices": self.devices(),
+            "arrivals": self._arrivals(),
+            "departures": self._departures(),
+            "links": links,
+            "drivers": await self._drivers(),
+            "problems": problems(running.config, summary, room, stamp, links),
+        }
+
+    def devices(self) -> list[View]:
+        """Every device seen since the start, those that are here first."""
+        read = self._running.ingest.read
+        seen = sorted(self._running.devices.values(), key=lambda one: (not one.present, one.device.id))
+        return [
+            {
+                **{name: getattr(one.device, name) for name in one.device.__slots__},
+                "present": one.present,
+                "first_seen_at": rfc3339(one.first_at),
+                "last_seen_at": rfc3339(one.last_at),
+                "read": read[one.device.id],
+            }
+            for one in seen
+        ]
+
+    def _arrivals(self) -> list[View]:
+        return [
+            {
+                "device": arrival.capture.device.id,
+                "key": arrival.capture.key,
+                "length": arrival.capture.length,
+                "arrived": arrival.arrived,
+                "resumed_at": arrival.resumed_at,
+                "rate": self._rates.of(("in", token)),
+            }
+            for token, arrival in self._running.ingest.arrivals.items()
+        ]
+
+    def _departures(self) -> list[View]:
+        if self._running.forward is None:
+            return []
+        return [
+            {
+                "capture": name,
+                "key": going.holding.origin.key,
+                "length": going.holding.digest.length,
+                "confirmed": going.confirmed,
+                "resumed_at": going.resumed_at,
+                "rate": self._rates.of(("out", name)),
+            }
+            for name, going in self._running.forward.departures.items()
+        ]
+
+    def _links(self) -> list[View]:
+        if self._running.forward is None:
+            return []
+        link = self._running.forward.link
+        again_in = max(0.0, link.again_at - monotonic())
+        return [{"name": link.name, "up": link.up, "problem": link.problem, "todo": link.todo, "again_in": again_in}]
+
+    async def _drivers(self) -> list[View]:
+        return [
+            {
+                "name": loaded.options.name,
+                "use": loaded.options.use,
+                "health": await loaded.driver.health() if isinstance(loaded.driver, ReportsHealth) else {},
+            }
+            for loaded in self._running.equipment.drivers
+        ]
+
+
+class _Rates:
+    """Bytes per second of things that grow, over the last few seconds."""
+
+    def __init__(self) -> None:
+        self._marks: dict[Hashable, deque[tuple[float, int]]] = {}
+
+    def note(self, marks: Mapping[Hashable, int]) -> None:
+        now = monotonic()
+        for gone in self._marks.keys() - marks.keys():
+            del self._marks[gone]
+        for name, value in marks.items():
+            seen = self._marks.setdefault(name, deque())
+            if seen and value < seen[-1][1]:
+                seen.clear()  # it began anew
+            seen.append((now, value))
+            while now - seen[0][0] > _WINDOW:
+                seen.popleft()
+
+    def of(self, name: Hashable) -> float | None:
+        """None as long as it is not known."""
+        seen = self._marks.get(name)
+        if seen is None or len(seen) < 2 or seen[-1][0] == seen[0][0]:  # noqa: PLR2004 - a rate needs two marks
+            return None
+        return (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0])
+
+
+def station_view(config: Config) -> View:
+    """Which station this is."""
+    return {"name": config.station.name, "agency": config.station.agency, "state": str(config.station.state)}
+
+
+def clock_view(stamp: Stamp) -> View:
+    """What the station's clock says, and how far it can be believed."""
+    return {"at": rfc3339(stamp.at), **stamp.claims}
+
+
+def room_view(room: Room) -> View:
+    """Bytes on the spool's disk."""
+    return {"total": room.total, "free": room.free, "watermark": room.watermark, "usable": room.usable}

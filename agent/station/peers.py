@@ -1,0 +1,65 @@
+"""Who is at the other end of the Unix socket: the kernel's word, which no program can forge."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import socket
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncio.trsock import TransportSocket
+
+__all__ = ["GROUP", "Peer", "me", "peer_of"]
+
+GROUP: Final = "evidock"
+"""Members of this group may act; whoever can open the socket may look."""
+
+_SO_PEERGROUPS: Final = 59
+_CREDENTIALS: Final = struct.Struct("3i")
+_GROUPS_MAX: Final = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One process, as the kernel knows it."""
+
+    uid: int
+    groups: frozenset[int]
+
+    @property
+    def actor(self) -> str:
+        """How this person stands in the journal: `user:anna(1000)`. Looks the name up, which may take a while."""
+        try:
+            name = pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            name = "?"
+        return f"user:{name}({self.uid})"
+
+    def may_act(self, group: str = GROUP) -> bool:
+        """Whether this is root, the user that the daemon runs as, or a member of the group."""
+        if self.uid in (0, os.geteuid()):
+            return True
+        try:
+            return grp.getgrnam(group).gr_gid in self.groups
+        except KeyError:
+            return False
+
+
+def me() -> Peer:
+    """Our own process: the real user, whatever rights it was started with."""
+    return Peer(os.getuid(), frozenset({os.getgid(), *os.getgroups()}))
+
+
+def peer_of(connection: socket.socket | TransportSocket) -> Peer:
+    """Who connected, as of then (unix(7), SO_PEERCRED; supplementary groups: SO_PEERGROUPS)."""
+    _, uid, gid = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    try:
+        raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _GROUPS_MAX)
+    except OSError:  # a kernel before 4.13
+        raw = b""
+    groups = struct.unpack(f"{len(raw) // 4}I", raw[: len(raw) // 4 * 4])
+    return Peer(uid, frozenset({gid, *groups}))

@@ -1,0 +1,192 @@
+"""Requests from this station: each is answered from the journal's views, the live picture, or by an act of a person."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from aiohttp import web
+
+from agent.errors import AgentError, Refusal
+from agent.station import acts, views
+from agent.station.live import room_view
+from agent.station.peers import GROUP, Peer, peer_of
+
+if TYPE_CHECKING:
+    from agent.journal import Journal
+    from agent.station.live import Live
+    from agent.station.running import Running
+    from agent.station.views import View
+
+__all__ = ["Routes", "translated"]
+
+_LEAVES: Final = 256
+"""Leaves that are read at one go: what comes in between waits for these only."""
+_STATUS_OF_REFUSAL: Final = 409
+_log = structlog.get_logger("station")
+
+
+@web.middleware
+async def translated(request: web.Request, handler: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's handler
+    """Turn our errors into JSON that says whose side failed, so that the command line can raise them again."""
+    try:
+        answer: web.StreamResponse = await handler(request)
+    except AgentError as error:
+        told = {"kind": type(error).__name__, "message": str(error), "todo": error.what_to_do}
+        return _json({"error": told}, status=_STATUS_OF_REFUSAL if isinstance(error, Refusal) else 503)
+    return answer
+
+
+class Routes:
+    """Handlers over one running daemon. `add_looks` and `add_acts` put them in place apart from each other."""
+
+    def __init__(self, running: Running, live: Live, *, group: str = GROUP) -> None:
+        self._running, self._live, self._group = running, live, group
+
+    def add_looks(self, app: web.Application) -> None:
+        """What changes nothing."""
+        app.router.add_get("/status", self._status)
+        app.router.add_get("/devices", self._devices)
+        app.router.add_get("/captures", self._captures)
+        app.router.add_get("/captures/{capture}", self._capture)
+        app.router.add_get("/journal/head", self._head)
+        app.router.add_get("/journal/entries", self._entries)
+        app.router.add_get("/journal/leaves", self._leaves)
+        app.router.add_get("/journal/verify", self._verify)
+        app.router.add_get("/spool/room", self._room)
+        app.router.add_get("/spool/expected", self._expected)
+        app.router.add_post("/spool/keepers", self._keepers)
+
+    def add_acts(self, app: web.Application) -> None:
+        """What a person orders."""
+        app.router.add_post("/captures/{capture}/{verb}", self._act)
+
+    # -- looks --------------------------------------------------------------------------------------------------------
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return _json(await self._live.status())
+
+    async def _devices(self, _: web.Request) -> web.Response:
+        known = await self._running.desk.read(views.devices)
+        return _json({**known, "here": self._live.devices()})
+
+    async def _captures(self, request: web.Request) -> web.Response:
+        query = request.query
+        before = _number(query.get("before"))
+        limit = _number(query.get("limit"))
+        return _json(
+            await self._running.desk.read(
+                lambda journal: views.captures(
+                    journal,
+                    standing=query.get("standing"),
+                    device=query.get("device"),
+                    limit=100 if limit is None else limit,
+                    before=before,
+                )
+            )
+        )
+
+    async def _capture(self, request: web.Request) -> web.Response:
+        name = request.match_info["capture"]
+        return _json(await self._running.desk.read(lambda journal: views.capture(journal, name)))
+
+    async def _head(self, _: web.Request) -> web.Response:
+        return _json(await self._running.desk.read(views.head))
+
+    async def _entries(self, request: web.Request) -> web.Response:
+        first, limit = _number(request.query.get("first")), _number(request.query.get("limit"))
+        return _json(
+            await self._running.desk.read(
+                lambda journal: views.entries(journal, first=first, limit=20 if limit is None else limit)
+            )
+        )
+
+    async def _leaves(self, request: web.Request) -> web.StreamResponse:
+        """Every leaf, byte for byte, one a line: canonical JSON holds no line break."""
+        desk = self._running.desk
+        size: int = await desk.read(lambda journal: journal.leaves.size)
+        answer = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await answer.prepare(request)
+        for first in range(0, size, _LEAVES):
+            await answer.write(await desk.read(partial(views.leaves, first=first, end=min(size, first + _LEAVES))))
+        await answer.write_eof()
+        return answer
+
+    async def _verify(self, request: web.Request) -> web.StreamResponse:
+        """Progress as JSON lines, the report as the last; in small steps, so that taking and sending go on."""
+        from agent.journal.verify import Verification  # noqa: PLC0415
+
+        desk = self._running.desk
+        work = await desk.read(Verification)
+        answer = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await answer.prepare(request)
+        while not work.done:
+            await desk.read(work.step)
+            await answer.write(_line({"done": work.seen, "of": work.total}))
+        await answer.write(_line({"report": work.report().told()}))
+        await answer.write_eof()
+        return answer
+
+    async def _room(self, _: web.Request) -> web.Response:
+        return _json(room_view(await self._running.spool.run(self._running.spool.room)))
+
+    async def _expected(self, request: web.Request) -> web.Response:
+        after = _number(request.query.get("after")) or 0
+        return _json(await self._running.desk.read(lambda journal: views.expected(journal, after)))
+
+    async def _keepers(self, request: web.Request) -> web.Response:
+        names = await request.json()
+        return _json(await self._running.desk.read(lambda journal: views.keepers(journal, names)))
+
+    # -- acts ---------------------------------------------------------------------------------------------------------
+
+    async def _act(self, request: web.Request) -> web.Response:
+        peer = _peer(request)
+        if not await asyncio.to_thread(peer.may_act, self._group):
+            raise Refusal(
+                f"only root and members of the group {self._group} may do that",
+                hint=f"Nothing was changed. Ask for membership in the group {self._group}.",
+            )
+        actor = await asyncio.to_thread(lambda: peer.actor)
+        asked = await request.json()
+        verb, beginning = request.match_info["verb"], request.match_info["capture"]
+        why, priority = str(asked.get("why") or ""), asked.get("priority")
+
+        def do(journal: Journal) -> View:
+            return views.describe(
+                acts.act(
+                    journal, verb, beginning, actor=actor, why=why, priority=None if priority is None else str(priority)
+                )
+            )
+
+        done = await self._running.desk.write(do)
+        _log.info("act", verb=verb, capture=done["id"], actor=actor, why=why)
+        if self._running.forward is not None:
+            self._running.forward.forgive(done["id"]) if verb == "retry" else self._running.forward.nudge()
+        return _json({"capture": done})
+
+
+def _peer(request: web.Request) -> Peer:
+    connection = None if request.transport is None else request.transport.get_extra_info("socket")
+    if connection is None:
+        raise Refusal("nobody knows who asks")
+    return peer_of(connection)
+
+
+def _number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):  # noqa: PLR2004 - 2^53 has 16 digits
+        raise Refusal(f"{text!r} is not a number")
+    return int(text)
+
+
+def _line(told: View) -> bytes:
+    return json.dumps(told).encode() + b"\n"
+
+
+def _json(told: View, status: int = 200) -> web.Response:
+    return web.json_response(told, status=status)

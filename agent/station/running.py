@@ -1,0 +1,69 @@
+"""What the daemon shows of itself: this room lies below it and knows it by these words alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from agent.capture import Device
+    from agent.clock import Clock
+    from agent.config import Config
+    from agent.driver import DriverOptions
+    from agent.forward import Forward
+    from agent.ingest import Ingest
+    from agent.journal import Desk
+    from agent.spool import Spool
+
+__all__ = ["Equipped", "Loaded", "Running", "Seen"]
+
+
+class Seen(Protocol):
+    """A device as it was last seen."""
+
+    device: Device
+    first_at: datetime
+    last_at: datetime
+    present: bool
+
+
+class Loaded(Protocol):
+    """A driver that was made from its table in agent.toml."""
+
+    @property
+    def options(self) -> DriverOptions:
+        """Its table."""
+
+    @property
+    def driver(self) -> object:
+        """The driver, which may have further abilities."""
+
+
+class Equipped(Protocol):
+    """Everything that agent.toml asks for."""
+
+    @property
+    def drivers(self) -> Sequence[Loaded]:
+        """In the order of the file."""
+
+
+class Running(Protocol):
+    """The daemon."""
+
+    config: Config
+    clock: Clock
+    desk: Desk
+    spool: Spool
+    ingest: Ingest
+    forward: Forward | None
+    started_at: datetime
+
+    @property
+    def equipment(self) -> Equipped:
+        """What was configured."""
+
+    @property
+    def devices(self) -> Mapping[str, Seen]:
+        """Every device that was seen since the start, by its id."""
