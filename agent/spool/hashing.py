@@ -83,7 +83,9 @@ class Hasher:
 
 
 def _at_part_ends(block: bytes, offset: int) -> Iterator[bytes | memoryview]:
-    """The block in pieces that do not cross the end of a part."""
+    """The block in pieces that do not cross the end of a part; none of an empty one, which ends no part twice."""
+    if not block:
+        return
     room = PART_LENGTH - offset % PART_LENGTH
     if len(block) <= room:
         yield block
