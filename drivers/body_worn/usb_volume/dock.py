@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from drivers.body_worn.usb_volume.writing import WriteWindow
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agent.capture import Device, Standing
+    from agent.capture import Device
     from agent.driver import Intake
     from drivers.body_worn.usb_volume.identity import Known
     from drivers.body_worn.usb_volume.walk import Entry, Walk
@@ -143,64 +144,61 @@ class UsbVolume:
 
     async def _pass(self, session: Session, intake: Intake, waker: Waker) -> float:
         """Look at the whole volume once and offer what is settled; how long to wait until the next look."""
-        volume, options = session.volume, self._options
+        volume = session.volume
+        volume.touched = False
         began = time.monotonic()
-        await volume.call(volume.pin)
-        try:
-            known = await volume.call(partial(recognise, volume, options))
-            if session.device is not None and session.device.id != known.device.id:
-                volume.gone = True
-                raise DeviceGone("another device took this one's place")
-            if session.device is None:
-                self._log.info(
-                    "volume_found", device=known.device.id, spec=known.device.spec, mount=str(volume.ground.path)
-                )
-            session.device = known.device
-            await intake.sight(known.device)
-            await self._take_health(session)
+        async with volume.held():
+            known = await volume.call(partial(recognise, volume, self._options))
+            await self._sighted(session, known, intake)
             if known.layout is None:
                 self._once(session, known.device.id, "device_unknown", why=known.doubt, todo="evidock device explain")
-                return options.rescan
-            volume.touched = False
-            looked_at = time.monotonic()
-            found = await volume.call(partial(walk, volume, known.layout, options.max_entries))
-            if session.settling is None:
-                session.settling = Settling(known.settle)
-            ready = session.settling.settled(found.entries, looked_at)
-            self._report(session, known, found, ready)
-            if not options.must_be_mountpoint:
-                folders = [volume.ground.path, *(volume.ground.path / unquote(key) for key in found.folders)]
-                await asyncio.to_thread(waker.watch, folders)
-            standings = await self._offer(session, known.layout, ready, intake)
-            if volume.touched:
-                sums = {str(standing): count for standing, count in standings.items()}
-                self._log.info("volume_offered", device=known.device.id, **sums)
-        finally:
-            volume.unpin()
+            else:
+                found, ready = await volume.call(partial(self._settled, session, known, known.layout))
+                self._report(session, known, found, ready)
+                if not self._options.must_be_mountpoint:
+                    folders = [volume.ground.path, *(volume.ground.path / unquote(key) for key in found.folders)]
+                    await asyncio.to_thread(waker.watch, folders)
+                await self._offer(session, known, ready, intake)
         if volume.gone:
             raise DeviceGone("the volume was taken away")
         return self._pause(session, time.monotonic() - began)
 
-    async def _offer(
-        self, session: Session, layout: Layout, ready: Sequence[Entry], intake: Intake
-    ) -> dict[Standing, int]:
+    async def _sighted(self, session: Session, known: Known, intake: Intake) -> None:
+        device, volume = known.device, session.volume
+        if session.device is None:
+            self._log.info("volume_found", device=device.id, spec=device.spec, mount=str(volume.ground.path))
+        elif session.device.id != device.id:
+            volume.gone = True
+            raise DeviceGone("another device took this one's place")
+        session.device = device
+        await intake.sight(device)
+        await self._take_health(session)
+
+    def _settled(self, session: Session, known: Known, layout: Layout) -> tuple[Walk, list[Entry]]:
+        looked_at = time.monotonic()
+        found = walk(session.volume, layout, self._options.max_entries)
+        if session.settling is None:
+            session.settling = Settling(known.settle)
+        return found, session.settling.settled(found.entries, looked_at)
+
+    async def _offer(self, session: Session, known: Known, ready: Sequence[Entry], intake: Intake) -> None:
         """Offer small captures many at a time, and beside them the long ones a few at a time."""
+        volume, layout = session.volume, known.layout
 
         def offers(*, small: bool) -> Iterator[Clip]:
-            if session.device is not None:
-                for entry in ready:
-                    if session.volume.gone:  # not one failure for each of a hundred thousand
-                        return
-                    if (entry.length <= BLOCK_LENGTH) is small:
-                        yield Clip(session.device, entry, layout, session.volume, session.window)
+            for entry in ready:
+                if volume.gone or layout is None:  # one failure, not one for each of a hundred thousand
+                    return
+                if (entry.length <= BLOCK_LENGTH) is small:
+                    yield Clip(known.device, entry, layout, volume, session.window)
 
         async with asyncio.TaskGroup() as group:
             little = group.create_task(offer_all(intake, offers(small=True), in_flight=SMALL_IN_FLIGHT))
             long = group.create_task(offer_all(intake, offers(small=False), in_flight=self._options.copies))
-        standings = little.result()
-        for standing, count in long.result().items():
-            standings[standing] = standings.get(standing, 0) + count
-        return standings
+        if volume.touched:
+            standings = Counter(little.result()) + Counter(long.result())
+            sums = {str(standing): count for standing, count in standings.items()}
+            self._log.info("volume_offered", device=known.device.id, **sums)
 
     def _pause(self, session: Session, took: float) -> float:
         """Soon again where there was work; the longer the look took, the later where there was none."""

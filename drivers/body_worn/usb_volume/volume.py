@@ -9,7 +9,7 @@ import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,7 +18,7 @@ from drivers.body_worn.usb_volume.blocks import block_of
 from drivers.body_worn.usb_volume.mounts import mount_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from drivers.body_worn.usb_volume.blocks import Block
@@ -106,6 +106,7 @@ class Volume:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"volume-{ground.path.name}")
         self._path = os.fspath(ground.path)
         self._pin: int | None = None
+        self._hold = False
         self._lock = threading.Lock()
         self.touched = False
         """Whether a capture was read or released: a pass that found work is soon followed by another."""
@@ -120,26 +121,33 @@ class Volume:
         """The same, without waiting."""
         return asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    def pin(self) -> None:
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
         """Hold the root open for the length of a pass.
 
         Device numbers, inode numbers and mount ids are given out again at once: without a hold on it, the camera that
         is plugged in next can look exactly like this one. Not held between passes, so that a person can unmount.
         """
+        self._hold = True
+        try:
+            await self.call(self._pin_root)
+            yield
+        finally:
+            with self._lock:
+                self._hold = False
+                root, self._pin = self._pin, None
+            if root is not None:
+                os.close(root)
+
+    def _pin_root(self) -> None:
         root = os.open(self.ground.path, FOLDER)
         there = os.fstat(root)
-        if (there.st_dev, there.st_ino) != self.ground.root:
-            os.close(root)
-            raise DeviceGone("another volume took this one's place")
         with self._lock:
-            self._pin = root
-
-    def unpin(self) -> None:
-        """End the hold."""
-        with self._lock:
-            root, self._pin = self._pin, None
-        if root is not None:
-            os.close(root)
+            if self._hold and (there.st_dev, there.st_ino) == self.ground.root:
+                self._pin = root
+                return
+        os.close(root)  # whoever asked for it was cancelled meanwhile, or it is not this volume
+        raise DeviceGone("another volume took this one's place")
 
     def present(self) -> bool:
         """Whether the path still leads to this volume. One system call; exact while any file of the volume is open."""

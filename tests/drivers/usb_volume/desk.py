@@ -1,4 +1,4 @@
-"""An intake that does as little as the agent must: keeps parts, continues them, holds a device to the length it states."""
+"""An intake that does as little as the agent must: it keeps and continues parts, and checks the stated length."""
 
 from __future__ import annotations
 
@@ -72,8 +72,7 @@ class Desk:
                 async for block in blocks:
                     part += block
                     self.parts[origin] = part
-            if len(part) != capture.length:
-                raise BadCapture(f"{len(part)} bytes came of {capture.length}")
+            _check_length(part, capture)
         except (BadCapture, CannotResume) as error:
             self.aside.append((origin, self.parts.pop(origin, b""), str(error)))
             raise
@@ -100,6 +99,11 @@ class Desk:
     def _ring(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _check_length(part: bytes, capture: Capture) -> None:
+    if len(part) != capture.length:
+        raise BadCapture(f"{len(part)} bytes came of {capture.length}")
 
 
 @asynccontextmanager
