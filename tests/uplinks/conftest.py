@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.uplink.tus import TusUplink, door, trip
+from agent.uplink.tus import TusUplink, body, trip
 from tests.uplinks.double import Double
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "SLOWEST", 8 * 1024 * 1024)
+    monkeypatch.setattr(body, "SLOWEST", 8 * 1024 * 1024)
     monkeypatch.setattr(trip, "DOUBT_WAIT", 0.01)
     monkeypatch.setattr(trip, "LOCK_WAITS", (0.01, 0.02, 0.04, 0.05, 0.05))
 

@@ -49,8 +49,9 @@ class Stored:
         return len(self.held) == self.length
 
 
-def note(capture: str, sha256: str) -> bytes:
-    return f"evidock receipt v1\n{capture}\n{sha256}\n\n— dems.example.org AAAAAA==\n".encode()
+def note(capture: str, sha256: str, log: str) -> bytes:
+    text = f"evidock-receipt/v1\ncapture {capture}\nsha256 {sha256}\nlog {log}\n"
+    return f"{text}\n— dems.example.org AAAAAA==\n".encode()
 
 
 class Double:
@@ -222,7 +223,7 @@ class Double:
         return headers
 
     def _note(self, upload: Stored) -> bytes:
-        return note(named(upload, "capture"), hashlib.sha256(upload.held).hexdigest())
+        return note(named(upload, "capture"), hashlib.sha256(upload.held).hexdigest(), named(upload, "log"))
 
     def _receipt(self, capture: str) -> web.Response:
         for upload in self.uploads.values():

@@ -14,7 +14,7 @@ from agent.capture import Strength
 from agent.errors import AgentError, BadReceipt, SpoolDamaged, UplinkDown, UplinkRefused
 from agent.uplink.tus import trip
 from agent.uplink.tus.options import FLOOR
-from tests.uplinks.double import PLAIN, cut, lies, said, says, stranger, then
+from tests.uplinks.double import PLAIN, cut, lies, note, said, says, stranger, then
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 
 if TYPE_CHECKING:
@@ -131,6 +131,18 @@ async def test_a_receipt_that_comes_late_is_waited_for(serve: Serve, connect: Co
     receipt = await connect(double.url).send(MemorySending(b"abc"))
     assert receipt.strength is Strength.SIGNED
     assert double.count("POST") == 1
+
+
+async def test_a_receipt_for_another_stations_entry_is_not_taken_for_ours(serve: Serve, connect: Connect) -> None:
+    double = await serve(signs=True)
+    double.receipts_late = 2
+    sending = MemorySending(b"abc")
+    theirs = note(sending.holding.id, sending.holding.digest.sha256.hex(), "edge.example.org/dock-0099/log1 3")
+    double.next("GET", stranger(200, theirs.decode()))
+    receipt = await connect(double.url).send(sending)
+    assert receipt.note is not None
+    assert b"dock-0042" in receipt.note
+    assert [seen.method for seen in double.seen] == ["OPTIONS", "POST", "HEAD", "GET", "HEAD"]
 
 
 async def test_a_receipt_that_does_not_come_leaves_the_upload_for_later(serve: Serve, connect: Connect) -> None:

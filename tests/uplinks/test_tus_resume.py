@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from agent.capture import PART_LENGTH, Strength
 from agent.errors import BadReceipt, UplinkDown
-from agent.uplink.tus import door, trip
+from agent.uplink.tus import body as body_module
+from agent.uplink.tus import trip
 from agent.uplink.tus.create import CREATIONS
 from tests.uplinks.double import Stored, cut, drop_answer, lies, said, says, stall, stranger, then
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
@@ -512,7 +513,7 @@ async def test_answers_that_are_lost_on_the_way_are_asked_for(serve: Serve, conn
 
 
 async def test_a_slow_link_is_no_stall(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "SLOW", 0.1)
+    monkeypatch.setattr(body_module, "SLOW", 0.1)
     double = await serve(signs=True)
     sending = MemorySending(some_bytes(3 * MIB // 2))
     async with Wire("limit=600000", double.port) as wire:
@@ -524,7 +525,7 @@ async def test_a_slow_link_is_no_stall(serve: Serve, connect: Connect, monkeypat
 async def test_a_proxy_that_takes_fast_and_passes_on_slowly_is_no_stall(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "SLOWEST", MIB // 2)
+    monkeypatch.setattr(body_module, "SLOWEST", MIB // 2)
     double = await serve(signs=True)
 
     async def slowly(double: Double, request: web.Request, seen: Seen) -> web.StreamResponse:
@@ -538,14 +539,14 @@ async def test_a_proxy_that_takes_fast_and_passes_on_slowly_is_no_stall(
 
 
 async def test_blocks_become_pieces_where_one_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "SLOW", 0.05)
+    monkeypatch.setattr(body_module, "SLOW", 0.05)
     sending = MemorySending(some_bytes(MIB))
-    body = door.Body(sending.blocks(0, MIB), MIB, 1.0)
+    body = body_module.Body(sending.blocks(0, MIB), MIB, 1.0)
     lengths = []
     async for piece in body:
         lengths.append(len(piece))
         await asyncio.sleep(0.06 if len(lengths) < 4 else 0)
-    assert lengths == [256 * 1024, *[door.PIECE] * 3, 256 * 1024 - 3 * door.PIECE, 256 * 1024, 256 * 1024]
+    assert lengths == [256 * 1024, *[body_module.PIECE] * 3, 256 * 1024 - 3 * body_module.PIECE, 256 * 1024, 256 * 1024]
     await body.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from agent.errors import UplinkDown, UplinkRefused
-from agent.uplink.tus.door import Body
+from agent.uplink.tus.body import Body
 from agent.uplink.tus.find import asked
 from agent.uplink.tus.trip import Place
 from agent.uplink.tus.trouble import Cut, explained, said

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import base64
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urldefrag, urljoin
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
 from agent.capture import printable
-from agent.errors import ConfigError, Problem, SpoolDamaged, UplinkDown
-from agent.uplink.tus.trouble import explained, translated
+from agent.errors import ConfigError, UplinkDown
+from agent.uplink.tus.identity import proxy_headers, tls_context, token
+from agent.uplink.tus.trouble import bounded, explained, translated
 from agent.uplink.tus.wire import VERSION, Abilities, Answer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
+    from agent.uplink.tus.body import Body
     from agent.uplink.tus.options import TusOptions
 
-__all__ = ["Body", "Door"]
+__all__ = ["Door"]
+
+_SPELLING: Final = re.compile(r"[!-~]+")  # what may stand in a request's first line
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; not every Python 3.11 was built to name it
 
@@ -33,82 +35,8 @@ BODY_MAX: Final = 64 * 1024
 """Bytes of an answer that are read: a note is much shorter, and of an error its first sentence is enough."""
 FIELD_MAX: Final = 128 * 1024
 """Bytes of one header: a receipt with many signatures, or metadata that is echoed."""
-SLOW: Final = 1.0
-"""Seconds for one block after which blocks are handed over in small pieces."""
-PIECE: Final = 16 * 1024
-"""Bytes of such a piece. On a link of 64 kbit/s whole blocks would look like a stall."""
-SLOWEST: Final = 64 * 1024
-"""Bytes per second that a body is given to arrive, after its last one was handed over, before its answer is missed."""
 UNSENT: Final = 512 * 1024
 """Bytes that the kernel takes beyond what is on the wire: with megabytes, a slow link would look like a stalled one."""
-
-
-class Body:
-    """The bytes of one request on their way to the socket, and the watch over it.
-
-    The watch looks at bytes *taken*: a time-out on reading never fires while a server has merely stopped reading, and a
-    time-out on the whole would have to know the link's speed.
-    """
-
-    def __init__(self, blocks: AsyncIterator[bytes], length: int, stall: float) -> None:
-        self._blocks = blocks
-        self.length = length
-        self._stall = stall
-        self._limit: asyncio.Timeout | None = None
-        self._block = b""
-        self._at = 0
-        self._given_at = 0.0
-        self._reading = asyncio.Lock()
-        self.handed = 0
-        """Bytes handed to the socket: the most that this request can have cost."""
-        self.failure: BaseException | None = None
-        """What went wrong on our side, which aiohttp would report as trouble with the connection."""
-
-    def watched_by(self, limit: asyncio.Timeout | None) -> None:
-        """Tell which limit the bytes push back; None once the answer is there."""
-        self._limit = limit
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        """Return the next piece: that aiohttp asks for it means that the socket has taken the last one."""
-        slow = self.handed > 0 and asyncio.get_running_loop().time() - self._given_at > SLOW
-        if self._at >= len(self._block):
-            self._push_back(None)  # a slow disk is no stalled network
-            self._at = 0
-            try:
-                async with self._reading:
-                    self._block = await anext(self._blocks)
-            except StopAsyncIteration:
-                self._ended()
-                raise
-            except Exception as error:
-                self.failure = error
-                raise
-        piece = self._block[self._at : self._at + PIECE if slow else None]
-        self._at += len(piece)
-        self.handed += len(piece)
-        self._given_at = asyncio.get_running_loop().time()
-        self._push_back(self._given_at + self._stall)
-        return piece
-
-    def _ended(self) -> None:
-        if self.handed != self.length:
-            self.failure = SpoolDamaged(f"the spool gave {self.handed} bytes of a capture where {self.length} lie")
-            raise self.failure
-        # All of it may still lie in buffers of the kernel and of proxies, and has to go over the slow link from there.
-        self._push_back(asyncio.get_running_loop().time() + self._stall + self.length / SLOWEST)
-
-    def _push_back(self, when: float | None) -> None:
-        if self._limit is not None:
-            self._limit.reschedule(when)
-
-    async def close(self) -> None:
-        """Close the source, after whoever reads it has been cancelled."""
-        async with self._reading:
-            if (aclose := getattr(self._blocks, "aclose", None)) is not None:
-                await aclose()
 
 
 class Door:
@@ -119,11 +47,11 @@ class Door:
         self._options = options
         self.url = URL(options.url)
         self.proxy = None if options.proxy is None else URL(options.proxy)
-        self.tls = _context(options) if self.url.scheme == "https" else None
-        self._origins = {self.url.origin(), *(URL(origin) for origin in options.other_origins)}
-        self._proxy_headers = _proxy_headers(options)
+        self.tls = tls_context(options) if self.url.scheme == "https" else None
+        self._origins = {_origin(self.url), *(_origin(URL(other)) for other in options.other_origins)}
+        self._proxy_headers = proxy_headers(options)
         self._session: aiohttp.ClientSession | None = None
-        self._token = self._read_token()
+        self._token = token(options)
         self._abilities: Abilities | None = None
         self._abilities_until = 0.0
         self._asking = asyncio.Lock()
@@ -212,7 +140,7 @@ class Door:
             now = asyncio.get_running_loop().time()
             if anew or self._abilities is None or now >= self._abilities_until:
                 try:
-                    self._token = await asyncio.to_thread(self._read_token)
+                    self._token = await asyncio.to_thread(token, self._options)
                 except ConfigError as error:
                     raise UplinkDown(str(error), hint=error.what_to_do) from error
                 answer = await self.ask("OPTIONS", self.url)
@@ -235,16 +163,17 @@ class Door:
 
     def resolved(self, location: str, base: URL) -> URL:
         """Return where a `Location` points. Raises `UplinkDown` for an origin that nobody permitted."""
+        # As it came: a store may have signed this spelling, and another one with the same meaning would not do.
         try:
-            url = base.join(URL(location, encoded=True)).with_fragment(None)
-            permitted = url.origin() in self._origins and url.user is None
-        except ValueError as error:
+            url = URL(urldefrag(urljoin(str(base), location)).url, encoded=True)
+            origin = _origin(url)
+        except ValueError:
+            url, origin = base, None
+        if origin is None or not _SPELLING.fullmatch(location):
+            raise UplinkDown(f"{base.authority} names a place that is no address: {bounded(location)}")
+        if origin not in self._origins or url.user is not None:
             raise UplinkDown(
-                f"{base.authority} names a place that is no address: {printable(location[:200])}"
-            ) from error
-        if not permitted:
-            raise UplinkDown(
-                f"{base.authority} sends this capture to {printable(str(url)[:200])}, which nobody permitted",
+                f"{base.authority} sends this capture to {bounded(str(url))}, which nobody permitted",
                 hint="If that place is right, add its origin to `other_origins`. If only http and https differ, the "
                 "proxy before the DEMS must tell it the outer scheme (X-Forwarded-Proto).",
             )
@@ -260,45 +189,9 @@ class Door:
         if session is not None:
             await session.close()
 
-    def _read_token(self) -> str | None:
-        path = self._options.token_file
-        return None if path is None else _read(path, f"uplink[{self._options.name}].token_file")
 
-
-def _context(options: TusOptions) -> ssl.SSLContext:
-    where = f"uplink[{options.name}]"
-    try:
-        context = ssl.create_default_context(cafile=options.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError([Problem(f"{where}.ca_file", f"{options.ca_file}: {error}")]) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if options.client_cert is not None:
-        try:
-            # The password callback keeps OpenSSL from asking at a terminal for an encrypted key.
-            context.load_cert_chain(options.client_cert, options.client_key, password=lambda: "")
-        except (OSError, ssl.SSLError) as error:
-            named = (
-                options.client_cert if options.client_key is None else f"{options.client_cert}, {options.client_key}"
-            )
-            raise ConfigError([Problem(f"{where}.client_cert", f"{named}: {error}")]) from error
-    return context
-
-
-def _proxy_headers(options: TusOptions) -> dict[str, str]:
-    if options.proxy_login_file is None:
-        return {}
-    where = f"uplink[{options.name}].proxy_login_file"
-    login = _read(options.proxy_login_file, where)
-    if ":" not in login:
-        raise ConfigError([Problem(where, "the file must hold `user:password`")])
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
-
-
-def _read(path: Path, where: str) -> str:
-    try:
-        text = path.read_text("utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise ConfigError([Problem(where, f"{path}: {error}")]) from error
-    if not text or not text.isprintable():
-        raise ConfigError([Problem(where, f"{path} holds no single line of text")])
-    return text
+def _origin(url: URL) -> tuple[str, str, int | None] | None:
+    """Return scheme, host and port (RFC 6454), None for what is no web address."""
+    if url.host is None or url.scheme not in {"http", "https"}:
+        return None
+    return url.scheme, url.host.lower(), url.port

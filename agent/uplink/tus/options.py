@@ -77,17 +77,18 @@ class TusOptions(UplinkOptions):
             raise ValueError("client_key needs client_cert")
         if self.proxy_login_file is not None and self.proxy is None:
             raise ValueError("proxy_login_file needs proxy")
-        url = URL(self.url)
-        if url.scheme == "http":
-            if self.ca_file is not None or self.client_cert is not None:
-                raise ValueError("ca_file and client_cert need an https address")
-            if self.token_file is not None and not _loopback(url.host or ""):
-                raise ValueError("a token is never sent over plain http: use an https address")
+        if URL(self.url).scheme == "http" and (self.ca_file is not None or self.client_cert is not None):
+            raise ValueError("ca_file and client_cert need an https address")
+        open_to_all = [address for address in (self.url, *self.other_origins) if _readable_by_others(URL(address))]
+        if self.token_file is not None and open_to_all:
+            raise ValueError(f"a token is never sent over plain http, as to {open_to_all[0]}")
         return self
 
 
-def _loopback(host: str) -> bool:
+def _readable_by_others(url: URL) -> bool:
+    if url.scheme == "https":
+        return False
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return not ipaddress.ip_address(url.host or "").is_loopback
     except ValueError:
-        return host == "localhost"
+        return url.host != "localhost"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from agent.uplink.tus.wire import Answer
 
-__all__ = ["Cut", "explained", "said", "translated", "unreachable"]
+__all__ = ["Cut", "bounded", "explained", "said", "translated", "unreachable"]
 
 SENTENCE_MAX: Final = 200
 """Characters of a stranger's words that are repeated to a person."""
@@ -146,7 +146,7 @@ def _tls_cause(error: BaseException) -> ssl.SSLError | None:
     seen: list[object] = [error]
     while seen:
         one = seen.pop()
-        if isinstance(one, ssl.SSLError):
+        if isinstance(one, ssl.SSLError) and not isinstance(one, aiohttp.ClientError):
             return one
         if isinstance(one, BaseException):
             inner = (getattr(one, "certificate_error", None), getattr(one, "os_error", None), one.__cause__)

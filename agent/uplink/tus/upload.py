@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import UplinkDown
+from agent.uplink.tus.body import Body
 from agent.uplink.tus.create import created
-from agent.uplink.tus.door import Body
 from agent.uplink.tus.find import asked, found, gone
 from agent.uplink.tus.options import FLOOR
 from agent.uplink.tus.parts import hashed, journaled

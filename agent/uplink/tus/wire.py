@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -164,7 +163,7 @@ def repr_digest(answer: Answer) -> bytes | None:
         return None
     try:
         digest = base64.b64decode(found[1], validate=True)
-    except binascii.Error:
+    except ValueError:  # no base64, or no ASCII even
         return None
     return digest if len(digest) == _SHA256_LENGTH else None
 
@@ -173,7 +172,7 @@ def note_in(answer: Answer) -> bytes | None:
     """Return the signed note that an answer carries in its header, None where there is none that can be read."""
     try:
         return _shaped(base64.b64decode(answer.headers.get(RECEIPT, ""), validate=True))
-    except binascii.Error:
+    except ValueError:  # no base64, or no ASCII even
         return None
 
 

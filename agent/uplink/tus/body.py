@@ -1,0 +1,88 @@
+"""The bytes of one request on their way to the socket, and the watch that ends a request which nobody takes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from agent.errors import SpoolDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+__all__ = ["Body"]
+
+SLOW: Final = 1.0
+"""Seconds for one block after which blocks are handed over in small pieces."""
+PIECE: Final = 16 * 1024
+"""Bytes of such a piece. On a link of 64 kbit/s whole blocks would look like a stall."""
+SLOWEST: Final = 64 * 1024
+"""Bytes per second that a body is given to arrive, after its last one was handed over, before its answer is missed."""
+
+
+class Body:
+    """The bytes of one request on their way to the socket, and the watch over it.
+
+    The watch looks at bytes *taken*: a time-out on reading never fires while a server has merely stopped reading, and a
+    time-out on the whole would have to know the link's speed.
+    """
+
+    def __init__(self, blocks: AsyncIterator[bytes], length: int, stall: float) -> None:
+        self._blocks = blocks
+        self.length = length
+        self._stall = stall
+        self._limit: asyncio.Timeout | None = None
+        self._block = b""
+        self._at = 0
+        self._given_at = 0.0
+        self._reading = asyncio.Lock()
+        self.handed = 0
+        """Bytes handed to the socket: the most that this request can have cost."""
+        self.failure: BaseException | None = None
+        """What went wrong on our side, which aiohttp would report as trouble with the connection."""
+
+    def watched_by(self, limit: asyncio.Timeout | None) -> None:
+        """Tell which limit the bytes push back; None once the answer is there."""
+        self._limit = limit
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece: that aiohttp asks for it means that the socket has taken the last one."""
+        slow = self.handed > 0 and asyncio.get_running_loop().time() - self._given_at > SLOW
+        if self._at >= len(self._block):
+            self._push_back(None)  # a slow disk is no stalled network
+            self._at = 0
+            try:
+                async with self._reading:
+                    self._block = await anext(self._blocks)
+            except StopAsyncIteration:
+                self._ended()
+                raise
+            except Exception as error:
+                self.failure = error
+                raise
+        piece = self._block[self._at : self._at + PIECE if slow else None]
+        self._at += len(piece)
+        self.handed += len(piece)
+        self._given_at = asyncio.get_running_loop().time()
+        self._push_back(self._given_at + self._stall)
+        return piece
+
+    def _ended(self) -> None:
+        if self.handed != self.length:
+            self.failure = SpoolDamaged(f"the spool gave {self.handed} bytes of a capture where {self.length} lie")
+            raise self.failure
+        # All of it may still lie in buffers of the kernel and of proxies, and has to go over the slow link from there.
+        self._push_back(asyncio.get_running_loop().time() + self._stall + self.length / SLOWEST)
+
+    def _push_back(self, when: float | None) -> None:
+        if self._limit is not None:
+            self._limit.reschedule(when)
+
+    async def close(self) -> None:
+        """Close the source, after whoever reads it has been cancelled."""
+        async with self._reading:
+            if (aclose := getattr(self._blocks, "aclose", None)) is not None:
+                await aclose()

@@ -1,0 +1,63 @@
+"""Whom we trust and who we are to others: certificates, token and login, read from files alone."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from typing import TYPE_CHECKING
+
+from agent.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.uplink.tus.options import TusOptions
+
+__all__ = ["proxy_headers", "tls_context", "token"]
+
+
+def token(options: TusOptions) -> str | None:
+    """Return the bearer token. Raises `ConfigError` where its file cannot be used."""
+    path = options.token_file
+    return None if path is None else _read(path, f"uplink[{options.name}].token_file")
+
+
+def tls_context(options: TusOptions) -> ssl.SSLContext:
+    """Return whom we trust and the certificate that we show. Raises `ConfigError` where a file cannot be used."""
+    where = f"uplink[{options.name}]"
+    try:
+        context = ssl.create_default_context(cafile=options.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([Problem(f"{where}.ca_file", f"{options.ca_file}: {error}")]) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if options.client_cert is not None:
+        try:
+            # The password callback keeps OpenSSL from asking at a terminal for an encrypted key.
+            context.load_cert_chain(options.client_cert, options.client_key, password=lambda: "")
+        except (OSError, ssl.SSLError) as error:
+            named = (
+                options.client_cert if options.client_key is None else f"{options.client_cert}, {options.client_key}"
+            )
+            raise ConfigError([Problem(f"{where}.client_cert", f"{named}: {error}")]) from error
+    return context
+
+
+def proxy_headers(options: TusOptions) -> dict[str, str]:
+    """Return what only a proxy may see. Raises `ConfigError` where its file cannot be used."""
+    if options.proxy_login_file is None:
+        return {}
+    where = f"uplink[{options.name}].proxy_login_file"
+    login = _read(options.proxy_login_file, where)
+    if ":" not in login:
+        raise ConfigError([Problem(where, "the file must hold `user:password`")])
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+def _read(path: Path, where: str) -> str:
+    try:
+        text = path.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem(where, f"{path}: {error}")]) from error
+    if not text or not text.isprintable():
+        raise ConfigError([Problem(where, f"{path} holds no single line of text")])
+    return text

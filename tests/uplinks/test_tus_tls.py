@@ -1,0 +1,379 @@
+"""Whom the uplink trusts, whom it tells who we are, and what it says when that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+import threading
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+import pytest
+import trustme
+
+from agent.capture import Strength
+from agent.errors import ConfigError, UplinkDown
+from agent.uplink.tus import TusUplink
+from tests.uplinks.double import lies, stranger
+from tests.uplinks.memory import MIB, MemorySending, some_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from aiohttp import web
+
+    from tests.uplinks.double import Connect, Double, Seen, Serve
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+def served_with(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    return context
+
+
+async def failure(uplink: TusUplink) -> UplinkDown:
+    with pytest.raises(UplinkDown) as caught:
+        await uplink.send(MemorySending(b"abc"))
+    checked = [finding for finding in await uplink.check() if finding.state == "problem"]
+    assert [finding.detail for finding in checked] == [str(caught.value)]
+    assert [finding.todo for finding in checked] == [caught.value.what_to_do]
+    return caught.value
+
+
+async def test_a_capture_goes_over_tls(serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path) -> None:
+    double = await serve(tls=served_with(authority.issue_cert("127.0.0.1")), signs=True)
+    uplink = connect(double.url, ca_file=ca_file)
+    sending = MemorySending(some_bytes(20 * MIB))
+    assert (await uplink.send(sending)).strength is Strength.SIGNED
+    assert bytes(double.only.held) == sending.data
+    found = {finding.what: finding for finding in await uplink.check()}
+    assert found["certificate"].state == "ok"
+    assert "TLSv1.3" in found["certificate"].detail
+    assert {finding.state for finding in found.values()} == {"ok"}
+
+
+async def test_a_certificate_that_ends_soon_is_a_warning(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path
+) -> None:
+    leaf = authority.issue_cert("127.0.0.1", not_after=NOW + timedelta(days=5, hours=1))
+    double = await serve(tls=served_with(leaf), signs=True)
+    found = {finding.what: finding for finding in await connect(double.url, ca_file=ca_file).check()}
+    assert (found["certificate"].state, "5 more days" in found["certificate"].detail) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("issued", "sentence", "hint"),
+    [
+        ({"not_after": NOW - timedelta(days=1), "not_before": NOW - timedelta(days=9)}, "has expired", "clock"),
+        ({"not_before": NOW + timedelta(days=1)}, "is not valid yet", "clock"),
+        ({"identity": "dems.example.org"}, "is for another name", "url"),
+    ],
+)
+async def test_a_certificate_that_is_not_accepted_says_why(  # noqa: PLR0913, PLR0917 - three rows and four fixtures
+    serve: Serve,
+    connect: Connect,
+    authority: trustme.CA,
+    ca_file: Path,
+    issued: dict[str, object],
+    sentence: str,
+    hint: str,
+) -> None:
+    identity = issued.get("identity", "127.0.0.1")
+    dates = {key: value for key, value in issued.items() if key != "identity"}
+    double = await serve(tls=served_with(authority.issue_cert(identity, **dates)))
+    error = await failure(connect(double.url, ca_file=ca_file))
+    assert sentence in str(error)
+    assert hint in error.what_to_do
+    assert "SSL" not in str(error)
+
+
+async def test_an_unknown_authority_is_named(serve: Serve, connect: Connect, ca_file: Path) -> None:
+    double = await serve(tls=served_with(trustme.CA().issue_cert("127.0.0.1")))
+    error = await failure(connect(double.url, ca_file=ca_file))
+    assert "nobody whom we trust" in str(error)
+    assert "ca_file" in error.what_to_do
+
+
+async def test_the_systems_authorities_do_not_count_beside_ca_file(connect: Connect, ca_file: Path) -> None:
+    uplink = connect("https://127.0.0.1/files", ca_file=ca_file)
+    assert uplink._door.tls is not None
+    assert len(uplink._door.tls.get_ca_certs()) == 1
+    assert uplink._door.tls.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert uplink._door.tls.verify_mode is ssl.CERT_REQUIRED
+    assert uplink._door.tls.check_hostname
+
+
+async def test_plain_http_behind_an_https_address_is_named(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    error = await failure(connect(double.url.replace("http:", "https:")))
+    assert "does not speak TLS" in str(error)
+
+
+async def test_what_speaks_no_http_is_named(connect: Connect) -> None:
+    async def banner(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(banner, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(UplinkDown, match="no HTTP"):
+            await connect(f"http://127.0.0.1:{port}/files").send(MemorySending(b"abc"))
+
+
+async def test_a_port_where_nobody_listens_is_named(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    await double.stop()
+    error = await failure(connect(double.url))
+    assert "refuses connections" in str(error)
+
+
+async def test_a_name_that_does_not_resolve_is_named(connect: Connect) -> None:
+    error = await failure(connect("http://dems.invalid/files"))
+    assert "dems.invalid cannot be resolved" in str(error)
+
+
+# --- who we are
+
+
+async def test_a_client_certificate_is_shown(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path, tmp_path: Path
+) -> None:
+    context = served_with(authority.issue_cert("127.0.0.1"))
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    double = await serve(tls=context, signs=True)
+    station = authority.issue_cert("dock-0042.example.org")
+    certificate, key = tmp_path / "station.pem", tmp_path / "station.key"
+    certificate.write_bytes(b"".join(blob.bytes() for blob in station.cert_chain_pems))
+    station.private_key_pem.write_to_path(str(key))
+    uplink = connect(double.url, ca_file=ca_file, client_cert=certificate, client_key=key)
+    assert (await uplink.send(MemorySending(b"abc"))).strength is Strength.SIGNED
+
+    with strict_server(context) as port, pytest.raises(UplinkDown) as caught:
+        await connect(f"https://127.0.0.1:{port}/files", ca_file=ca_file).send(MemorySending(b"abc"))
+    assert "refused the TLS connection: " in str(caught.value)
+    assert "certificate required" in str(caught.value)
+    assert "client_cert" in caught.value.what_to_do
+
+
+@contextmanager
+def strict_server(context: ssl.SSLContext) -> Iterator[int]:
+    """Shake hands with blocking sockets: asyncio's server closes before the alert has left."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def shake() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    rest = connection.dup()
+                    with connection, suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True):
+                        pass
+                    with rest:  # closed with bytes unread, it would send a reset that overtakes the alert
+                        rest.recv(65536)
+
+        thread = threading.Thread(target=shake)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+async def test_the_token_is_sent_and_read_again(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    double = await serve(signs=True)
+    token = tmp_path / "token"
+    token.write_text("first-token\n")
+    uplink = connect(double.url, token_file=token)
+    await uplink.send(MemorySending(b"abc", key="1"))
+    token.write_text("second-token\n")
+    double.next("POST", stranger(401))  # the old one ended
+    with pytest.raises(UplinkDown, match="who we are"):
+        await uplink.send(MemorySending(b"abc", key="2"))
+    await uplink.send(MemorySending(b"abc", key="2"))
+    sent = [seen.headers["Authorization"] for seen in double.seen]
+    assert sent == ["Bearer first-token"] * 3 + ["Bearer second-token"] * 2
+    token.unlink()
+    uplink._door.surprised()
+    with pytest.raises(UplinkDown, match="token_file"):
+        await uplink.send(MemorySending(b"abc", key="3"))
+
+
+async def test_the_token_goes_to_no_origin_that_nobody_permitted(
+    serve: Serve, connect: Connect, tmp_path: Path
+) -> None:
+    thief, double = await serve(), await serve()
+    token = tmp_path / "token"
+    token.write_text("secret")
+    double.next("POST", lies(Location=f"{thief.url}/1"), stranger(307, headers={"Location": thief.url}))
+    uplink = connect(double.url, token_file=token)
+    for _ in range(2):
+        with pytest.raises(UplinkDown):
+            await uplink.send(MemorySending(b"abc"))
+    assert thief.seen == []
+
+
+# --- proxies
+
+
+async def test_plain_http_goes_through_a_proxy_with_its_login(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    double = await serve(signs=True)
+    login = tmp_path / "login"
+    login.write_text("dock:pass word\n")
+    expected = "Basic " + base64.b64encode(b"dock:pass word").decode()
+    proxied = []
+
+    async def proxy(double: Double, request: web.Request, seen: Seen) -> web.StreamResponse:
+        proxied.append((request.headers.get("Proxy-Authorization"), request.raw_path))
+        return await double.work(request, seen)
+
+    for method in ("OPTIONS", "POST"):
+        double.next(method, proxy)
+    address = f"http://127.0.0.1:{double.port}"
+    uplink = connect("http://dems.invalid/files", proxy=address, proxy_login_file=login)
+    assert (await uplink.send(MemorySending(b"abc"))).strength is Strength.SIGNED
+    assert proxied == [(expected, "http://dems.invalid/files")] * 2
+    assert {finding.state for finding in await uplink.check()} == {"ok"}
+
+
+class Tunnel:
+    """A proxy that knows CONNECT, and who may use it."""
+
+    def __init__(self, answer: str = "200 OK") -> None:
+        self.answer = answer
+        self.asked: list[bytes] = []
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head)
+        writer.write(f"HTTP/1.1 {self.answer}\r\n\r\n".encode())
+        if self.answer.startswith("200"):
+            port = int(head.split()[1].rpartition(b":")[2])
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer), return_exceptions=True)
+        writer.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while block := await reader.read(65536):
+        writer.write(block)
+        await writer.drain()
+    writer.close()
+
+
+async def test_https_goes_through_a_proxy_unseen(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path, tmp_path: Path
+) -> None:
+    double = await serve(tls=served_with(authority.issue_cert("127.0.0.1")), signs=True)
+    login = tmp_path / "login"
+    login.write_text("dock:secret")
+    async with Tunnel() as tunnel:
+        address = f"http://127.0.0.1:{tunnel.port}"
+        uplink = connect(double.url, ca_file=ca_file, proxy=address, proxy_login_file=login)
+        assert (await uplink.send(MemorySending(some_bytes(MIB)))).strength is Strength.SIGNED
+        await uplink.aclose()
+    assert tunnel.asked[0].startswith(b"CONNECT 127.0.0.1")
+    assert base64.b64encode(b"dock:secret") in tunnel.asked[0]
+    assert "Proxy-Authorization" not in double.seen[0].headers
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence", "hint"),
+    [
+        ("407 Proxy Authentication Required", "wants a login", "proxy_login_file"),
+        ("403 Forbidden", "refused to connect us", "CONNECT"),
+    ],
+)
+async def test_a_proxy_that_refuses_is_named(connect: Connect, answer: str, sentence: str, hint: str) -> None:
+    async with Tunnel(answer) as tunnel:
+        uplink = connect("https://dems.invalid/files", proxy=f"http://127.0.0.1:{tunnel.port}")
+        error = await failure(uplink)
+    assert sentence in str(error)
+    assert hint in error.what_to_do
+
+
+async def test_a_proxy_that_is_gone_is_named(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    await double.stop()
+    uplink = connect("https://dems.invalid/files", proxy=f"http://127.0.0.1:{double.port}")
+    with pytest.raises(UplinkDown, match="proxy"):
+        await uplink.send(MemorySending(b"abc"))
+
+
+# --- what stops the start
+
+
+def test_files_that_cannot_be_used_stop_the_start(tmp_path: Path, ca_file: Path) -> None:
+    rubbish, missing, empty = tmp_path / "rubbish", tmp_path / "missing", tmp_path / "empty"
+    rubbish.write_text("no certificate")
+    empty.write_text(" \n")
+    lines = tmp_path / "lines"
+    lines.write_text("one\ntwo")
+    for options, place in [
+        ({"ca_file": missing}, "ca_file"),
+        ({"ca_file": rubbish}, "ca_file"),
+        ({"client_cert": ca_file}, "client_cert"),  # without its key
+        ({"client_cert": missing, "client_key": missing}, "client_cert"),
+        ({"token_file": missing}, "token_file"),
+        ({"token_file": empty}, "token_file"),
+        ({"token_file": lines}, "token_file"),
+        ({"proxy": "http://proxy.example.org:3128", "proxy_login_file": rubbish}, "proxy_login_file"),
+    ]:
+        made = TusUplink.Options(use="tus", name="dems", url="https://dems.example.org/files", **options)
+        with pytest.raises(ConfigError, match=place):
+            TusUplink(made)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": "dems.example.org/files"},
+        {"url": "ftp://dems.example.org/files"},
+        {"url": "https:///files"},
+        {"url": "https://user:secret@dems.example.org/files"},
+        {"url": "https://dems.example.org/files?key=secret"},
+        {"url": "http://dems.example.org/files", "token_file": "token"},
+        {"token_file": "token", "other_origins": ["http://store.example.org"]},
+        {"url": "http://dems.example.org/files", "ca_file": "ca.pem"},
+        {"client_key": "station.key"},
+        {"proxy": "socks5://proxy.example.org"},
+        {"proxy": "http://user:secret@proxy.example.org"},
+        {"proxy_login_file": "login"},
+        {"part_length": 1000},
+        {"part_length": 300 * 1024},
+        {"stall": 0},
+        {"other_origins": ["store"]},
+        {"unknown": 1},
+    ],
+)
+def test_options_that_cannot_be_right_are_refused(options: dict[str, object]) -> None:
+    known = {"use": "tus", "name": "dems", "url": "https://dems.example.org/files"}
+    with pytest.raises(ValueError, match="validation error"):
+        TusUplink.Options(**(known | options))

@@ -1,0 +1,180 @@
+"""Headers are read in one spelling, and whatever a stranger writes into them, they raise nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+from yarl import URL
+
+from agent.capture import PART_LENGTH
+from agent.errors import UplinkDown
+from agent.uplink.tus import TusUplink
+from agent.uplink.tus.options import FLOOR
+from agent.uplink.tus.parts import STREAK, PartLength, journaled
+from agent.uplink.tus.trouble import explained
+from agent.uplink.tus.wire import (
+    Abilities,
+    Answer,
+    checksum,
+    metadata,
+    named_in,
+    note_in,
+    number,
+    repr_digest,
+    retry_after,
+)
+from tests.uplinks.memory import MIB, holding_of, some_bytes
+
+HERE = URL("https://dems.example.org/files")
+DIGEST = hashlib.sha256(b"abc").digest()
+DIGEST64 = base64.b64encode(DIGEST).decode()
+
+
+def answer(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
+    return Answer("HEAD", HERE, status, CIMultiDict((k.replace("_", "-"), v) for k, v in headers.items()), body)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0),
+        ("17", 17),
+        ("9007199254740991", 2**53 - 1),
+        *((text, None) for text in ("9007199254740992", "9" * 5000, "-1", "+1", "1.0", "", " 1", "1, 1", "٣", "0x1")),
+    ],
+)
+def test_numbers(text: str, value: int | None) -> None:
+    assert number(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (f"sha-256=:{DIGEST64}:", DIGEST),
+        (f"sha-512=:AAAA:, sha-256=:{DIGEST64}:", DIGEST),
+        (f"sha-256=:{DIGEST64}:;note=1, unixsum=:AAAA:", DIGEST),
+        (f"sha-256={DIGEST64}", None),
+        (f"sha-256=:{DIGEST64[:-4]}:", None),
+        (f"xsha-256=:{DIGEST64}:", None),
+        ("sha-256=:=:", None),
+        ("", None),
+    ],
+)
+def test_repr_digest(text: str, value: bytes | None) -> None:
+    assert repr_digest(answer(Repr_Digest=text)) == value
+
+
+def test_metadata_leaves_nothing_empty() -> None:
+    holding = holding_of(b"abc")
+    for pair in metadata(holding).split(","):
+        key, _, value = pair.partition(" ")
+        assert key.isascii()
+        assert base64.b64decode(value, validate=True)
+        assert named_in(answer(Upload_Metadata=metadata(holding)), key) == base64.b64decode(value).decode()
+    assert checksum(holding.digest.sha256) == f"sha256 {DIGEST64}"
+
+
+def test_abilities() -> None:
+    told = Abilities.told_by(
+        answer(
+            Tus_Version="1.0.0, 0.2.2",
+            Tus_Extension="creation, creation-with-upload,checksum",
+            Tus_Checksum_Algorithm="sha1, sha256",
+            Tus_Max_Size="1000",
+            Evidock_Receipt="signed",
+        )
+    )
+    assert (told.versions, told.longest, told.checks_parts, told.takes_whole) == (("1.0.0", "0.2.2"), 1000, True, True)
+    nothing = Abilities.told_by(answer())
+    assert (nothing.versions, nothing.longest, nothing.checks_parts, nothing.takes_whole) == ((), None, False, False)
+    other = Abilities.told_by(answer(Tus_Extension="checksum", Tus_Checksum_Algorithm="sha1,md5"))
+    assert not other.checks_parts
+
+
+@given(st.text(), st.integers(100, 599), st.binary(max_size=300))
+def test_whatever_a_stranger_says_raises_nothing(text: str, status: int, body: bytes) -> None:
+    headers = dict.fromkeys(
+        ("Upload_Offset", "Repr_Digest", "Evidock_Receipt", "Retry_After", "Upload_Metadata", "Tus_Version"), text
+    )
+    said = answer(status, body, Content_Type=text, Location=text, Server=text, Tus_Resumable=text, **headers)
+    assert isinstance(said.offset, int | None)
+    assert repr_digest(said) is None or len(repr_digest(said) or b"") == 32
+    note_in(said)
+    named_in(said, "capture")
+    waited = retry_after(said)
+    assert waited is None or 0 <= waited <= 3600
+    Abilities.told_by(said)
+    sentence = explained(said)
+    assert str(sentence).isprintable()
+    assert len(str(sentence)) < 400
+
+
+@given(st.text())
+def test_a_location_leads_to_a_permitted_origin_or_nowhere(text: str) -> None:
+    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=str(HERE)))._door
+    with suppress(UplinkDown):
+        url = door.resolved(text, HERE)
+        assert url.origin() == HERE.origin()
+        assert str(url).isascii()
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("/files/a", "https://dems.example.org/files/a"),
+        ("a", "https://dems.example.org/a"),
+        ("files/a", "https://dems.example.org/files/a"),
+        ("//dems.example.org/a", "https://dems.example.org/a"),
+        ("https://DEMS.example.org:443/a%2Fb?x=%20#y", "https://DEMS.example.org/a%2Fb?x=%20"),
+        ("?id=7", "https://dems.example.org/files?id=7"),
+    ],
+)
+def test_locations(location: str, place: str) -> None:
+    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=str(HERE)))._door
+    assert str(door.resolved(location, HERE)) == place
+
+
+@pytest.mark.parametrize("url", ["https://dems.example.org/evidence/", "https://dems.example.org/evidence"])
+def test_receipts_lie_beside_the_place_of_creation(url: str) -> None:
+    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=url))._door
+    assert str(door.beside("receipts/x")) == "https://dems.example.org/receipts/x"
+
+
+def test_which_stretches_the_journal_knows() -> None:
+    holding = holding_of(some_bytes(2 * PART_LENGTH + 5))
+    whole, third = holding.digest.length, 2 * PART_LENGTH
+    assert journaled(holding, 0, whole) == holding.digest.sha256
+    assert journaled(holding, 0, PART_LENGTH) == holding.parts.sha256[:32]
+    assert journaled(holding, third, whole) == hashlib.sha256(some_bytes(third + 5)[third:]).digest()
+    for offset, end in [(0, MIB), (1, PART_LENGTH), (0, third), (PART_LENGTH, whole), (third, third + 1)]:
+        assert journaled(holding, offset, end) is None
+    small = holding_of(b"abc")
+    assert journaled(small, 0, 3) == small.digest.sha256
+    assert journaled(small, 1, 3) is None
+
+
+def test_parts_shrink_when_they_are_lost_and_grow_again_but_not_beyond_what_a_proxy_takes() -> None:
+    part = PartLength(16 * MIB)
+    assert part.end(0, 100 * MIB) == 16 * MIB
+    assert part.end(17 * MIB, 100 * MIB) == 32 * MIB
+    assert part.end(0, 5) == 5
+    part.lost(16 * MIB)
+    part.lost(16 * MIB)  # two captures met the same cut
+    assert part.now == 8 * MIB
+    for _ in range(STREAK):
+        part.kept()
+    assert part.now == 16 * MIB
+    assert part.refused(16 * MIB)
+    for _ in range(9 * STREAK):
+        part.kept()
+    assert part.now == 8 * MIB
+    for _ in range(20):
+        part.lost(part.now)
+    assert part.now == FLOOR
+    assert not part.refused(FLOOR)
