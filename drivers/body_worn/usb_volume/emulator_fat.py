@@ -62,6 +62,10 @@ class FatEmulator:
         if locked:
             _run("mattrib", "-i", str(self.image), "+r", f"::{name}")
 
+    def remove(self, name: str) -> None:
+        """Delete something while it is pulled."""
+        _run("mdel", "-i", str(self.image), f"::{name}")
+
     def has(self, name: str) -> bool:
         """Whether this is on the card, as another implementation of FAT sees it."""
         return (
