@@ -74,7 +74,8 @@ async def test_a_wrong_checksum_moves_nothing(tus, sample, algorithm):
 
 
 @pytest.mark.parametrize(
-    "said", ["md5 1B2M2Y8AsgTpgAmY7PhCfg==", "sha256", "sha256 ", "sha256 !!!!", "sha256 AAAA", "SHA256 AAAA", "sha256  AAAA"]
+    "said",
+    ["md5 1B2M2Y8AsgTpgAmY7PhCfg==", "sha256", "sha256 ", "sha256 !!!!", "sha256 AAAA", "SHA256 AAAA", "sha256  AAAA"],
 )
 async def test_a_checksum_that_cannot_be_checked(tus, sample, said):
     url = await tus.create(sample(b"abc"))
@@ -171,7 +172,14 @@ async def test_claims_that_are_refused(tus, dems, sample, claims):
 
 
 async def test_long_names_in_other_scripts_are_welcome(tus, sample):
-    one = sample(b"abc", device="é" * 1024, key="影像" * 512, began_at="2026-11-22T07:02:17.123Z", media_type="video/mp4", group="g")
+    one = sample(
+        b"abc",
+        device="é" * 1024,
+        key="影像" * 512,
+        began_at="2026-11-22T07:02:17.123Z",
+        media_type="video/mp4",
+        group="g",
+    )
     url = await tus.create(one)
     assert (await tus.head(url)).headers["Upload-Metadata"] == one.metadata
 

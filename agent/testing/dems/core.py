@@ -31,7 +31,7 @@ _ENTRIES: Final = """
 SELECT u.id, u.capture, u.sha256, u.length, u."offset", u.state, u.received,
        max(d.note IS NOT NULL), r.capture IS NOT NULL, d.metadata
 FROM uploads u JOIN doors d ON d.upload = u.id LEFT JOIN released r ON r.capture = u.capture
-GROUP BY u.id ORDER BY u.created_at, u.id
+GROUP BY u.id ORDER BY u.number
 """
 _log = structlog.get_logger("dems")
 

@@ -35,7 +35,7 @@ class Ending(Enum):
     MORE = auto()
     """As many bytes as were asked for came; others follow."""
     CUT = auto()
-    """The connection ended first."""
+    """The connection ended first, or is to be ended here by a fault."""
     STALLED = auto()
     """Nothing came for too long."""
     TOO_LONG = auto()
@@ -89,7 +89,6 @@ class Body:
     """A request's body as blocks, with a watch on its progress, and broken off where a fault says so."""
 
     def __init__(self, request: web.Request, patience: float, fault: Fault | None = None) -> None:
-        self._request = request
         self._content = request.content
         self._patience = patience
         self._fault = fault if fault is not None and fault.what in ("cut", "stall") else None
@@ -108,10 +107,8 @@ class Body:
             if isinstance(block, Ending) or self.count < fault.at:
                 return block
             whole, self.count = self.count, fault.at
-            return block[: len(block) - (whole - fault.at)] or Ending.CUT
+            return block[: len(block) - (whole - fault.at)]
         await asyncio.sleep(fault.seconds)
-        if self._request.transport is not None:
-            self._request.transport.abort()
         return Ending.CUT
 
     async def _next(self) -> bytes | Ending:

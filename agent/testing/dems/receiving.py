@@ -58,7 +58,8 @@ class Receiver:
     async def take(self, door: Door, body: Body, checksum: Checksum | None) -> None:
         """Take one request's body in. Returns when everything that came is durable; refuses where it is not kept.
 
-        An upload that was only just made and of which nothing is kept leaves no trace.
+        An upload that was only just made and of which nothing is kept leaves no trace. Raises `ConnectionAbortedError`
+        once everything is done for a body whose connection ended first.
         """
         upload = door.upload
         sink = Sink(self._store.open(upload), upload.offset, checksum)
@@ -71,7 +72,7 @@ class Receiver:
                 ending, rest = await copy_into(sink.take, body, self._workers, room=room, most=most)
                 upload.received = before + body.count
                 await self._settle(door, sink, rest, ending, checksummed=checksum is not None)
-        except RefusedRequest:
+        except (RefusedRequest, ConnectionAbortedError):
             # Only here is it certain that no row names the file; whoever is cancelled leaves it to the next start.
             if not upload.recorded:
                 self._store.forget(upload)
@@ -81,6 +82,8 @@ class Receiver:
         finally:
             sink.close()
             upload.received = before + body.count
+        if ending is Ending.CUT:
+            raise ConnectionAbortedError
         if ending is Ending.STALLED:
             raise RefusedRequest(408, "No byte of the body came for too long.", {"Upload-Offset": str(upload.offset)})
 
@@ -115,9 +118,9 @@ class Receiver:
             raise RefusedRequest(413, "The body is longer than what the upload lacks.", _offset(upload))
         if checksummed and ending is not Ending.WHOLE:
             # tus, checksum: a chunk that is not there as a whole is discarded and the offset does not move.
-            raise RefusedRequest(400, "The body ended before its checksum could be verified.", _offset(upload))
-        if ending is Ending.CUT and not rest and sink.end == upload.offset and upload.recorded:
-            return
+            if ending is Ending.CUT:
+                raise ConnectionAbortedError
+            raise RefusedRequest(408, "No byte of the body came for too long.", _offset(upload))
         done = await self._on_worker(self._write, door, sink, rest)
         if not done.verified:
             raise RefusedRequest(CHECKSUM_MISMATCH, "The body is not what Upload-Checksum says.", _offset(upload))

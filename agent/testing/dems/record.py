@@ -29,7 +29,8 @@ Statement: TypeAlias = "tuple[str, tuple[Value, ...]]"
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS uploads (
-    id         TEXT PRIMARY KEY,      -- made here; also the name of the file
+    number     INTEGER PRIMARY KEY,   -- in the order of their commits
+    id         TEXT NOT NULL UNIQUE,  -- made here; also the name of the file
     capture    TEXT,                  -- claimed; NULL where nothing was
     sha256     BLOB,                  -- claimed
     blake3     BLOB,                  -- claimed
@@ -40,7 +41,7 @@ CREATE TABLE IF NOT EXISTS uploads (
     created_at REAL NOT NULL,
     expires_at REAL NOT NULL,
     stored_at  REAL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 -- One upload for each capture: what was set aside does not count.
 CREATE UNIQUE INDEX IF NOT EXISTS one_upload ON uploads (capture)
     WHERE capture IS NOT NULL AND state IN ('open', 'stored');

@@ -57,7 +57,8 @@ class TusServer:
             if request.can_read_body and not request.content.is_eof():
                 response.force_close()  # what is left of the body is not worth reading
         except ConnectionAbortedError:
-            response = web.Response(status=500)  # nobody will see it
+            _abort(request)  # by the peer already, or here by a fault
+            response = web.Response(status=400)  # nobody will see it
         response.headers["Tus-Resumable"] = wire.VERSION
         if fault is not None and fault.what == "offset" and "Upload-Offset" in response.headers:
             response.headers["Upload-Offset"] = str(int(response.headers["Upload-Offset"]) + fault.at)
@@ -96,7 +97,6 @@ class TusServer:
             headers = {"Retry-After": f"{fault.seconds:.0f}"} if fault.seconds else {}
             raise RefusedRequest(fault.status, "A fault was asked for.", headers)
         if fault.what == "drop":
-            _abort(request)
             raise ConnectionAbortedError
         if fault.what == "delay":
             await asyncio.sleep(fault.seconds)

@@ -216,7 +216,10 @@ class Store:
         else:
             claimed = (upload.id, upload.capture, upload.sha256, upload.blake3, upload.length)
             row = (*claimed, offset, state, upload.received, upload.created_at, expires_at, stored_at)
-            statements += [("INSERT INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row), _door_row(door, now)]
+            statements += [
+                ("INSERT INTO uploads VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row),
+                _door_row(door, now),
+            ]
         await self.record.commit(*statements, names=not upload.recorded)
         upload.offset, upload.state, upload.recorded = offset, state, True
         upload.expires_at, upload.stored_at = expires_at, stored_at
