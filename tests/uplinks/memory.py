@@ -53,8 +53,15 @@ def holding_of(data: bytes, *, key: str = "DCIM/100MEDIA/CLIP0001.MP4", index: i
 class MemorySending:
     """`agent.uplink.Sending` over bytes; `damage` is what the spool gives instead."""
 
-    def __init__(self, data: bytes, *, key: str = "DCIM/100MEDIA/CLIP0001.MP4", damage: bytes | None = None) -> None:
-        self.holding = holding_of(data, key=key)
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        key: str = "DCIM/100MEDIA/CLIP0001.MP4",
+        index: int = 7,
+        damage: bytes | None = None,
+    ) -> None:
+        self.holding = holding_of(data, key=key, index=index)
         self.data = data
         self.given = data if damage is None else damage
         self.state: str | None = None
