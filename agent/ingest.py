@@ -21,6 +21,7 @@ import structlog
 from agent.capture import Capture, Json, Standing, printable
 from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
 from agent.journal import Desk, Journal, queries
+from agent.journal.entry import told_claims
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -178,24 +179,24 @@ class Ingest:
         return await self._spool.run(self._spool.stage, token, about)
 
     async def _begin_anew(self, stage: Stage, capture: Capture, token: bytes, reason: str) -> Stage:
-        """Set what arrived aside and open an empty stage; an empty one is used as it is."""
-        if stage.offset == 0:
-            return stage
-        await self._spool.run(stage.close)
-        await self._set_part_aside(stage.name, reason)
+        """Set what arrived aside and open an empty stage; an empty one is opened again."""
+        if stage.offset:
+            await self._set_part_aside(stage.name, reason)
         return await self._spool.run(self._spool.stage, token, _about(capture))
 
     async def _copy(self, offer: Offer, stage: Stage, arrival: Arrival) -> None:
         """Bring the stage to the capture's end. Whatever is raised, the stage keeps what arrived."""
         capture = offer.capture
         try:
-            self._spool.require((capture.length or 0) - stage.offset)
+            # Of a capture that knows no length at least a block must fit: the watermark is not for captures.
+            self._spool.require(SMALL if capture.length is None else capture.length - stage.offset)
             if capture.length is not None:
                 await self._spool.run(stage.reserve, capture.length)
             await self._pump(offer, stage, arrival)
             if capture.length is not None and stage.offset != capture.length:
                 raise BadCapture(_contradiction(capture, stage.offset))
         except CannotResume:
+            stage.close()
             raise
         except BadCapture as error:
             stage.close()
@@ -229,13 +230,15 @@ class Ingest:
                     arrival.arrived = stage.offset
                     if stage.mark_is_due:
                         if limit is None:
-                            self._spool.require(0)
+                            self._spool.require(SMALL)
                         await marking.finish()
                         marking.begin(self._spool.run(stage.mark, stage.offset, stage.hasher.fast_so_far()))
                     if fresh:
                         absorbing.begin(self._absorb(stage, fresh))
             await absorbing.finish()
             await marking.finish()
+            if overlap:
+                raise BadCapture(f"{capture.key}: the device now gives fewer bytes than before it went away")
         finally:
             await absorbing.settle()
             await marking.settle()
@@ -268,7 +271,10 @@ class Ingest:
                 raise DeviceGone("its file left the spool while it was taken; it is taken again")
             return journal.hold(capture, digest, parts)
 
-        held = await self._desk.write(promise)
+        try:
+            held = await self._desk.write(promise)
+        except ValueError as error:
+            raise BadCapture(f"what the device says of {capture.key} cannot stand in the journal: {error}") from error
         self._on_held(held)
         self._log.debug("held", capture=held.id, key=capture.key, device=capture.device.id, length=digest.length)
         return held
@@ -385,7 +391,7 @@ def _still_the_same(known: Holding, capture: Capture) -> bool:
 
 def _about(capture: Capture) -> dict[str, Json]:
     """What a stage file is of; a copy continues only where all of it is the same."""
-    return {"claims": dict(capture.claims), "length": capture.length, "origin": dict(capture.origin.claims)}
+    return {"claims": told_claims(capture.claims), "length": capture.length, "origin": dict(capture.origin.claims)}
 
 
 def _token_of(name: str) -> bytes | None:

@@ -8,8 +8,7 @@ both call these same methods.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from agent.capture import (
     NO_CLAIMS,
@@ -23,13 +22,11 @@ from agent.capture import (
     Receipt,
     Stamp,
     Standing,
-    canonical,
     capture_id,
-    rfc3339,
 )
 from agent.errors import JournalError, Refusal
 from agent.journal.database import open_database, translated
-from agent.journal.entry import Event, statement
+from agent.journal.entry import Event, held_detail, statement, told_reason
 from agent.journal.leaves import Leaves
 from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
 
@@ -39,13 +36,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-__all__ = ["CLAIMS_MAX", "REASON_MAX", "Journal"]
-
-CLAIMS_MAX: Final = 32 * 1024
-"""Bytes of canonical JSON that a device's claims may take in an entry."""
-
-REASON_MAX: Final = 1000
-"""Characters of a reason that are kept: a reason may quote what a device or a DEMS said."""
+__all__ = ["Journal"]
 
 
 class Journal:
@@ -143,12 +134,12 @@ class Journal:
 
     def refuse(self, capture: str, reason: str) -> Holding:
         """The DEMS said no, for ever."""
-        reason = reason[:REASON_MAX]
+        reason = told_reason(reason)
         return self._step(self.get(capture), Standing.REFUSED, Event.REFUSED, {"reason": reason}, reason=reason)
 
     def quarantine(self, capture: str, reason: str, *, superseded: bool = False) -> Holding:
         """We doubt it. `superseded`: the device holds other bytes under this origin, which are to be taken anew."""
-        reason = reason[:REASON_MAX]
+        reason = told_reason(reason)
         event = Event.CHANGED_AFTER_SEEN if superseded else Event.QUARANTINED
         return self._step(
             self.get(capture),
@@ -177,6 +168,7 @@ class Journal:
         """Bytes that arrived and cannot be continued lie among the parts."""
         if self.connection.execute("SELECT 1 FROM part WHERE sha256 = ?", (digest.sha256,)).get is not None:
             return
+        reason = told_reason(reason)
         detail: dict[str, Json] = {"part": {"about": dict(about), "length": digest.length}, "reason": reason}
         seq = self._append(Event.QUARANTINED, f"part:{digest.sha256.hex()}", digest, detail, None)
         self.connection.execute(
@@ -199,7 +191,7 @@ class Journal:
 
     def refuse_release(self, capture: str, reason: str) -> Holding:
         """Its device may not forget it, or could not; written once for each reason."""
-        known, reason = self.get(capture), reason[:REASON_MAX]
+        known, reason = self.get(capture), told_reason(reason)
         if known.reason == reason:
             return known
         return self._step(known, known.standing, Event.RELEASE_REFUSED, {"reason": reason}, reason=reason)
@@ -292,7 +284,7 @@ class Journal:
     def _hold_new(self, name: str, capture: Capture, digest: Digest, parts: Parts) -> Holding:
         origin, now = capture.origin, self._stamp().at
         row = (self.connection.execute("SELECT max(row) FROM capture").get or 0) + 1
-        seq = self._append(Event.HELD, name, digest, _held_detail(capture, digest, parts), row)
+        seq = self._append(Event.HELD, name, digest, held_detail(capture, digest, parts), row)
         began_at = origin.claims["began_at"]
         self.connection.execute(
             "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256, part_through,"
@@ -364,42 +356,3 @@ class Journal:
             " DO UPDATE SET captures = captures + ?2, bytes = bytes + ?3",
             (CODES[standing], captures, length),
         )
-
-
-def _held_detail(capture: Capture, digest: Digest, parts: Parts) -> dict[str, Json]:
-    device = capture.device
-    claims: dict[str, Json] = dict(capture.claims)
-    try:
-        raw = canonical(claims)
-    except ValueError as error:
-        claims = {"left_out": f"the device's claims have no canonical form: {error}"}
-    else:
-        if len(raw) > CLAIMS_MAX:
-            claims = {"left_out": f"the device's claims take {len(raw)} bytes, more than {CLAIMS_MAX}"}
-    told: dict[str, Json] = {
-        "began_at": None if capture.began_at is None else rfc3339(capture.began_at),
-        "claims": claims,
-        "group": capture.group,
-        "key": capture.key,
-        "length": digest.length,
-        "media_type": capture.media_type,
-        "priority": capture.priority.name.lower(),
-        "volatile": capture.volatile,
-    }
-    detail: dict[str, Json] = {
-        "capture": told,
-        "device": {
-            "driver": device.driver,
-            "family": device.family,
-            "firmware": device.firmware,
-            "id": device.id,
-            "maker": device.maker,
-            "model": device.model,
-            "place": device.place,
-            "serial": device.serial,
-            "spec": device.spec,
-        },
-    }
-    if parts:
-        detail["parts"] = {"count": len(parts), "list_sha256": sha256(parts.sha256 + parts.through).hexdigest()}
-    return detail

@@ -11,26 +11,39 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from agent.capture import Digest, Json, Stamp, canonical, rfc3339
-from agent.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.capture import Capture, Parts
+
 __all__ = [
+    "CLAIMS_MAX",
     "LEAF_MAX",
     "PREDICATE_TYPE",
     "PREMIS",
+    "REASON_MAX",
     "STATEMENT_TYPE",
     "Event",
     "agent_version",
     "build_digest",
+    "held_detail",
     "statement",
+    "told_claims",
+    "told_reason",
 ]
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://evidock.example/custody/v1"
 LEAF_MAX: Final = 65_535
 """Most bytes of one leaf: entry bundles carry its length in 16 bits (c2sp.org/tlog-tiles)."""
+
+
+CLAIMS_MAX: Final = 32 * 1024
+"""Bytes of canonical JSON that a device's claims may take in an entry."""
+
+REASON_MAX: Final = 1000
+"""Characters of a reason that are kept: a reason may quote what a device or a DEMS said."""
 
 
 class Event(StrEnum):
@@ -86,6 +99,7 @@ def statement(  # noqa: PLR0913 - an entry has this many sides
     """The leaf: what happened (`event`, `detail`), to what (`subject`, its digests), by whom, and when.
 
     A capture's subject is its id; every other entry's subject is the log, with the root of the tree before the entry.
+    `ValueError` when it is too large for the log: what it tells of is refused, and the journal goes on.
     """
     digests: dict[str, Json] = (
         {"blake3": digest.blake3.hex(), "sha256": digest.sha256.hex()}
@@ -115,7 +129,7 @@ def statement(  # noqa: PLR0913 - an entry has this many sides
         },
     )
     if len(leaf) > LEAF_MAX:
-        raise JournalError(f"an entry of {len(leaf)} bytes is larger than the log can hold ({LEAF_MAX})")
+        raise ValueError(f"an entry of {len(leaf)} bytes is larger than the log can hold ({LEAF_MAX})")
     return leaf
 
 
@@ -139,3 +153,52 @@ def build_digest() -> str:
                 content = hashlib.sha256(path.read_bytes()).hexdigest()
                 total.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
     return total.hexdigest()
+
+
+def held_detail(capture: Capture, digest: Digest, parts: Parts) -> dict[str, Json]:
+    """What the entry `held` tells: the device's word, and what we found."""
+    device = capture.device
+    told: dict[str, Json] = {
+        "began_at": None if capture.began_at is None else rfc3339(capture.began_at),
+        "claims": told_claims(capture.claims),
+        "group": capture.group,
+        "key": capture.key,
+        "length": digest.length,
+        "media_type": capture.media_type,
+        "priority": capture.priority.name.lower(),
+        "volatile": capture.volatile,
+    }
+    detail: dict[str, Json] = {
+        "capture": told,
+        "device": {
+            "driver": device.driver,
+            "family": device.family,
+            "firmware": device.firmware,
+            "id": device.id,
+            "maker": device.maker,
+            "model": device.model,
+            "place": device.place,
+            "serial": device.serial,
+            "spec": device.spec,
+        },
+    }
+    if parts:
+        detail["parts"] = {"count": len(parts), "list_sha256": hashlib.sha256(parts.sha256 + parts.through).hexdigest()}
+    return detail
+
+
+def told_claims(claims: Mapping[str, Json]) -> dict[str, Json]:
+    """A device's claims as they can stand in an entry; what cannot is left out, and that is said."""
+    told = dict(claims)
+    try:
+        length = len(canonical(told))
+    except ValueError as error:
+        return {"left_out": told_reason(f"the device's claims have no canonical form: {error}")}
+    if length > CLAIMS_MAX:
+        return {"left_out": f"the device's claims take {length} bytes, more than {CLAIMS_MAX}"}
+    return told
+
+
+def told_reason(reason: str) -> str:
+    """A reason as it can stand in an entry, whatever device or DEMS it quotes."""
+    return reason[:REASON_MAX].encode("utf-8", "backslashreplace").decode()

@@ -128,6 +128,8 @@ class BenchDevice:
             raise ValueError(f"{''.join(sorted(unknown))} is nothing that a wire does")
         clip = Clip(key, content, began_at, None, wire, claims=claims, priority=priority)
         clip.says = clip.length if says == -1 else says
+        if (before := self.clips.get(key)) is not None:  # it overwrote its own recording, as cameras do
+            self._ever.remove(Exhibit(self.device.id, *before.exhibit))
         self.clips[key] = clip
         self._ever.append(Exhibit(self.device.id, *clip.exhibit))
         return clip
