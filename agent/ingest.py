@@ -1,8 +1,8 @@
 """Device -> spool -> journal: a capture is copied and hashed in one pass, forced to the disk, and then promised.
 
-If power fails here: before the file has its final name, the stage file is continued (or set aside) and the device still has
-the capture; between the name and the journal, the same bytes land on the same name when it is offered again; after the
-journal's commit it is held.
+If power fails here: before the file has its final name, the stage file is continued (or set aside) and the device
+still has the capture; between the name and the journal, the same bytes land on the same name when it is offered
+again; after the journal's commit it is held.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class Ingest:
         names = await self._spool.run(lambda: list(self._spool.kept()))
         for name in names:
             await self._explain_kept(name)
+        await self._explain_parts()
         await self._miss_nothing()
 
     async def take(self, offer: Offer) -> Standing:
@@ -211,9 +212,9 @@ class Ingest:
             raise
 
     async def _pump(self, offer: Offer, stage: Stage, arrival: Arrival) -> None:
-        """Read the next block from the device while the last one is hashed and written, and an earlier mark is forced."""
+        """Read the next block while the last one is hashed and written, and an earlier mark is forced."""
         capture, limit = offer.capture, offer.capture.length
-        # One block of what is already there is read again: if the device now gives other bytes, this is another capture.
+        # One block of what is there already is read again: if the device gives other bytes now, it is another capture.
         overlap = await self._spool.run(stage.last, SMALL)
         arrival.arrived = arrival.resumed_at = stage.offset
         fed = stage.offset
@@ -290,7 +291,7 @@ class Ingest:
         self._log.warning("part_set_aside", part=part.digest.sha256.hex(), length=part.digest.length, reason=reason)
 
     async def _explain_kept(self, name: str) -> None:
-        """A kept file on which nothing rests was never promised; it moves to the parts, and is taken again if offered."""
+        """A kept file on which nothing rests was never promised: it moves to the parts, and is taken if offered."""
         try:
             sha256 = bytes.fromhex(name)
         except ValueError:
@@ -305,7 +306,20 @@ class Ingest:
             return
         part = await self._spool.run(self._spool.set_kept_aside, sha256)
         reason = "it was complete in the spool, and the agent ended before it could promise it"
-        await self._desk.write(lambda journal: journal.quarantine_part(part.digest, reason, origin=None, about={}))
+        await self._explain_part(part.digest, reason)
+
+    async def _explain_part(self, digest: Digest, reason: str) -> None:
+        await self._desk.write(lambda journal: journal.quarantine_part(digest, reason, origin=None, about={}))
+
+    async def _explain_parts(self) -> None:
+        """A part that came to lie there just before an earlier run ended gets the entry that it lacks."""
+        told = {sha256 for sha256, _, _ in await self._desk.read(queries.parts)}
+        for name in await self._spool.run(self._spool.set_aside):
+            if name in told:
+                continue
+            part = await self._spool.run(self._spool.part, name)
+            reason = "it was set aside, and the agent ended before it could write why"
+            await self._explain_part(part.digest, reason)
 
     async def _miss_nothing(self) -> None:
         """What the journal says lies in the spool must lie there with its length; else it is taken again if offered."""

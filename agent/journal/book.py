@@ -1,8 +1,8 @@
 """The journal: what happened to each capture, written once, and where it therefore stands.
 
-Every act below appends one entry to the custody log and moves the capture along `STEPS` in the same transaction, or it
-does neither. Nothing here waits: the daemon reaches it through `Desk`, a command line without daemon opens it itself, and
-both call these same methods.
+Every act below appends one entry to the custody log and moves the capture along `STEPS` in the same transaction, or
+it does neither. Nothing here waits: the daemon reaches it through `Desk`, a command line without daemon opens it
+itself, and both call these same methods.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Journal:
         if not known.spooled:
             # Lost from the spool and given again by its device: it is sent as if it were new.
             standing = Standing.HELD if known.standing is Standing.QUARANTINED else known.standing
-            return self._step(known, standing, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0)
+            return self._step(known, standing, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0, reason=None)
         self._set(known, superseded=0)
         return known
 
@@ -287,8 +287,9 @@ class Journal:
         seq = self._append(Event.HELD, name, digest, held_detail(capture, digest, parts), row)
         began_at = origin.claims["began_at"]
         self.connection.execute(
-            "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256, part_through,"
-            " media_type, grouping, volatile, standing, priority, spooled, retained, held_seq, held_at, changed_at, superseded)"
+            "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"
+            " part_through, media_type, grouping, volatile, standing, priority, spooled, retained, held_seq, held_at,"
+            " changed_at, superseded)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0)",
             (
                 row, raw_id(name), origin.token, origin.device, origin.key, began_at, digest.sha256, digest.blake3,
@@ -299,13 +300,13 @@ class Journal:
         self._count(Standing.HELD, 1, digest.length)
         return self.get(name)
 
-    def _act(  # noqa: PLR0913
+    def _act(
         self, known: Holding, standing: Standing, verb: str, actor: str, why: str, **columns: int | str | bytes | None
     ) -> Holding:
         detail: dict[str, Json] = {"command": verb, "why": why}
         return self._step(known, standing, Event.OPERATOR_COMMAND, detail, actor=actor, **columns)
 
-    def _step(  # noqa: PLR0913
+    def _step(
         self,
         known: Holding,
         standing: Standing,

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent import durable
-from agent.capture import Digest, Json, Parts
-from agent.errors import SpoolDamaged, SpoolError, SpoolFull
+from agent.errors import SpoolDamaged, SpoolFull
 from agent.spool.hashing import Hasher
 from agent.spool.sealer import Sealer, spool_error
 from agent.spool.stage import ABOUT, Stage, read_about
@@ -23,6 +22,8 @@ from agent.spool.stage import ABOUT, Stage, read_about
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
+
+    from agent.capture import Digest, Json, Parts
 
 __all__ = ["BLOCK", "Leftover", "Room", "SealedPart", "Spool"]
 
@@ -169,14 +170,10 @@ class Spool:
         told = read_about(name.removesuffix(".doubtful"), self._stage_fd)
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._stage_fd)
         try:
-            hasher, offset = Hasher(), 0
-            while block := os.pread(fd, _READ_AHEAD, offset):
-                hasher.feed(block)
-                offset += len(block)
+            digest = _digest_of(fd)
             durable.force(fd)
         finally:
             os.close(fd)
-        digest, _ = hasher.finish()
         self._name_part(name, self._stage_fd, digest)
         with suppress(FileNotFoundError):  # a small capture has none
             os.unlink(name.removesuffix(".doubtful") + ABOUT, dir_fd=self._stage_fd)
@@ -190,6 +187,19 @@ class Spool:
         digest, _ = hasher.finish()
         self._name_part(sha256.hex(), self._kept_fd, digest)
         return SealedPart(digest, None)
+
+    def set_aside(self) -> list[str]:
+        """Names of all parts."""
+        with os.scandir(self._parts_fd) as entries:
+            return [entry.name for entry in entries]
+
+    def part(self, name: str) -> SealedPart:
+        """A part that was set aside earlier; what was written beside it is known no more."""
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._parts_fd)
+        try:
+            return SealedPart(_digest_of(fd), None)
+        finally:
+            os.close(fd)
 
     def _name_part(self, name: str, folder_fd: int, digest: Digest) -> None:
         durable.move(name, folder_fd, digest.sha256.hex(), self._parts_fd)
@@ -294,3 +304,11 @@ class Spool:
             return os.open(sha256.hex(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._kept_fd)
         except FileNotFoundError as error:
             raise SpoolDamaged(f"the kept file {sha256.hex()} is missing from the spool") from error
+
+
+def _digest_of(fd: int) -> Digest:
+    hasher, offset = Hasher(parts=False), 0
+    while block := os.pread(fd, _READ_AHEAD, offset):
+        hasher.feed(block)
+        offset += len(block)
+    return hasher.finish()[0]

@@ -1,0 +1,175 @@
+"""What an earlier run left, one case after the other: nothing is deleted, nothing is lost, and the start always succeeds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+
+from agent.capture import Digest, Parts, Standing
+from agent.errors import DeviceGone
+from agent.ingest import SMALL
+from agent.testing.devices import some_bytes
+from agent.testing.uplinks import BenchUplink
+
+BIG = 3 * SMALL
+
+
+def lying(station, folder):
+    return {path.name for path in (station.spool.root / folder).iterdir()}
+
+
+async def reasons(station):
+    return {
+        sha256: reason
+        for sha256, reason in await station.desk.read(
+            lambda journal: journal.connection.execute("SELECT hex(sha256), reason FROM part").fetchall()
+        )
+    }
+
+
+async def test_a_stage_that_can_be_continued_stays(station, bench):
+    bench.record("a", some_bytes(BIG), wire="rG")
+    await station.dock(bench)
+    before = lying(station, "stage")
+    await station.restart()
+    assert lying(station, "stage") == before != set()
+
+
+@pytest.mark.parametrize("name", ["00112233445566778899aabbccddeeff-0", "anything", "00112233.doubtful"])
+async def test_a_stage_that_nobody_can_continue_becomes_a_part_with_a_reason(station, name):
+    (station.spool.root / "stage" / name).write_bytes(b"half a capture")
+    await station.restart()
+    sha256 = hashlib.sha256(b"half a capture").hexdigest()
+    assert lying(station, "stage") == set()
+    assert lying(station, "parts") == {sha256}
+    assert "before it was complete" in (await reasons(station))[sha256.upper()]
+
+
+async def test_the_same_bytes_left_twice_are_one_part(station):
+    for name in ("one", "two"):
+        (station.spool.root / "stage" / name).write_bytes(b"half a capture")
+    await station.restart()
+    (station.spool.root / "stage" / "three").write_bytes(b"half a capture")
+    await station.restart()
+    assert len(lying(station, "parts")) == len(await reasons(station)) == 1
+
+
+async def test_an_empty_stage_is_nothing_to_stumble_over(station):
+    (station.spool.root / "stage" / "empty").touch()
+    await station.restart()
+    assert lying(station, "stage") == set()
+
+
+async def test_a_kept_file_that_was_never_promised_goes_aside_and_is_taken_again(station, bench):
+    data = some_bytes(100)
+    bench.record("a", data)
+    await station.spool.press(bytes(16), data)  # and the agent was killed before the journal heard of it
+    await station.restart()
+    assert lying(station, "kept") == set()
+    assert "before it could promise" in (await reasons(station))[hashlib.sha256(data).hexdigest().upper()]
+    assert await station.dock(bench) == {Standing.HELD: 1}
+
+
+async def test_a_kept_file_with_a_strange_name_is_reported_and_left(station):
+    strange = station.spool.root / "kept" / "note-to-self.txt"
+    strange.write_text("hello")
+    await station.restart()
+    assert strange.exists()
+    strange.unlink()
+
+
+@pytest.mark.parametrize("how", ["unlink", "truncate"])
+async def test_a_promised_file_that_is_missing_is_told_and_taken_again_from_its_device(station, bench, how):
+    data = some_bytes(100)
+    bench.record("a", data)
+    await station.dock(bench)
+    path = station.spool.path(hashlib.sha256(data).digest())
+    path.unlink() if how == "unlink" else os.truncate(path, 10)
+    await station.restart()
+    assert (await station.only()).standing is Standing.QUARANTINED
+    assert await station.dock(bench) == {Standing.HELD: 1}
+    assert (await station.only()).reason is None
+    assert path.read_bytes() == data
+
+
+async def test_a_receipted_file_that_is_missing_stays_receipted_and_comes_back(station, bench):
+    bench.record("a", some_bytes(100))
+    station.connect(BenchUplink())
+    await station.dock(bench)
+    await station.send()
+    station.spool.path((await station.only()).digest.sha256).unlink()
+    await station.restart()
+    assert (await station.only()).standing is Standing.RECEIPTED
+    assert not (await station.only()).spooled
+    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    assert (await station.only()).spooled
+
+
+async def test_a_file_whose_purge_was_written_and_not_done_is_let_go(station, bench):
+    bench.record("a", some_bytes(100))
+    station.connect(BenchUplink())
+    await station.dock(bench)
+    await station.send()
+    holding = await station.only()
+    await station.desk.write(lambda journal: journal.purge(holding.id))
+    assert lying(station, "kept") != set()
+    await station.restart()
+    assert lying(station, "kept") == set()
+    assert not (await station.only()).spooled
+
+
+async def test_a_part_whose_entry_was_not_written_gets_it_at_the_next_start(station):
+    """Killed between the move to parts/ and the journal: nothing may lie there without a reason."""
+    (station.spool.root / "stage" / "left").write_bytes(b"half a capture")
+    station.spool.seal_part("left")
+    assert await reasons(station) == {}
+    await station.restart()
+    assert len(await reasons(station)) == 1
+
+
+async def test_recovering_twice_is_recovering_once(station, bench):
+    bench.record("a", some_bytes(BIG), wire="rG")
+    bench.record("b", some_bytes(100))
+    await station.dock(bench)
+    (station.spool.root / "stage" / "left").write_bytes(b"x")
+    sizes = set()
+    for _ in range(3):
+        await station.restart()
+        sizes.add(await station.desk.read(lambda journal: journal.leaves.size))
+    assert len(sizes) == 1
+
+
+async def test_a_purge_while_the_same_bytes_are_taken_does_not_promise_a_file_that_is_gone(station, bench):
+    """Two devices hold the same bytes; those of the first are purged between the sealing and the promise of the second."""
+    data = some_bytes(100)
+    bench.record("a", data)
+    station.devices.append(bench)
+    digest = Digest(hashlib.sha256(data).digest(), b"", len(data))
+    with pytest.raises(DeviceGone, match="taken again"):
+        await station.ingest._hold(bench.offer("a").capture, digest, Parts())
+    assert await station.holdings() == []
+
+
+async def test_a_station_of_another_name_does_not_use_this_journal(station):
+    await station.stop()
+    station.log = "edge.example.org/other/log1"
+    with pytest.raises(Exception, match="this journal is the log"):
+        await station.desk.__class__(station.desk._open).open()
+    station.log = "edge.example.org/bench-1/log1"
+    await station.start()
+
+
+@pytest.mark.parametrize("standing", [Standing.REFUSED, Standing.QUARANTINED])
+async def test_what_waits_for_a_person_waits_through_restarts(station, bench, standing):
+    bench.record("a", some_bytes(100))
+    await station.dock(bench)
+    name = (await station.only()).id
+    act = "refuse" if standing is Standing.REFUSED else "quarantine"
+    await station.desk.write(lambda journal: getattr(journal, act)(name, "because"))
+    for _ in range(3):
+        await station.restart()
+        assert await station.dock(bench) == {standing: 1}
+    assert (await station.only()).reason == "because"
+    assert (await station.only()).spooled
