@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from blake3 import blake3
+from yarl import URL
 
 from agent.testing.dems import EmulatedDems
+from tests.dems.client import b64, checksum_of, sample
 
-TUS = {"Tus-Resumable": "1.0.0"}
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.dems.client import Client, ClientOf
 
 
-def b64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
-
-
-async def test_options_say_what_is_offered(tus, dems):
+async def test_options_say_what_is_offered(tus: Client, dems: EmulatedDems) -> None:
     answer = await tus.ask("OPTIONS", dems.url, Tus_Resumable=None)
     assert answer.status == 204
     assert answer.headers["Tus-Version"] == answer.headers["Tus-Resumable"] == "1.0.0"
@@ -30,7 +31,7 @@ async def test_options_say_what_is_offered(tus, dems):
     assert answer.headers["Evidock-Receipt"] == "signed"
 
 
-async def test_options_without_checksums_and_receipts_are_those_of_tusd(tmp_path, client_of):
+async def test_options_without_checksums_and_receipts_are_those_of_tusd(tmp_path: Path, client_of: ClientOf) -> None:
     async with EmulatedDems(tmp_path / "d", checksums=False, receipts=False) as dems:
         answer = await client_of(dems).ask("OPTIONS", dems.url)
         assert answer.headers["Tus-Extension"] == "creation,creation-with-upload,expiration,termination"
@@ -38,7 +39,7 @@ async def test_options_without_checksums_and_receipts_are_those_of_tusd(tmp_path
         assert "Evidock-Receipt" not in answer.headers
 
 
-async def test_a_capture_in_parts(tus, dems, sample, checksum_of):
+async def test_a_capture_in_parts(tus: Client, dems: EmulatedDems) -> None:
     one = sample(os.urandom(3_000_000))
     created = await tus.post(one)
     assert (created.status, created.offset) == (201, 0)
@@ -61,7 +62,7 @@ async def test_a_capture_in_parts(tus, dems, sample, checksum_of):
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha1", "blake3"])
-async def test_a_wrong_checksum_moves_nothing(tus, sample, algorithm):
+async def test_a_wrong_checksum_moves_nothing(tus: Client, algorithm: str) -> None:
     one = sample(b"a" * 1000)
     url = await tus.create(one)
     digest = blake3 if algorithm == "blake3" else getattr(hashlib, algorithm)
@@ -77,7 +78,7 @@ async def test_a_wrong_checksum_moves_nothing(tus, sample, algorithm):
     "said",
     ["md5 1B2M2Y8AsgTpgAmY7PhCfg==", "sha256", "sha256 ", "sha256 !!!!", "sha256 AAAA", "SHA256 AAAA", "sha256  AAAA"],
 )
-async def test_a_checksum_that_cannot_be_checked(tus, sample, said):
+async def test_a_checksum_that_cannot_be_checked(tus: Client, said: str) -> None:
     url = await tus.create(sample(b"abc"))
     assert (await tus.patch(url, 0, b"abc", Upload_Checksum=said)).status == 400
     assert (await tus.head(url)).offset == 0
@@ -103,7 +104,7 @@ async def test_a_checksum_that_cannot_be_checked(tus, sample, said):
         ("POST", {}, 405),
     ],
 )
-async def test_requests_that_are_refused(tus, sample, method, headers, status):
+async def test_requests_that_are_refused(tus: Client, method: str, headers: dict[str, str | None], status: int) -> None:
     url = await tus.create(sample(b"abc"))
     answer = await tus.ask(method, url, data=b"abc" if method == "PATCH" else None, **headers)
     assert answer.status == status
@@ -134,7 +135,9 @@ async def test_requests_that_are_refused(tus, sample, method, headers, status):
         ({"Upload_Metadata": ",".join(f"k{n}" for n in range(40))}, 400),
     ],
 )
-async def test_creations_that_are_refused(tus, dems, sample, headers, status):
+async def test_creations_that_are_refused(
+    tus: Client, dems: EmulatedDems, headers: dict[str, str | None], status: int
+) -> None:
     answer = await tus.post(sample(b"abcde"), **headers)
     assert answer.status == status
     assert "Location" not in answer.headers
@@ -164,14 +167,14 @@ async def test_creations_that_are_refused(tus, dems, sample, headers, status):
         {"began_at": "2026-02-01T00:00:00+01:00"},
     ],
 )
-async def test_claims_that_are_refused(tus, dems, sample, claims):
+async def test_claims_that_are_refused(tus: Client, dems: EmulatedDems, claims: dict[str, str]) -> None:
     answer = await tus.post(sample(b"abc", **claims))
     assert answer.status == 400
     assert next(iter(claims)) in answer.text
     assert await dems.index() == []
 
 
-async def test_long_names_in_other_scripts_are_welcome(tus, sample):
+async def test_long_names_in_other_scripts_are_welcome(tus: Client) -> None:
     one = sample(
         b"abc",
         device="é" * 1024,
@@ -184,11 +187,11 @@ async def test_long_names_in_other_scripts_are_welcome(tus, sample):
     assert (await tus.head(url)).headers["Upload-Metadata"] == one.metadata
 
 
-async def test_a_body_beyond_the_length_is_refused_and_nothing_of_it_kept(tus, sample):
+async def test_a_body_beyond_the_length_is_refused_and_nothing_of_it_kept(tus: Client) -> None:
     url = await tus.create(sample(b"abcde"))
     assert (await tus.patch(url, 0, b"abcdef")).status == 413
 
-    async def chunked():
+    async def chunked() -> AsyncIterator[bytes]:
         for _ in range(3):
             yield b"abc"
 
@@ -197,14 +200,14 @@ async def test_a_body_beyond_the_length_is_refused_and_nothing_of_it_kept(tus, s
     assert (await tus.patch(url, 0, b"abcde")).status == 204
 
 
-async def test_unknown_uploads(tus):
+async def test_unknown_uploads(tus: Client) -> None:
     for token in ("0" * 32, "..%2f..%2fetc", "x" * 5000):
         answer = await tus.head(f"/evidence/{token}")
         assert answer.status == 404
         assert "Upload-Offset" not in answer.headers
 
 
-async def test_an_empty_capture_is_complete_at_creation(tus, dems, sample):
+async def test_an_empty_capture_is_complete_at_creation(tus: Client, dems: EmulatedDems) -> None:
     answer = await tus.post(sample(b""))
     assert (answer.status, answer.offset) == (201, 0)
     assert b"length 0\n" in answer.note
@@ -212,7 +215,7 @@ async def test_an_empty_capture_is_complete_at_creation(tus, dems, sample):
     assert (entry.state, dems.stored(entry).read_bytes()) == ("stored", b"")
 
 
-async def test_creation_with_the_whole_body(tus, dems, sample, checksum_of):
+async def test_creation_with_the_whole_body(tus: Client, dems: EmulatedDems) -> None:
     one = sample(os.urandom(150_000))
     answer = await tus.post(one, data=one.data, **checksum_of(one.data))
     assert (answer.status, answer.offset) == (201, 150_000)
@@ -221,14 +224,14 @@ async def test_creation_with_the_whole_body(tus, dems, sample, checksum_of):
     assert dems.stored(entry).read_bytes() == one.data
 
 
-async def test_creation_with_the_first_part(tus, sample):
+async def test_creation_with_the_first_part(tus: Client) -> None:
     one = sample(os.urandom(2_000))
     answer = await tus.post(one, data=one.data[:500])
     assert (answer.status, answer.offset) == (201, 500)
     assert (await tus.patch(answer.headers["Location"], 500, one.data[500:])).status == 204
 
 
-async def test_creation_with_a_body_that_is_refused_leaves_nothing(tus, dems, sample, checksum_of):
+async def test_creation_with_a_body_that_is_refused_leaves_nothing(tus: Client, dems: EmulatedDems) -> None:
     one = sample(b"abc")
     assert (await tus.post(one, data=b"abc", **checksum_of(b"abd"))).status == 460
     assert (await tus.post(one, data=b"abc", Upload_Checksum="crc32 AAAA")).status == 400
@@ -238,14 +241,14 @@ async def test_creation_with_a_body_that_is_refused_leaves_nothing(tus, dems, sa
     assert list((dems.options.folder / "files").iterdir()) == []
 
 
-async def test_method_override(tus, sample):
+async def test_method_override(tus: Client) -> None:
     url = await tus.create(sample(b"abc"))
     answer = await tus.ask("POST", url, data=b"abc", X_HTTP_Method_Override="PATCH", Upload_Offset="0")
     assert (answer.status, answer.offset) == (204, 3)
     assert (await tus.ask("POST", url, X_HTTP_Method_Override="HEAD")).offset == 3
 
 
-async def test_termination(tus, dems, sample):
+async def test_termination(tus: Client, dems: EmulatedDems) -> None:
     url = await tus.create(sample(b"abc"))
     assert (await tus.ask("DELETE", url)).status == 204
     assert (await tus.head(url)).status == 410
@@ -253,7 +256,7 @@ async def test_termination(tus, dems, sample):
     assert list((dems.options.folder / "files").iterdir()) == []
 
 
-async def test_finished_evidence_is_neither_deleted_nor_written(tus, dems, sample):
+async def test_finished_evidence_is_neither_deleted_nor_written(tus: Client, dems: EmulatedDems) -> None:
     one = sample(b"abc")
     url = (await tus.post(one, data=one.data)).headers["Location"]
     assert (await tus.ask("DELETE", url)).status == 403
@@ -267,7 +270,7 @@ async def test_finished_evidence_is_neither_deleted_nor_written(tus, dems, sampl
     assert dems.stored(entry).read_bytes() == b"abc"
 
 
-async def test_other_bytes_for_a_committed_offset_are_an_alarm(tus, dems, sample):
+async def test_other_bytes_for_a_committed_offset_are_an_alarm(tus: Client, dems: EmulatedDems) -> None:
     url = await tus.create(sample(b"abcdef"))
     await tus.patch(url, 0, b"abc")
     assert (await tus.patch(url, 0, b"abcd")).status == 409
@@ -277,11 +280,11 @@ async def test_other_bytes_for_a_committed_offset_are_an_alarm(tus, dems, sample
     assert [one.kind for one in await dems.violations()] == ["committed-bytes-changed"]
 
 
-async def test_only_one_request_writes_to_an_upload(tus, sample):
+async def test_only_one_request_writes_to_an_upload(tus: Client) -> None:
     url = await tus.create(sample(b"ab"))
     gate = asyncio.Event()
 
-    async def slowly():
+    async def slowly() -> AsyncIterator[bytes]:
         yield b"a"
         await gate.wait()
         yield b"b"
@@ -295,11 +298,11 @@ async def test_only_one_request_writes_to_an_upload(tus, sample):
     assert (await first).offset == 2
 
 
-async def test_only_one_request_creates_an_upload(tus, dems, sample):
+async def test_only_one_request_creates_an_upload(tus: Client, dems: EmulatedDems) -> None:
     one = sample(b"ab")
     gate = asyncio.Event()
 
-    async def slowly():
+    async def slowly() -> AsyncIterator[bytes]:
         yield b"a"
         await gate.wait()
         yield b"b"
@@ -312,9 +315,9 @@ async def test_only_one_request_creates_an_upload(tus, dems, sample):
     assert len(await dems.index()) == 1
 
 
-async def cut(dems, url: str, offset: int, sent: bytes, length: int, *headers: str) -> None:
+async def cut(dems: EmulatedDems, url: str, offset: int, sent: bytes, length: int, *headers: str) -> None:
     """Send a PATCH whose body is shorter than it says, and vanish."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(dems.url.split(":")[2].split("/")[0]))
+    _, writer = await asyncio.open_connection("127.0.0.1", URL(dems.url).port)
     lines = [
         f"PATCH {url} HTTP/1.1",
         "Host: localhost",
@@ -329,10 +332,9 @@ async def cut(dems, url: str, offset: int, sent: bytes, length: int, *headers: s
     await asyncio.sleep(0.1)
     writer.close()
     await writer.wait_closed()
-    assert reader is not None
 
 
-async def offset_when_free(tus, url: str) -> int:
+async def offset_when_free(tus: Client, url: str) -> int:
     for _ in range(100):
         if (await tus.patch(url, 10**9, b"", Upload_Offset="1000000000")).status != 423:
             break
@@ -340,14 +342,14 @@ async def offset_when_free(tus, url: str) -> int:
     return (await tus.head(url)).offset
 
 
-async def test_a_cut_body_keeps_its_prefix_unless_it_had_a_checksum(tus, dems, sample, checksum_of):
+async def test_a_cut_body_keeps_its_prefix_unless_it_had_a_checksum(tus: Client, dems: EmulatedDems) -> None:
     data = os.urandom(400_000)
     url = await tus.create(sample(data))
     stated = f"Upload-Checksum: {checksum_of(data)['Upload_Checksum']}"
     await cut(dems, url, 0, data[:250_000], 400_000, stated)
-    assert await offset_when_free(tus, url) == 0
+    assert await offset_when_free(tus: Client, url) == 0
     await cut(dems, url, 0, data[:250_000], 400_000)
-    assert await offset_when_free(tus, url) == 250_000
+    assert await offset_when_free(tus: Client, url) == 250_000
     assert (await tus.patch(url, 250_000, data[250_000:])).status == 204
     [entry] = await dems.index()
     assert dems.stored(entry).read_bytes() == data
@@ -355,12 +357,12 @@ async def test_a_cut_body_keeps_its_prefix_unless_it_had_a_checksum(tus, dems, s
     assert await dems.violations() == []
 
 
-async def test_a_client_that_stops_sending_does_not_hold_the_lock_for_ever(tmp_path, client_of, sample):
+async def test_a_client_that_stops_sending_does_not_hold_the_lock_for_ever(tmp_path: Path, client_of: ClientOf) -> None:
     async with EmulatedDems(tmp_path / "d", patience=0.2) as dems:
         tus = client_of(dems)
         url = await tus.create(sample(b"ab"))
 
-        async def hang():
+        async def hang() -> AsyncIterator[bytes]:
             yield b"a"
             await asyncio.sleep(5)
             yield b"b"
@@ -370,16 +372,16 @@ async def test_a_client_that_stops_sending_does_not_hold_the_lock_for_ever(tmp_p
         assert (await tus.patch(url, 1, b"b")).status == 204
 
 
-async def test_a_refused_body_is_never_asked_for(tus, dems, sample):
+async def test_a_refused_body_is_never_asked_for(tus: Client, dems: EmulatedDems) -> None:
     url = await tus.create(sample(b"abc"))
     reader, writer = await asyncio.open_connection("127.0.0.1", tus.url.port)
-    head = f"PATCH {url} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"
-    kind = "Content-Type: application/offset+octet-stream\r\n"
-    writer.write(f"{head}{kind}Upload-Offset: 1\r\n\r\n".encode())
+    head = f"PATCH {url} HTTP/1.1\r\nHost: localhost\r\nTus-Resumable: 1.0.0\r\nContent-Length: 3\r\n"
+    head += "Content-Type: application/offset+octet-stream\r\nExpect: 100-continue\r\n"
+    writer.write(f"{head}Upload-Offset: 1\r\n\r\n".encode())
     assert (await reader.readline()).startswith(b"HTTP/1.1 409")
     writer.close()
     reader, writer = await asyncio.open_connection("127.0.0.1", tus.url.port)
-    writer.write(f"{head}{kind}Upload-Offset: 0\r\n\r\n".encode())
+    writer.write(f"{head}Upload-Offset: 0\r\n\r\n".encode())
     assert (await reader.readline()) == b"HTTP/1.1 100 Continue\r\n"
     await reader.readline()
     writer.write(b"abc")
@@ -388,7 +390,7 @@ async def test_a_refused_body_is_never_asked_for(tus, dems, sample):
     assert await dems.violations() == []
 
 
-async def test_the_prefix_can_be_proven(tus, dems, sample):
+async def test_the_prefix_can_be_proven(tus: Client, dems: EmulatedDems) -> None:
     one = sample(os.urandom(5_000))
     url = await tus.create(one)
     await tus.patch(url, 0, one.data[:3_000])
@@ -399,13 +401,13 @@ async def test_the_prefix_can_be_proven(tus, dems, sample):
         assert "Repr-Digest" not in (await tus.head(url, Want_Repr_Digest=unwanted)).headers
     # Read from the file each time: bytes that changed at rest are seen.
     [entry] = await dems.index()
-    path: Path = dems.stored(entry)
+    path = dems.stored(entry)
     path.write_bytes(b"X" + path.read_bytes()[1:])
     other = await tus.head(url, Want_Repr_Digest="sha-256=10")
     assert other.headers["Repr-Digest"] != answer.headers["Repr-Digest"]
 
 
-async def test_lengths_beyond_32_bits(tus, sample, checksum_of):
+async def test_lengths_beyond_32_bits(tus: Client) -> None:
     huge = (1 << 32) + 5
     url = (await tus.post(sample(b""), Upload_Length=str(huge))).headers["Location"]
     assert (await tus.head(url)).headers["Upload-Length"] == str(huge)

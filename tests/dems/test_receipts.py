@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from blake3 import blake3
@@ -13,13 +14,19 @@ from agent.custody.receipt import check_receipt, open_receipt
 from agent.errors import BadReceipt
 from agent.note import Verifier
 from agent.testing.dems import EmulatedDems
+from tests.dems.client import checksum_of, sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.dems.client import Client, ClientOf
 
 
 def key_of(dems: EmulatedDems) -> list[Verifier]:
     return [Verifier.parse(dems.receipt_vkey)]
 
 
-async def test_a_receipt_is_for_exactly_what_was_stored(tus, dems, sample):
+async def test_a_receipt_is_for_exactly_what_was_stored(tus: Client, dems: EmulatedDems) -> None:
     before = datetime.now(UTC)
     data = os.urandom(1000)
     one = sample(data, blake3=blake3(data).hexdigest())
@@ -41,14 +48,14 @@ async def test_a_receipt_is_for_exactly_what_was_stored(tus, dems, sample):
     assert (await tus.ask("GET", "/receipts/x")).status == 404
 
 
-async def test_every_answer_about_a_complete_upload_carries_the_same_receipt(tus, sample):
+async def test_every_answer_about_a_complete_upload_carries_the_same_receipt(tus: Client) -> None:
     one = sample(b"abc")
     url = await tus.create(one)
     notes = {(await tus.patch(url, 0, b"abc")).note, (await tus.head(url)).note, (await tus.post(one)).note}
     assert len(notes) == 1
 
 
-async def test_creation_is_idempotent_by_capture(tus, dems, sample):
+async def test_creation_is_idempotent_by_capture(tus: Client, dems: EmulatedDems) -> None:
     one = sample(b"abcdef")
     url = await tus.create(one)
     await tus.patch(url, 0, b"abc")
@@ -62,7 +69,7 @@ async def test_creation_is_idempotent_by_capture(tus, dems, sample):
     assert await dems.violations() == []
 
 
-async def test_a_capture_has_one_sha256_and_one_length(tus, dems, sample):
+async def test_a_capture_has_one_sha256_and_one_length(tus: Client, dems: EmulatedDems) -> None:
     one = sample(b"abc")
     await tus.create(one)
     assert (await tus.post(sample(b"abd", capture=one.capture))).status == 409
@@ -72,13 +79,13 @@ async def test_a_capture_has_one_sha256_and_one_length(tus, dems, sample):
     assert len(await dems.index()) == 1
 
 
-async def test_equal_bytes_are_not_the_same_capture(tus, dems, sample):
+async def test_equal_bytes_are_not_the_same_capture(tus: Client, dems: EmulatedDems) -> None:
     first, second = sample(b"same"), sample(b"same")
     urls = {(await tus.post(one, data=one.data)).headers["Location"] for one in (first, second)}
     assert len(urls) == len(await dems.index()) == 2
 
 
-async def test_two_docks_with_one_capture_get_a_receipt_each(tus, dems, sample):
+async def test_two_docks_with_one_capture_get_a_receipt_each(tus: Client, dems: EmulatedDems) -> None:
     first = sample(b"abcdef")
     second = sample(b"abcdef", capture=first.capture, log="edge.example.org/dock-0001/log3 0")
     one, two = await tus.create(first), await tus.create(second)
@@ -93,7 +100,9 @@ async def test_two_docks_with_one_capture_get_a_receipt_each(tus, dems, sample):
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-async def test_bytes_that_are_not_what_was_claimed_bring_no_receipt(tus, dems, sample, parts, checksum_of):
+async def test_bytes_that_are_not_what_was_claimed_bring_no_receipt(
+    tus: Client, dems: EmulatedDems, parts: int
+) -> None:
     one, other = sample(b"abcdef"), b"abcdeX"
     url = await tus.create(one)
     for begin in range(0, 6, 6 // parts):
@@ -111,18 +120,18 @@ async def test_bytes_that_are_not_what_was_claimed_bring_no_receipt(tus, dems, s
     assert [entry.state for entry in await dems.index()] == ["mismatch", "stored"]
 
 
-async def test_a_wrong_blake3_is_a_mismatch_too(tus, sample):
+async def test_a_wrong_blake3_is_a_mismatch_too(tus: Client) -> None:
     one = sample(b"abc", blake3="0" * 64)
     answer = await tus.post(one, data=one.data)
     assert (answer.status, answer.headers["Evidock-Receipt"]) == (460, "refused")
 
 
-async def test_an_empty_capture_that_was_not_empty(tus, sample):
+async def test_an_empty_capture_that_was_not_empty(tus: Client) -> None:
     one = sample(b"abc")
     assert (await tus.post(one, Upload_Length="0")).status == 460
 
 
-async def test_a_byte_that_changes_in_the_store_is_found_before_the_receipt(tus, dems, sample):
+async def test_a_byte_that_changes_in_the_store_is_found_before_the_receipt(tus: Client, dems: EmulatedDems) -> None:
     one = sample(os.urandom(100_000))
     url = await tus.create(one)
     await tus.patch(url, 0, one.data[:60_000])
@@ -131,7 +140,7 @@ async def test_a_byte_that_changes_in_the_store_is_found_before_the_receipt(tus,
     assert (answer.status, answer.headers["Evidock-Receipt"]) == (460, "refused")
 
 
-async def test_a_stored_byte_that_changed_later_brings_no_second_receipt(tus, dems, sample):
+async def test_a_stored_byte_that_changed_later_brings_no_second_receipt(tus: Client, dems: EmulatedDems) -> None:
     one = sample(b"abc")
     await tus.post(one, data=one.data)
     [entry] = await dems.index()
@@ -141,7 +150,7 @@ async def test_a_stored_byte_that_changed_later_brings_no_second_receipt(tus, de
     assert [entry.state for entry in await dems.index()] == ["mismatch"]
 
 
-async def test_without_receipts_nothing_is_demanded_and_nothing_remembered(tmp_path, client_of, sample):
+async def test_without_receipts_nothing_is_demanded_and_nothing_remembered(tmp_path: Path, client_of: ClientOf) -> None:
     async with EmulatedDems(tmp_path / "d", receipts=False) as dems:
         tus = client_of(dems)
         one = sample(b"abc")
@@ -157,7 +166,7 @@ async def test_without_receipts_nothing_is_demanded_and_nothing_remembered(tmp_p
         assert head.headers["Repr-Digest"].startswith("sha-256=:")
 
 
-async def test_plain_tus_has_neither_checksums_nor_digests(tmp_path, client_of, sample, checksum_of):
+async def test_plain_tus_has_neither_checksums_nor_digests(tmp_path: Path, client_of: ClientOf) -> None:
     async with EmulatedDems(tmp_path / "d", receipts=False, checksums=False) as dems:
         tus = client_of(dems)
         url = await tus.create(sample(b"abc"))
@@ -165,7 +174,7 @@ async def test_plain_tus_has_neither_checksums_nor_digests(tmp_path, client_of, 
         assert "Repr-Digest" not in (await tus.head(url, Want_Repr_Digest="sha-256=10")).headers
 
 
-async def test_a_release_is_heard_only_with_its_receipt(tus, dems, sample):
+async def test_a_release_is_heard_only_with_its_receipt(tus: Client, dems: EmulatedDems) -> None:
     one, other = sample(b"abc"), sample(b"def")
     note = (await tus.post(one, data=one.data)).note
     wrong = (await tus.post(other, data=other.data)).note
@@ -179,7 +188,7 @@ async def test_a_release_is_heard_only_with_its_receipt(tus, dems, sample):
     assert len((await tus.ask("GET", "/violations.json")).text) > 100
 
 
-async def test_the_receipt_key_is_made_once_and_kept(tmp_path):
+async def test_the_receipt_key_is_made_once_and_kept(tmp_path: Path) -> None:
     async with EmulatedDems(tmp_path / "d", key_name="dems.agency/receipts") as first:
         key = first.receipt_vkey
     assert key.startswith("dems.agency/receipts+")
@@ -189,7 +198,7 @@ async def test_the_receipt_key_is_made_once_and_kept(tmp_path):
 
 
 @pytest.mark.parametrize("twist", ["wrong-digest", "wrong-length", "wrong-signature", "other-capture", "other-log"])
-async def test_a_twisted_receipt_deceives_nobody(tus, dems, sample, twist):
+async def test_a_twisted_receipt_deceives_nobody(tus: Client, dems: EmulatedDems, twist: str) -> None:
     one = sample(b"abc")
     await dems.add_fault(f"receipt:{twist}")
     answer = await tus.post(one, data=one.data)
@@ -210,7 +219,7 @@ async def test_a_twisted_receipt_deceives_nobody(tus, dems, sample, twist):
     check_receipt((await tus.post(one)).note, key_of(dems), **expected)
 
 
-async def test_a_receipt_that_is_missing_or_late(tus, dems, sample):
+async def test_a_receipt_that_is_missing_or_late(tus: Client, dems: EmulatedDems) -> None:
     one = sample(b"abc")
     await dems.add_fault("receipt:late=2")
     answer = await tus.post(one, data=one.data)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent import durable
 from agent.testing.dems import EmulatedDems
+from tests.dems.client import sample
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.dems.client import Client, ClientOf
 
 
 class Clock:
@@ -20,7 +28,7 @@ class Clock:
         return self.now
 
 
-async def test_an_upload_waits_from_its_last_part_on(tmp_path, client_of, sample):
+async def test_an_upload_waits_from_its_last_part_on(tmp_path: Path, client_of: ClientOf) -> None:
     clock = Clock()
     async with EmulatedDems(tmp_path / "d", clock=clock, expires_after=100) as dems:
         tus = client_of(dems)
@@ -42,7 +50,7 @@ async def test_an_upload_waits_from_its_last_part_on(tmp_path, client_of, sample
         assert [entry.state for entry in await dems.index()] == ["expired", "expired", "open"]
 
 
-async def test_what_nobody_looks_at_expires_too_and_stored_evidence_never(tmp_path, client_of, sample):
+async def test_what_nobody_looks_at_expires_too_and_stored_evidence_never(tmp_path: Path, client_of: ClientOf) -> None:
     clock = Clock()
     async with EmulatedDems(tmp_path / "d", clock=clock, expires_after=100) as dems:
         tus = client_of(dems)
@@ -55,7 +63,7 @@ async def test_what_nobody_looks_at_expires_too_and_stored_evidence_never(tmp_pa
         assert [path.read_bytes() for path in (tmp_path / "d" / "files").iterdir()] == [b"def"]
 
 
-async def test_a_start_removes_what_was_never_answered(tmp_path, client_of, sample):
+async def test_a_start_removes_what_was_never_answered(tmp_path: Path, client_of: ClientOf) -> None:
     async with EmulatedDems(tmp_path / "d") as dems:
         one = sample(b"abc")
         await client_of(dems).post(one, data=one.data)
@@ -65,7 +73,7 @@ async def test_a_start_removes_what_was_never_answered(tmp_path, client_of, samp
         assert len(list((tmp_path / "d" / "files").iterdir())) == 1
 
 
-async def test_the_offset_is_the_committed_one_and_not_the_files_length(tmp_path, client_of, sample):
+async def test_the_offset_is_the_committed_one_and_not_the_files_length(tmp_path: Path, client_of: ClientOf) -> None:
     one = sample(b"abcdef")
     async with EmulatedDems(tmp_path / "d") as dems:
         url = await client_of(dems).create(one)
@@ -78,10 +86,10 @@ async def test_the_offset_is_the_committed_one_and_not_the_files_length(tmp_path
         assert one.sha256.hex().encode() in (await tus.patch(url, 3, b"def")).note
 
 
-@pytest.mark.parametrize("begun", [False, True])
-async def test_no_room(tus, dems, sample, monkeypatch, begun):
+@pytest.mark.parametrize("state", ["open", "stored"])
+async def test_no_room(tus: Client, dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     one = sample(b"abcdef")
-    url = await tus.create(one) if begun else None
+    url = await tus.create(one) if state == "open" else None
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -91,12 +99,14 @@ async def test_no_room(tus, dems, sample, monkeypatch, begun):
         answer = await (tus.patch(url, 0, b"abc") if url else tus.post(one, data=one.data))
         assert answer.status == 507
     assert (await tus.post(one, data=one.data)).status == 201
-    assert [entry.state for entry in await dems.index()] == ["open" if begun else "stored"]
+    assert [entry.state for entry in await dems.index()] == [state]
     if url:
         assert (await tus.patch(url, 0, one.data)).note
 
 
-async def test_a_file_that_could_not_be_forced_is_set_aside(tus, dems, sample, monkeypatch):
+async def test_a_file_that_could_not_be_forced_is_set_aside(
+    tus: Client, dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = sample(b"abcdef")
     url = await tus.create(one)
 
@@ -111,7 +121,9 @@ async def test_a_file_that_could_not_be_forced_is_set_aside(tus, dems, sample, m
     assert [entry.state for entry in await dems.index()] == ["damaged", "stored"]
 
 
-async def test_nothing_is_answered_before_it_is_on_the_disk(tus, dems, sample, monkeypatch):
+async def test_nothing_is_answered_before_it_is_on_the_disk(
+    tus: Client, dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[str] = []
     force, force_folder, commit = os.fdatasync, durable.force_folder, dems.core.store.record._write_batch
     monkeypatch.setattr(os, "fdatasync", lambda fd: (order.append("file"), force(fd))[1])
@@ -125,8 +137,11 @@ async def test_nothing_is_answered_before_it_is_on_the_disk(tus, dems, sample, m
     assert order == ["file", "folder", "commit", "answered"]
 
 
-async def test_many_small_captures_share_their_commits(tus, dems, sample, monkeypatch):
-    record, batches = dems.core.store.record, []
+async def test_many_small_captures_share_their_commits(
+    tus: Client, dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = dems.core.store.record
+    batches: list[int] = []
     write = record._write_batch
     monkeypatch.setattr(record, "_write_batch", lambda batch: (batches.append(len(batch)), write(batch))[1])
     samples = [sample(os.urandom(2000)) for _ in range(200)]
@@ -140,13 +155,16 @@ async def test_many_small_captures_share_their_commits(tus, dems, sample, monkey
     }
 
 
-async def test_without_a_checksum_a_long_body_is_committed_stretch_by_stretch(tus, dems, sample, monkeypatch):
+async def test_without_a_checksum_a_long_body_is_committed_stretch_by_stretch(
+    tus: Client, dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agent.testing.dems.receiving._STRETCH", 1 << 20)
     data = os.urandom((5 << 20) + 17)
     url = await tus.create(sample(data))
-    gate, seen = asyncio.Event(), []
+    gate = asyncio.Event()
+    seen: list[int] = []
 
-    async def slowly():
+    async def slowly() -> AsyncIterator[bytes]:
         yield data[: 3 << 20]
         await gate.wait()
         yield data[3 << 20 :]

@@ -71,7 +71,7 @@ class TusServer:
         if method not in _METHODS or (method != "OPTIONS" and (method == "POST") != (token is None)):
             raise RefusedRequest(405, f"{method} is not answered here.", {"Allow": ", ".join(_METHODS)})
         door = None if token is None else self._store.door(token)
-        await self._go_wrong(request, fault, door)
+        await self._go_wrong(fault, door)
         if method == "OPTIONS":
             return web.Response(status=204, headers=self._abilities())
         if request.headers.get("Tus-Resumable") != wire.VERSION:
@@ -89,7 +89,7 @@ class TusServer:
             return await self._patch(request, door, fault)
         return await self._delete(door)
 
-    async def _go_wrong(self, request: web.Request, fault: Fault | None, door: Door | None) -> None:
+    async def _go_wrong(self, fault: Fault | None, door: Door | None) -> None:
         """Do what a fault does before the request is looked at."""
         if fault is None:
             return
