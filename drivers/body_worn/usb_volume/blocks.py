@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ class Block:
     minor: int
     node: str
     usb: Usb | None
+    part: str | None
+    """Which volume of its device, where that has several (memory and card): unit and partition; None for the first."""
     uuid: str | None
     """The file system's. On FAT it is 32 bits made from the time of formatting: enough for the cards of one agency."""
 
@@ -84,8 +87,16 @@ def _block(device: pyudev.Device) -> Block | None:
         minor=os.minor(number),
         node=str(device.device_node),
         usb=_usb(device.find_parent("usb", "usb_device")),
+        part=_part(device),
         uuid=_word(device.properties.get("ID_FS_UUID")),
     )
+
+
+def _part(device: pyudev.Device) -> str | None:
+    # A camera with memory and a card shows two units under one serial number, each with a DCIM/100MEDIA/CLIP0001.MP4.
+    unit = re.search(r"/\d+:\d+:\d+:(\d+)/block/", str(device.device_path))
+    numbers = (unit[1] if unit else "0", _word(device.attributes.get("partition")) or "1")
+    return None if numbers == ("0", "1") else f"unit{numbers[0]}-part{numbers[1]}"
 
 
 def _usb(device: pyudev.Device | None) -> Usb | None:

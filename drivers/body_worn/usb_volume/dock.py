@@ -97,8 +97,11 @@ class UsbVolume:
 
     def _plugged_in(self) -> list[Path]:
         numbers = {(block.major, block.minor) for block in usb_blocks(self._options.usb)}
-        found = {mount.mount_point for mount in mounts() if (mount.major, mount.minor) in numbers}
-        return [Path(os.fsdecode(path)) for path in sorted(found)]
+        found: dict[tuple[int, int], bytes] = {}
+        for mount in mounts():
+            if (mount.major, mount.minor) in numbers and mount.root == b"/":
+                found.setdefault((mount.major, mount.minor), mount.mount_point)  # mounted twice it is still one volume
+        return [Path(os.fsdecode(path)) for path in found.values()]
 
     async def _attend(self, path: Path, intake: Intake, waker: Waker) -> None:
         """Look at one place until it is empty; a configured one is looked at for ever."""

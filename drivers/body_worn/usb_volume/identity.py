@@ -85,7 +85,7 @@ def _id(volume: Volume, spec: DeviceSpec | None, serial: str | None) -> str:
     # ever in it.
     in_reader = spec is not None and spec.identity == "card"
     if usb and usb.serial and not in_reader:
-        return _id_word(f"usb:{usb.ids}:{usb.serial}")
+        return _id_word(f"usb:{usb.ids}:{usb.serial}" + (f":{block.part}" if block and block.part else ""))
     if spec and serial:
         return _id_word(f"spec:{spec.name}:{serial}")
     if block and block.uuid:

@@ -25,6 +25,8 @@ class Mount:
     id: int
     major: int
     minor: int
+    root: bytes
+    """Which folder of the file system is mounted here: `/`, but for bind mounts."""
     mount_point: bytes
     file_system: str
     source: str
@@ -57,6 +59,7 @@ def mounts() -> Iterator[Mount]:
                 id=int(fields[0]),
                 major=int(major),
                 minor=int(minor),
+                root=_plain(fields[3]),
                 mount_point=_plain(fields[4]),
                 file_system=file_system.decode("ascii", "replace"),
                 source=os.fsdecode(_plain(source)),

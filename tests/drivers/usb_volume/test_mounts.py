@@ -53,7 +53,7 @@ def test_the_kernels_table_is_read_as_proc_5_describes_it(tmp_path: Path, monkey
 
 def test_a_mount_whose_device_was_pulled_out_is_known_by_its_number() -> None:
     def made(major: int, source: str) -> Mount:
-        return Mount(1, major, 0, b"/x", "vfat", source, frozenset())
+        return Mount(1, major, 0, b"/", b"/x", "vfat", source, frozenset())
 
     assert not made(4000, "/dev/sdb1").block_device_is_there
     assert not made(0, "/dev/evidock-no-such-node").block_device_is_there
