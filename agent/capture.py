@@ -1,4 +1,4 @@
-"""The values that travel through the agent: what a device offers, what we hold of it, what the DEMS confirmed, where it stands.
+"""The values that travel through the agent: what a device offers, what we hold of it, where it stands.
 
 Nothing here does anything. Times are aware and in UTC, lengths are bytes, digests are raw bytes.
 """
@@ -51,7 +51,7 @@ KEY_MAX: Final = 1024
 """Most characters that a device's own name for a capture may have."""
 
 LENGTH_MAX: Final = 1 << 53
-"""A stated length must lie below this: the largest integer that every JSON reader keeps exact (RFC 8785 section 3.2.2.3)."""
+"""A stated length lies below this: beyond it not every JSON reader keeps integers exact (RFC 8785 section 3.2.2.3)."""
 
 PART_LENGTH: Final = 16 * 1024 * 1024
 """Bytes of one part: what one checksum covers, and the most that a cut link costs."""

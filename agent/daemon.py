@@ -1,7 +1,7 @@
 """One task group that puts the rooms together: drivers offer, the hand takes, forward sends, release lets forget.
 
-It decides nothing about evidence. It holds the lock that makes it the only writer of its state folder, tells systemd that it is
-ready and alive, and ends, so that systemd starts it anew, when journal or disk cannot be trusted any more.
+It decides nothing about evidence. It holds the lock that makes it the only writer of its state folder, tells systemd
+that it is ready and alive, and ends, so that systemd starts it anew, when journal or disk cannot be trusted any more.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Agent:
     # -- the life of the process --------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT. Raises `JournalError` or `SpoolDamaged` where nothing can be promised any more."""
+        """Run until SIGTERM or SIGINT. Raises `JournalError` or `SpoolDamaged` where no promise can be given."""
         loop = asyncio.get_running_loop()
         damaged = self._damaged = loop.create_future()
         stop = asyncio.Event()

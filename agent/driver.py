@@ -137,21 +137,24 @@ class ClockReading(Protocol):
 class ReadsClock(Protocol):
     """A driver that can compare a device's clock with ours."""
 
-    async def read_clock(self, device: Device, /) -> ClockReading: ...
+    async def read_clock(self, device: Device, /) -> ClockReading:
+        """Compare now. Raises `DeviceGone` or `DeviceRefused`."""
 
 
 @runtime_checkable
 class SetsClock(Protocol):
     """A driver that can set a device's clock."""
 
-    async def set_clock(self, device: Device, /) -> None: ...
+    async def set_clock(self, device: Device, /) -> None:
+        """Set it to ours. Raises `DeviceGone` or `DeviceRefused`."""
 
 
 @runtime_checkable
 class ReportsHealth(Protocol):
     """A driver that can say how its devices are, for `evidock check` and the dock's screen."""
 
-    async def health(self) -> dict[str, str]: ...
+    async def health(self) -> dict[str, str]:
+        """What to tell, by the name of the thing: `{"room on the volume": "3.1 GiB of 32 GiB"}`."""
 
 
 async def offer_all(intake: Intake, offers: Iterable[Offer], *, in_flight: int = 16) -> dict[Standing, int]:

@@ -4,9 +4,9 @@ The order that gives a promise (measured with a power cut after every recorded w
 file under a temporary name, `force` it, rename it, `force_folder` both folders. `O_TMPFILE` with `linkat` is not used:
 on btrfs it left acknowledged files of length 0.
 
-A failed `fsync` is final. The kernel marks the pages clean although they never reached the disk, so that the next fsync
-reports success over lost data (Rebello et al., USENIX ATC 2020). `force` therefore raises `ForceFailed`, the file is set
-aside and never forced again.
+A failed `fsync` is final. The kernel marks the pages clean although they never reached the disk, so that the next
+fsync reports success over lost data (Rebello et al., USENIX ATC 2020). `force` therefore raises `ForceFailed`, the
+file is set aside and never forced again.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def drop_cache(fd: int, offset: int = 0, length: int = 0) -> None:
-    """Ask the kernel to forget a file's clean pages, so that the next read comes from the device. Length 0: to the end."""
+    """Ask the kernel to forget a file's clean pages, so that the device is read next. Length 0: to the end."""
     os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong: the class says whose side failed, the exit code tells a script, the hint tells the person at the dock.
+"""What can go wrong: the class says whose side failed, the exit code tells a script, the hint tells a person.
 
     AgentError
       ConfigError            a person must edit the file

@@ -1,8 +1,8 @@
 """Journal -> uplink -> receipt -> journal: what stands held is sent until the DEMS has proven that it holds it.
 
-The journal is the queue; this room keeps nothing that a restart could lose. It owns every second try: a destination that does
-not answer is left alone for a while (full jitter, at most five minutes), a capture that fails by itself steps aside and does
-not keep the others waiting, and no count of failures ever drops one.
+The journal is the queue; this room keeps nothing that a restart could lose. It owns every second try: a destination
+that does not answer is left alone for a while (full jitter, at most five minutes), a capture that fails by itself
+steps aside and does not keep the others waiting, and no count of failures ever drops one.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Forward:
     # -- which one ----------------------------------------------------------------------------------------------------
 
     async def _next(self) -> Holding:
-        """Wait for the first capture in order that is neither under way nor aside, while the destination is to be tried."""
+        """Wait for the first capture in order that is neither under way nor aside."""
         while True:
             self._news.clear()
             now = monotonic()
@@ -161,7 +161,8 @@ class Forward:
             self._step_aside(holding)
             self._pause(error, round_)
         except UplinkRefused as error:
-            await self._desk.write(lambda journal: journal.refuse(holding.id, str(error)))
+            reason = str(error)
+            await self._desk.write(lambda journal: journal.refuse(holding.id, reason))
             self._log.error("refused", capture=holding.id, reason=str(error), todo=error.what_to_do)
         except BadReceipt as error:
             await self._doubt(holding, str(error))
@@ -178,12 +179,14 @@ class Forward:
             self._news.set()
 
     async def _send(self, holding: Holding) -> None:
-        current = await self._desk.read(
-            lambda journal: (journal.get(holding.id), queries.recall(journal, holding.id, self.link.name))
+        name = self.link.name
+        current, state = await self._desk.read(
+            lambda journal: (journal.get(holding.id), queries.recall(journal, holding.id, name))
         )
-        if current[0].standing is not Standing.HELD:
+        if current.standing is not Standing.HELD:
             return
-        sending = _Sending(holding, self._spool, self._desk, self.link.name, current[1], self.departures[holding.id])
+        departure = self.departures[holding.id]
+        sending = _Sending(holding, self._spool, self._desk, destination=name, state=state, departure=departure)
         receipt = await self._uplink.send(sending)
         proven = self._believe(holding, receipt)
         await self._desk.write(lambda journal: journal.receipt(holding.id, proven))
@@ -226,7 +229,7 @@ class Forward:
             )
 
     async def _look_at_spool(self, holding: Holding, error: SpoolDamaged) -> None:
-        """Is the kept file still what its name says? If not it is set aside, and taken again from the device if it can be."""
+        """Is the kept file still what its name says? If not it is set aside, and taken again if it is offered."""
         self._step_aside(holding)
         self._log.error("spool_damaged", capture=holding.id, error=str(error), todo=error.what_to_do)
         sha256, length = holding.digest.sha256, holding.digest.length
@@ -277,7 +280,7 @@ class _Sending:
     """See `agent.uplink.Sending`."""
 
     def __init__(  # noqa: PLR0913
-        self, holding: Holding, spool: Spool, desk: Desk, destination: str, state: str | None, departure: Departure
+        self, holding: Holding, spool: Spool, desk: Desk, *, destination: str, state: str | None, departure: Departure
     ) -> None:
         self._holding, self._spool, self._desk = holding, spool, desk
         self._destination, self._state, self._departure = destination, state, departure

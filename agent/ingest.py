@@ -195,7 +195,7 @@ class Ingest:
                 await self._spool.run(stage.reserve, capture.length)
             await self._pump(offer, stage, arrival)
             if capture.length is not None and stage.offset != capture.length:
-                raise BadCapture(_contradiction(capture, stage.offset))
+                raise BadCapture(_contradiction(capture, stage.offset))  # noqa: TRY301 - its handling is below
         except CannotResume:
             stage.close()
             raise

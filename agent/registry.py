@@ -1,4 +1,4 @@
-"""Entry points -> drivers and uplinks. A wrong one stops the start: evidence must not wait for a driver that never ran."""
+"""Entry points -> drivers and uplinks. A wrong one stops the start: evidence does not wait for what cannot run."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def equip(config: Config) -> Equipment:
     return Equipment(tuple(drivers), tuple(uplinks))
 
 
-def _make(  # noqa: PLR0913 - one loop for both kinds
+def _make(
     tables: tuple[dict[str, Any], ...], word: str, group: str, base: type[Any], problems: list[Problem]
 ) -> list[tuple[Any, Any]]:
     known = installed(group)

@@ -1,7 +1,7 @@
 """Receipt + second read + policy -> the device may forget; later the spool too.
 
-Level, not edge: a device offers again what it still has, and each time the capture is offered its release is considered, so
-there is no list of things to release that could be lost.
+Level, not edge: a device offers again what it still has, and each time the capture is offered its release is
+considered, so there is no list of things to release that could be lost.
 
 If power fails here: before `release.intended` nothing has happened; after it and before `released`, the device either
 offers the capture again, and it is read and released again, or it has it no more.
@@ -18,7 +18,7 @@ import structlog
 
 from agent.capture import Standing, Strength, printable
 from agent.custody.receipt import check_receipt
-from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceError, DeviceRefused, Refusal
+from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal
 from agent.journal import Desk, queries
 from agent.spool import Hasher
 
@@ -106,11 +106,15 @@ class Release:
             return await self._refused(holding, f"the device's copy cannot be read a second time: {error}")
         if again != holding.digest:
             reason = (
-                f"the device's copy was read a second time and is SHA-256 {again.sha256.hex()} of {again.length} bytes; "
+                f"the device's copy was read again and is SHA-256 {again.sha256.hex()} of {again.length} bytes; "
                 f"it was {holding.digest.sha256.hex()} of {holding.digest.length}"
             )
-            self._log.critical("device_copy_differs", capture=holding.id, place=printable(offer.capture.device.place or ""),
-                               todo="keep the device; its reader, cable or card may be failing")  # fmt: skip
+            self._log.critical(
+                "device_copy_differs",
+                capture=holding.id,
+                place=printable(offer.capture.device.place or ""),
+                todo="keep the device; its reader, its cable or its card may be failing",
+            )
             return (
                 await self._desk.write(lambda journal: journal.quarantine(holding.id, reason, superseded=True))
             ).standing

@@ -1,7 +1,7 @@
 """The door to SQLite: opened so that a commit survives a power cut, migrated forwards only, errors translated here.
 
-One connection, exclusive, WAL, `synchronous=FULL`. Exclusive because a race between two connections that reset the WAL can
-corrupt it (fixed in SQLite 3.51.3); apsw brings a current SQLite, Debian 12's is 3.40.1.
+One connection, exclusive, WAL, `synchronous=FULL`. Exclusive because a race between two connections that reset the
+WAL can corrupt it (fixed in SQLite 3.51.3); apsw brings a current SQLite, Debian 12's is 3.40.1.
 """
 
 from __future__ import annotations

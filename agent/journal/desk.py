@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from agent.errors import AgentError, JournalError
+from agent.errors import JournalError
+from agent.journal.database import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,19 +102,14 @@ class Desk:
     def _serve(self, journal: Journal) -> bool:
         """Wait for errands, do all that are there in one transaction, and answer them. False: the desk closes."""
         batch, go_on = self._gather()
-        if self._broken is None and any(errand.writes for errand in batch):
+        if self._broken is None:
             try:
-                with journal.transaction():
-                    for errand in batch:
-                        self._do(journal, errand)
+                self._do_all(journal, batch)
             except JournalError as error:
                 self._broken = error
             except BaseException as error:  # noqa: BLE001 - whatever it was, the journal can no longer be trusted
                 self._broken = JournalError(f"the journal failed: {error}")
                 self._broken.__cause__ = error
-        elif self._broken is None:
-            for errand in batch:
-                self._do(journal, errand)
         if self._broken is not None:
             for errand in batch:
                 errand.error = self._broken
@@ -132,17 +129,19 @@ class Desk:
                 return batch, True
         return batch, False
 
+    def _do_all(self, journal: Journal, batch: list[_Errand]) -> None:
+        with journal.transaction() if any(errand.writes for errand in batch) else nullcontext():
+            for errand in batch:
+                self._do(journal, errand)
+
     def _do(self, journal: Journal, errand: _Errand) -> None:
         try:
-            if errand.writes:
-                # A savepoint of its own: what one act did before it failed is undone, the others of the batch stay.
-                with journal.transaction():
-                    errand.result = errand.act(journal)
-            else:
+            # For what writes, a savepoint of its own: what one act did before it failed is undone, the others stay.
+            with journal.transaction() if errand.writes else translated("the journal cannot be read"):
                 errand.result = errand.act(journal)
         except JournalError:
             raise
-        except (AgentError, ValueError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where the act was asked for, and hurts nobody else
             errand.error = error
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401

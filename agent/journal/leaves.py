@@ -1,7 +1,7 @@
 """The custody log inside the journal: leaves in order, the tree over them, and nothing that could be rewritten.
 
-Appending costs two hashes on average and one row. Full tiles of 256 hashes are stored as they complete; the last, partial
-ones are kept in memory and made again from the rows at start, so there is no second truth.
+Appending costs two hashes on average and one row. Full tiles of 256 hashes are stored as they complete; the last,
+partial ones are kept in memory and made again from the rows at start, so there is no second truth.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.capture import Holding, Standing
 from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from agent.capture import Holding, Standing
     from agent.journal.book import Journal
 
 __all__ = [

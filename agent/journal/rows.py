@@ -28,7 +28,8 @@ CODES: Final = {standing: code for code, standing in enumerate(STANDINGS)}
 
 COLUMNS: Final = (
     "id, device, key, began_at, sha256, blake3, length, part_sha256, part_through, media_type, grouping, volatile, "
-    "standing, priority, spooled, retained, held_seq, held_at, changed_at, strength, destination, note, receipted_at, reason"
+    "standing, priority, spooled, retained, held_seq, held_at, changed_at, strength, destination, note, receipted_at, "
+    "reason"
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

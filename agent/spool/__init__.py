@@ -1,4 +1,4 @@
-"""stage/ -> kept/: where a capture's bytes lie, under their own digest, from the device's word to the DEMS's receipt."""
+"""stage/ -> kept/: where a capture's bytes lie, under their own digest, from device to receipt."""
 
 from agent.spool.hashing import Hasher
 from agent.spool.stage import Stage

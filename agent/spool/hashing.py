@@ -1,7 +1,7 @@
 """Both digests of a capture, and those of its parts, in the one pass in which its bytes first go by.
 
-Three lanes that know nothing of each other, so that three threads can work on one block: each holds the interpreter's lock
-for moments only (hashlib and blake3 release it while they compute).
+Three lanes that know nothing of each other, so that three threads can work on one block: each holds the interpreter's
+lock for moments only (hashlib and blake3 release it while they compute).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Hasher"]
 
 
 class Hasher:
-    """Feed every block, in order, to each of the three lanes; then `finish`. Without `parts` the second lane is idle."""
+    """Feed every block, in order, to each of the three lanes; then `finish`. Without `parts` the second one is idle."""
 
     def __init__(self, *, parts: bool = True) -> None:
         self._by_parts = parts

@@ -1,8 +1,8 @@
 """The one thread that gives finished files their final name: those that finish together share the forcing of folders.
 
-For each file: start its write-out, force it, read it back where asked, rename stage/x -> kept/<sha256>; then force both
-folders once for all of them. Only then does anyone hear of success, so a crash at any point leaves either the stage file
-or the kept file, and never a promise.
+For each file: start its write-out, force it, read it back where asked, rename stage/x -> kept/<sha256>; then force
+both folders once for all of them. Only then does anyone hear of success, so a crash at any point leaves either the
+stage file or the kept file, and never a promise.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     stage/<token>          the bytes so far; their length is the offset, there is no second one
     stage/<token>.about    one line of JSON: whose bytes they are; then a line for each mark
 
-A mark says that everything before an offset is on the disk and what its BLAKE3 is. If only the process died, the page cache
-has every byte, and the copy continues at the file's length. After a power cut the end of the file may be no true
-beginning of the capture, so the copy continues at the last mark that still has its digest.
+A mark says that everything before an offset is on the disk and what its BLAKE3 is. If only the process died, the page
+cache has every byte, and the copy continues at the file's length. After a power cut the end of the file may be no
+true beginning of the capture, so the copy continues at the last mark that still has its digest.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ class Spool:
 
     def leftovers(self) -> list[Leftover]:
         """What an earlier run left in stage/, with whether it can be continued."""
-        names = set(os.listdir(self._stage_fd))
+        names = set(os.listdir(self._stage_fd))  # noqa: PTH208 - by descriptor, not by path
         return [
             Leftover(name, continuable=read_about(name, self._stage_fd) is not None and not name.endswith(".doubtful"))
             for name in sorted(names)
