@@ -1,0 +1,136 @@
+"""The command `evidock`: for the person at the dock, for scripts, and for systemd; one file for each noun.
+
+A command is imported when it is called, so `evidock --help` and completion stay quick however much the others need.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from agent.config import Config
+    from agent.errors import AgentError
+
+__all__ = ["COMMANDS", "UNEXPECTED", "Settings", "app", "configuration", "main"]
+
+COMMANDS: Final = {
+    "run": "Run the daemon of this station.",
+    "check": "Try everything that the daemon needs, and say what to do where something is wrong.",
+    "status": "Show what is here, what is under way, and what a person must do.",
+    "device": "The devices in the dock.",
+    "capture": "What was taken of the devices, and what people order.",
+    "spool": "The files on this station's disk.",
+    "journal": "The custody log.",
+    "driver": "The drivers that are installed.",
+    "config": "The configuration.",
+    "dems": "An emulated DEMS, for trying things out.",
+    "demo": "Show the whole life of some captures, with an emulated camera and an emulated DEMS.",
+    "version": "Show which Evidock this is.",
+}
+"""Every command, with the sentence that its own module repeats."""
+
+UNEXPECTED: Final = 70
+"""Exit code of a fault of our own (EX_SOFTWARE of sysexits.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was said before the command."""
+
+    config: Path
+
+
+class _Later(TyperCommand):
+    """A command of which only the name is known until it is called."""
+
+    # Any: typer keeps the types of its contexts to itself.
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401
+        """Import the module, and let its command take over."""
+        return loaded(str(self.name)).make_context(info_name, args, parent, **extra)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - handed through
+        super().__init__(**settings)
+        self.commands = {name: _Later(name, help=summary) for name, summary in COMMANDS.items()}
+
+
+def loaded(name: str) -> Any:  # noqa: ANN401 - typer's own type
+    """The command of this name, imported."""
+    from importlib import import_module  # noqa: PLC0415 - the point of this function
+
+    return typer.main.get_command(import_module(f"agent.cli.{name}").app)
+
+
+app = typer.Typer(
+    cls=_Commands, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@app.callback()
+def _before(
+    ctx: typer.Context,
+    config: Annotated[Path, typer.Option(help="The configuration file.", envvar="EVIDOCK_CONFIG")] = Path(
+        "/etc/evidock/agent.toml"
+    ),
+) -> None:
+    """Evidock takes evidence off devices, keeps it safe, and brings it to the DEMS."""
+    ctx.obj = Settings(config)
+
+
+def configuration(ctx: typer.Context) -> "Config":
+    """What agent.toml says. Raises `ConfigError`."""
+    from agent.config import load  # noqa: PLC0415 - pydantic takes its time
+
+    settings: Settings = ctx.obj
+    return load(settings.config)
+
+
+def main() -> None:
+    """Entry point. Every error becomes a sentence, what to do, and an exit code."""
+    from agent.errors import AgentError  # noqa: PLC0415 - not needed for --help
+
+    try:
+        app()
+    except AgentError as error:
+        _tell(error)
+        sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last door: nobody at a dock can use a traceback
+        _tell_unexpected(error)
+        sys.exit(UNEXPECTED)
+
+
+def _tell(error: "AgentError") -> None:
+    from agent.errors import ConfigError  # noqa: PLC0415
+
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            _say(f"{problem.path}: {problem.message}")
+    else:
+        _say(str(error))
+    _say(error.what_to_do)
+
+
+def _tell_unexpected(error: Exception) -> None:
+    import tempfile  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
+
+    _say(f"This should not have happened ({type(error).__name__}); it is a fault of Evidock.")
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="evidock-", suffix=".txt", delete=False) as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        traceback.print_exception(error)
+    else:
+        _say(f"The details are in {file.name}.")
+
+
+def _say(sentence: str) -> None:
+    # What is told may quote a device or a DEMS: nothing of it may steer the terminal.
+    shown = "".join(c if c.isprintable() else "?" for c in sentence)
+    sys.stderr.write(shown + os.linesep)

@@ -1,0 +1,156 @@
+"""Where the command line gets its answers: from the daemon where one runs, else from the state folder itself."""
+
+import os
+import pwd
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import typer
+
+from agent.cli import configuration
+from agent.cli.daemon import Daemon
+from agent.errors import Refusal
+
+if TYPE_CHECKING:
+    from agent.config import Config
+
+__all__ = ["Source", "daemon_of", "source"]
+
+_STARTING: Final = 3.0
+"""Seconds that a daemon may hold the lock before its socket is there."""
+
+
+class Source(Protocol):
+    """One station that can be asked. Answers are those of `agent.station.views` and `agent.station.live`."""
+
+    running: bool
+    """Whether the daemon answers."""
+
+    def status(self) -> dict[str, Any]:
+        """Everything at one look."""
+
+    def devices(self) -> dict[str, Any]:
+        """`here`: seen since the start of the daemon; `devices`: all that captures were taken of."""
+
+    def captures(
+        self, *, standing: str | None = None, device: str | None = None, limit: int = 100, before: int | None = None
+    ) -> dict[str, Any]:
+        """A page of captures, newest first."""
+
+    def capture(self, beginning: str) -> dict[str, Any]:
+        """One capture and its story."""
+
+    def act(self, verb: str, beginning: str, *, why: str, priority: str | None = None) -> dict[str, Any]:
+        """Order something of a capture."""
+
+    def head(self) -> dict[str, Any]:
+        """Name, size and root of the custody log."""
+
+    def entries(self, *, first: int | None = None, limit: int = 20) -> dict[str, Any]:
+        """Entries of the custody log."""
+
+    def leaves(self) -> Iterator[bytes]:
+        """Every leaf, byte for byte."""
+
+    def verify(self, progress: Callable[[int, int], None]) -> dict[str, Any]:
+        """Look through the whole journal."""
+
+    def room(self) -> dict[str, Any]:
+        """Bytes on the spool's disk."""
+
+    def expected(self, after: int) -> dict[str, Any]:
+        """A page of what must lie in the spool."""
+
+    def keepers(self, names: list[str]) -> dict[str, int]:
+        """How many captures rest on each of these files."""
+
+
+def daemon_of(config: "Config") -> Daemon | None:
+    """The daemon, where one answers. `Refusal` where it may not be asked."""
+    daemon = Daemon(config.station.control)
+    return daemon if daemon.answers() else None
+
+
+@contextmanager
+def source(ctx: typer.Context) -> Iterator[Source]:
+    """Ask the daemon, or open the journal where none runs. The same answers, the same acts."""
+    config = configuration(ctx)
+    if (daemon := daemon_of(config)) is not None:
+        yield daemon
+        return
+    _look_at(config.station.state)
+    with _as_owner(config.station.state):
+        until = time.monotonic() + _STARTING
+        while True:
+            try:
+                with _folder(config) as folder:
+                    yield folder
+            except _Busy as busy:
+                if (daemon := daemon_of(config)) is not None:
+                    yield daemon
+                elif time.monotonic() < until:
+                    time.sleep(0.1)
+                    continue
+                else:
+                    raise busy.refusal from None
+            return
+
+
+class _Busy(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+@contextmanager
+def _folder(config: "Config") -> Iterator[Source]:
+    from agent.cli.folder import Folder  # noqa: PLC0415 - half of the agent comes with it
+    from agent.daemon import locked  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(config.station.state))
+        except Refusal as refusal:
+            raise _Busy(refusal) from refusal
+        yield stack.enter_context(Folder.opened(config))
+
+
+def _look_at(state: Path) -> None:
+    try:
+        if (state / "journal.db").stat():
+            return
+    except FileNotFoundError:
+        raise Refusal(
+            f"nothing was ever taken here: there is no journal in {state}", hint="Start the daemon: evidock run."
+        ) from None
+    except PermissionError:
+        raise Refusal(
+            f"you may not look into {state}", hint="Nothing was changed. Run this as root or as the daemon's user."
+        ) from None
+
+
+@contextmanager
+def _as_owner(state: Path) -> Iterator[None]:
+    """Where root looks, look as the folder's owner: files of root would keep the daemon from its own journal."""
+    owner = state.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name
+        groups = os.getgrouplist(name, owner.st_gid)
+    except KeyError:
+        groups = [owner.st_gid]
+    before = os.getgroups()
+    os.setgroups(groups)
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before)

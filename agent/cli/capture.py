@@ -1,0 +1,162 @@
+"""`evidock capture`: what was taken, where it stands, its story, and what people order of it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from agent.capture import Priority, Standing
+from agent.cli.asking import source
+from agent.cli.telling import AsJson, length, line, moment, pairs, print_json, table
+from agent.cli.words import sentence
+from agent.errors import Refusal
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="What was taken of the devices, and what people order."
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="A capture's id, or its first characters (4 or more).")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Captures' ids, or their first characters.")]
+Why = Annotated[str, typer.Option("--why", help="The reason; it stands in the custody log.")]
+
+
+@app.command("list")
+def list_(  # noqa: PLR0913 - a filter has this many sides
+    ctx: typer.Context,
+    *,
+    standing: Annotated[Standing | None, typer.Option(help="Only those that stand here.")] = None,
+    device: Annotated[str | None, typer.Option(help="Only those of this device.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="So many.")] = 100,
+    before: Annotated[
+        int | None, typer.Option(min=0, help="Only those below this place in the log: the next page.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List captures, the newest first."""
+    with source(ctx) as station:
+        told = station.captures(standing=standing, device=device, limit=limit, before=before)
+    if as_json:
+        print_json(told)
+        return
+    table(
+        ("id", "device", "capture", "length", "sha-256", "receipt", "standing", "held at"),
+        [
+            (
+                one["id"][:8],
+                one["device"],
+                one["key"],
+                length(one["length"]),
+                one["sha256"][:12],
+                one["receipt"]["strength"] if one["receipt"] else "",
+                one["standing"],
+                moment(one["held_at"]),
+            )
+            for one in told["captures"]
+        ],
+        right=("length",),
+    )
+    if told["next"] is not None:
+        line(f"more: --before {told['next']}")
+
+
+@app.command()
+def show(ctx: typer.Context, capture: Id, *, as_json: AsJson = False) -> None:
+    """Show one capture: its digests, its receipt, where it stands and why."""
+    with source(ctx) as station:
+        told = station.capture(capture)["capture"]
+    if as_json:
+        print_json(told)
+        return
+    receipt = told["receipt"]
+    pairs(
+        {
+            **told,
+            "length": f"{told['length']} ({length(told['length'])})",
+            "receipt": f"{receipt['strength']}, by {receipt['destination']}" if receipt else "none yet",
+        }
+    )
+
+
+@app.command()
+def history(ctx: typer.Context, capture: Id, *, as_json: AsJson = False) -> None:
+    """Tell a capture's story: every entry about it, as it stands in the custody log."""
+    with source(ctx) as station:
+        told = station.capture(capture)
+    if as_json:
+        print_json(told)
+        return
+    line(f"{told['capture']['key']} of {told['capture']['device']}", "bold")
+    for entry in told["story"]:
+        line(sentence(entry))
+
+
+@app.command()
+def retry(ctx: typer.Context, captures: Ids, *, why: Why, as_json: AsJson = False) -> None:
+    """Send again: after a refusal, out of quarantine, or at once instead of later."""
+    _act(ctx, "retry", captures, why, as_json=as_json)
+
+
+@app.command()
+def hold(
+    ctx: typer.Context,
+    captures: Ids,
+    *,
+    why: Why,
+    lift: Annotated[bool, typer.Option("--lift", help="Lift the order instead of giving it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Order that captures be kept on device and station, whatever the policy says; or lift that order."""
+    _act(ctx, "lift" if lift else "hold", captures, why, as_json=as_json)
+
+
+@app.command()
+def prioritise(
+    ctx: typer.Context,
+    captures: Ids,
+    *,
+    why: Why,
+    priority: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help=f"One of: {', '.join(one.name.lower().replace('_', '-') for one in Priority)}.",
+            metavar="PRIORITY",
+        ),
+    ] = "first",
+    as_json: AsJson = False,
+) -> None:
+    """Send captures before, or after, others."""
+    _act(ctx, "prioritise", captures, why, priority=priority, as_json=as_json)
+
+
+def _act(  # noqa: PLR0913
+    ctx: typer.Context, verb: str, captures: list[str], why: str, *, priority: str | None = None, as_json: bool
+) -> None:
+    """Do it for each; one that is refused keeps none of the others from being done, and the last refusal is raised."""
+    done: list[dict[str, Any]] = []
+    refused: Refusal | None = None
+    with source(ctx) as station:
+        for capture in captures:
+            try:
+                done.append(station.act(verb, capture, why=why, priority=priority)["capture"])
+            except Refusal as error:
+                if len(captures) > 1:
+                    line(f"{capture}: {error}", "red")
+                refused = error
+    if as_json:
+        print_json({"captures": done})
+    else:
+        for one in done:
+            line(f"{one['id']}  {one['key']}  {_outcome(verb, one)}")
+    if refused is not None:
+        raise refused
+
+
+def _outcome(verb: str, one: dict[str, Any]) -> str:
+    match verb:
+        case "retry":
+            return f"stands {one['standing']} and is sent again"
+        case "hold":
+            return "is kept until the order is lifted"
+        case "lift":
+            return "may be released and purged again"
+    return f"has priority {one['priority'].replace('_', '-')}"

@@ -1,0 +1,64 @@
+"""`evidock config`: what the daemon would work with, defaults included."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import typer
+
+from agent.cli import configuration
+from agent.cli.telling import AsJson, line, print_json
+from agent.registry import equip
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The configuration.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `show` a command of its own, although it is the only one."""
+
+
+@app.command()
+def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show every setting, those that agent.toml leaves out as well. Secrets are named by file, never shown."""
+    config = configuration(ctx)
+    equipment = equip(config)
+    told = config.model_dump(mode="json")
+    told["driver"] = [loaded.options.model_dump(mode="json") for loaded in equipment.drivers]
+    told["uplink"] = [loaded.options.model_dump(mode="json") for loaded in equipment.uplinks]
+    told["policy"] = {**told["policy"], "grace": _span(config.policy.grace.total_seconds())}
+    told["policy"]["spool_keep"] = _span(config.policy.spool_keep.total_seconds())
+    if as_json:
+        print_json(told)
+        return
+    for text in _toml(told):
+        line(text)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:g} s"
+
+
+def _toml(told: Mapping[str, Any]) -> Iterator[str]:
+    """The same as TOML; what has no value is left out, for TOML has no word for it."""
+    for name, table in told.items():
+        for one in table if isinstance(table, list) else [table]:
+            yield f"[[{name}]]" if isinstance(table, list) else f"[{name}]"
+            for key, value in one.items():
+                if value is not None:
+                    yield f"{key} = {_value(value)}"
+            yield ""
+
+
+def _value(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return f"[{', '.join(map(_value, value))}]"
+        case dict():
+            return (
+                "{ " + ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items() if inner is not None) + " }"
+            )
+        case _:
+            return json.dumps(value)  # TOML's numbers and basic strings are written like JSON's

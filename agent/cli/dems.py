@@ -1,0 +1,34 @@
+"""`evidock dems`: the emulated DEMS by itself, for whoever tries out an agent or writes an uplink."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.testing.dems import DemsOptions, serve
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="An emulated DEMS, for trying things out.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `serve` a command of its own, although it is the only one."""
+
+
+@app.command("serve")
+def serve_(  # noqa: PLR0913 - what can be chosen
+    folder: Annotated[Path, typer.Argument(help="Where it keeps files, receipts key and certificates.")],
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 0,
+    tls: Annotated[bool, typer.Option(help="HTTPS, with a certificate made for the folder.")] = True,
+    receipts: Annotated[bool, typer.Option(help="Sign receipts.")] = True,
+    checksums: Annotated[bool, typer.Option(help="Verify the checksum of each part.")] = True,
+    faults: Annotated[bool, typer.Option(help="Let anybody who reaches the port inject faults.")] = False,
+) -> None:
+    """Serve until interrupted. The first line is JSON: url, ca_file, receipt_vkey, folder, pid."""
+    options = DemsOptions(
+        folder.absolute(), host=host, port=port, tls=tls, receipts=receipts, checksums=checksums, faults=faults
+    )
+    asyncio.run(serve(options))

@@ -1,0 +1,148 @@
+"""`evidock device`: what is in the dock, what happens there, and why a device is not understood."""
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import typer
+
+from agent.cli.asking import Source, source
+from agent.cli.telling import AsJson, length, line, lines, moment, pairs, print_json, table
+from agent.cli.words import sentence
+from agent.errors import Refusal
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The devices in the dock.")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="A device's id, or a part of it that no other has.")]
+
+_POLL: Final = 0.5
+
+
+@app.command("list")
+def list_(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """List the devices that were seen, or that captures were taken of."""
+    with source(ctx) as station:
+        told = station.devices()
+        running = station.running
+    rows = _joined(told)
+    if as_json:
+        print_json({"running": running, "devices": rows})
+        return
+    table(
+        ("device", "model", "firmware", "place", "here", "last seen", "captures", "bytes"),
+        [
+            (
+                one["id"],
+                " ".join(filter(None, (one["maker"], one["model"]))),
+                one["firmware"],
+                one["place"],
+                one["present"],
+                moment(one["last_seen_at"] or one["last_held_at"]),
+                one["captures"],
+                length(one["bytes"]),
+            )
+            for one in rows
+        ],
+        right=("captures", "bytes"),
+    )
+    if not running:
+        line("no daemon runs: nobody knows what is plugged in now", "yellow")
+
+
+@app.command()
+def watch(
+    ctx: typer.Context,
+    device: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this device.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what happens at the dock as it happens, until interrupted."""
+    with source(ctx) as station:
+        if not station.running:
+            raise Refusal("no daemon runs: nothing happens", hint="Start the daemon: evidock run.")
+        wanted = None if device is None else _one(_joined(station.devices()), device)["id"]
+        entries = _following(station, wanted)
+        if as_json:
+            lines(entries)
+            return
+        for entry in entries:
+            line(sentence(entry))
+
+
+@app.command()
+def explain(ctx: typer.Context, device: Id, *, as_json: AsJson = False) -> None:
+    """Tell all that is known of a device, by which spec it was recognised, and what to do where it was not."""
+    with source(ctx) as station:
+        one = _one(_joined(station.devices()), device)
+        status = station.status()
+    health: dict[str, str] = next(
+        (found["health"] for found in status["drivers"] if found["name"] == one["driver"]), {}
+    )
+    todo = _todo(one, running=status["running"])
+    if as_json:
+        print_json({"device": one, "health": health, "todo": todo})
+        return
+    pairs({**one, "bytes": length(one["bytes"]), **{f"health of {place}": said for place, said in health.items()}})
+    for advice in todo:
+        line(advice, "yellow")
+
+
+def _todo(one: dict[str, Any], *, running: bool) -> list[str]:
+    advice: list[str] = []
+    if running and one["driver"] is not None and one["spec"] is None:
+        advice.append(
+            "No device spec fits this device: name one as `spec` (or a `layout`) in its [[driver]] table, or write one;"
+            " a spec is one TOML file in firmware_specs/devices."
+        )
+    if running and not one["present"]:
+        advice.append("It is not here now. Put it back if it still holds captures.")
+    if not running:
+        advice.append("No daemon runs: what is known stands in the journal only. Start it: evidock run.")
+    return advice
+
+
+def _joined(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each device: as it was seen, and what was taken of it."""
+    taken = {one["id"]: one for one in told["devices"]}
+    rows = [_row(one, taken.pop(one["id"], {})) for one in told["here"]]
+    return rows + [_row({"id": name}, one) for name, one in taken.items()]
+
+
+def _row(seen: dict[str, Any], taken: dict[str, Any]) -> dict[str, Any]:
+    names = ("id", "family", "driver", "maker", "model", "serial", "firmware", "place", "spec")
+    return {
+        **{name: seen.get(name) for name in names},
+        "present": seen.get("present"),
+        "first_seen_at": seen.get("first_seen_at"),
+        "last_seen_at": seen.get("last_seen_at"),
+        "captures": taken.get("captures", 0),
+        "bytes": taken.get("bytes", 0),
+        "last_held_at": taken.get("last_held_at"),
+    }
+
+
+def _one(rows: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
+    found = [row for row in rows if row["id"] == wanted] or [row for row in rows if wanted in row["id"]]
+    if len(found) != 1:
+        how = "no device" if not found else f"{len(found)} devices"
+        raise Refusal(f"{how} known here under {wanted!r}", hint="List them: evidock device list.")
+    return found[0]
+
+
+def _following(station: Source, device: str | None) -> Iterator[dict[str, Any]]:
+    """Entries as they are written; of one device, those that name it and those of its captures."""
+    first = station.head()["size"]
+    ours: set[str] = set()
+    while True:
+        page = station.entries(first=first, limit=100)
+        first = page["next"]
+        for entry in page["entries"]:
+            subject = entry["subject"][0]["name"]
+            said = entry["predicate"].get("device")
+            if device is not None and isinstance(said, dict) and said.get("id") == device:
+                ours.add(subject)
+                yield entry
+            elif device is None or subject in ours:
+                yield entry
+        if first == page["size"]:
+            time.sleep(_POLL)

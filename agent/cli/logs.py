@@ -1,0 +1,54 @@
+"""How the daemon logs: JSON lines for journald, readable lines for a terminal, and never a secret."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+
+__all__ = ["configure", "without_secrets"]
+
+_SECRET: Final = re.compile(r"(?i)(token|password|passwd|secret|authorization|cookie|login|private|credential)")
+_IN_TEXT: Final = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+_HIDDEN: Final = "(hidden)"
+
+
+def without_secrets(_: object, __: str, told: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Hide what is named like a secret, and credentials inside of texts. No room logs any; this is the second lock."""
+    for name, value in told.items():
+        if _SECRET.search(name) and not name.endswith("_file"):
+            told[name] = _HIDDEN
+        elif isinstance(value, str):
+            told[name] = _IN_TEXT.sub(_HIDDEN, value)
+    return told
+
+
+def configure(*, verbose: bool = False) -> None:
+    """Set up structlog, and let the logs of libraries go the same way."""
+    level = logging.DEBUG if verbose else logging.INFO
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if sys.stderr.isatty():
+        last: list[Any] = [without_secrets, structlog.dev.ConsoleRenderer(pad_event_to=24)]
+    else:
+        last = [structlog.processors.format_exc_info, without_secrets, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,0 +1,81 @@
+"""`evidock status`: one look at the whole station."""
+
+from typing import Any
+
+import typer
+
+from agent.cli.asking import source
+from agent.cli.telling import AsJson, duration, length, line, moment, pairs, print_json, rate, table
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def status(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show what is here, what is under way, and what a person must do."""
+    with source(ctx) as station:
+        told = station.status()
+    if as_json:
+        print_json(told)
+    else:
+        _show(told)
+
+
+def _show(told: dict[str, Any]) -> None:
+    clock, room, log = told["clock"], told["room"], told["log"]
+    pairs(
+        {
+            "station": f"{told['station']['name']} of {told['station']['agency']}",
+            "daemon": f"running for {duration(told['uptime'])}" if told["running"] else "not running",
+            "log": f"{log['origin']}, {log['size']} entries, root {log['root'][:16]}...",
+            "clock": f"{moment(clock['at'])}, {'kept right' if clock['synchronised'] else 'kept right by nothing'}",
+            "room": f"{length(room['usable'])} of {length(room['total'])} may still be taken",
+        }
+    )
+    line("")
+    table(
+        ("standing", "captures", "bytes"),
+        [(name, sums["captures"], length(sums["bytes"])) for name, sums in told["tally"].items() if sums["captures"]],
+        right=("captures", "bytes"),
+    )
+    if told["aside"]["parts"]:
+        line(f"{told['aside']['parts']} parts of captures lie aside, with their reasons in the journal")
+    _show_movement(told)
+    for problem in told["problems"]:
+        line("")
+        line(f"{problem['state']}: {problem['detail']}", "red" if problem["state"] == "problem" else "yellow")
+        line(f"  {problem['todo']}")
+
+
+def _show_movement(told: dict[str, Any]) -> None:
+    if told["devices"]:
+        line("")
+        rows = [(one["id"], one["place"], one["present"], moment(one["last_seen_at"])) for one in told["devices"]]
+        table(("device", "place", "here", "last seen"), rows)
+    moves = [
+        ("from", one["key"], one["arrived"], one["length"], one["rate"], one["resumed_at"]) for one in told["arrivals"]
+    ] + [
+        ("to", one["key"], one["confirmed"], one["length"], one["rate"], one["resumed_at"])
+        for one in told["departures"]
+    ]
+    if moves:
+        line("")
+        table(
+            ("", "capture", "done", "of", "rate", "resumed at"),
+            [
+                (
+                    "taking" if way == "from" else "sending",
+                    key,
+                    length(done),
+                    length(whole),
+                    rate(speed),
+                    length(at) if at else "",
+                )
+                for way, key, done, whole, speed, at in moves
+            ],
+            right=("done", "of", "rate"),
+        )
+    for link in told["links"]:
+        if link["up"]:
+            line("")
+            line(f"uplink {link['name']} is up", "green")

@@ -1,0 +1,39 @@
+"""An entry of the custody log as one line for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.cli.telling import length, moment
+
+__all__ = ["sentence"]
+
+
+def sentence(entry: Mapping[str, Any]) -> str:
+    """When, which entry, what happened, to what, by whom."""
+    said, subject = entry["predicate"], entry["subject"][0]["name"]
+    actor = "" if said["actor"] == "agent" else f"  by {said['actor']}"
+    clock = "" if said["clock"]["synchronised"] else " ~"
+    return f"{moment(said['recorded_at'])}{clock}  #{said['seq']}  {said['event']}  {_what(said, subject)}{actor}"
+
+
+def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: PLR0911 - one sentence for each kind
+    match said:
+        case {"capture": {"key": key, "length": count}, "device": {"id": device}}:
+            return f"{subject[:8]}  {key} of {device}, {length(count)}"
+        case {"receipt": {"strength": strength, "destination": destination}}:
+            return f"{subject[:8]}  {strength} receipt from {destination}"
+        case {"command": command, "why": why}:
+            return f"{subject[:8]}  {command}: {why}"
+        case {"part": {"length": count}, "reason": reason}:
+            return f"{length(count)} of a capture: {reason}"
+        case {"reason": reason}:
+            return f"{subject[:8]}  {reason}"
+        case {"device": {"id": device, "place": place}}:
+            return f"{device} at {place}"
+        case {"observation": {"kind": kind, "device": device}}:
+            return f"{kind} by {device}"
+        case {"read_again": {"length": count}}:
+            return f"{subject[:8]}  the device's copy was read again, {length(count)}, and is equal"
+        case {"agent": {"version": version}, "event": "agent.started" | "log.opened"}:
+            return f"version {version}"
+    return subject[:8] if "-" in subject[:9] else ""
