@@ -241,6 +241,8 @@ def test_an_empty_tree_is_the_beginning_of_every_tree() -> None:
     check_consistency(0, 0, EMPTY_ROOT, EMPTY_ROOT, [])
     with pytest.raises(BadProof, match="empty tree"):
         check_consistency(0, 5, LEAVES[0], mth(LEAVES[:5]), [])
+    with pytest.raises(BadProof, match="empty tree"):
+        check_consistency(0, 0, EMPTY_ROOT, LEAVES[0], [])
     with pytest.raises(BadProof, match="1 hashes where 0"):
         check_consistency(0, 5, EMPTY_ROOT, mth(LEAVES[:5]), [LEAVES[0]])
 
@@ -261,6 +263,12 @@ def test_a_tile_reader_gives_every_complete_subtree(size: int) -> None:
                 assert hashes(level, index) == reader(level, index)
         with pytest.raises(ValueError, match="no complete subtree"):
             hashes(level, size >> level)
+
+
+@pytest.mark.parametrize(("level", "index"), [(-1, 0), (0, -1), (0, 600), (10, 0)])
+def test_a_tile_reader_has_no_other_subtree(level: int, index: int) -> None:
+    with pytest.raises(ValueError, match="no complete subtree"):
+        TileReader(tiles_of(LEAVES), 600)(level, index)
 
 
 def test_a_tile_reader_reads_a_tile_once_and_forgets_the_oldest() -> None:

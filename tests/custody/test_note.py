@@ -221,6 +221,21 @@ def test_a_cosignature_of_another_form_is_refused(value: bytes) -> None:
     refused(f"{TEXT}\n{line}".encode(), witness.verifier)
 
 
+@pytest.mark.parametrize("time", [253_402_300_800, 2**63, 2**64 - 1])
+def test_a_cosignature_of_a_time_that_no_calendar_has_is_refused(time: int) -> None:
+    value = time.to_bytes(8) + Signer.ed25519(WITNESS, seed("test dems witness key"))._key.sign(
+        f"cosignature/v1\ntime {time}\n{TEXT}".encode()
+    )  # type: ignore[call-arg]
+    line = f"\u2014 {WITNESS} {encode64(witness.verifier.key_id + value)}\n"
+    assert "impossible time" in refused(f"{TEXT}\n{line}".encode(), witness.verifier)
+
+
+def test_the_longest_note() -> None:
+    longest = sign("x" * (262_144 - len(NOTE) + len(TEXT) - 1) + "\n", agent)
+    assert len(longest) == 262_144
+    assert len(Note.parse(longest).verified_by([agent.verifier])) == 1
+
+
 def test_a_cosigner_needs_a_time() -> None:
     with pytest.raises(ValueError, match="needs its time"):
         sign(TEXT, witness)
@@ -281,6 +296,10 @@ def test_a_key_of_another_curve_is_refused() -> None:
         der = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         with pytest.raises(BadNote, match="not supported, 0x02"):
             Verifier("n", 2, der)
+    ed25519 = serialization.load_pem_public_key(agent.verifier.pem())
+    der = ed25519.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    with pytest.raises(BadNote, match="not supported, 0x02"):
+        Verifier("n", 2, der)
 
 
 def test_a_signer_does_not_show_its_key() -> None:

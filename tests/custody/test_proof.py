@@ -110,6 +110,8 @@ HEAD, CHECKPOINT = PROOF.split(b"\n\n", 1)
         PROOF.replace(b"proof@v1", b"proof@v1 "),
         PROOF.replace(b"\n", b"\r\n"),
         PROOF.replace(b"index 137\n", b""),
+        PROOF.replace(b"index 137", b"137"),
+        b"c2sp.org/tlog-proof@v1\n\n" + CHECKPOINT,
         PROOF.replace(b"index 137", b"index  137"),
         PROOF.replace(b"index 137", b"index -1"),
         PROOF.replace(b"index 137", b"index 9223372036854775808"),
@@ -140,6 +142,11 @@ def test_every_changed_bit_and_every_cut_is_found(policy: Policy) -> None:
     for at in range(len(ENTRY)):
         with pytest.raises(BadProof):
             check_proof(PROOF, ENTRY[:at] + bytes([ENTRY[at] ^ 1]) + ENTRY[at + 1 :], policy)
+
+
+def test_the_longest_way_is_read() -> None:
+    longest = Proof(0, (bytes(32),) * 63, CHECKPOINT)
+    assert Proof.parse(longest.write()) == longest
 
 
 @settings(deadline=None, max_examples=60)

@@ -134,6 +134,8 @@ def test_the_same_checkpoint_again_is_cosigned_again_with_the_later_time() -> No
         REQUEST.replace(b"old 100", b"old 0100"),
         REQUEST.replace(b"old 100", b"old -1"),
         REQUEST.replace(b"old 100", b"old"),
+        REQUEST.replace(b"old 100", b"100"),
+        b"old 100",
         REQUEST.replace(b"old 100", b"new 100"),
         REQUEST.replace(b"\n", b"\r\n"),
         REQUEST.replace(b"old 100\n", b"old 100\nAAAA\n"),
@@ -171,6 +173,7 @@ def test_cosignatures_of_others_are_left_out() -> None:
         lines[0],
         dems.at(AT).line("another text\n").encode(),
         b"text\n\n" + lines[1],
+        b"more\n\n" + dems.at(AT).line(f"{text}\nmore\n").encode(),
         lines[1] + b"\n" + lines[1],
         agent.line(text).encode(),  # the log's own signature is no witness's
         lines[1][:-1],
