@@ -73,7 +73,7 @@ class _Aside:
 class Forward:
     """Sends what is held to one destination."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self, desk: Desk, spool: Spool, uplink: Uplink, *, name: str, in_flight: int, keys: Sequence[Verifier]
     ) -> None:
         self._desk, self._spool, self._uplink = desk, spool, uplink
@@ -279,7 +279,7 @@ class Forward:
 class _Sending:
     """See `agent.uplink.Sending`."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self, holding: Holding, spool: Spool, desk: Desk, *, destination: str, state: str | None, departure: Departure
     ) -> None:
         self._holding, self._spool, self._desk = holding, spool, desk

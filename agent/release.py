@@ -43,7 +43,7 @@ _PAGE: Final = 256
 class Release:
     """Decides who may forget what. One for the whole station."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         desk: Desk,
         spool: Spool,

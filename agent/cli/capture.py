@@ -20,7 +20,7 @@ Why = Annotated[str, typer.Option("--why", help="The reason; it stands in the cu
 
 
 @app.command("list")
-def list_(  # noqa: PLR0913 - a filter has this many sides
+def list_(
     ctx: typer.Context,
     *,
     standing: Annotated[Standing | None, typer.Option(help="Only those that stand here.")] = None,
@@ -128,7 +128,7 @@ def prioritise(
     _act(ctx, "prioritise", captures, why, priority=priority, as_json=as_json)
 
 
-def _act(  # noqa: PLR0913
+def _act(
     ctx: typer.Context, verb: str, captures: list[str], why: str, *, priority: str | None = None, as_json: bool
 ) -> None:
     """Do it for each; one that is refused keeps none of the others from being done, and the last refusal is raised."""

@@ -17,7 +17,7 @@ def _group() -> None:
 
 
 @app.command("serve")
-def serve_(  # noqa: PLR0913 - what can be chosen
+def serve_(
     folder: Annotated[Path, typer.Argument(help="Where it keeps files, receipts key and certificates.")],
     *,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",

@@ -86,7 +86,7 @@ def open_receipt(note: bytes, verifiers: Iterable[Verifier]) -> ReceiptNote:
         raise BadReceipt(f"this is not a receipt that can be trusted: {bad}") from bad
 
 
-def check_receipt(  # noqa: PLR0913 - each is one thing that a receipt must name, and all are needed
+def check_receipt(
     note: bytes,
     verifiers: Iterable[Verifier],
     *,

@@ -334,7 +334,7 @@ class Journal:
             (*columns.values(), raw_id(known.id)),
         )
 
-    def _append(  # noqa: PLR0913
+    def _append(
         self,
         event: Event,
         subject: str,

@@ -86,7 +86,7 @@ PREMIS: Final[Mapping[Event, str]] = MappingProxyType(
 """Names of the PREMIS event type vocabulary (id.loc.gov/vocabulary/preservation/eventType)."""
 
 
-def statement(  # noqa: PLR0913 - an entry has this many sides
+def statement(
     event: Event,
     *,
     seq: int,

@@ -22,7 +22,7 @@ WHY_MAX: Final = 500
 _SHORTEST: Final = 4
 
 
-def act(  # noqa: PLR0913 - an act has this many sides
+def act(
     journal: Journal, verb: str, beginning: str, *, actor: str, why: str, priority: str | None = None
 ) -> Holding:
     """Do it, as an entry with who, when and why. Call it inside a transaction.

@@ -112,7 +112,7 @@ class BenchDevice:
         self._volatile, self._resumable = volatile, resumable
         self._ever: list[Exhibit] = []
 
-    def record(  # noqa: PLR0913 - what a device says of a clip has this many sides
+    def record(
         self,
         key: str,
         content: Content,

@@ -51,7 +51,7 @@ LOG = "edge.example.org/bench-1/log1"
 class Station:
     """One station below a folder. Times are those of `stamp`, so that a test can set its clock."""
 
-    def __init__(  # noqa: PLR0913 - each is what a test may want otherwise
+    def __init__(
         self,
         folder: Path,
         *,

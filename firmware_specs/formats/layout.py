@@ -96,6 +96,8 @@ class Layout(BaseModel):
     title: str
     roots: tuple[str, ...]
     """Folders at the volume's root that are walked (case is ignored); what lies beside them belongs to the device."""
+    locked: Urgency = "flagged"
+    """How urgent a file is that FAT says is read-only: so a camera marks a clip that must not be overwritten."""
     media_types: dict[str, str]
     """By extension in lower case."""
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]

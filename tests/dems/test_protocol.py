@@ -347,9 +347,9 @@ async def test_a_cut_body_keeps_its_prefix_unless_it_had_a_checksum(tus: Client,
     url = await tus.create(sample(data))
     stated = f"Upload-Checksum: {checksum_of(data)['Upload_Checksum']}"
     await cut(dems, url, 0, data[:250_000], 400_000, stated)
-    assert await offset_when_free(tus: Client, url) == 0
+    assert await offset_when_free(tus, url) == 0
     await cut(dems, url, 0, data[:250_000], 400_000)
-    assert await offset_when_free(tus: Client, url) == 250_000
+    assert await offset_when_free(tus, url) == 250_000
     assert (await tus.patch(url, 250_000, data[250_000:])).status == 204
     [entry] = await dems.index()
     assert dems.stored(entry).read_bytes() == data

@@ -43,10 +43,16 @@ class Stored:
     length: int
     metadata: str
     held: bytearray = field(default_factory=bytearray)
+    before: int = 0
+    """Bytes that it claims to hold before those."""
+
+    @property
+    def offset(self) -> int:
+        return self.before + len(self.held)
 
     @property
     def complete(self) -> bool:
-        return len(self.held) == self.length
+        return self.offset == self.length
 
 
 def note(capture: str, sha256: str, log: str) -> bytes:
@@ -187,7 +193,7 @@ class Double:
         return said(201, headers)
 
     async def _patch(self, request: web.Request, seen: Seen, upload: Stored) -> web.Response:
-        if int(request.headers["Upload-Offset"]) != len(upload.held):
+        if int(request.headers["Upload-Offset"]) != upload.offset:
             return said(409)
         if request.headers["Content-Type"] != "application/offset+octet-stream":
             return said(415)
@@ -214,7 +220,7 @@ class Double:
         return bytes(body)
 
     def _standing(self, upload: Stored) -> dict[str, str]:
-        headers = {"Upload-Offset": str(len(upload.held))}
+        headers = {"Upload-Offset": str(upload.offset)}
         if upload.complete and self.signs:
             if self.receipts_late > 0:
                 self.receipts_late -= 1

@@ -13,6 +13,7 @@ from agent.capture import PART_LENGTH, Strength
 from agent.errors import UplinkDown, UplinkRefused
 from tests.uplinks.double import lies, named, says
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
+from tests.uplinks.wire import Wire
 
 if TYPE_CHECKING:
     from tests.uplinks.double import Connect, Serve
@@ -103,6 +104,13 @@ async def test_each_strength_for_each_length(
     assert receipt.length == length
     assert receipt.sha256 == (sending.holding.digest.sha256 if strength is Strength.DIGEST else None)
     assert bytes(double.only.held) == sending.data
+
+
+async def test_one_connection_carries_a_whole_capture(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    async with Wire("", double.port) as wire:
+        await connect(wire.url, part_length=MIB).send(MemorySending(some_bytes(8 * MIB)))
+        assert wire.connections == 1
 
 
 async def test_a_capture_of_no_bytes_is_complete_at_its_creation(serve: Serve, connect: Connect) -> None:

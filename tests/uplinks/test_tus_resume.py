@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,25 @@ async def test_res_1_a_link_that_breaks_within_every_part_still_makes_way(serve:
     assert double.made == 1
 
 
+async def test_res_1_offsets_beyond_four_gigabytes(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    length, at = 2**33 + 5, 2**33 - MIB
+
+    class Huge(MemorySending):
+        async def blocks(self, _: int, length: int, /) -> AsyncIterator[bytes]:
+            yield bytes(length)
+
+    sending = Huge(b"")
+    digest = dataclasses.replace(sending.holding.digest, length=length)
+    sending.holding = dataclasses.replace(sending.holding, digest=digest)
+    sending.state = f"{double.url}/1"
+    double.uploads["/files/1"] = Stored(length, "", before=at)
+    receipt = await connect(double.url).send(sending)
+    assert receipt.length == length
+    offsets = [seen.headers["Upload-Offset"] for seen in double.seen if seen.method == "PATCH"]
+    assert offsets == [str(at), str(2**33)]
+
+
 # --- RES-2: is the prefix ours?
 
 
@@ -158,6 +178,19 @@ async def test_res_2_a_prefix_that_comes_back_after_it_was_given_up_is_for_a_per
     with pytest.raises(BadReceipt, match="not this capture's"):
         await uplink.send(sending)
     assert double.received() == MIB
+
+
+async def test_res_2_captures_that_begin_alike_and_are_as_long_are_two(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    uplink = connect(double.url, part_length=MIB)
+    data = some_bytes(3 * MIB)
+    first, second = MemorySending(data, key="1"), MemorySending(data[:-1] + b"x", key="2")
+    double.next("PATCH", then(lambda *_: None), stranger(503))
+    with pytest.raises(UplinkDown):
+        await uplink.send(first)
+    await uplink.send(second)
+    await uplink.send(first)
+    assert [bytes(stored.held) for stored in double.uploads.values()] == [first.data, second.data]
 
 
 async def test_res_2_an_upload_of_another_capture_is_neither_continued_nor_terminated(
@@ -349,6 +382,15 @@ async def test_res_6_a_lost_answer_to_one_request_creation_doubles_nothing(serve
     assert double.made == 1
 
 
+async def test_res_6_an_idle_connection_that_was_closed_costs_nothing(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    double.next("POST", cut())
+    sending = MemorySending(b"abc")
+    await connect(double.url).send(sending)
+    assert methods(double) == ["OPTIONS", "POST", "POST", "PATCH", "HEAD"]
+    assert whole(double, sending)
+
+
 @pytest.mark.parametrize("signs", [True, False])
 async def test_res_6_a_crash_after_the_end_finds_the_upload_and_its_receipt_again(
     serve: Serve, connect: Connect, *, signs: bool
@@ -510,6 +552,23 @@ async def test_answers_that_are_lost_on_the_way_are_asked_for(serve: Serve, conn
         await uplink.send(sending)
     assert double.received() == 2 * MIB
     assert whole(double, sending)
+
+
+async def test_a_server_may_take_its_time_to_verify_the_whole(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trip, "REREAD", MIB)
+
+    async def slowly(double: Double, request: web.Request, seen: Seen) -> web.StreamResponse:
+        response = await double.work(request, seen)
+        await asyncio.sleep(0.8)
+        return response
+
+    double = await serve()
+    double.next("PATCH", then(lambda *_: None), slowly)
+    double.next("HEAD", slowly)
+    await connect(double.url, part_length=MIB, stall=0.3, connect_timeout=0.2).send(MemorySending(some_bytes(2 * MIB)))
+    assert methods(double) == ["OPTIONS", "POST", "PATCH", "PATCH", "HEAD"]
 
 
 async def test_a_slow_link_is_no_stall(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

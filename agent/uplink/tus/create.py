@@ -46,7 +46,8 @@ async def _whole(trip: Trip, abilities: Abilities) -> Place | None:  # noqa: RET
     headers = _headers(trip) | {"Content-Type": BYTES_TYPE, "Content-Length": str(trip.length)}
     if abilities.checks_parts:
         headers["Upload-Checksum"] = checksum(trip.holding.digest.sha256)
-    body = Body(trip.sending.blocks(0, trip.length), trip.length, trip.stall)
+    body = Body(trip.sending.blocks(0, trip.length), trip.length, trip.stall, verifying=trip.verifying)
+    trip.sending.progress(0)
     try:
         answer = await trip.door.ask("POST", trip.door.url, headers, body)
     except Cut as cut:
@@ -75,7 +76,12 @@ async def _empty(trip: Trip) -> Place:
     if trip.creations > CREATIONS:
         raise UplinkDown("the DEMS creates this upload again and again, and loses it each time")
     while True:
-        answer = await trip.door.ask("POST", trip.door.url, _headers(trip))
+        try:
+            answer = await trip.door.ask("POST", trip.door.url, _headers(trip), verifying=trip.verifying)
+        except Cut as cut:
+            # Often only an idle connection that the server had closed. At worst an empty upload is left to expire.
+            await trip.doubt(cut)
+            continue
         if answer.status != 423:  # noqa: PLR2004 - Locked
             break
         await trip.locked(answer)

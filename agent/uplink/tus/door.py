@@ -57,9 +57,15 @@ class Door:
         self._asking = asyncio.Lock()
 
     async def ask(
-        self, method: str, url: URL, headers: dict[str, str] | None = None, body: Body | None = None
+        self,
+        method: str,
+        url: URL,
+        headers: dict[str, str] | None = None,
+        body: Body | None = None,
+        *,
+        verifying: float = 0.0,
     ) -> Answer:
-        """Send one request and return its answer, whatever it is.
+        """Send one request and return its answer, whatever it is; `verifying` seconds may pass beyond the usual ones.
 
         Raises `UplinkDown` where no connection came about, `Cut` where one failed, and what the body's source raised.
         """
@@ -70,10 +76,10 @@ class Door:
         if self.tls is None:
             sent |= self._proxy_headers  # without TLS there is no CONNECT that could carry them
         try:
-            async with asyncio.timeout(self._options.connect_timeout + self._options.stall) as limit:
+            async with asyncio.timeout(self._options.connect_timeout + self._options.stall + verifying) as limit:
                 if body is not None:
                     body.watched_by(limit)
-                return await self._exchanged(method, url, sent, body)
+                return await self._exchanged(method, url, sent, body, limit)
         except (aiohttp.ClientError, OSError, ssl.SSLError) as error:  # OSError covers the time-outs
             if body is not None and body.failure is not None:
                 raise body.failure from error
@@ -83,7 +89,9 @@ class Door:
                 body.watched_by(None)
                 await body.close()
 
-    async def _exchanged(self, method: str, url: URL, headers: dict[str, str], body: Body | None) -> Answer:
+    async def _exchanged(
+        self, method: str, url: URL, headers: dict[str, str], body: Body | None, limit: asyncio.Timeout
+    ) -> Answer:
         # Leaving the block also ends a body that is still being sent: an early answer is an answer.
         async with self._opened().request(
             method,
@@ -96,6 +104,7 @@ class Door:
         ) as response:
             if body is not None:
                 body.watched_by(None)
+            limit.reschedule(asyncio.get_running_loop().time() + self._options.stall)
             read = b""
             while len(read) < BODY_MAX and (more := await response.content.read(BODY_MAX - len(read))):
                 read += more

@@ -34,7 +34,7 @@ async def found(trip: Trip) -> Place | None:
 async def asked(trip: Trip, url: URL) -> Place | None:
     """Ask how much the server holds, and prove it where the server can tell; None when a new upload is needed."""
     while True:
-        answer = await trip.door.ask("HEAD", url, {"Want-Repr-Digest": "sha-256=10"})
+        answer = await trip.door.ask("HEAD", url, {"Want-Repr-Digest": "sha-256=10"}, verifying=trip.verifying)
         if answer.status != 423:  # noqa: PLR2004 - Locked
             break
         await trip.locked(answer)

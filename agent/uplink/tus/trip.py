@@ -27,8 +27,10 @@ PATIENCE: Final = 3
 """Doubts in a row that gain nothing, before the capture is left for later."""
 DOUBT_WAIT: Final = 0.3
 """Seconds, times the number of the doubt, before the next try."""
-LOCK_WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds to wait for an upload that another request holds (423)."""
+LOCK_WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, *[15.0] * 25)
+"""Seconds to wait for an upload that another request holds (423): five minutes, which cost one lane and nobody else."""
+REREAD: Final = 32 * 1024 * 1024
+"""Bytes per second at which a server, before it tells a digest or signs, is expected to read an upload again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Trip:
         self.length = sending.holding.digest.length
         self.part = part
         self.stall = stall
+        self.verifying = self.length / REREAD
+        """Seconds that the server may need before it can say what it holds."""
         self._confirmed = confirmed
         self.creations = 0
         self.wrong_at: int | None = None

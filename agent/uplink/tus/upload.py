@@ -51,7 +51,9 @@ async def _next(trip: Trip, place: Place) -> Place:
         # from the page cache: cheap beside the link, and no byte travels unchecked.
         digest = journaled(trip.holding, place.offset, end) or await hashed(trip.sending, place.offset, end)
         headers["Upload-Checksum"] = checksum(digest)
-    body = Body(trip.sending.blocks(place.offset, end - place.offset), end - place.offset, trip.stall)
+    verifying = trip.verifying if end == trip.length else 0.0
+    blocks = trip.sending.blocks(place.offset, end - place.offset)
+    body = Body(blocks, end - place.offset, trip.stall, verifying=verifying)
     try:
         answer = await trip.door.ask("PATCH", place.url, headers, body)
     except Cut as cut:

@@ -218,6 +218,9 @@ def described(device: Device, entry: Entry, layout: Layout, volume: Volume) -> C
     claims["role"] = place.rule.role
     if place.rule.conformant is not None:
         claims["dcf_conformant"] = place.rule.conformant
+    if entry.attributes is not None:
+        claims["attributes"] = entry.attributes
+    locked = "R" in (entry.attributes or "")
     if said := place.said:
         claims["said"] = dict(said)
     return Capture(
@@ -227,7 +230,7 @@ def described(device: Device, entry: Entry, layout: Layout, volume: Volume) -> C
         length=entry.length,
         media_type=place.media_type,
         group=place.group,
-        priority=URGENCY[place.rule.urgency],
+        priority=URGENCY[layout.locked if locked else place.rule.urgency],
         claims=claims,
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 from dataclasses import dataclass, field
+from fcntl import ioctl
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent.capture import KEY_MAX, LENGTH_MAX, printable
 from agent.errors import DeviceGone
-from drivers.body_worn.usb_volume.volume import FOLDER, open_at
+from drivers.body_worn.usb_volume.volume import FILE, FOLDER, open_at
 
 if TYPE_CHECKING:
     from drivers.body_worn.usb_volume.volume import Volume
@@ -23,6 +25,11 @@ DEPTH_MAX: Final = 16
 
 REFUSALS_MAX: Final = 1000
 """Refusals of one pass that are kept with their reasons; the others are only counted."""
+
+GET_ATTRIBUTES: Final = 0x80047210
+"""FAT_IOCTL_GET_ATTRIBUTES of linux/msdos_fs.h: the mode cannot tell, since the mount's `umask` hides it."""
+
+LETTERS: Final = {0x01: "R", 0x02: "H", 0x04: "S", 0x20: "A"}
 
 KINDS: Final = {
     stat.S_IFLNK: "a symbolic link",
@@ -41,6 +48,8 @@ class Entry(NamedTuple):
     length: int
     mtime_ns: int
     mode: int
+    attributes: str | None = None
+    """FAT's, as letters `RHSA`; `R`, read-only, means locked on a camera. None where they cannot be told."""
 
 
 @dataclass(slots=True)
@@ -84,6 +93,8 @@ class _Walker:
         with volume.root() as root:
             room = os.fstatvfs(root)
         self._room = room.f_blocks * room.f_frsize or LENGTH_MAX
+        mount = volume.ground.mount
+        self._is_fat = mount is not None and mount.file_system in {"vfat", "msdos", "exfat"}
 
     def walk(self) -> Walk:
         with self._volume.root() as root:
@@ -105,7 +116,7 @@ class _Walker:
                     if found.seen > self._max:
                         found.whole = False
                         return
-                    if (name := self._one(entry, prefix, at_root=depth == 0)) is not None:
+                    if (name := self._one(folder, entry, prefix, at_root=depth == 0)) is not None:
                         inner.append(name)
         except OSError as error:
             self._hurt(error, prefix or ".")
@@ -133,7 +144,7 @@ class _Walker:
         finally:
             os.close(opened)
 
-    def _one(self, entry: os.DirEntry[str], prefix: str, *, at_root: bool) -> str | None:
+    def _one(self, folder: int, entry: os.DirEntry[str], prefix: str, *, at_root: bool) -> str | None:
         """Note one entry; its name where it is a folder to be walked."""
         name = entry.name
         if at_root and not self._layout.is_root(name):
@@ -152,7 +163,8 @@ class _Walker:
         if (why := self._unfit(what, key)) or (why := self._forbidden(key)):
             self._found.refuse(key, why)
         else:
-            self._found.entries.append(Entry(key, what.st_size, what.st_mtime_ns, what.st_mode))
+            attributes = self._attributes(folder, name) if self._is_fat else None
+            self._found.entries.append(Entry(key, what.st_size, what.st_mtime_ns, what.st_mode, attributes))
         return None
 
     def _unfit(self, what: os.stat_result, key: str) -> str | None:
@@ -174,6 +186,20 @@ class _Walker:
         if place is None:
             return f"the layout {self._layout.name} knows no such file"
         return place.rule.why
+
+    def _attributes(self, folder: int, name: str) -> str | None:
+        try:
+            fd = open_at(name, FILE, folder)
+        except OSError:
+            return None  # whoever takes the file will meet the error, and report it
+        try:
+            (bits,) = struct.unpack("=I", ioctl(fd, GET_ATTRIBUTES, bytes(4)))
+        except OSError:
+            self._is_fat = False  # this file system does not tell: ask no more
+            return None
+        finally:
+            os.close(fd)
+        return "".join(letter for bit, letter in LETTERS.items() if bits & bit)
 
     def _hurt(self, error: OSError, key: str) -> None:
         """One entry cannot be looked at: it is passed by, unless the whole volume went away."""

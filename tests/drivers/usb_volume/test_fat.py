@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.capture import Priority
 from agent.errors import DeviceRefused
 from drivers.body_worn.usb_volume.emulator import FaultyWire
 from drivers.body_worn.usb_volume.emulator_fat import FatEmulator, why_not
@@ -34,7 +35,7 @@ CLIPS = {
 def card(tmp_path: Path) -> Iterator[FatEmulator]:
     card = FatEmulator(tmp_path / "card.img", tmp_path / "dock")
     for name, content in CLIPS.items():
-        card.add(name, content, locked=name.endswith("0001.MP4"))
+        card.add(name, content, locked=name.endswith("BWC_0001.MP4"))
     yield card
     card.pull()
 
@@ -58,6 +59,10 @@ async def test_every_capture_is_taken_as_it_was_put_on_the_card(
     (device,) = desk.devices.values()
     assert device.spec == "generic_dcf"
     by_key = {origin.key: capture for origin, capture in desk.captures.items()}
+    locked, plain = by_key["DCIM/100BWCAM/BWC_0001.MP4"], by_key["DCIM/100BWCAM/EMPTY001.MP4"]
+    if locked.claims["file_system"] == "vfat":  # the kernel's; fusefat does not tell
+        assert (locked.claims["attributes"], locked.priority) == ("RA", Priority.FLAGGED)
+        assert (plain.claims["attributes"], plain.priority) == ("A", Priority.ROUTINE)
     film, thumbnail = by_key["DCIM/100BWCAM/BWC_0002.MP4"], by_key["DCIM/100BWCAM/BWC_0002.THM"]
     assert film.group == thumbnail.group == "DCIM/100BWCAM/0002"
     assert film.began_at is not None
