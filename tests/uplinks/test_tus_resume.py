@@ -424,7 +424,7 @@ async def test_res_6_a_lost_last_answer_is_asked_for(serve: Serve, connect: Conn
         assert double.received() == 2 * MIB
 
 
-async def test_res_6_a_thousand_crashes_leave_one_object_each(serve: Serve, connect: Connect) -> None:
+async def test_res_6_crashes_at_any_moment_leave_one_object_each(serve: Serve, connect: Connect) -> None:
     double = await serve(signs=True)
     rounds = 300
     for number in range(rounds):
