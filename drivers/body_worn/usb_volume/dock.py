@@ -6,10 +6,11 @@ import asyncio
 import os
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import unquote
 
 import structlog
@@ -29,7 +30,7 @@ from drivers.body_worn.usb_volume.wire import Wire
 from drivers.body_worn.usb_volume.writing import WriteWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.capture import Device
     from agent.driver import Intake
@@ -39,11 +40,16 @@ if TYPE_CHECKING:
 
 __all__ = ["UsbVolume"]
 
+T = TypeVar("T")
+
 SMALL_IN_FLIGHT: Final = 32
 """Captures of at most a block that are taken at once: what they cost is waiting, not the wire."""
 
 REST: Final = 10.0
 """A look that found nothing new is followed by a pause of so many times its length: it costs a tenth of the time."""
+
+LOOKS: Final = 64
+"""Places that may be looked at in the same moment."""
 
 SAID_MAX: Final = 100_000
 """Refusals that are remembered so that each is logged once."""
@@ -72,6 +78,8 @@ class UsbVolume:
         self._wire = wire or Wire()
         self._log = structlog.get_logger("driver").bind(driver=options.name)
         self._health: dict[str, str] = {}
+        # A look can hang too, in the kernel: it then holds one of these threads, and none of the agent's own.
+        self._looks = ThreadPoolExecutor(LOOKS, thread_name_prefix="looks")
 
     async def run(self, intake: Intake, /) -> None:
         """Offer every capture in reach, again and again, until cancelled."""
@@ -85,7 +93,7 @@ class UsbVolume:
             async with asyncio.TaskGroup() as group:
                 while True:
                     heard = waker.rings
-                    for path in await asyncio.to_thread(self._plugged_in):
+                    for path in await self._apart(self._plugged_in):
                         if path not in attended:
                             attended[path] = group.create_task(self._attend(path, intake, waker))
                     attended = {path: task for path, task in attended.items() if not task.done()}
@@ -94,6 +102,9 @@ class UsbVolume:
     async def health(self) -> dict[str, str]:
         """Room and state of each volume that is attended, by its mount point."""
         return dict(self._health)
+
+    async def _apart(self, work: Callable[[], T], /) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._looks, work)
 
     def _plugged_in(self) -> list[Path]:
         numbers = {(block.major, block.minor) for block in usb_blocks(self._options.usb)}
@@ -134,8 +145,7 @@ class UsbVolume:
 
     async def _session(self, path: Path, session: Session | None) -> Session | None:
         """What stands at this place now: the same session as long as it is the same volume, plugged in once."""
-        must = self._options.must_be_mountpoint
-        ground = await asyncio.to_thread(look, path, must_be_mountpoint=must)
+        ground = await self._apart(partial(look, path, must_be_mountpoint=self._options.must_be_mountpoint))
         if session is not None:
             if ground == session.volume.ground and not session.volume.gone:
                 return session
@@ -160,7 +170,7 @@ class UsbVolume:
                 self._report(session, known, found, ready)
                 if not self._options.must_be_mountpoint:
                     folders = [volume.ground.path, *(volume.ground.path / unquote(key) for key in found.folders)]
-                    await asyncio.to_thread(waker.watch, folders)
+                    await self._apart(partial(waker.watch, folders))
                 await self._offer(session, known, ready, intake)
         if volume.gone:
             raise DeviceGone("the volume was taken away")

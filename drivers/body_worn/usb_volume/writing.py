@@ -24,12 +24,18 @@ LINGER_SECONDS = 0.5
 """How long a volume stays writable after the last release: they come in bursts, and each remount costs a flush."""
 
 
+CLOSE_SECONDS = 10.0
+"""How long the end waits for a volume to be put back; one that hangs stays as it is, and the agent goes on."""
+
+
 class WriteWindow:
     """Read-write while somebody is inside, and read-only again soon after the last has left, where it was so before."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self._inside = 0
+        self._asked = False
+        """Somebody was inside, or tried to be: what he began in a thread may still be under way."""
         self._restore = False
         self._remounting = threading.Lock()
         self._leaving: asyncio.Task[None] | None = None
@@ -39,12 +45,13 @@ class WriteWindow:
     async def open(self) -> AsyncIterator[None]:
         """Be inside. `DeviceRefused` where the volume cannot be made writable; nothing was deleted then."""
         self._inside += 1
+        self._asked = True
         try:
             await self._volume.call(self._make_writable)
             yield
         finally:
             self._inside -= 1
-            if self._restore and not self._inside and self._leaving is None:
+            if not self._inside and self._leaving is None:
                 self._leaving = asyncio.create_task(self._leave())
 
     async def close(self) -> None:
@@ -52,7 +59,8 @@ class WriteWindow:
         if self._leaving is not None:
             self._leaving.cancel()
             await asyncio.wait({self._leaving})
-        await self._volume.call(self._put_back)
+        if self._asked:
+            await asyncio.wait({self._volume.start(self._put_back)}, timeout=CLOSE_SECONDS)
 
     def sync(self, folder: int) -> None:
         """Force a folder to the device. Blocks. A failure is final for this volume.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -229,6 +232,34 @@ async def test_unplugged_while_it_is_released_it_is_released_the_next_time(
         camera.plug()
         await desk.until(lambda: not camera.captures())
     assert len(desk.held) == 1
+
+
+async def test_a_device_that_hangs_holds_up_itself_alone(
+    camera: VolumeEmulator, dock: Callable[..., UsbVolume], tmp_path: Path, short_blocks: int
+) -> None:
+    for _ in range(10):
+        camera.add(os.urandom(5000))
+    other = VolumeEmulator(tmp_path / "other")
+    other.add(b"clip")
+    other.plug()
+    awake = threading.Event()
+
+    class Hung(FaultyWire):
+        def read(self, fd: int, length: int, offset: int) -> bytes:
+            awake.wait()
+            return super().read(fd, length, offset)
+
+    desk, beside = Desk(), Desk()
+    try:
+        async with asyncio.timeout(10.0):
+            async with running(dock(wire=Hung()), desk), running(dock(mount=other.mount), beside):
+                await desk.until(lambda: len(desk.opened) >= 4)
+                await beside.until(lambda: beside.held)
+                began = time.monotonic()
+        assert time.monotonic() - began < 3.0
+        assert not desk.held
+    finally:
+        awake.set()
 
 
 async def test_a_refused_release_is_the_devices_fault(camera: VolumeEmulator, dock: Callable[..., UsbVolume]) -> None:
