@@ -19,7 +19,7 @@ from tenacity import RetryCallState, wait_random_exponential
 
 from agent.capture import PART_LENGTH, Priority, Receipt, Standing, Strength
 from agent.custody.receipt import check_receipt
-from agent.errors import AgentError, BadReceipt, JournalError, SpoolDamaged, UplinkDown, UplinkRefused
+from agent.errors import AgentError, BadReceipt, JournalError, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
 from agent.journal import Desk, queries
 
 if TYPE_CHECKING:
@@ -103,6 +103,9 @@ class Forward:
 
     async def run(self) -> None:
         """Send, until cancelled. Raises `JournalError` only."""
+        # What was under way when an earlier run was cancelled is not any more.
+        self.departures.clear()
+        self._places = asyncio.Semaphore(self._in_flight)
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._places.acquire()
@@ -154,6 +157,23 @@ class Forward:
     # -- one capture --------------------------------------------------------------------------------------------------
 
     async def _one(self, holding: Holding) -> None:
+        try:
+            await self._try(holding)
+        except JournalError:
+            raise
+        except Refusal as error:
+            # Meanwhile a person decided something else, and that stands.
+            self._log.info("overtaken", capture=holding.id, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever one capture makes an uplink do, the others are sent
+            self._step_aside(holding)
+            todo = error.what_to_do if isinstance(error, AgentError) else AgentError.hint
+            self._log.error("not_sent", capture=holding.id, error=repr(error), todo=todo)
+        finally:
+            del self.departures[holding.id]
+            self._places.release()
+            self._news.set()
+
+    async def _try(self, holding: Holding) -> None:
         round_ = self._round
         try:
             await self._send(holding)
@@ -168,15 +188,6 @@ class Forward:
             await self._doubt(holding, str(error))
         except SpoolDamaged as error:
             await self._look_at_spool(holding, error)
-        except JournalError:
-            raise
-        except AgentError as error:
-            self._step_aside(holding)
-            self._log.error("not_sent", capture=holding.id, error=str(error), todo=error.what_to_do)
-        finally:
-            del self.departures[holding.id]
-            self._places.release()
-            self._news.set()
 
     async def _send(self, holding: Holding) -> None:
         name = self.link.name

@@ -18,7 +18,7 @@ import structlog
 
 from agent.capture import Standing, Strength, printable
 from agent.custody.receipt import check_receipt
-from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal
+from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal, SpoolDamaged
 from agent.journal import Desk, queries
 from agent.spool import Hasher
 
@@ -189,5 +189,9 @@ class Release:
 
     def _evict(self, journal: Journal, sha256: bytes) -> None:
         """In the journal's thread, where no other capture can be promised on the same file meanwhile."""
-        if not queries.keepers(journal, sha256):
+        if queries.keepers(journal, sha256):
+            return
+        try:
             self._spool.evict(sha256)
+        except OSError as error:
+            raise SpoolDamaged(f"letting {sha256.hex()} go from the spool: {error.strerror}") from error

@@ -1,0 +1,286 @@
+"""Journal -> uplink -> receipt -> journal: who waits, who steps aside, and what is never believed."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import os
+
+import pytest
+
+from agent import forward
+from agent.capture import Priority, Standing, Strength
+from agent.errors import BadReceipt, SpoolDamaged, UplinkDown, UplinkError, UplinkRefused
+from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.uplinks import BenchUplink
+
+
+@pytest.fixture
+def uplink(station) -> BenchUplink:
+    made = BenchUplink()
+    station.connect(made)
+    return made
+
+
+async def filled(station, bench: BenchDevice, count: int) -> None:
+    for number in range(count):
+        bench.record(f"{number}", some_bytes(100, number))
+    await station.dock(bench)
+
+
+async def test_everything_that_is_held_is_sent_and_receipted(station, bench, uplink):
+    await filled(station, bench, 200)
+    await station.send()
+    assert await station.count(Standing.RECEIPTED) == 200
+    assert len(uplink.order) == 200
+
+
+async def test_a_restart_sends_what_is_held_and_only_that(station, bench, uplink):
+    await filled(station, bench, 20)
+    await station.restart()
+    await station.send()
+    await station.restart()
+    await station.send()
+    assert len(uplink.order) == 20
+
+
+async def test_the_order_is_that_of_the_queue(station, bench, uplink):
+    station.connect(uplink, in_flight=1)
+    for number, priority in enumerate([Priority.BULK, Priority.ROUTINE, Priority.FIRST, Priority.ROUTINE]):
+        bench.record(f"{number}", some_bytes(10, number), priority=priority)
+    await station.dock(bench)
+    await station.send()
+    assert uplink.order == ["2", "1", "3", "0"]
+
+
+async def test_que_2_one_that_always_fails_keeps_no_other_waiting(station, bench, uplink):
+    uplink.poison["7"] = UplinkRefused("the DEMS does not take this type of file")
+    await filled(station, bench, 100)
+    await station.send()
+    assert await station.count(Standing.RECEIPTED) == 99
+    (refused,) = [one for one in await station.holdings() if one.standing is Standing.REFUSED]
+    assert refused.reason == "the DEMS does not take this type of file"
+    assert uplink.order.count("7") == 1
+    await station.restart()
+    await station.send()
+    assert uplink.order.count("7") == 1  # it waits for a person
+    uplink.poison.clear()
+    await station.desk.write(lambda journal: journal.retry(refused.id, actor="anna", why="the type is permitted now"))
+    await station.send()
+    assert await station.count(Standing.RECEIPTED) == 100
+
+
+@pytest.mark.parametrize(
+    "poison", [UplinkError("odd"), SpoolDamaged("odd"), ValueError("a bug"), TypeError("a bug"), KeyError("a bug")]
+)
+async def test_que_2_nothing_that_an_uplink_raises_for_one_keeps_the_others(station, bench, uplink, poison):
+    uplink.poison["3"] = poison
+    await filled(station, bench, 30)
+    with pytest.raises(TimeoutError):
+        await station.send(within=0.5)
+    assert await station.count(Standing.RECEIPTED) == 29
+    assert await station.count(Standing.HELD) == 1
+    assert uplink.order.count("3") > 1  # tried again and again, and never dropped
+    uplink.poison.clear()
+    await station.send()
+
+
+async def test_hundreds_aside_do_not_hide_the_one_behind_them(station, bench, uplink, monkeypatch):
+    monkeypatch.setattr(forward, "_jitter", lambda _: 60.0)
+    for number in range(200):
+        bench.record(f"{number}", some_bytes(10, number))
+        uplink.poison[f"{number}"] = UplinkError("not this one")
+    bench.record("good", some_bytes(20))
+    await station.dock(bench)
+    with pytest.raises(TimeoutError):
+        await station.send(within=1.5)
+    assert await station.count(Standing.RECEIPTED) == 1
+
+
+async def test_a_destination_that_is_down_is_left_alone_and_then_everything_drains(station, bench, uplink):
+    uplink.fails.extend([UplinkDown("nobody answers")] * 20)
+    await filled(station, bench, 40)
+    sending = asyncio.create_task(station.send())
+    for _ in range(1000):
+        await asyncio.sleep(0.001)
+        if not station.forward.link.up:
+            break
+    assert station.forward.link.problem == "nobody answers"
+    await sending
+    assert station.forward.link.up
+    assert await station.count(Standing.RECEIPTED) == 40
+
+
+async def test_the_wait_that_the_dems_asks_for_is_kept(station, bench, uplink, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(forward, "monotonic", lambda: now[0])
+    uplink.fails.append(UplinkDown("busy", retry_after=100))
+    await filled(station, bench, 1)
+    with pytest.raises(TimeoutError):
+        await station.send(within=0.3)
+    assert station.forward.link.again_at == 100
+    assert len(uplink.order) == 1
+    now[0] = 101.0
+    await station.send()
+
+
+async def test_an_absurd_wait_is_cut_to_an_hour(station, bench, uplink):
+    uplink.fails.append(UplinkDown("busy", retry_after=1e9))
+    await filled(station, bench, 1)
+    with pytest.raises(TimeoutError):
+        await station.send(within=0.2)
+    assert station.forward.link.again_at - forward.monotonic() <= 3600
+    station.forward.forgive((await station.only()).id)
+    await station.send()
+
+
+async def test_failures_that_come_together_count_once(station, bench, uplink):
+    uplink.fails.extend([UplinkDown("nobody answers")] * 8)
+    await filled(station, bench, 8)
+    failures = []
+    station.forward._pause, pause = lambda e, r: (pause(e, r), failures.append(station.forward._failures)), station.forward._pause
+    await station.send()
+    assert max(failures) <= 3
+
+
+def test_the_jitter_is_full_and_bounded(monkeypatch):
+    monkeypatch.undo()
+    from agent.forward import PAUSE_MAX  # noqa: PLC0415
+    from tests.spine.test_forward import true_jitter  # noqa: PLC0415
+
+    for tries in (1, 5, 10, 1000, 10**6):
+        found = [true_jitter(tries) for _ in range(50)]
+        assert all(0 <= one <= min(PAUSE_MAX, 2.0 ** min(tries, 10)) for one in found)
+    assert max(true_jitter(9) for _ in range(50)) > 60
+
+
+true_jitter = forward._jitter
+
+
+# --- what is never believed --------------------------------------------------------------------------------------------
+
+WRONG = {
+    "length": lambda receipt: dataclasses.replace(receipt, length=receipt.length + 1),
+    "digest": lambda receipt: dataclasses.replace(receipt, sha256=bytes(32)),
+}
+
+
+@pytest.mark.parametrize("how", list(WRONG))
+async def test_a_bad_receipt_is_never_a_yes_and_at_last_waits_for_a_person(station, bench, uplink, how):
+    uplink.twist = WRONG[how]
+    await filled(station, bench, 3)
+    await station.send()
+    assert await station.count(Standing.QUARANTINED) == 3
+    assert len(uplink.order) == 9
+    assert all("its receipt was bad 3 times" in (one.reason or "") for one in await station.holdings())
+    for one in await station.holdings():
+        assert "receipted" not in await station.events(one.id)
+
+
+async def test_one_bad_receipt_is_sent_anew(station, bench, uplink):
+    uplink.fails.append(BadReceipt("garbled"))
+    await filled(station, bench, 3)
+    await station.send()
+    assert await station.count(Standing.RECEIPTED) == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "believed"),
+    [
+        (Strength.LENGTH, Strength.LENGTH),
+        (Strength.DIGEST, Strength.DIGEST),
+        (Strength.SIGNED, Strength.LENGTH),  # without a note, or without a key to check it by
+    ],
+)
+async def test_a_receipt_counts_for_what_it_proves(station, bench, said, believed):
+    station.connect(BenchUplink(strength=said))
+    await filled(station, bench, 1)
+    await station.send()
+    assert (await station.only()).receipt.strength is believed
+
+
+async def test_a_digest_without_a_digest_proves_a_length(station, bench, uplink):
+    uplink.twist = lambda receipt: dataclasses.replace(receipt, sha256=None)
+    await filled(station, bench, 1)
+    await station.send()
+    assert (await station.only()).receipt.strength is Strength.LENGTH
+
+
+# --- our own disk ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "unlink"])
+async def test_damage_in_the_spool_is_found_set_aside_and_taken_again(station, bench, uplink, damage):
+    data = some_bytes(3_000_000)
+    bench.record("a", data)
+    await station.dock(bench)
+    path = station.spool.path(hashlib.sha256(data).digest())
+    if damage == "unlink":
+        path.unlink()
+    elif damage == "truncate":
+        os.truncate(path, 1_000_000)
+    else:
+        with path.open("r+b") as file:
+            file.seek(1_500_000)
+            file.write(b"?")
+        uplink.fails.append(SpoolDamaged("the DEMS found another digest"))
+    await station.send()
+    assert (await station.only()).standing is Standing.QUARANTINED
+    assert path.exists() is False
+    assert await station.dock(bench) == {Standing.HELD: 1}
+    await station.send()
+    assert (await station.only()).standing is Standing.RECEIPTED
+
+
+async def test_a_complaint_about_a_file_that_is_right_costs_nothing(station, bench, uplink):
+    uplink.fails.append(SpoolDamaged("a reading failed once"))
+    await filled(station, bench, 1)
+    await station.send()
+    assert await station.count(Standing.RECEIPTED) == 1
+
+
+# --- beside each other -------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_person_decided_meanwhile_stands(station, bench, uplink):
+    """It is refused by the DEMS, and a person has quarantined it while it was sent."""
+    await filled(station, bench, 2)
+    names = {one.origin.key: one.id for one in await station.holdings()}
+    uplink.poison["0"] = UplinkRefused("no")
+    true_send = uplink.send
+
+    async def send(sending):
+        if sending.holding.origin.key == "0":
+            await station.desk.write(lambda journal: journal.quarantine(names["0"], "a person doubts it"))
+            await station.desk.write(lambda journal: journal.retry(names["0"], actor="anna", why="sure"))
+            await station.desk.write(lambda journal: journal.refuse(names["0"], "a person refuses it"))
+            await station.desk.write(lambda journal: journal.quarantine(names["0"], "a person doubts it"))
+        return await true_send(sending)
+
+    uplink.send = send
+    await station.send()
+    standings = {one.origin.key: one.standing for one in await station.holdings()}
+    assert standings == {"0": Standing.QUARANTINED, "1": Standing.RECEIPTED}
+
+
+async def test_cancelled_at_any_moment_it_continues(station, bench, uplink):
+    await filled(station, bench, 50)
+    for pause in range(20):
+        running = asyncio.create_task(station.forward.run())
+        for _ in range(pause * 3):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await station.send()
+    assert await station.count(Standing.RECEIPTED) == 50
+
+
+async def test_what_arrives_while_it_waits_is_sent_at_once(station, bench, uplink):
+    running = asyncio.create_task(station.forward.run())
+    await asyncio.sleep(0.05)
+    await filled(station, bench, 5)
+    async with asyncio.timeout(5):
+        while await station.count(Standing.RECEIPTED) < 5:
+            await asyncio.sleep(0.01)
+    running.cancel()

@@ -1,0 +1,290 @@
+"""Receipt + second read + policy -> the device may forget: each reason why not, and what happens when it may."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from datetime import timedelta
+
+import pytest
+
+from agent.capture import Standing, Strength
+from agent.clock import Clock
+from agent.config import Policy
+from agent.errors import DeviceGone, DeviceRefused, SpoolError
+from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.uplinks import BenchUplink
+
+LETS_GO = Policy(device="release", receipt="digest", spool_keep=timedelta(0))
+BIG = 3 << 20
+
+
+def releasing(**changes: object) -> pytest.MarkDecorator:
+    return pytest.mark.evidock_station(policy=LETS_GO.model_copy(update=changes))
+
+
+async def receipted(station, bench, length: int = 100, strength: Strength = Strength.DIGEST, **fields: object):
+    bench.record("a", some_bytes(length), **fields)
+    station.connect(BenchUplink(strength=strength))
+    await station.dock(bench)
+    await station.send()
+    return await station.only()
+
+
+@releasing()
+@pytest.mark.parametrize("length", [0, 100, BIG])
+async def test_what_is_proven_is_released_after_a_second_reading(station, bench, length):
+    held = await receipted(station, bench, length)
+    given = bench.given
+    clip = bench.clips["a"]
+    assert await station.dock(bench) == {Standing.RELEASED: 1}
+    assert clip.given - given == length
+    assert bench.released == ["a"]
+    assert await station.events(held.id) == ["held", "receipted", "release.intended", "released"]
+
+
+async def test_a_new_installation_never_lets_a_device_forget(station, bench):
+    await receipted(station, bench)
+    for _ in range(3):
+        assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    await station.release.sweep()
+    assert bench.released == []
+    assert await station.events((await station.only()).id) == ["held", "receipted"]
+
+
+@releasing(receipt="signed")
+async def test_a_receipt_that_is_too_weak_lets_nothing_go_and_says_so_once(station, bench):
+    await receipted(station, bench)
+    for _ in range(3):
+        assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    holding = await station.only()
+    assert "only its digest" in (holding.reason or "")
+    assert (await station.events(holding.id)).count("release.refused") == 1
+
+
+@releasing()
+async def test_a_length_never_lets_a_device_forget(station, bench):
+    await receipted(station, bench, strength=Strength.LENGTH)
+    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    assert "only its length" in ((await station.only()).reason or "")
+
+
+@pytest.mark.evidock_station(policy=LETS_GO.model_copy(update={"grace": timedelta(hours=1)}))
+async def test_a_grace_is_kept(station, bench):
+    ahead = [timedelta(0)]
+    clock = Clock()
+    station.release._stamp = lambda: dataclasses.replace(clock.stamp(), at=clock.stamp().at + ahead[0])
+    bench.record("a", some_bytes(100))
+    uplink = BenchUplink()
+    station._uplink = (uplink, "dems", (), 8)
+    station.receivers.append(uplink)
+    station._make_forward()
+    await station.dock(bench)
+    await station.send()
+    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    ahead[0] = timedelta(minutes=59)
+    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    ahead[0] = timedelta(minutes=61)
+    assert await station.dock(bench) == {Standing.RELEASED: 1}
+
+
+@releasing()
+async def test_what_a_person_retains_stays_on_the_device(station, bench):
+    held = await receipted(station, bench)
+    await station.desk.write(lambda journal: journal.retain(held.id, keep=True, actor="anna", why="court order"))
+    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    await station.release.sweep()
+    assert (await station.only()).spooled
+    await station.desk.write(lambda journal: journal.retain(held.id, keep=False, actor="anna", why="lifted"))
+    assert await station.dock(bench) == {Standing.RELEASED: 1}
+
+
+@releasing()
+@pytest.mark.parametrize("length", [100, BIG])
+async def test_a_copy_that_reads_differently_is_quarantined_and_never_released(station, bench, length):
+    held = await receipted(station, bench, length)
+    bench.clips["a"].wire = "F"
+    assert await station.dock(bench) == {Standing.QUARANTINED: 1}
+    assert "it was" in ((await station.only()).reason or "")
+    for _ in range(3):
+        standings = await station.dock(bench)
+        assert Standing.RELEASED not in standings
+    await station.restart()
+    await station.dock(bench)
+    assert bench.released == []
+    assert (await station.desk.read(lambda journal: journal.get(held.id))).standing is Standing.QUARANTINED
+
+
+@releasing()
+async def test_a_device_whose_bytes_changed_for_good_is_taken_anew_and_never_released_while_in_doubt(station, bench):
+    first = await receipted(station, bench)
+    bench.record("a", some_bytes(100, "others"))
+    assert await station.dock(bench) == {Standing.QUARANTINED: 1}
+    assert await station.dock(bench) == {Standing.HELD: 1}
+    await station.send()
+    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    newest = (await station.holdings())[0]
+    assert newest.id != first.id
+    assert "two readings of this capture differed" in (newest.reason or "")
+    assert bench.released == []
+
+
+@releasing()
+@pytest.mark.parametrize("wire", ["S", "rS"])
+async def test_a_second_reading_that_ends_early_is_a_mismatch(station, bench, wire):
+    await receipted(station, bench, BIG)
+    bench.clips["a"].wire = wire
+    assert await station.dock(bench) == {Standing.QUARANTINED: 1}
+    assert bench.released == []
+
+
+@releasing()
+@pytest.mark.parametrize("wire", ["E", "X", "rE"])
+async def test_a_second_reading_that_fails_is_told_and_tried_again(station, bench, wire):
+    held = await receipted(station, bench, BIG)
+    bench.clips["a"].wire = wire
+    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    assert "cannot be read a second time" in ((await station.only()).reason or "")
+    assert await station.dock(bench) == {Standing.RELEASED: 1}
+    assert (await station.events(held.id))[2:] == ["release.refused", "release.intended", "released"]
+
+
+@releasing()
+async def test_a_device_that_goes_away_while_it_is_read_again_is_asked_later(station, bench):
+    await receipted(station, bench, BIG)
+    bench.clips["a"].wire = "rG"
+    assert await station.dock(bench) == {Standing.UNKNOWN: 1}
+    bench.plug_in()
+    assert await station.dock(bench) == {Standing.RELEASED: 1}
+
+
+@releasing()
+@pytest.mark.parametrize("error", [DeviceRefused("the card is write-protected"), DeviceGone("unplugged")])
+async def test_a_device_that_does_not_forget_is_asked_again(station, bench, error):
+    held = await receipted(station, bench)
+    bench.release_fails.append(error)
+    await station.dock(bench)
+    assert (await station.only()).standing is Standing.RECEIPTED
+    assert await station.dock(bench) == {Standing.RELEASED: 1}
+    assert (await station.events(held.id)).count("release.intended") == 2
+
+
+@releasing()
+async def test_a_crash_between_the_deletion_and_the_entry_is_no_loss(station, bench):
+    held = await receipted(station, bench)
+    await station.desk.write(lambda journal: journal.intend_release(held.id, {}))
+    await bench.forget(bench.clips["a"])
+    await station.restart()
+    await station.verify()
+    assert (await station.only()).standing is Standing.RECEIPTED
+
+
+@releasing()
+async def test_a_name_that_is_used_again_after_the_release_is_another_capture(station, bench):
+    first = await receipted(station, bench)
+    await station.dock(bench)
+    bench.record("a", some_bytes(100, "the next shift"))
+    assert await station.dock(bench) == {Standing.HELD: 1}
+    await station.send()
+    assert await station.dock(bench) == {Standing.RELEASED: 1}
+    assert {one.id for one in await station.holdings()} > {first.id}
+
+
+@releasing()
+async def test_a_released_capture_that_is_offered_again_is_read_and_released_again(station, bench):
+    await receipted(station, bench)
+    await station.dock(bench)
+    clip = bench.record("a", some_bytes(100))
+    assert await station.dock(bench) == {Standing.RELEASED: 1}
+    assert clip.given == 200
+    assert len(await station.holdings()) == 1
+
+
+# --- devices that keep no copy -----------------------------------------------------------------------------------------
+
+
+@releasing()
+async def test_what_no_device_keeps_is_released_by_the_sweep(station):
+    device = BenchDevice(volatile=True)
+    held = await receipted(station, device)
+    await station.release.sweep()
+    assert (await station.events(held.id)) == ["held", "receipted", "released"]
+
+
+@releasing(receipt="signed")
+async def test_what_no_device_keeps_and_nothing_proves_is_told_once_and_does_not_turn_in_circles(station):
+    device = BenchDevice(volatile=True)
+    held = await receipted(station, device)
+    for _ in range(3):
+        await station.release.sweep()
+    assert (await station.events(held.id)) == ["held", "receipted", "release.refused"]
+
+
+# --- the spool forgets -------------------------------------------------------------------------------------------------
+
+
+@releasing(spool="released")
+async def test_the_spool_lets_go_what_the_device_was_told_to_forget(station, bench):
+    await receipted(station, bench)
+    await station.release.sweep()
+    assert (await station.only()).spooled
+    await station.dock(bench)
+    await station.release.sweep()
+    holding = await station.only()
+    assert (holding.standing, holding.spooled) == (Standing.PURGED, False)
+    assert station.spool.length(holding.digest.sha256) is None
+
+
+@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(0)))
+async def test_the_spool_may_let_go_what_the_device_keeps(station, bench):
+    await receipted(station, bench)
+    await station.release.sweep()
+    holding = await station.only()
+    assert (holding.standing, holding.spooled) == (Standing.RECEIPTED, False)
+    given = bench.given
+    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    assert bench.given == given
+
+
+@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(days=7)))
+async def test_the_spool_keeps_for_as_long_as_it_was_told(station, bench):
+    await receipted(station, bench)
+    await station.release.sweep()
+    assert (await station.only()).spooled
+
+
+@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="signed", spool_keep=timedelta(0)))
+async def test_the_spool_keeps_what_nothing_proves(station, bench):
+    await receipted(station, bench)
+    await station.release.sweep()
+    assert (await station.only()).spooled
+
+
+@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(0)))
+async def test_bytes_that_two_captures_share_go_with_the_last_of_them(station, bench):
+    other = BenchDevice("bench:cam-2")
+    held = await receipted(station, bench)
+    other.record("b", some_bytes(100))
+    await station.dock(other)
+    await station.release.sweep()
+    assert station.spool.length(held.digest.sha256) == 100  # the other is only held
+    await station.send()
+    await station.release.sweep()
+    assert station.spool.length(held.digest.sha256) is None
+    await station.restart()
+
+
+@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(0)))
+async def test_a_disk_that_fails_while_the_spool_lets_go_is_an_error_of_the_spool(station, bench, monkeypatch):
+    await receipted(station, bench)
+    true_unlink = os.unlink
+
+    def unlink(path, **where):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    with pytest.raises(SpoolError):
+        await station.release.sweep()
+    monkeypatch.setattr(os, "unlink", true_unlink)
+    await station.restart()  # the entry is written; the file is let go at the next start
+    assert station.spool.length((await station.only()).digest.sha256) is None
