@@ -1,0 +1,68 @@
+"""A process that has imported everything and forks one daemon for each line that it reads: a start costs no imports.
+
+    {"config": "agent.toml", "words": "log", "fault": ""}  ->  the pid of the new daemon
+    {"wait": pid}                                          ->  its exit code, -9 after SIGKILL
+
+It ends with its standard input, and its daemons with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+
+def daemon(config: Path, words: str, fault: str) -> int:
+    from agent.config import load  # noqa: PLC0415
+    from agent.daemon import Agent  # noqa: PLC0415
+    from agent.errors import AgentError  # noqa: PLC0415
+
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    log = os.open(words, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        agent = Agent(load(config))
+        if fault:
+            libc.evidock_fault(fault.encode())
+        asyncio.run(agent.run())
+    except AgentError as error:
+        print(repr(error), file=sys.stderr, flush=True)  # noqa: T201
+        return error.exit_code
+    except BaseException:  # noqa: BLE001 - as the interpreter would
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exc()
+        return 70
+    return 0
+
+
+def main() -> None:
+    import agent.daemon  # noqa: PLC0415
+    import agent.journal.entry  # noqa: PLC0415
+    import agent.uplink.tus  # noqa: PLC0415
+    import drivers.body_worn.usb_volume  # noqa: F401, PLC0415
+
+    agent.journal.entry.build_digest()  # once for all, as it is once for each start
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            _, status = os.waitpid(order["wait"], 0)
+            answer = os.waitstatus_to_exitcode(status)
+        elif (answer := os.fork()) == 0:
+            os._exit(daemon(Path(order["config"]), order["words"], order["fault"]))
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""A camera, an emulated DEMS and a daemon that is forked from the nursery: what the fault tests do their harm to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from agent.capture import Standing
+from agent.testing.audit import Book
+from agent.testing.cameras import CameraFolder
+from agent.testing.process import DaemonProcess, audit_state, read_state, tus
+
+if TYPE_CHECKING:
+    from agent.testing.dems import EmulatedDems
+
+POLICY = {"device": "release", "receipt": "signed", "grace": "0 s", "spool": "released", "spool_keep": "0 s"}
+PART = 256 * 1024
+
+
+class Nursery:
+    """See `nursery.py`. One for all rounds."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def open(cls, **environment: str) -> Self:
+        return cls(
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(Path(__file__).with_name("nursery.py")),
+                cwd=Path(__file__).parents[2],
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+        )
+
+    async def close(self) -> None:
+        self._process.stdin.close()
+        await self._process.wait()
+
+    async def _ask(self, **order: object) -> int:
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        return int(await self._process.stdout.readline())
+
+    async def fork(self, config: Path, words: Path, fault: str = "") -> int:
+        return await self._ask(config=str(config), words=str(words), fault=fault)
+
+    async def end(self, pid: int, number: signal.Signals | None = signal.SIGKILL) -> int:
+        """Send a signal (or none) and wait for the end; the pid stays ours until then, for its parent waits with us."""
+        if number is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return await self._ask(wait=pid)
+
+
+class Rig:
+    """One camera, one DEMS, one state folder."""
+
+    def __init__(self, folder: Path, nursery: Nursery, dems: EmulatedDems, **spool: object) -> None:
+        self.camera = CameraFolder(folder / "camera")
+        self.dems, self._nursery = dems, nursery
+        uplink = tus(dems.url, dems.receipt_vkey, part_length=PART)
+        self.daemon = DaemonProcess(
+            folder / "station", drivers=[self.camera.driver()], uplink=uplink, policy=POLICY, spool=spool
+        )
+
+    async def start(self, fault: str = "") -> int:
+        return await self._nursery.fork(self.daemon.config, self.daemon.words, fault)
+
+    async def wrong(self, *, at_rest: bool = False) -> list[str]:
+        return await audit_state(self.daemon.state, [self.camera], self.dems, at_rest=at_rest)
+
+    async def book(self) -> Book:
+        return await asyncio.to_thread(read_state, self.daemon.state) or Book()
+
+    async def drain(self, within: float = 30.0) -> None:
+        """Run without harm until the camera is empty, end in order, and verify everything."""
+        pid = await self.start()
+        try:
+            async with asyncio.timeout(within):
+                while list(self.camera.still()):
+                    await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"it does not drain:\n{self.daemon.words.read_text()[-5000:]}") from None
+        finally:
+            code = await self._nursery.end(pid, signal.SIGTERM)
+        assert code == 0, self.daemon.words.read_text()[-5000:]
+        await self.verify_all()
+
+    async def verify_all(self) -> None:
+        """Nothing lost, nothing doubled, nothing released without a receipt; each recording is at the DEMS once."""
+        wrong = await self.wrong(at_rest=True)
+        assert not wrong, "\n".join(wrong)
+        stored = [entry for entry in await self.dems.index() if entry.state == "stored"]
+        assert sorted(entry.sha256 for entry in stored) == sorted(one.sha256.hex() for one in self.camera.ever())
+        for holding in (await self.book()).holdings.values():
+            # A deletion whose entry was cut off stays receipted: nobody offers it again.
+            assert holding.standing in (Standing.RECEIPTED, Standing.RELEASED, Standing.PURGED)
