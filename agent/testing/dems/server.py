@@ -44,7 +44,8 @@ class TusServer:
 
     def add_routes(self, app: web.Application) -> None:
         """Put the two resources in place."""
-        for path in (CREATION_PATH, CREATION_PATH + "{token}"):
+        # Some clients take the last slash off the creation URL that they were given.
+        for path in (CREATION_PATH, CREATION_PATH.rstrip("/"), CREATION_PATH + "{token}"):
             app.router.add_route("*", path, self._answer, expect_handler=_no_hurry)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
