@@ -155,7 +155,7 @@ async def test_7_a_file_that_is_shorter_than_the_folder_says_is_not_held(
 ) -> None:
     name = camera.add(b"clip")
     desk = Desk()
-    async with running(dock(wire=FaultyWire("00")), desk):
+    async with running(dock(wire=FaultyWire("SS")), desk):
         await desk.until(lambda: desk.held)
     assert [type(error) for error in desk.errors[name]] == [BadCapture, BadCapture]
     assert "ends at byte 0 of 4" in str(desk.errors[name][0])
@@ -168,7 +168,7 @@ async def test_8_a_reading_that_is_given_up_leaves_nothing_behind(
     content = os.urandom(5000)
     name = camera.add(content)
     desk = Desk()
-    async with running(dock(wire=FaultyWire("r" * (5 + after) + "hhhh")), desk):
+    async with running(dock(wire=FaultyWire("r" * (5 + after) + "DDDD")), desk):
         await desk.until(lambda: desk.held)
         offer = desk.offers[name]
         async with aclosing(offer.open(0)) as blocks:  # type: ignore[type-var]

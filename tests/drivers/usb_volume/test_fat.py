@@ -9,8 +9,7 @@ import pytest
 
 from agent.capture import Priority
 from agent.errors import DeviceRefused
-from drivers.body_worn.usb_volume.emulator import FaultyWire
-from drivers.body_worn.usb_volume.emulator_fat import FatEmulator, why_not
+from drivers.body_worn.usb_volume.emulator import FatEmulator, FaultyWire, why_not
 from drivers.body_worn.usb_volume.mounts import mount_at
 from tests.drivers.usb_volume.desk import Desk, running
 

@@ -71,6 +71,21 @@ async def test_another_camera_with_the_same_names_takes_its_place_in_mid_copy(
         assert desk.parts[next(iter(desk.parts))] == b"a" * 2000
 
 
+async def test_the_plug_is_pulled_while_somebody_reads(camera: VolumeEmulator, dock: Callable[..., UsbVolume]) -> None:
+    content = os.urandom(48 << 20)
+    name = camera.add(content)
+    desk = Desk()
+    pulled = asyncio.create_task(asyncio.to_thread(camera.pull_when_read, name, 5.0))
+    await asyncio.sleep(0.1)
+    async with running(dock(), desk):
+        assert await pulled
+        await desk.until(desk.gone)
+        camera.plug()
+        await desk.until(lambda: desk.held)
+    assert list(desk.held.values()) == [content]
+    assert [key for key, _ in desk.opened] == [name, name]
+
+
 async def test_a_bad_sector_is_named_and_the_others_go_on(
     camera: VolumeEmulator, dock: Callable[..., UsbVolume], short_blocks: int
 ) -> None:
@@ -106,7 +121,7 @@ async def test_a_second_reading_asks_the_device_again(
 ) -> None:
     content = os.urandom(3500)
     name = camera.add(content)
-    wire = FaultyWire("rrrr" + "rfrr")
+    wire = FaultyWire("rrrr" + "rFrr")
     desk = Desk()
     async with running(dock(wire=wire), desk):
         await desk.until(lambda: desk.held)
