@@ -8,16 +8,17 @@ import contextlib
 import hashlib
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, MutableMapping
 
     from agent.uplink.tus import TusUplink
+    from tests.uplinks.memory import MemorySending
 
     Fault = Callable[["Double", web.Request, "Seen"], Awaitable[web.StreamResponse]]
     Serve = Callable[..., Awaitable["Double"]]
@@ -63,7 +64,7 @@ def note(capture: str, sha256: str, log: str) -> bytes:
 class Double:
     """The server; `signs` makes it speak our dialect, `digests` lets HEAD tell a `Repr-Digest`."""
 
-    def __init__(  # noqa: PLR0913 - each is one way in which servers differ
+    def __init__(
         self,
         *,
         checksums: bool = True,
@@ -247,6 +248,21 @@ def named(upload: Stored, key: str) -> str:
 def said(status: int, headers: dict[str, str] | None = None, text: str = "") -> web.Response:
     """An answer of a tus server."""
     return web.Response(status=status, headers={"Tus-Resumable": "1.0.0"} | (headers or {}), text=text or None)
+
+
+# --- what a test looks at
+
+
+def whole(double: Double, sending: MemorySending) -> bool:
+    return bytes(double.only.held) == sending.data
+
+
+def methods(double: Double) -> list[str]:
+    return [seen.method for seen in double.seen]
+
+
+def events(logs: list[MutableMapping[str, Any]]) -> list[str]:
+    return [entry["event"] for entry in logs]
 
 
 # --- faults

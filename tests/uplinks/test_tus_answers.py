@@ -8,13 +8,12 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from structlog.testing import capture_logs
 
 from agent.capture import Strength
-from agent.errors import AgentError, BadReceipt, SpoolDamaged, UplinkDown, UplinkRefused
+from agent.errors import AgentError, BadReceipt, UplinkDown, UplinkRefused
 from agent.uplink.tus import trip
 from agent.uplink.tus.options import FLOOR
-from tests.uplinks.double import PLAIN, cut, lies, note, said, says, stranger, then
+from tests.uplinks.double import lies, note, said, says, stranger, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 
 if TYPE_CHECKING:
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
 
 PORTAL = "<html><body>Welcome to Airport WiFi. Log in.</body></html>"
 STATUSES = [100 * n + m for n in (2, 3, 4, 5) for m in (0, 1, 2, 3, 4, 7, 8, 9, 10, 12, 13, 15, 22, 23, 29, 60, 99)]
-NO_ANSWER = {204, 304}  # the protocol permits them no body
-
-
-def whole(double: Double, sending: MemorySending) -> bool:
-    return bytes(double.only.held) == sending.data
-
 
 # --- BYT-5: only the exact tus answer counts
 
@@ -330,98 +323,3 @@ async def test_415_and_400_at_a_part_are_no_reason_to_try_the_same_again(serve: 
         with pytest.raises(UplinkDown, match="unsupported checksum algorithm"):
             await uplink.send(MemorySending(b"abc"))
         assert double.count("PATCH") == 1
-
-
-# --- 460
-
-
-async def test_460_once_is_read_and_sent_again(serve: Serve, connect: Connect) -> None:
-    double = await serve()
-    double.next("PATCH", says(460))
-    sending = MemorySending(some_bytes(MIB))
-    await connect(double.url).send(sending)
-    assert whole(double, sending)
-
-
-@pytest.mark.parametrize("signs", [True, False])
-async def test_460_twice_for_good_bytes_is_a_bad_receipt(serve: Serve, connect: Connect, *, signs: bool) -> None:
-    double = await serve(signs=signs)
-    double.next("POST", says(460)) if signs else double.next("PATCH", says(460))
-    double.next("PATCH", *[says(460)] * 9)
-    sending = MemorySending(some_bytes(MIB))
-    with pytest.raises(BadReceipt, match="twice"):
-        await connect(double.url).send(sending)
-    assert double.received() == 2 * MIB  # RES-7: bytes sent per capture stay bounded
-
-
-@pytest.mark.parametrize("signs", [True, False])
-async def test_460_for_bytes_that_the_spool_lost_is_damage_of_the_spool(
-    serve: Serve, connect: Connect, *, signs: bool
-) -> None:
-    double = await serve(signs=signs)
-    data = some_bytes(MIB)
-    with pytest.raises(SpoolDamaged, match="not what the journal says"):
-        await connect(double.url).send(MemorySending(data, damage=data[:-1] + bytes([data[-1] ^ 1])))
-    assert double.received() == MIB
-
-
-@pytest.mark.parametrize("length", [MIB, 3 * MIB])
-async def test_460_for_the_whole_is_a_bad_receipt_at_once(serve: Serve, connect: Connect, length: int) -> None:
-    double = await serve(signs=True)
-    no = says(460, {"Evidock-Receipt": "refused"}, "Every byte came, but sha256 is 00 and not 01.")
-    double.next("POST", *([no] if length == MIB else []))
-    double.next("PATCH", *[then(lambda *_: None), no][: 1 if length == MIB else 2])
-    with pytest.raises(BadReceipt, match="Every byte came"):
-        await connect(double.url, part_length=2 * MIB).send(MemorySending(some_bytes(length)))
-
-
-async def test_a_spool_that_fails_while_it_is_read_is_no_trouble_of_the_link(serve: Serve, connect: Connect) -> None:
-    double = await serve()
-    data = some_bytes(3 * MIB)
-    for damage in (data[: MIB + 5], b""):
-        sending = MemorySending(data, key=f"{len(damage)}", damage=damage)
-        with pytest.raises(SpoolDamaged):
-            await connect(double.url).send(sending)
-
-
-# --- logs
-
-
-async def test_a_broken_side_is_logged_once_and_its_recovery_once(serve: Serve, connect: Connect) -> None:
-    double = await serve(signs=True)
-    uplink = connect(double.url)
-    with capture_logs() as logs:
-        for number in range(3):
-            double.next("POST", stranger(503))
-            with pytest.raises(UplinkDown):
-                await uplink.send(MemorySending(b"abc", key=f"{number}"))
-        for number in range(3):
-            await uplink.send(MemorySending(b"abc", key=f"{number}"))
-    assert [entry["event"] for entry in logs] == ["uplink_down", "uplink_recovered"]
-    assert all(entry["uplink"] == "dems" for entry in logs)
-
-
-async def test_a_proxy_that_buffers_bodies_is_named_and_parts_become_smaller(serve: Serve, connect: Connect) -> None:
-    double = await serve(checksums=False)
-    double.next("PATCH", cut(3 * MIB))
-    sending = MemorySending(some_bytes(8 * MIB))
-    with capture_logs() as logs:
-        await connect(double.url, part_length=8 * MIB).send(sending)
-    assert [entry["event"] for entry in logs] == ["proxy_buffers_uploads"]
-    lengths = [int(seen.headers["Content-Length"]) for seen in double.seen if seen.method == "PATCH"]
-    assert lengths == [8 * MIB, 4 * MIB, 4 * MIB]
-    assert whole(double, sending)
-
-
-async def test_a_server_that_keeps_the_beginning_of_a_cut_part_is_not_mistaken_for_a_proxy(
-    serve: Serve, connect: Connect
-) -> None:
-    double = await serve(checksums=False, extensions=PLAIN)
-    double.next("PATCH", cut(3 * MIB, keep=True))
-    sending = MemorySending(some_bytes(8 * MIB))
-    with capture_logs() as logs:
-        await connect(double.url, part_length=8 * MIB).send(sending)
-    assert logs == []
-    lengths = [int(seen.headers["Content-Length"]) for seen in double.seen if seen.method == "PATCH"]
-    assert lengths == [8 * MIB, 5 * MIB]
-    assert whole(double, sending)

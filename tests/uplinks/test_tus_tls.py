@@ -87,7 +87,7 @@ async def test_a_certificate_that_ends_soon_is_a_warning(
         ({"identity": "dems.example.org"}, "is for another name", "url"),
     ],
 )
-async def test_a_certificate_that_is_not_accepted_says_why(  # noqa: PLR0913, PLR0917 - three rows and four fixtures
+async def test_a_certificate_that_is_not_accepted_says_why(  # noqa: PLR0917 - three rows and four fixtures
     serve: Serve,
     connect: Connect,
     authority: trustme.CA,

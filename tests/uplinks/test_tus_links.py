@@ -1,0 +1,151 @@
+"""Links and servers that stall, are slow, or lose answers: nothing waits for ever, and slowness is no failure."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.capture import Strength
+from agent.errors import UplinkDown
+from agent.uplink.tus import body as body_module
+from agent.uplink.tus import trip
+from tests.uplinks.double import cut, methods, stall, stranger, then, whole
+from tests.uplinks.memory import MIB, MemorySending, some_bytes
+from tests.uplinks.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from tests.uplinks.double import Connect, Double, Seen, Serve
+
+EIGHT = 8 * MIB
+
+
+@pytest.mark.parametrize("after", [0, 300_000])
+async def test_a_server_that_stops_reading_is_left_after_the_stall_time(
+    serve: Serve, connect: Connect, after: int
+) -> None:
+    double = await serve()
+    double.next("PATCH", stall(after))
+    sending = MemorySending(some_bytes(EIGHT + EIGHT))
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await connect(double.url, stall=0.4).send(sending)
+    assert 0.4 <= loop.time() - started < 4
+    assert whole(double, sending)
+
+
+async def test_a_server_that_takes_everything_and_never_answers_is_left(serve: Serve, connect: Connect) -> None:
+    double = await serve(signs=True)
+    for method in ("POST", "HEAD"):
+        double.next(method, stall(MIB if method == "POST" else 0))
+    sending = MemorySending(some_bytes(MIB))
+    receipt = await connect(double.url, stall=0.3, connect_timeout=0.2).send(sending)
+    assert receipt.strength is Strength.SIGNED
+
+
+async def test_answers_that_are_lost_on_the_way_are_asked_for(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    sending = MemorySending(some_bytes(2 * MIB))
+    async with Wire("ok mute@1000000", double.port) as wire:
+        uplink = connect(wire.url, part_length=2 * MIB, stall=0.4)
+        await uplink.check()
+        await uplink.aclose()
+        await uplink.send(sending)
+    assert double.received() == 2 * MIB
+    assert whole(double, sending)
+
+
+async def test_a_server_may_take_its_time_to_verify_the_whole(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trip, "REREAD", MIB)
+
+    async def slowly(double: Double, request: web.Request, seen: Seen) -> web.StreamResponse:
+        response = await double.work(request, seen)
+        await asyncio.sleep(0.8)
+        return response
+
+    double = await serve()
+    double.next("PATCH", then(lambda *_: None), slowly)
+    double.next("HEAD", slowly)
+    await connect(double.url, part_length=MIB, stall=0.3, connect_timeout=0.2).send(MemorySending(some_bytes(2 * MIB)))
+    assert methods(double) == ["OPTIONS", "POST", "PATCH", "PATCH", "HEAD"]
+
+
+async def test_a_slow_link_is_no_stall(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_module, "SLOW", 0.1)
+    double = await serve(signs=True)
+    sending = MemorySending(some_bytes(3 * MIB // 2))
+    async with Wire("limit=600000", double.port) as wire:
+        await connect(wire.url, stall=1.5).send(sending)  # 2.6 s in one request
+    assert methods(double) == ["OPTIONS", "POST"]
+    assert whole(double, sending)
+
+
+async def test_a_proxy_that_takes_fast_and_passes_on_slowly_is_no_stall(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_module, "SLOWEST", MIB // 2)
+    double = await serve(signs=True)
+
+    async def slowly(double: Double, request: web.Request, seen: Seen) -> web.StreamResponse:
+        response = await double.work(request, seen)
+        await asyncio.sleep(1.2)
+        return response
+
+    double.next("POST", slowly)
+    await connect(double.url, stall=0.3).send(MemorySending(some_bytes(MIB)))
+    assert methods(double) == ["OPTIONS", "POST"]
+
+
+async def test_blocks_become_pieces_where_one_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_module, "SLOW", 0.05)
+    sending = MemorySending(some_bytes(MIB))
+    body = body_module.Body(sending.blocks(0, MIB), MIB, 1.0)
+    lengths = []
+    async for piece in body:
+        lengths.append(len(piece))
+        await asyncio.sleep(0.06 if len(lengths) < 4 else 0)
+    assert lengths == [256 * 1024, *[body_module.PIECE] * 3, 256 * 1024 - 3 * body_module.PIECE, 256 * 1024, 256 * 1024]
+    await body.close()
+
+
+async def test_a_slow_disk_is_no_stalled_link(serve: Serve, connect: Connect) -> None:
+    double = await serve(signs=True)
+
+    class Slow(MemorySending):
+        async def blocks(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+            async for block in super().blocks(offset, length):
+                await asyncio.sleep(0.5)
+                yield block
+
+    sending = Slow(some_bytes(MIB))
+    await connect(double.url, stall=0.3).send(sending)
+    assert methods(double) == ["OPTIONS", "POST"]
+
+
+async def test_the_source_is_closed_when_a_request_ends_early(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    closed: dict[int, bool] = {}
+
+    class Watched(MemorySending):
+        async def blocks(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+            closed[len(closed)] = False
+            number = len(closed) - 1
+            try:
+                async for block in super().blocks(offset, length):
+                    yield block
+            finally:
+                closed[number] = True
+
+    double.next("PATCH", stranger(500), cut(500_000), stall(500_000), stranger(413))
+    sending = Watched(some_bytes(EIGHT))
+    with pytest.raises(UplinkDown):
+        await connect(double.url, part_length=4 * MIB, stall=0.3).send(sending)
+    assert closed
+    assert all(closed.values())
