@@ -8,10 +8,10 @@ import os
 
 import pytest
 
-from agent import durable, ingest
+from agent import durable
 from agent.capture import PART_LENGTH, Standing
 from agent.errors import BadCapture, CannotResume, DeviceGone, DeviceRefused, SpoolFull
-from agent.ingest import SMALL
+from agent.ingest import SMALL, order
 from agent.spool import stage
 from agent.testing.devices import BenchDevice, some_bytes
 
@@ -110,7 +110,7 @@ async def test_a_device_cannot_make_us_take_far_more_than_it_stated(station, ben
 
 async def test_a_bad_capture_is_left_alone_for_a_while_and_longer_each_time(station, bench, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(ingest, "monotonic", lambda: now[0])
+    monkeypatch.setattr(order, "monotonic", lambda: now[0])
     clip = bench.record("a", some_bytes(100), says=150)
     reads = []
     for _ in range(1000):
@@ -186,7 +186,7 @@ async def test_a_device_that_comes_back_with_other_bytes_is_found(station, bench
     with pytest.raises(BadCapture, match="other bytes"):
         await station.take(bench.offer("a"))
     assert len(parts(station)) == 1
-    station.ingest._bad.clear()
+    station.ingest._bad.forgive()
     assert await station.dock(bench) == {Standing.HELD: 1}
     assert (await station.only()).digest.sha256 == hashlib.sha256(some_bytes(BIG, 2)).digest()
 

@@ -1,0 +1,198 @@
+"""The hand, as far as taking goes: a capture is copied into the spool, and then promised in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agent.capture import Capture, Json, Standing, printable
+from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
+from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, pump
+from agent.ingest.leavings import Leavings
+from agent.ingest.order import BadOnes, OneAtATime
+from agent.journal.entry import told_claims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.capture import Digest, Holding, Parts
+    from agent.driver import Offer
+    from agent.journal import Desk, Journal
+    from agent.spool import Spool, Stage
+
+__all__ = ["SMALL", "Ingest"]
+
+SMALL: Final = BLOCK
+"""Bytes up to which a capture of known length is gathered in memory and written at once."""
+
+
+class Ingest:
+    """The agent's hand, as far as taking goes. One for the whole station."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        spool: Spool,
+        *,
+        on_held: Callable[[Holding], None],
+        on_damage: Callable[[SpoolDamaged], None],
+        large_in_flight: int = 60,
+        small_in_flight: int = 64,
+    ) -> None:
+        self._desk, self._spool = desk, spool
+        self._on_held, self._on_damage = on_held, on_damage
+        self._large = asyncio.Semaphore(large_in_flight)
+        self._small = asyncio.Semaphore(small_in_flight)
+        self._order, self._bad = OneAtATime(), BadOnes()
+        self._leavings = Leavings(desk, spool)
+        self._log = structlog.get_logger("ingest")
+        self.arrivals: dict[bytes, Arrival] = {}
+        """What is being copied right now."""
+        self.read: Counter[str] = Counter()
+        """Bytes read from each device since the start: to see what was read twice."""
+
+    async def recover(self) -> None:
+        """Look at what an earlier run left; nothing is deleted. Run once, before anything is taken."""
+        await self._leavings.explain()
+
+    async def take(self, offer: Offer) -> Standing:
+        """See `agent.driver.Intake.take`."""
+        capture = offer.capture
+        token = capture.origin.token
+        async with self._order.alone(token):
+            known = await self._desk.read(lambda journal: journal.of_origin(token))
+            if known is not None and _still_the_same(known, capture):
+                return known.standing
+            self._bad.check(token, capture)
+            try:
+                if capture.length is not None and capture.length <= SMALL:
+                    async with self._small:
+                        taken = await self._take_small(offer, token)
+                else:
+                    async with self._large:
+                        taken = await self._take_large(offer, token)
+            except BadCapture as error:
+                self._bad.remember(token, capture, str(error))
+                raise
+            except SpoolDamaged as error:
+                # What the disk did cannot be known any more; a restart looks at everything again.
+                self._on_damage(error)
+                raise
+        return taken.standing
+
+    def _count(self, capture: Capture, length: int) -> None:
+        self.read[capture.device.id] += length
+
+    # -- small: gathered in memory ------------------------------------------------------------------------------------
+
+    async def _take_small(self, offer: Offer, token: bytes) -> Holding:
+        capture = offer.capture
+        length = capture.length or 0
+        self._spool.require(length)
+        blocks: list[bytes] = []
+        arrived = 0
+        async with closing(offer.open(0)) as source:
+            async for block in source:
+                arrived += len(block)
+                if arrived > length:
+                    break
+                blocks.append(block)
+        self._count(capture, arrived)
+        if arrived != length:
+            raise BadCapture(contradiction(capture, arrived))
+        digest, parts = await self._spool.press(token, blocks[0] if len(blocks) == 1 else b"".join(blocks))
+        return await self._hold(capture, digest, parts)
+
+    # -- large: through a stage file that survives ---------------------------------------------------------------------
+
+    async def _take_large(self, offer: Offer, token: bytes) -> Holding:
+        capture = offer.capture
+        arrival = self.arrivals[token] = Arrival(capture)
+        try:
+            stage = await self._open_stage(capture, token)
+            try:
+                await self._copy(offer, stage, arrival)
+            except CannotResume as error:
+                self._log.info("taken_from_the_beginning", key=printable(capture.key), reason=str(error))
+                stage = await self._begin_anew(stage, capture, token, str(error))
+                arrival.arrived = arrival.resumed_at = 0
+                await self._copy(offer, stage, arrival)
+            digest, parts = await self._spool.keep(stage)
+        finally:
+            del self.arrivals[token]
+        return await self._hold(capture, digest, parts)
+
+    async def _open_stage(self, capture: Capture, token: bytes) -> Stage:
+        about = _about(capture)
+        try:
+            return await self._spool.run(self._spool.stage, token, about)
+        except AgentError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+        await self._leavings.set_aside(token.hex(), "the device now offers something else under this origin")
+        return await self._spool.run(self._spool.stage, token, about)
+
+    async def _begin_anew(self, stage: Stage, capture: Capture, token: bytes, reason: str) -> Stage:
+        """Set what arrived aside and open an empty stage; an empty one is opened again."""
+        if stage.offset:
+            await self._leavings.set_aside(stage.name, reason)
+        return await self._spool.run(self._spool.stage, token, _about(capture))
+
+    async def _copy(self, offer: Offer, stage: Stage, arrival: Arrival) -> None:
+        """Bring the stage to the capture's end. Whatever is raised, the stage keeps what arrived."""
+        capture = offer.capture
+        try:
+            # Of a capture that knows no length at least a block must fit: the watermark is not for captures.
+            self._spool.require(SMALL if capture.length is None else capture.length - stage.offset)
+            if capture.length is not None:
+                await self._spool.run(stage.reserve, capture.length)
+            await pump(self._spool, offer, stage, arrival, count=lambda length: self._count(capture, length))
+            if capture.length is not None and stage.offset != capture.length:
+                raise BadCapture(contradiction(capture, stage.offset))  # noqa: TRY301 - its handling is below
+        except CannotResume:
+            stage.close()
+            raise
+        except BadCapture as error:
+            stage.close()
+            await self._leavings.set_aside(stage.name, str(error))
+            raise
+        except SpoolDamaged:
+            stage.close()
+            await self._spool.run(self._spool.doubt, stage.name)
+            raise
+        except BaseException:
+            stage.close()
+            raise
+
+    # -- promising ----------------------------------------------------------------------------------------------------
+
+    async def _hold(self, capture: Capture, digest: Digest, parts: Parts) -> Holding:
+        def promise(journal: Journal) -> Holding:
+            # Looked at here, in the journal's thread: a purge of the same bytes from another device may just have let
+            # the file go. Then it is taken once more.
+            if self._spool.length(digest.sha256) != digest.length:
+                raise DeviceGone("its file left the spool while it was taken; it is taken again")
+            return journal.hold(capture, digest, parts)
+
+        try:
+            held = await self._desk.write(promise)
+        except ValueError as error:
+            raise BadCapture(f"what the device says of {capture.key} cannot stand in the journal: {error}") from error
+        self._on_held(held)
+        self._log.debug("held", capture=held.id, key=capture.key, device=capture.device.id, length=digest.length)
+        return held
+
+
+def _still_the_same(known: Holding, capture: Capture) -> bool:
+    """Whether what is offered is what we have, as far as can be told without reading it."""
+    if known.standing in (Standing.RELEASED, Standing.PURGED):
+        return False
+    return capture.length is None or capture.length == known.digest.length
+
+
+def _about(capture: Capture) -> dict[str, Json]:
+    """What a stage file is of; a copy continues only where all of it is the same."""
+    return {"claims": told_claims(capture.claims), "length": capture.length, "origin": dict(capture.origin.claims)}
