@@ -121,6 +121,17 @@ async def test_a_file_that_could_not_be_forced_is_set_aside(
     assert [entry.state for entry in await dems.index()] == ["damaged", "stored"]
 
 
+async def test_a_file_that_is_gone_is_set_aside(tus: Client, dems: EmulatedDems) -> None:
+    one = sample(b"abcdef")
+    url = await tus.create(one)
+    await tus.patch(url, 0, b"abc")
+    [entry] = await dems.index()
+    dems.stored(entry).unlink()
+    assert (await tus.patch(url, 3, b"def")).status == 500
+    assert (await tus.head(url)).status == 410
+    assert (await tus.post(one, data=one.data)).note
+
+
 async def test_nothing_is_answered_before_it_is_on_the_disk(
     tus: Client, dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ class Entry:
     state: str
     """`open`, `stored`, `mismatch`, `expired`, `terminated`, `damaged`."""
     received: int
-    """Bytes of bodies that were read for it: what is more than the offset came twice or was thrown away."""
+    """Bytes of bodies that were read for it, as of its last commit: what is more than the offset was thrown away."""
     receipted: bool
     released: bool
     metadata: str
@@ -62,7 +62,8 @@ class Entry:
     def of(cls, *row: object) -> Self:
         """Return the entry of a database row."""
         upload, capture, sha256, length, offset, state, received, receipted, released, metadata = row
-        said = parse_metadata(str(metadata))  # without receipts nothing is demanded, and what is said is only shown
+        # Without receipts nothing is demanded, and what is said is only shown.
+        said = parse_metadata(str(metadata)) if capture is None else {}
         return cls(
             upload=str(upload),
             capture=said.get("capture") if capture is None else str(capture),

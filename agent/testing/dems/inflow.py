@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["Body", "Ending", "Sink", "copy_into"]
 
 _HAND_OVER: Final = 1 << 20
-"""Bytes that are given to a worker thread at a time: fewer cost a switch each, more cost memory."""
+"""Bytes that are given to a worker thread at a time: fewer cost a switch each, more cost memory.
+
+To hash and write on the event loop itself was up to a third faster for one upload on two cores, and no faster for
+several; but a disk that is slow for a moment then stops every other request, and whatever shares this process.
+"""
 
 
 class Ending(Enum):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, TypeVarTuple
 
 from agent.custody.receipt import ReceiptNote
 from agent.durable import NO_ROOM, ForceFailed
@@ -62,7 +62,10 @@ class Receiver:
         once everything is done for a body whose connection ended first.
         """
         upload = door.upload
-        sink = Sink(self._store.open(upload), upload.offset, checksum)
+        try:
+            sink = Sink(self._store.open(upload), upload.offset, checksum)
+        except OSError as error:
+            await self._our_fault(upload, error)
         before = upload.received
         most = None if checksum is not None else _STRETCH
         ending = Ending.MORE
@@ -170,7 +173,7 @@ class Receiver:
         # A failure shows again, and is answered, when the upload is complete.
         reading.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def _our_fault(self, upload: Upload, error: OSError) -> None:
+    async def _our_fault(self, upload: Upload, error: OSError) -> NoReturn:
         """Answer for our own disk. A file that could not be forced is never forced again: the kernel would say yes."""
         if error.errno in NO_ROOM and not isinstance(error, ForceFailed):
             raise RefusedRequest(507, "There is no room for these bytes.", _offset(upload)) from error

@@ -206,16 +206,17 @@ class TusServer:
             return
         if offset < upload.offset and "Expect" not in request.headers:
             # The same bytes once more are a request that an earlier try of its own overtook; others are an alarm.
-            again = await self._read_some(request, min(_COMPARE_MAX, upload.offset - offset))
+            again = await self._read_some(request, upload, min(_COMPARE_MAX, upload.offset - offset))
             if again != await self._core.read(upload, offset, len(again)):
                 sentence = f"Other bytes were sent for an offset below {upload.offset}, which is committed."
                 await self._core.complain("committed-bytes-changed", upload.capture, sentence)
         raise RefusedRequest(409, f"The offset is {upload.offset}.", {"Upload-Offset": str(upload.offset)})
 
-    async def _read_some(self, request: web.Request, most: int) -> bytes:
+    async def _read_some(self, request: web.Request, upload: Upload, most: int) -> bytes:
         body, found = Body(request, self._core.options.patience), bytearray()
         while len(found) < most and isinstance(block := await body.block(), bytes):
             found += block
+        upload.received += body.count
         return bytes(found[:most])
 
     def _check_body(self, request: web.Request, upload: Upload) -> wire.Checksum | None:

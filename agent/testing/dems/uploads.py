@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -239,7 +240,8 @@ class Store:
         upload.state = state
         self._live.pop(upload.id, None)
         if state not in _FILE_KEPT:
-            os.unlink(upload.id, dir_fd=self._files_fd)
+            with suppress(FileNotFoundError):
+                os.unlink(upload.id, dir_fd=self._files_fd)
 
     def corrupt(self, upload: Upload, at: int) -> None:
         """Turn one bit of a stored byte over, as a bad disk would, and forget what was read before."""
