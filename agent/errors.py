@@ -174,10 +174,14 @@ class UplinkDown(UplinkError):
     again = True
     hint = "Nothing to do at the dock: sending resumes by itself. If it lasts, run: evidock check."
 
-    def __init__(self, message: str, *, retry_after: float | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, alone: bool = False, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
         """Seconds that the DEMS asked us to wait, where it said so."""
+        self.alone = alone
+        """Only this capture has to wait; the destination serves the others."""
 
 
 class UplinkRefused(UplinkError):

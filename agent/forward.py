@@ -178,8 +178,11 @@ class Forward:
         try:
             await self._send(holding)
         except UplinkDown as error:
-            self._step_aside(holding)
-            self._pause(error, round_)
+            aside = self._step_aside(holding)
+            if not error.alone:
+                self._pause(error, round_)
+            elif error.retry_after is not None:
+                aside.until = max(aside.until, monotonic() + min(error.retry_after, _RETRY_AFTER_MAX))
         except UplinkRefused as error:
             reason = str(error)
             await self._desk.write(lambda journal: journal.refuse(holding.id, reason))
@@ -217,8 +220,8 @@ class Forward:
                 length=digest.length,
                 log=holding.log,
                 index=holding.index,
-                # Two clocks that nobody compared: a receipt from before the last change here is stale, a day is not.
-                not_before=holding.changed_at - _CLOCKS_DIFFER,
+                # Two clocks that nobody compared may differ by a day; a receipt from before it was held is another's.
+                not_before=holding.held_at - _CLOCKS_DIFFER,
             )
             return Receipt(Strength.SIGNED, self.link.name, digest.length, digest.sha256, receipt.note)
         if receipt.length != digest.length:

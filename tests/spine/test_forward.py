@@ -125,6 +125,21 @@ async def test_the_wait_that_the_dems_asks_for_is_kept(station, bench, uplink, m
     await station.send()
 
 
+async def test_a_capture_that_has_to_wait_alone_keeps_no_other_waiting(station, bench, uplink, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(forward, "monotonic", lambda: now[0])
+    uplink.poison["3"] = UplinkDown("an earlier request still holds the upload", retry_after=50, alone=True)
+    await filled(station, bench, 20)
+    with pytest.raises(TimeoutError):
+        await station.send(within=0.5)
+    assert await station.count(Standing.RECEIPTED) == 19
+    assert station.forward.link.up
+    assert uplink.order.count("3") == 1
+    uplink.poison.clear()
+    now[0] = 51.0
+    await station.send()
+
+
 async def test_an_absurd_wait_is_cut_to_an_hour(station, bench, uplink):
     uplink.fails.append(UplinkDown("busy", retry_after=1e9))
     await filled(station, bench, 1)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
-from tests.uplinks.double import PLAIN, cut, says, stranger, then, whole
+from agent.errors import BadReceipt, SpoolDamaged
+from tests.uplinks.double import PLAIN, cut, says, then, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 
 if TYPE_CHECKING:
@@ -67,20 +67,6 @@ async def test_a_spool_that_fails_while_it_is_read_is_no_trouble_of_the_link(ser
 
 
 # --- logs
-
-
-async def test_a_broken_side_is_logged_once_and_its_recovery_once(serve: Serve, connect: Connect) -> None:
-    double = await serve(signs=True)
-    uplink = connect(double.url)
-    with capture_logs() as logs:
-        for number in range(3):
-            double.next("POST", stranger(503))
-            with pytest.raises(UplinkDown):
-                await uplink.send(MemorySending(b"abc", key=f"{number}"))
-        for number in range(3):
-            await uplink.send(MemorySending(b"abc", key=f"{number}"))
-    assert [entry["event"] for entry in logs] == ["uplink_down", "uplink_recovered"]
-    assert all(entry["uplink"] == "dems" for entry in logs)
 
 
 async def test_a_proxy_that_buffers_bodies_is_named_and_parts_become_smaller(serve: Serve, connect: Connect) -> None:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from agent.errors import UplinkDown
 from agent.uplink.tus.checkup import checked
 from agent.uplink.tus.door import Door
@@ -44,8 +42,6 @@ class TusUplink:
         self._door = Door(options)
         self._part = PartLength(options.part_length)
         self._confirmed: dict[str, int] = {}
-        self._broken = False
-        self._log = structlog.get_logger("uplink").bind(uplink=options.name)
 
     async def send(self, sending: Sending, /) -> Receipt:
         """Bring the capture to the DEMS, continuing where an earlier try stopped, and return what it answered.
@@ -58,21 +54,12 @@ class TusUplink:
         try:
             place = await brought(trip)
             receipt = await receipt_of(trip, place, destination=self._options.name, wait=self._options.receipt_wait)
-        except UplinkDown as error:
-            self._broke(error)
+        except UplinkDown:
+            while len(self._confirmed) > CONFIRMED_MAX:
+                self._confirmed.pop(next(iter(self._confirmed)))
             raise
         self._confirmed.pop(str(place.url), None)
-        if self._broken:
-            self._broken = False
-            self._log.info("uplink_recovered")
         return receipt
-
-    def _broke(self, error: UplinkDown) -> None:
-        while len(self._confirmed) > CONFIRMED_MAX:
-            self._confirmed.pop(next(iter(self._confirmed)))
-        if not self._broken:
-            self._broken = True
-            self._log.warning("uplink_down", error=str(error), todo=error.what_to_do)
 
     async def check(self) -> list[Finding]:
         """Try name, connection, TLS and one round trip, and say in plain words what the server can do."""

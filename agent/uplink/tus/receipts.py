@@ -54,6 +54,7 @@ async def _fetched(trip: Trip, place: Place, wait: float) -> bytes:
         if loop.time() + pause > until:
             raise UplinkDown(
                 "the upload is complete, and the DEMS has no receipt for it yet",
+                alone=True,
                 hint="Nothing to do at the dock: the receipt is asked for again by itself.",
             )
         await asyncio.sleep(pause)

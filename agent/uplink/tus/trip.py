@@ -100,6 +100,7 @@ class Trip:
             raise UplinkDown(
                 f"an earlier request still holds the upload at {answer.url.authority} (423)",
                 retry_after=told if told is not None else LOCK_WAITS[-1] * _spread(),
+                alone=True,
             )
         await asyncio.sleep(wait * _spread())
 
