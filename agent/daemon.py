@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.driver import Offer
 
-__all__ = ["Agent", "Sighting", "locked"]
+__all__ = ["Agent", "Sighting", "locked", "receipt_keys"]
 
 _GONE_AFTER: Final = 15.0
 _DEVICES_MAX: Final = 10_000
@@ -85,7 +85,7 @@ class Agent:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.equipment: Equipment = equip(config)
-        keys = _receipt_keys(self.equipment, config)
+        keys = receipt_keys(self.equipment, config)
         self.clock = Clock()
         self.devices: dict[str, Sighting] = {}
         self.started_at = datetime.now(UTC)
@@ -247,7 +247,8 @@ class Agent:
         return {"policy": self.config.policy.model_dump(mode="json"), "sha256": sha256(raw).hexdigest()}
 
 
-def _receipt_keys(equipment: Equipment, config: Config) -> list[Verifier]:
+def receipt_keys(equipment: Equipment, config: Config) -> list[Verifier]:
+    """The keys whose receipts are believed. Raises `ConfigError` where the policy asks for more than they can give."""
     problems: list[Problem] = []
     keys: list[Verifier] = []
     for number, loaded in enumerate(equipment.uplinks):
