@@ -3,13 +3,13 @@
 import asyncio
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from agent.errors import Refusal
 
-__all__ = ["recordings"]
+__all__ = ["longer", "recordings"]
 
 SUFFIXES: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".ts", ".m4v"})
 SAMPLES_MAX: Final = 10
@@ -53,6 +53,11 @@ async def recordings(folder: Path) -> list[Path]:
     if not any(path.stat().st_size >= LONG for path in found):
         found.append(await _made(_LONG_TAKE, folder))
     return found
+
+
+async def longer(folder: Path, times: int) -> Path:
+    """A recording so many times as long as the longest: for a machine on which that one is copied in no time."""
+    return await _made(replace(_LONG_TAKE, name=f"long{times}.mp4", loops=_LONG_TAKE.loops * times), folder)
 
 
 def _samples(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agent.cli.demo.clips import recordings
+from agent.cli.demo.clips import longer, recordings
 from agent.cli.demo.proof import Proof, prove
 from agent.cli.demo.stage import Cast
 from agent.cli.demo.view import View
@@ -42,8 +42,8 @@ async def _acts(cast: Cast, watch: Watch, view: View, *, faults: bool) -> Proof:
     shelf = cast.folder / "recordings"
     shelf.mkdir()
     await cast.record(await recordings(shelf))
-    count, whole = len(cast.originals), sum(size for _, size in cast.originals.values())
-    view.say(f"the camera holds {count} captures, {length(whole)}")
+    whole = sum(size for _, size in cast.originals.values())
+    view.say(f"the camera holds {len(cast.originals)} captures, {length(whole)}")
     await cast.open()
     view.say(f"the DEMS listens at {cast.dems.url}, the daemon runs with {cast.daemon.config}")
     await cast.dems.add_fault(_LINE)
@@ -55,7 +55,10 @@ async def _acts(cast: Cast, watch: Watch, view: View, *, faults: bool) -> Proof:
             await _trouble(cast, watch, view)
         await watch.until(
             "everything is released",
-            lambda: len(watch.captures) >= count and all(one["standing"] == "released" for one in watch.captures),
+            lambda: (
+                len(watch.captures) >= len(cast.originals)
+                and all(one["standing"] == "released" for one in watch.captures)
+            ),
         )
         view.say("everything is held, sent, receipted and released; now it is checked")
         return await prove(cast, watch, faults=faults)
@@ -66,13 +69,9 @@ async def _acts(cast: Cast, watch: Watch, view: View, *, faults: bool) -> Proof:
 
 
 async def _trouble(cast: Cast, watch: Watch, view: View) -> None:
-    """Three faults, each while the longest capture is half-way through something."""
-    key, (_, size) = max(cast.originals.items(), key=lambda item: item[1][1])
-    name = key.rpartition("/")[2]
-
-    await watch.until("the longest capture is half copied", lambda: (watch.arrival(key) or 0) > size // 4)
-    cast.camera.pull()
-    view.say(f"FAULT: the camera is pulled out, {length(watch.arrival(key))} into {name}")
+    """Three faults, each while a long capture is half-way through something."""
+    key = await _pulled(cast, watch, view)
+    size, name = cast.originals[key][1], key.rpartition("/")[2]
     await watch.until("the daemon has noticed", lambda: not watch.status["arrivals"])
     await asyncio.sleep(_OUT)
     cast.camera.plug()
@@ -99,6 +98,23 @@ async def _trouble(cast: Cast, watch: Watch, view: View) -> None:
     await asyncio.sleep(_OUT)
     await cast.daemon.start()
     view.say("the daemon is back")
+
+
+async def _pulled(cast: Cast, watch: Watch, view: View) -> str:
+    """Pull the camera while its longest capture is copied; where it was too quick, record a longer one. Its key."""
+    for times in (2, 4, 8):
+        key, (_, size) = max(cast.originals.items(), key=lambda item: item[1][1])
+        await watch.until(
+            "the longest capture is half copied",
+            lambda key=key, size=size: (watch.arrival(key) or 0) > size // 4 or watch.standing(key) is not None,  # type: ignore[misc]
+        )
+        if watch.standing(key) is None:
+            cast.camera.pull()
+            view.say(f"FAULT: the camera is pulled out, {length(watch.arrival(key))} into {key.rpartition('/')[2]}")
+            return key
+        view.say(f"{key.rpartition('/')[2]} was copied too quickly: the camera records a longer one")
+        await cast.record([await longer(cast.folder / "recordings", times)])
+    raise AgentError("nothing was long enough to be interrupted while it was copied")
 
 
 def _tell(proof: Proof, folder: Path, seconds: float, *, as_json: bool) -> None:
