@@ -99,8 +99,7 @@ class Journal:
             # Lost from the spool and given again by its device: it is sent as if it were new.
             standing = Standing.HELD if known.standing is Standing.QUARANTINED else known.standing
             return self._step(known, standing, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0, reason=None)
-        self._set(known, superseded=0)
-        return known
+        return self._set(known, superseded=0)
 
     def receipt(self, capture: str, receipt: Receipt, *, detail: Mapping[str, Json] = NO_CLAIMS) -> Holding:
         """A receipt was verified. A weaker one never replaces a stronger one."""
@@ -286,19 +285,19 @@ class Journal:
         row = (self.connection.execute("SELECT max(row) FROM capture").get or 0) + 1
         seq = self._append(Event.HELD, name, digest, held_detail(capture, digest, parts), row)
         began_at = origin.claims["began_at"]
-        self.connection.execute(
-            "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"
+        made = self.connection.execute(
+            "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"  # noqa: S608 - names are ours
             " part_through, media_type, grouping, volatile, standing, priority, spooled, retained, held_seq, held_at,"
             " changed_at, superseded)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0)",
+            f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0) RETURNING {COLUMNS}",
             (
                 row, raw_id(name), origin.token, origin.device, origin.key, began_at, digest.sha256, digest.blake3,
                 digest.length, parts.sha256, parts.through, capture.media_type, capture.group, int(capture.volatile),
                 CODES[Standing.HELD], int(capture.priority), seq, micros(now), micros(now),
             ),
-        )  # fmt: skip
+        ).get  # fmt: skip
         self._count(Standing.HELD, 1, digest.length)
-        return self.get(name)
+        return holding(made, self.log)
 
     def _act(
         self, known: Holding, standing: Standing, verb: str, actor: str, why: str, **columns: int | str | bytes | None
@@ -324,15 +323,15 @@ class Journal:
         if standing is not known.standing:
             self._count(known.standing, -1, -known.digest.length)
             self._count(standing, 1, known.digest.length)
-        self._set(known, standing=CODES[standing], changed_at=micros(self._stamp().at), **columns)
-        return self.get(known.id)
+        return self._set(known, standing=CODES[standing], changed_at=micros(self._stamp().at), **columns)
 
-    def _set(self, known: Holding, **columns: int | str | bytes | None) -> None:
+    def _set(self, known: Holding, **columns: int | str | bytes | None) -> Holding:
         names = ", ".join(f"{name} = ?" for name in columns)
-        self.connection.execute(
-            f"UPDATE capture SET {names} WHERE id = ?",  # noqa: S608 - names are ours
+        changed = self.connection.execute(
+            f"UPDATE capture SET {names} WHERE id = ? RETURNING {COLUMNS}",  # noqa: S608 - names are ours
             (*columns.values(), raw_id(known.id)),
-        )
+        ).get
+        return holding(changed, self.log)
 
     def _append(
         self,

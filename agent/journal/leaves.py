@@ -27,11 +27,9 @@ class Leaves:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        newest = connection.execute("SELECT max(seq) FROM entry").get
-        size = 0 if newest is None else newest + 1
         self._tails: list[bytearray] = []
-        self._restore(size)
-        self._frontier = Frontier.at(size, TileReader(self.tile, size))
+        self._frontier = Frontier()
+        self._load()
 
     @property
     def size(self) -> int:
@@ -63,12 +61,14 @@ class Leaves:
 
     @contextmanager
     def undone_on_error(self) -> Iterator[None]:
-        """Put the tree in memory back to where it was when the block is left by an exception."""
-        frontier, tails = self._frontier.copy(), [bytes(tail) for tail in self._tails]
+        """Put the tree in memory back to what the rows say when the block is left by an exception.
+
+        Stands outside the transaction, so that the rows are back already.
+        """
         try:
             yield
         except BaseException:
-            self._frontier, self._tails = frontier, [bytearray(tail) for tail in tails]
+            self._load()
             raise
 
     def tile(self, level: int, index: int, width: int) -> bytes:
@@ -97,6 +97,12 @@ class Leaves:
     def between(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
         """(seq, leaf) for first <= seq < end, in order, one at a time."""
         yield from self._connection.execute("SELECT seq, leaf FROM entry WHERE seq >= ? AND seq < ?", (first, end))
+
+    def _load(self) -> None:
+        newest = self._connection.execute("SELECT max(seq) FROM entry").get
+        size = 0 if newest is None else newest + 1
+        self._restore(size)
+        self._frontier = Frontier.at(size, TileReader(self.tile, size))
 
     def _restore(self, size: int) -> None:
         """Make the partial tiles again: the lowest from leaves, each higher one from the full tiles below it."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id
+from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id, text_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +110,7 @@ def resolve(journal: Journal, beginning: str, limit: int = 10) -> list[str]:
         return []
     low, high = bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
     rows = journal.connection.execute("SELECT id FROM capture WHERE id BETWEEN ? AND ? LIMIT ?", (low, high, limit))
-    return [_text_id(row[0]) for row in rows]
+    return [text_id(row[0]) for row in rows]
 
 
 def spooled(journal: Journal, after: int = 0, limit: int = 1000) -> list[tuple[int, Holding]]:
@@ -199,7 +198,3 @@ def remember(journal: Journal, capture: str, destination: str, state: str | None
 def _page(journal: Journal, condition: str, values: tuple[Any, ...], limit: int) -> list[Holding]:
     rows = journal.connection.execute(f"SELECT {COLUMNS} FROM capture WHERE {condition} LIMIT ?", (*values, limit))  # noqa: S608
     return [holding(row, journal.log) for row in rows]
-
-
-def _text_id(raw: bytes) -> str:
-    return str(uuid.UUID(bytes=raw))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,7 @@ from agent.capture import Digest, Holding, Origin, Parts, Priority, Receipt, Sta
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CODES", "COLUMNS", "STANDINGS", "holding", "micros", "moment", "raw_id"]
+__all__ = ["CODES", "COLUMNS", "STANDINGS", "holding", "micros", "moment", "raw_id", "text_id"]
 
 STANDINGS: Final = (
     Standing.UNKNOWN,
@@ -32,6 +31,7 @@ COLUMNS: Final = (
     "reason"
 )
 
+_ID_LENGTH: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -47,8 +47,17 @@ def moment(when: int) -> datetime:
 
 
 def raw_id(capture: str) -> bytes:
-    """The 16 bytes of a capture's id; `ValueError` where the text is none."""
-    return uuid.UUID(capture).bytes
+    """The 16 bytes of a capture's id, as `text_id` writes it; `ValueError` where the text is none."""
+    raw = bytes.fromhex(capture.replace("-", ""))
+    if len(raw) != _ID_LENGTH or text_id(raw) != capture.lower():
+        raise ValueError(f"{capture} is not a capture's id")
+    return raw
+
+
+def text_id(raw: bytes) -> str:
+    """The text of a capture's id (RFC 9562 section 4)."""
+    digits = raw.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def holding(row: Sequence[Any], log: str) -> Holding:
@@ -60,7 +69,7 @@ def holding(row: Sequence[Any], log: str) -> Holding:
         proven = row[4] if strength >= Strength.DIGEST else None
         receipt = Receipt(strength, row[20], length, proven, row[21])
     return Holding(
-        id=str(uuid.UUID(bytes=row[0])),
+        id=text_id(row[0]),
         origin=Origin(row[1], row[2], None if row[3] is None else datetime.fromisoformat(row[3])),
         digest=Digest(row[4], row[5], length),
         standing=STANDINGS[row[12]],
