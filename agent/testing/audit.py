@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from uuid import UUID
 
 from blake3 import blake3
 
@@ -97,7 +98,7 @@ def read_journal(journal: Journal) -> Book:
     _replay(journal, book)
     ids: list[tuple[Any, ...]] = journal.connection.execute("SELECT id FROM capture").fetchall()
     for (raw_id,) in ids:
-        holding = journal.get(raw_id.hex())
+        holding = journal.get(str(UUID(bytes=raw_id)))
         book.holdings[holding.id] = holding
     for capture in book.stories.keys() ^ book.holdings.keys():
         book.wrong(f"capture {capture} stands in the entries or in the table, and not in both")

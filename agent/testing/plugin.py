@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from agent.testing.devices import BenchDevice
     from agent.testing.station import Station
 
-pytest.register_assert_rewrite("agent.testing.conformance", "agent.testing.uplink_conformance")
+pytest.register_assert_rewrite(
+    *(f"agent.testing.{name}" for name in ("conformance", "rig", "station", "process", "uplink_conformance"))
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
