@@ -144,6 +144,16 @@ async def test_what_it_tells_over_http(tmp_path: Path, client_of: ClientOf) -> N
         assert [one.kind for one in await dems.violations()] == ["finished-upload-written"]
 
 
+async def test_its_complaints_go_to_a_file_and_never_stop_it(tmp_path: Path, client_of: ClientOf) -> None:
+    async with DemsProcess(tmp_path / "d") as dems:
+        tus, one = client_of(dems), sample(b"abc")
+        url = (await tus.post(one, data=one.data)).headers["Location"]
+        for _ in range(500):  # more than a pipe holds
+            assert (await tus.patch(url, 3, b"d")).status == 403
+        assert len(await dems.violations()) == 500
+    assert (tmp_path / "d" / "dems.log").read_text().count("finished-upload-written") == 500
+
+
 async def test_it_ends_with_the_one_who_started_it(tmp_path: Path) -> None:
     dems = DemsProcess(tmp_path / "d")
     await dems.start()

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+import structlog
+
 from agent.testing.dems.options import DemsOptions
 from agent.testing.dems.process import serve
 
@@ -15,6 +17,8 @@ _PATHS = ("folder", "certificate", "private_key", "key_file")
 
 
 async def _main() -> None:
+    # Standard output is for the one line that says where we are; nobody reads on, and a full pipe would stop us.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     given = json.loads(sys.argv[1])
     given |= {name: Path(given[name]) for name in _PATHS if given.get(name) is not None}
     ended = asyncio.Event()

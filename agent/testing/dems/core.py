@@ -15,8 +15,10 @@ from agent.errors import BadReceipt
 from agent.testing.dems.faults import Faults
 from agent.testing.dems.receipts import TWISTS, Signatory
 from agent.testing.dems.receiving import Receiver
+from agent.testing.dems.stamping import Authority
 from agent.testing.dems.uploads import State, Store
 from agent.testing.dems.wire import parse_metadata
+from agent.testing.dems.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +91,8 @@ class Core:
         self.signatory: Signatory | None = None
         if options.receipts:
             self.signatory = Signatory(options.key_name, options.key_file or options.folder / "receipt.key")
+        self.witness = Witness(self.store, options.witness_name, options.folder / "witness.key", enrol=options.enrol)
+        self.authority = Authority(options.folder / "tsa") if options.tsa else None
         self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="dems")
         self.receiver = Receiver(self.store, self.signatory, self.workers)
 

@@ -13,6 +13,7 @@ from agent.testing.dems.certificates import Certificates, make_certificates, ser
 from agent.testing.dems.core import Core, Entry
 from agent.testing.dems.options import DemsOptions
 from agent.testing.dems.server import CREATION_PATH, TusServer
+from agent.testing.dems.stamping import TSA_PATH
 from agent.testing.dems.views import Views
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def make_app(core: Core) -> web.Application:
     app = web.Application(client_max_size=_READ_WHOLE_MAX)
     Views(core).add_routes(app)  # before tus, for /evidence/index.json is no upload
     TusServer(core).add_routes(app)
+    core.witness.add_routes(app)
+    if core.authority is not None:
+        core.authority.add_routes(app)
     return app
 
 
@@ -110,6 +114,26 @@ class EmulatedDems:
     def receipt_vkey(self) -> str:
         """The public half of the receipt key; empty where no receipts are signed."""
         return "" if self.core.signatory is None else self.core.signatory.vkey
+
+    @property
+    def witness_vkey(self) -> str:
+        """The key that checkpoints are cosigned with."""
+        return self.core.witness.vkey
+
+    @property
+    def witness_url(self) -> str:
+        """The submission prefix of the witness."""
+        return self.url.removesuffix(CREATION_PATH)
+
+    @property
+    def tsa_url(self) -> str | None:
+        """Where time stamps are asked for."""
+        return None if self.core.authority is None else self.witness_url + TSA_PATH
+
+    @property
+    def tsa_ca_file(self) -> Path | None:
+        """What the tokens lead to."""
+        return None if self.core.authority is None else self.core.authority.ca_file
 
     async def add_fault(self, *rules: str) -> None:
         """Put faults in force; `agent.testing.dems.faults` has the grammar."""

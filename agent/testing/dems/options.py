@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DEFAULT_KEY_NAME", "DemsOptions"]
+__all__ = ["DEFAULT_KEY_NAME", "DEFAULT_WITNESS_NAME", "DemsOptions"]
 
 DEFAULT_KEY_NAME: Final = "dems.example.org/receipts"
 """Name that receipts are signed under where nothing else is said."""
+
+DEFAULT_WITNESS_NAME: Final = "dems.example.org/witness1"
+"""Name that checkpoints are cosigned under where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,12 @@ class DemsOptions:
     """Name of the receipt key."""
     key_file: Path | None = None
     """Receipt key; made at the first start. Default: `receipt.key` in the folder."""
+    witness_name: str = DEFAULT_WITNESS_NAME
+    """Name of the witness's key, which lies in the folder as `witness.key`."""
+    enrol: bool = True
+    """Watch a log that nobody named from its first request on; a real witness is told by its administrator."""
+    tsa: bool = False
+    """Be a time stamping authority too (`POST /tsa`), by `openssl ts`; its certificates are made for this folder."""
     faults: bool = False
     """Let anybody who can reach the port inject faults over HTTP."""
     max_size: int = 1 << 40

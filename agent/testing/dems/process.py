@@ -39,7 +39,7 @@ def _say(line: str) -> None:
 
 
 async def serve(options: DemsOptions, *, say: Callable[[str], None] = _say, until: asyncio.Event | None = None) -> None:
-    """Run a DEMS until SIGINT, SIGTERM or `until`; first say as JSON its url, ca_file, receipt_vkey, folder and pid."""
+    """Run a DEMS until SIGINT, SIGTERM or `until`; first say as JSON what it is reached by: `url`, keys and files."""
     ended = until or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -49,6 +49,10 @@ async def serve(options: DemsOptions, *, say: Callable[[str], None] = _say, unti
             "url": dems.url,
             "ca_file": None if dems.ca_file is None else str(dems.ca_file),
             "receipt_vkey": dems.receipt_vkey,
+            "witness_vkey": dems.witness_vkey,
+            "witness_url": dems.witness_url,
+            "tsa_url": dems.tsa_url,
+            "tsa_ca_file": None if dems.tsa_ca_file is None else str(dems.tsa_ca_file),
             "folder": str(options.folder),
             "pid": os.getpid(),
         }
@@ -77,6 +81,14 @@ class DemsProcess:
         """What a client must trust, with `tls=True`."""
         self.receipt_vkey = ""
         """The public half of the receipt key."""
+        self.witness_vkey = ""
+        """The key that checkpoints are cosigned with."""
+        self.witness_url = ""
+        """The submission prefix of the witness."""
+        self.tsa_url: str | None = None
+        """Where time stamps are asked for, with `tsa=True`."""
+        self.tsa_ca_file: Path | None = None
+        """What the tokens lead to."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -120,7 +132,10 @@ class DemsProcess:
             raise RuntimeError(f"the DEMS did not start: {words.read_text()[-2000:]}")
         said = json.loads(line)
         self.url, self.receipt_vkey = said["url"], said["receipt_vkey"]
+        self.witness_vkey, self.witness_url = said["witness_vkey"], said["witness_url"]
         self.ca_file = None if said["ca_file"] is None else Path(said["ca_file"])
+        self.tsa_url = said["tsa_url"]
+        self.tsa_ca_file = None if said["tsa_ca_file"] is None else Path(said["tsa_ca_file"])
         self.options = replace(self.options, port=URL(self.url).port or 0)
 
     def kill(self) -> None:

@@ -58,6 +58,11 @@ CREATE TABLE IF NOT EXISTS doors (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_upload ON doors (upload);
 CREATE TABLE IF NOT EXISTS released (capture TEXT PRIMARY KEY, released_at REAL NOT NULL) STRICT, WITHOUT ROWID;
+-- As a witness: whose checkpoints are taken, and what was cosigned last of each log.
+CREATE TABLE IF NOT EXISTS logs (origin TEXT, vkey TEXT, PRIMARY KEY (origin, vkey)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS heads (
+    origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS violations (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, capture TEXT, sentence TEXT NOT NULL
 ) STRICT;
