@@ -23,7 +23,7 @@ from drivers.body_worn.usb_volume.identity import recognise
 from drivers.body_worn.usb_volume.mounts import mounts
 from drivers.body_worn.usb_volume.options import VolumeOptions
 from drivers.body_worn.usb_volume.settling import Settling
-from drivers.body_worn.usb_volume.volume import Volume, look
+from drivers.body_worn.usb_volume.volume import UNPLUGGED, Volume, look
 from drivers.body_worn.usb_volume.waking import Waker
 from drivers.body_worn.usb_volume.walk import walk
 from drivers.body_worn.usb_volume.wire import Wire
@@ -47,6 +47,8 @@ SMALL_IN_FLIGHT: Final = 32
 
 REST: Final = 10.0
 """A look that found nothing new is followed by a pause of so many times its length: it costs a tenth of the time."""
+
+NOBODY: Final = "no volume is here"
 
 LOOKS: Final = 64
 """Places that may be looked at in the same moment."""
@@ -124,20 +126,20 @@ class UsbVolume:
                 try:
                     session = await self._session(path, session)
                     if session is None:
-                        self._health[str(path)] = "no volume is here"
+                        self._health[str(path)] = NOBODY
                         if self._options.mount is None:
                             return
                     else:
                         pause = await self._pass(session, intake, waker)
-                except DeviceGone as error:
-                    self._log.info("volume_gone", mount=str(path), error=str(error))
                 except DeviceError as error:
                     self._tell(path, error)
                 except OSError as error:
-                    self._tell(path, DeviceRefused(f"{path}: {error.strerror}"))
+                    gone = error.errno in UNPLUGGED
+                    self._tell(path, (DeviceGone if gone else DeviceRefused)(f"{path}: {error.strerror}"))
                 # However often we are woken, looking takes at most half of the time.
-                await asyncio.sleep(min(time.monotonic() - began, pause))
-                await waker.wait(heard, pause)
+                rest = min(time.monotonic() - began, pause)
+                await asyncio.sleep(rest)
+                await waker.wait(heard, pause - rest)
         finally:
             self._health.pop(str(path), None)
             if session is not None:
@@ -149,6 +151,7 @@ class UsbVolume:
         if session is not None:
             if ground == session.volume.ground and not session.volume.gone:
                 return session
+            self._tell(path, DeviceGone("the volume was taken away"))
             await session.window.close()
         if ground is None:
             return None
@@ -254,6 +257,11 @@ class UsbVolume:
             self._log.warning(event, key=key, **said)
 
     def _tell(self, path: Path, error: DeviceError) -> None:
+        if isinstance(error, DeviceGone):
+            if self._health.get(str(path)) != NOBODY:
+                self._log.info("volume_gone", mount=str(path), error=str(error))
+            self._health[str(path)] = NOBODY
+            return
         if self._health.get(str(path)) != str(error):
             self._log.warning("volume_refused", mount=str(path), error=str(error), todo=error.what_to_do)
         self._health[str(path)] = str(error)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from drivers.body_worn.usb_volume.mounts import Mount
     from drivers.body_worn.usb_volume.wire import Wire
 
-__all__ = ["Ground", "Volume", "look", "open_at"]
+__all__ = ["UNPLUGGED", "Ground", "Volume", "look", "open_at"]
 
 T = TypeVar("T")
 

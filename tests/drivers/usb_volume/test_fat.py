@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,6 +90,29 @@ async def test_pulled_in_mid_copy_and_put_back(
         await desk.until(lambda: desk.held, 20.0)
     assert list(desk.held.values()) == [CLIPS[name]]
     assert desk.opened == [(name, 0), (name, block * short_blocks)]
+
+
+@pytest.mark.skipif(shutil.which("fusefat") is None, reason="fusefat is not installed")
+async def test_a_file_system_in_user_space_that_died_is_no_volume(
+    card: FatEmulator, bay: Callable[..., UsbVolume]
+) -> None:
+    server = await asyncio.create_subprocess_exec(
+        "fusefat", "-f", "-o", "ro", card.image, card.mount, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    desk = Desk()
+    driver = bay()
+    try:
+        async with running(driver, desk):
+            await desk.until(lambda: len(desk.held) == len(CLIPS))
+            server.kill()
+            await server.wait()
+            await asyncio.sleep(0.3)
+            assert mount_at(card.mount) is not None
+            assert await driver.health() == {str(card.mount): "no volume is here"}
+    finally:
+        if server.returncode is None:
+            server.kill()
+            await server.wait()
 
 
 async def test_an_origin_is_the_same_after_each_mount(card: FatEmulator, bay: Callable[..., UsbVolume]) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.capture import Device
 from agent.errors import BadCapture, DeviceGone, DeviceRefused
 from drivers.body_worn.usb_volume import volume
+from drivers.body_worn.usb_volume.clip import described
 from drivers.body_worn.usb_volume.emulator import FaultyWire, VolumeEmulator
+from drivers.body_worn.usb_volume.volume import look
+from drivers.body_worn.usb_volume.walk import Entry
+from firmware_specs.formats.layout import layout
 from tests.drivers.usb_volume.desk import Desk, running
 
 if TYPE_CHECKING:
@@ -275,6 +281,24 @@ async def test_a_device_that_hangs_holds_up_itself_alone(
         assert not desk.held
     finally:
         awake.set()
+
+
+async def test_what_went_with_its_whole_folder_is_released(
+    camera: VolumeEmulator, dock: Callable[..., UsbVolume]
+) -> None:
+    name = camera.add(b"one")
+    offer = await stale(camera, dock(), name)
+    shutil.rmtree((camera.files / name).parent)
+    await offer.release()
+
+
+async def test_a_time_that_no_clock_could_have_said_is_kept_raw(camera: VolumeEmulator) -> None:
+    ground = look(camera.files, must_be_mountpoint=False)
+    assert ground is not None
+    entry = Entry("DCIM/100EVDCK/CLIP0001.MP4", 1, 10**21, 0o100644)
+    capture = described(Device("x", "body_worn", "y"), entry, layout("dcf"), volume.Volume(ground, FaultyWire()))
+    assert capture.began_at is None
+    assert capture.claims["mtime_ns"] == "1" + "0" * 21
 
 
 async def test_a_refused_release_is_the_devices_fault(camera: VolumeEmulator, dock: Callable[..., UsbVolume]) -> None:

@@ -304,17 +304,22 @@ async def test_devices_are_found_by_their_usb_ids_wherever_they_are_mounted(
         pytest.skip("mounting needs root")
     try:
         run("mount", "--bind", places[0], places[2])
-        plugged: dict[tuple[int, int], Block] = {}
         for number, place in enumerate(places[:2]):
             (place / "DCIM").mkdir()
             (place / "DCIM/CLIP0001.MP4").write_bytes(str(number).encode())
             os.utime(place / "DCIM/CLIP0001.MP4", (1795330000, 1795330000))
-            mount = mount_at(place)
-            assert mount is not None
-            block = replace(BLOCK, major=mount.major, minor=mount.minor, usb=replace(USB, serial=f"SN-{number}"))
-            plugged[mount.major, mount.minor] = block
-        monkeypatch.setattr(dock, "usb_blocks", lambda _: list(plugged.values()))
-        monkeypatch.setattr(volume, "block_of", lambda major, minor: plugged.get((major, minor)))
+
+        def plugged() -> dict[tuple[int, int], Block]:
+            found = {}
+            for number, place in enumerate(places[:2]):
+                if mount := mount_at(place):
+                    usb = replace(USB, serial=f"SN-{number}")
+                    block = replace(BLOCK, major=mount.major, minor=mount.minor, usb=usb)
+                    found[mount.major, mount.minor] = block
+            return found
+
+        monkeypatch.setattr(dock, "usb_blocks", lambda _: list(plugged().values()))
+        monkeypatch.setattr(volume, "block_of", lambda major, minor: plugged().get((major, minor)))
         desk = Desk()
         choice = {"use": "x", "name": "dock", "usb": ["0951:*"], "settle": 0.0, "rescan": 0.05}
         driver = UsbVolume(UsbVolume.Options.model_validate(choice))

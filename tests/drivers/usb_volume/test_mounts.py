@@ -159,6 +159,31 @@ async def test_unmounted_in_mid_copy(mount: Path, dock: Callable[..., UsbVolume]
     assert desk.opened == [(CLIP, 0), (CLIP, 2000)]
 
 
+async def test_pulled_out_while_the_mount_still_stands(
+    mount: Path, dock: Callable[..., UsbVolume], short_blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first sign is a failed read; only the kernel's list of block devices tells it from a bad sector."""
+    put(mount, b"a" * 5000)
+    pulled = False
+
+    class Pulled(FaultyWire):
+        def read(self, fd: int, length: int, offset: int) -> bytes:
+            nonlocal pulled
+            pulled = offset == 2000
+            return super().read(fd, length, offset)
+
+    monkeypatch.setattr(Mount, "block_device_is_there", property(lambda _: not pulled))
+    desk = Desk()
+    driver = dock(must_be_mountpoint=True, wire=Pulled("rrE"))
+    async with running(driver, desk):
+        await desk.until(desk.gone)
+        await asyncio.sleep(0.1)
+        assert await driver.health() == {str(mount): "no volume is here"}
+        assert len(desk.opened) == 1
+        pulled = False
+        await desk.until(lambda: desk.opened[-1] == (CLIP, 2000))
+
+
 async def test_swapped_for_another_volume_that_looks_the_same_between_offer_and_reading(
     mount: Path, dock: Callable[..., UsbVolume], tmp_path: Path
 ) -> None:

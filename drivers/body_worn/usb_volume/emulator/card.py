@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -96,12 +97,15 @@ class VolumeEmulator:
 
     def captures(self) -> dict[str, str]:
         """What it still holds: SHA-256 in hex by key, whether it is plugged in or not."""
-        files = self.files
-        return {
-            str(path.relative_to(files)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted((files / "DCIM").rglob("*"))
-            if path.is_file() and not path.is_symlink()
-        }
+        while True:
+            files = self.files
+            found = {}
+            for path in sorted((files / "DCIM").rglob("*")):
+                if path.is_file() and not path.is_symlink():
+                    with suppress(FileNotFoundError), path.open("rb") as file:  # deleted while we look
+                        found[str(path.relative_to(files))] = hashlib.file_digest(file, "sha256").hexdigest()
+            if files == self.files:  # else it was plugged in or pulled while we looked
+                return found
 
     def _is_plugged(self) -> bool:
         return not self.pulled.exists() and (self.mount / "DCIM").exists()

@@ -26,9 +26,9 @@ def why_not() -> str | None:
     missing = [tool for tool in ("mkfs.vfat", "mcopy", "mmd", "mdir") if shutil.which(tool, path=PATH) is None]
     if missing:
         return f"{', '.join(missing)} not installed (packages dosfstools, mtools)"
-    if _kernel_can() or (shutil.which("fusefat") and Path("/dev/fuse").exists()):
+    if _kernel_can() or (shutil.which("fusefat") and os.access("/dev/fuse", os.R_OK | os.W_OK)):
         return None
-    return "neither vfat in the kernel (and root), nor fusefat with /dev/fuse"
+    return "neither vfat in the kernel (and root), nor fusefat with rights on /dev/fuse"
 
 
 def _kernel_can() -> bool:
