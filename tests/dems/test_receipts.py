@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -97,6 +98,15 @@ async def test_two_docks_with_one_capture_get_a_receipt_each(tus: Client, dems: 
     third = sample(b"abcdef", capture=first.capture, log="edge.example.org/dock-0001/log4 12")
     assert b"log4 12\n" in (await tus.post(third)).note
     assert len(await dems.index()) == 1
+
+
+async def test_one_entry_has_one_receipt_however_many_ask(tus: Client) -> None:
+    first = sample(b"abcdef")
+    second = sample(b"abcdef", capture=first.capture, log="edge.example.org/dock-0001/log3 0")
+    one, two = await tus.create(first), await tus.create(second)
+    await tus.patch(one, 0, b"abcdef")
+    answers = await asyncio.gather(*(tus.head(two) for _ in range(20)))
+    assert len({answer.note for answer in answers}) == 1
 
 
 @pytest.mark.parametrize("parts", [1, 3])

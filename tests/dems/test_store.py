@@ -98,6 +98,7 @@ async def test_no_room(tus: Client, dems: EmulatedDems, monkeypatch: pytest.Monk
         patched.setattr(os, "pwritev", full)
         answer = await (tus.patch(url, 0, b"abc") if url else tus.post(one, data=one.data))
         assert answer.status == 507
+        assert len(list((dems.options.folder / "files").iterdir())) == len(await dems.index())
     assert (await tus.post(one, data=one.data)).status == 201
     assert [entry.state for entry in await dems.index()] == [state]
     if url:
@@ -164,6 +165,25 @@ async def test_many_small_captures_share_their_commits(
     assert {entry.sha256: dems.stored(entry).read_bytes() for entry in entries} == {
         one.sha256.hex(): one.data for one in samples
     }
+
+
+async def test_a_body_of_unknown_length_that_ends_with_a_stretch(
+    tus: Client, dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.testing.dems.receiving._STRETCH", 1 << 16)
+    one = sample(os.urandom(1 << 18))
+    commits: list[int] = []
+    commit = dems.core.store.commit
+    monkeypatch.setattr(dems.core.store, "commit", lambda *given: (commits.append(given[1]), commit(*given))[1])
+
+    async def chunked() -> AsyncIterator[bytes]:
+        for begin in range(0, 1 << 18, 1 << 14):
+            yield one.data[begin : begin + (1 << 14)]
+            await asyncio.sleep(0)
+
+    url = await tus.create(one)
+    assert (await tus.patch(url, 0, chunked())).note
+    assert commits.count(1 << 18) == 1  # complete once, signed once
 
 
 async def test_without_a_checksum_a_long_body_is_committed_stretch_by_stretch(

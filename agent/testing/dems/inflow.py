@@ -150,7 +150,7 @@ async def copy_into(
             taken = body.count - begun
             if taken > room:
                 return Ending.TOO_LONG, []
-            if most is not None and taken >= most:
+            if most is not None and most <= taken < room:  # a last stretch ends with its body, not before
                 return Ending.MORE, waiting
             if size >= _HAND_OVER:
                 if writing is not None:

@@ -176,7 +176,8 @@ class Store:
 
     def forget(self, upload: Upload) -> None:
         """Remove the file of an upload that nobody was told of."""
-        os.unlink(upload.id, dir_fd=self._files_fd)
+        with suppress(FileNotFoundError):
+            os.unlink(upload.id, dir_fd=self._files_fd)
 
     async def add_door(self, upload: Upload, claims: Claims, metadata: str) -> Door:
         """Give a second dock that holds the same capture its own door to the upload of the first."""
