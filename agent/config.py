@@ -15,7 +15,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from agent.errors import ConfigError, Problem
 
-__all__ = ["Config", "Duration", "Length", "Policy", "SpoolConfig", "Station", "load", "parse", "problems_of"]
+__all__ = [
+    "Config",
+    "Custody",
+    "Duration",
+    "Length",
+    "Policy",
+    "SpoolConfig",
+    "Station",
+    "WitnessConfig",
+    "load",
+    "parse",
+    "problems_of",
+]
 
 _UNITS = {
     "": 1,
@@ -105,6 +117,9 @@ class Policy(_Table):
     """`release`: captures are deleted on their device once the DEMS has proven that it holds them."""
     receipt: Literal["signed", "digest"] = "signed"
     """The least that a receipt must prove before device or spool may forget."""
+    witness: Literal["required", "configured", "none"] = "configured"
+    """Whether the entry `held` must lie under a checkpoint that the witnesses' quorum cosigned before device or spool
+    may forget. `configured`: it must as soon as `[custody]` names a witness; `required`: without one nothing starts."""
     grace: Duration = timedelta(0)
     """Time between the receipt and the release."""
     spool: Literal["keep", "released", "receipted"] = "keep"
@@ -113,12 +128,50 @@ class Policy(_Table):
     """Time between the receipt and the purge of the spool."""
 
 
+_URL = r"^https?://[^\s/]+(/[^\s]*)?$"
+
+
+class WitnessConfig(_Table):
+    """Someone who remembers how large our log was, and cosigns only what begins with that."""
+
+    vkey: str
+    """The witness's key, as C2SP signed notes write it: name, key id and key, joined by plus signs."""
+    url: Annotated[str, Field(pattern=_URL)]
+    """Where it takes checkpoints: its submission prefix, to which `/add-checkpoint` is added."""
+
+
+class Custody(_Table):
+    """The custody log: its key, its witnesses and its time stamps. Everything may be left out."""
+
+    log_key: Path | None = None
+    """Private key of the log. Default: the systemd credential `log.key`, else `keys/log.key` in the state folder,
+    which is made at the first start."""
+    policy: Path | None = None
+    """Policy file (c2sp.org/tlog-policy) as a note signed by one of `roots`: whose words count."""
+    roots: tuple[str, ...] = ()
+    """Keys of the agency that may sign the policy."""
+    witness: tuple[WitnessConfig, ...] = ()
+    """Where witnesses are asked. With a policy it decides who counts; without one, all of these must cosign."""
+    ca_file: Path | None = None
+    """PEM authorities that the certificates of witnesses and time stamping authority are checked against; default: the
+    system's."""
+    interval: Annotated[Duration, Field(le=timedelta(seconds=60))] = timedelta(seconds=1)
+    """A checkpoint is at most this far behind the log, or 64 entries."""
+    tsa_url: Annotated[str, Field(pattern=_URL)] | None = None
+    """Time stamping authority (RFC 3161)."""
+    tsa_ca_file: Path | None = None
+    """PEM certificates that its tokens must lead to."""
+    tsa_every: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(hours=1)
+    """Time between two tokens, while the log grows."""
+
+
 class Config(_Table):
     """The whole file."""
 
     station: Station
     spool: SpoolConfig = SpoolConfig()
     policy: Policy = Policy()
+    custody: Custody = Custody()
     driver: tuple[dict[str, Any], ...] = ()
     """One table for each driver; `use` names it, and it knows its own fields."""
     uplink: tuple[dict[str, Any], ...] = ()

@@ -42,6 +42,8 @@ class Desk:
 
     def __init__(self, open_journal: Callable[[], Journal]) -> None:
         self._open = open_journal
+        self.on_write: Callable[[int], None] | None = None
+        """Told on the event loop how large the log is, each time that a commit is durable."""
         self._queue: queue.SimpleQueue[_Errand | None] = queue.SimpleQueue()
         self._broken: JournalError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -114,6 +116,8 @@ class Desk:
             for errand in batch:
                 errand.error = self._broken
         self._tell(_answer, batch)
+        if self.on_write is not None and self._broken is None and any(errand.writes for errand in batch):
+            self._tell(self.on_write, journal.leaves.size)
         return go_on
 
     def _gather(self) -> tuple[list[_Errand], bool]:

@@ -69,6 +69,9 @@ class Event(StrEnum):
     RELEASE_REFUSED = "release.refused"
     PURGED = "purged"
     FIXITY_CHECKED = "fixity.checked"
+    ANCHOR_COSIGNED = "anchor.cosigned"
+    ANCHOR_TSA = "anchor.tsa"
+    ANCHOR_CONTRADICTED = "anchor.contradicted"
 
 
 PREMIS: Final[Mapping[Event, str]] = MappingProxyType(
@@ -81,6 +84,8 @@ PREMIS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.RELEASED: "deletion",
         Event.PURGED: "deletion",
         Event.FIXITY_CHECKED: "fixity check",
+        Event.ANCHOR_COSIGNED: "validation",
+        Event.ANCHOR_TSA: "validation",
     },
 )
 """Names of the PREMIS event type vocabulary (id.loc.gov/vocabulary/preservation/eventType)."""

@@ -1,0 +1,74 @@
+"""The private key of a log or a witness, in a file as Go's note package writes it; made where it may be.
+
+    PRIVATE+KEY+<name>+<key id>+<base64 of kind and seed>
+
+The text carries the name, so that a key that was put in the place of another is noticed before it signs.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from agent import durable
+from agent.errors import ConfigError, Problem
+from agent.note import COSIGNATURE, ED25519, BadNote, Signer, decode64, encode64
+
+__all__ = ["CREDENTIAL", "credential", "load_key", "make_key"]
+
+CREDENTIAL: Final = "log.key"
+"""Name of the systemd credential (`LoadCredentialEncrypted=log.key:...`)."""
+
+_PREFIX: Final = "PRIVATE+KEY+"
+_SEED_LENGTH: Final = 32
+
+
+def credential() -> Path | None:
+    """Where systemd put the key; None where it gave none."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder) / CREDENTIAL if folder else None
+    return path if path is not None and path.exists() else None
+
+
+def make_key(path: Path, name: str, *, kind: int = ED25519) -> None:
+    """Write a new key, readable by its owner alone, whole or not at all."""
+    durable.make_folder(path.parent)
+    seed = os.urandom(_SEED_LENGTH)
+    key_id = _signer(name, kind, seed).verifier.key_id.hex()
+    text = f"{_PREFIX}{name}+{key_id}+{encode64(bytes([kind]) + seed)}\n"
+    durable.replace_file(path, text.encode())
+
+
+def load_key(path: Path, name: str, *, kind: int = ED25519, private: bool = True) -> Signer:
+    """Return the signer of a key file. `ConfigError` where it cannot be used; nothing of the key is in its sentence.
+
+    `private`: refuse a file that others than its owner may read.
+    """
+    try:
+        if private and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError([Problem(str(path), "others may read this private key; make it mode 0600")])
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem(str(path), f"the private key cannot be read ({type(error).__name__})")]) from None
+    try:
+        return _read(text, name, kind)
+    except ValueError:  # a BadNote too; its sentence might quote what it read
+        raise ConfigError([Problem(str(path), f"this is not the private key of {name}, or it is damaged")]) from None
+
+
+def _read(text: str, name: str, kind: int) -> Signer:
+    said, _, rest = text.removeprefix(_PREFIX).partition("+")
+    key_id, _, value = rest.partition("+")
+    material = decode64(value)
+    if not text.startswith(_PREFIX) or said != name or len(material) != 1 + _SEED_LENGTH or material[0] != kind:
+        raise BadNote("another key")
+    signer = _signer(name, kind, material[1:])
+    if signer.verifier.key_id.hex() != key_id:
+        raise BadNote("another key id")
+    return signer
+
+
+def _signer(name: str, kind: int, seed: bytes) -> Signer:
+    return Signer.cosigner(name, seed) if kind == COSIGNATURE else Signer.ed25519(name, seed)

@@ -1,0 +1,298 @@
+"""When a checkpoint is signed, published and quoted, and what stops every release: a witness that knows more than we.
+
+A checkpoint is at most `interval` or 64 entries behind the log and is made only where an entry stands that tells of
+something other than an anchor. At most once a minute an entry quotes the last cosigned checkpoint. So an idle station
+writes one such entry and then nothing: the entry asks for no checkpoint of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import structlog
+
+from agent.anchor import keys
+from agent.anchor.link import ENROL, Link
+from agent.anchor.publishing import ALARM, Publishing
+from agent.anchor.stamping import Stamping
+from agent.capture import rfc3339
+from agent.custody.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from agent.errors import ConfigError, JournalError, Problem
+from agent.journal import anchors
+from agent.journal.anchors import Signed
+from agent.note import BadNote, Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent.capture import Json, Stamp
+    from agent.config import Custody
+    from agent.custody.policy import Policy
+    from agent.custody.trust import Trust
+    from agent.journal import Desk, Journal
+    from agent.note import Signer
+
+__all__ = ["BATCH", "Anchor"]
+
+BATCH: Final = 64
+"""Entries after which a checkpoint is due at once."""
+_QUOTE_EVERY: Final = 60.0
+
+
+class Anchor:
+    """The log's head on its way out. `start` once the journal is open; `run` until cancelled."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        custody: Custody,
+        trust: Trust,
+        *,
+        log: str,
+        state: Path,
+        stamp: Callable[[], Stamp],
+        quote_every: float = _QUOTE_EVERY,
+    ) -> None:
+        self._desk, self._custody, self._trust = desk, custody, trust
+        self._log_name, self._state, self._stamp = log, state, stamp
+        self._quote_every = quote_every
+        self._signer: Signer | None = None
+        self.policy: Policy | None = None
+        """Whose cosignatures count; None where no witness is asked for, or the policy cannot be used."""
+        self.problem: str | None = None
+        """Why the policy cannot be used."""
+        self.links: list[Link] = []
+        self._stamping: Stamping | None = None
+        self._size = self._signed = 0
+        self._grown, self._due, self._quorum = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._log = structlog.get_logger("anchor")
+
+    @property
+    def signer(self) -> Signer:
+        """The log's key, once started."""
+        if self._signer is None:
+            raise RuntimeError("the anchor was not started")
+        return self._signer
+
+    # -- coming -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load the key, and compare the tree with what was signed.
+
+        Raises `JournalError` where the two contradict each other or the key is another, and `ConfigError`.
+        """
+        last = await self._desk.read(anchors.check_head)
+        self._signer = self._load_key(last)
+        log = self.signer.verifier
+        if last is not None:
+            self._size = self._signed = last.size
+            _check_note(last, log)
+        try:
+            self.policy = self._trust.policy(log)
+        except BadNote as error:
+            # Captures are taken all the same; what is released asks for this policy and does not find it.
+            self.problem = str(error)
+            self._log.error("policy_not_usable", error=str(error), log=log.vkey, todo=ENROL)
+        await self._make_links()
+        if self._custody.tsa_url is not None:
+            self._stamping = Stamping(self._custody, self._desk)
+
+    def _load_key(self, last: Signed | None) -> Signer:
+        if self._custody.log_key is not None:
+            return keys.load_key(self._custody.log_key, self._log_name)
+        if (given := keys.credential()) is not None:
+            return keys.load_key(given, self._log_name, private=False)  # systemd guards it
+        path = self._state / "keys" / "log.key"
+        if not path.exists():
+            if last is not None:
+                raise JournalError(
+                    f"the private key of the log {self._log_name} is missing, and it has signed already",
+                    hint="Put keys/log.key back, or begin with an empty state folder and the next station.epoch.",
+                )
+            keys.make_key(path, self._log_name)
+        return keys.load_key(path, self._log_name)
+
+    async def _make_links(self) -> None:
+        urls = {} if self.policy is None else {one.verifier: one.url for one in self.policy.witnesses if one.url}
+        urls |= {Verifier.parse(one.vkey): one.url for one in self._custody.witness}
+        known = await self._desk.read(
+            lambda journal: {key.vkey: anchors.witness_size(journal, key.vkey) for key in urls}
+        )
+        against = {one.vkey: one.reason for one in await self._desk.read(anchors.contradictions)}
+        self.links = [
+            Link(key, url, size=known[key.vkey], contradiction=against.get(key.vkey)) for key, url in urls.items()
+        ]
+        for vkey, reason in against.items():
+            self._log.critical("history_contradicted", witness=vkey, reason=reason, todo=ALARM)
+
+    def context(self) -> ssl.SSLContext:
+        """Whom TLS trusts."""
+        try:
+            return ssl.create_default_context(cafile=self._custody.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            path = self._custody.ca_file
+            raise ConfigError([Problem("custody.ca_file", f"{path} cannot be used: {error}")]) from error
+
+    # -- what others tell it ------------------------------------------------------------------------------------------
+
+    def grown(self, size: int) -> None:
+        """The log has so many entries, all of them durable."""
+        self._size = size
+        self._grown.set()
+        if size - self._signed >= BATCH:
+            self._due.set()
+
+    def nudge(self) -> None:
+        """A device was docked: now is the time to hear from witnesses, even those that were down."""
+        for link in self.links:
+            link.nudge()
+
+    # -- the work -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Sign, publish, quote and stamp, until cancelled. Raises `JournalError`."""
+        self._desk.on_write = self.grown
+        context = await asyncio.to_thread(self.context)
+        try:
+            async with (
+                _session() as session,
+                asyncio.TaskGroup() as work,
+            ):
+                work.create_task(self._sign_on())
+                work.create_task(self._quote_on())
+                for link in self.links:
+                    work.create_task(self._publishing(link).run(session, context))
+                if self._stamping is not None:
+                    work.create_task(self._stamping.run(session, context))
+        finally:
+            self._desk.on_write = None
+
+    async def _sign_on(self) -> None:
+        while True:
+            await self.sign()
+            await self._grown.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._custody.interval.total_seconds()):
+                    await self._due.wait()
+            self._grown.clear()
+            self._due.clear()
+
+    async def sign(self) -> Signed | None:
+        """Sign the head, if it tells of anything new."""
+        # `read` answers after the commit of everything that it saw: what is signed here is durable below.
+        head = await self._desk.read(anchors.unsigned_head)
+        if head is None:
+            return None
+        size, root = head
+        note = sign_checkpoint(Checkpoint(self._log_name, size, root), self.signer)
+        signed = Signed(size, root, note, self._stamp().at)
+        await self._desk.write(lambda journal: anchors.keep_signed(journal, signed))
+        self._signed = size
+        for link in self.links:
+            link.news()
+        return signed
+
+    async def _quote_on(self) -> None:
+        while True:
+            await self._desk.write(self._quote)
+            await self._quorum.wait()
+            self._quorum.clear()
+            await self._desk.write(self._quote)
+            await asyncio.sleep(self._quote_every)
+
+    def _quote(self, journal: Journal) -> bool:
+        last = None if self.policy is None else anchors.newest_cosigned(journal)
+        if last is None or self.policy is None:
+            return False
+        opened = open_checkpoint(last.best, [self.signer.verifier], self.policy.witness_keys)
+        names = [one.by.name for one in opened.signatures if one.time is not None]
+        return anchors.anchor_cosigned(journal, names)
+
+    def _publishing(self, link: Link) -> Publishing:
+        return Publishing(self._desk, link, self.signer.verifier, self.policy, self._stamp, self._quorum.set)
+
+    async def publish(self) -> None:
+        """Bring the last checkpoint to every witness, once: what `run` does again and again."""
+        context = await asyncio.to_thread(self.context)
+        async with _session() as session:
+            await asyncio.gather(*(self._publishing(link).once(session, context) for link in self.links))
+
+    async def quote(self) -> bool:
+        """Quote the last cosigned checkpoint in an entry, where none did."""
+        return await self._desk.write(self._quote)
+
+    async def stamp(self) -> None:
+        """Have the last checkpoint stamped, once. `UplinkError` where that fails."""
+        if self._stamping is not None:
+            context = await asyncio.to_thread(self.context)
+            async with _session() as session:
+                await self._stamping.once(session, context)
+
+    # -- what it shows ------------------------------------------------------------------------------------------------
+
+    async def view(self) -> dict[str, Json]:
+        """Key, heads, witnesses and time stamps, as JSON; at the same cost however large the log is."""
+        last, cosigned, token = await self._desk.read(
+            lambda journal: (
+                anchors.newest(journal),
+                anchors.newest_cosigned(journal),
+                anchors.newest_time_stamp(journal),
+            )
+        )
+        return {
+            "log_vkey": None if self._signer is None else self._signer.vkey,
+            "signed": None if last is None else {"size": last.size, "at": rfc3339(last.signed_at)},
+            "cosigned": None
+            if cosigned is None or cosigned.cosigned_at is None
+            else {"size": cosigned.size, "at": rfc3339(cosigned.cosigned_at)},
+            "time_stamp": None
+            if token is None
+            else {"size": token.size, "at": rfc3339(token.stamped_at), "authority": token.authority},
+            "witnesses": [
+                {
+                    "name": link.verifier.name,
+                    "url": link.url,
+                    "up": link.up,
+                    "size": link.size,
+                    "cosigned_at": None if link.cosigned_at is None else rfc3339(link.cosigned_at),
+                    "contradiction": link.contradiction,
+                }
+                for link in self.links
+            ],
+        }
+
+    def problems(self) -> list[dict[str, str | None]]:
+        """What is not as it should be, in the words of `agent.station.problems`."""
+        found: list[tuple[str, str, str, str | None]] = []
+        if self.problem is not None:
+            found.append(("problem", "custody policy", f"nothing is released: {self.problem}", ENROL))
+        for link in self.links:
+            if link.contradiction is not None:
+                found.append(("problem", "custody log", f"nothing is released: {link.contradiction}", ALARM))
+            elif link.problem is not None:
+                found.append(("warning", "witness", link.problem, link.todo))
+        if self._stamping is not None and self._stamping.problem is not None:
+            found.append(("warning", "time stamps", self._stamping.problem, self._stamping.todo))
+        return [{"state": state, "what": what, "detail": detail, "todo": todo} for state, what, detail, todo in found]
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _check_note(last: Signed, log: Verifier) -> None:
+    """Raise `JournalError` unless the last checkpoint is one of this key over this tree."""
+    try:
+        checkpoint = open_checkpoint(last.best, [log]).checkpoint
+    except BadNote as error:
+        raise JournalError(
+            f"the last checkpoint of this journal was not signed with the key of its log: {error}",
+            hint="Put the log's own key back, or begin with an empty state folder and the next station.epoch.",
+        ) from error
+    if (checkpoint.origin, checkpoint.size, checkpoint.root) != (log.name, last.size, last.root):
+        raise JournalError("the last checkpoint of this journal is not the one that was signed")

@@ -1,0 +1,132 @@
+"""Tokens of a time stamping authority over checkpoints (RFC 3161): a second word on time, from someone else.
+
+What is stamped is the checkpoint's file, byte for byte; a stranger repeats the check with
+
+    openssl ts -verify -data checkpoint -in checkpoint.300.tsr -CAfile ca.pem
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import structlog
+from cryptography import x509
+from rfc3161_client import TimestampRequestBuilder, VerificationError, VerifierBuilder, decode_timestamp_response
+
+from agent.anchor.link import ANSWER_MAX, TIMEOUT
+from agent.errors import ConfigError, Problem, UplinkDown, UplinkError, UplinkRefused
+from agent.journal import anchors
+from agent.journal.anchors import Signed, TimeStamp
+
+if TYPE_CHECKING:
+    import ssl
+    from datetime import datetime
+    from pathlib import Path
+
+    from agent.config import Custody
+    from agent.journal import Desk, Journal
+
+__all__ = ["Stamping"]
+
+_PAUSE: Final = 60.0
+_LOOK: Final = 60.0
+_QUERY: Final = "application/timestamp-query"  # RFC 3161 section 3.4
+
+
+class Stamping:
+    """One authority. Raises `ConfigError` for certificates that cannot be read."""
+
+    def __init__(self, custody: Custody, desk: Desk) -> None:
+        self._url, self._desk = custody.tsa_url or "", desk
+        self._every = custody.tsa_every.total_seconds()
+        self._roots = _certificates(custody.tsa_ca_file)
+        self.problem: str | None = None
+        """Why the last attempt failed."""
+        self.todo: str | None = None
+        self._log = structlog.get_logger("anchor")
+
+    async def run(self, session: aiohttp.ClientSession, trust: ssl.SSLContext) -> None:
+        """Have the log stamped while it grows, until cancelled; what failed is tried again."""
+        while True:
+            try:
+                pause = self._every if await self.once(session, trust) else min(_LOOK, self._every)
+            except UplinkError as error:
+                if self.problem is None:
+                    self._log.warning("not_stamped", error=str(error), todo=error.what_to_do)
+                self.problem, self.todo, pause = str(error), error.what_to_do, min(_PAUSE, self._every)
+            await asyncio.sleep(pause)
+
+    async def once(self, session: aiohttp.ClientSession, trust: ssl.SSLContext) -> bool:
+        """Stamp the last checkpoint, if it is beyond the last one stamped; say whether there was one.
+
+        Raises `UplinkDown` or `UplinkRefused`.
+        """
+        signed = await self._desk.read(_due)
+        if signed is None:
+            return False
+        note = signed.best
+        request = TimestampRequestBuilder().data(note).build()
+        token = await self._ask(session, request.as_bytes(), trust)
+        at = await asyncio.to_thread(self._verified, token, note, request.nonce)
+        kept = TimeStamp(signed.size, note, token, self._url, at)
+        await self._desk.write(lambda journal: anchors.keep_time_stamp(journal, kept))
+        self.problem = self.todo = None
+        return True
+
+    async def _ask(self, session: aiohttp.ClientSession, query: bytes, trust: ssl.SSLContext) -> bytes:
+        try:
+            async with session.post(
+                self._url,
+                data=query,
+                headers={"Content-Type": _QUERY},
+                ssl=trust,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+            ) as answer:
+                token = await answer.content.read(ANSWER_MAX)
+                status = answer.status
+        except TimeoutError:
+            raise UplinkDown("the time stamping authority does not answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise UplinkDown(f"the time stamping authority cannot be reached: {error}") from error
+        if status != HTTPStatus.OK:
+            raise UplinkDown(f"the time stamping authority answers {status}")
+        return token
+
+    def _verified(self, token: bytes, note: bytes, nonce: int | None) -> datetime:
+        """The time of a token that is one for exactly these bytes, from an authority that we trust."""
+        builder = VerifierBuilder()
+        for root in self._roots:
+            builder = builder.add_root_certificate(root)
+        if nonce is not None:
+            builder = builder.nonce(nonce)
+        try:
+            response = decode_timestamp_response(token)
+            builder.build().verify_message(response, note)
+        except (VerificationError, ValueError) as error:
+            raise UplinkRefused(
+                f"the time stamp cannot be verified: {error}",
+                hint="Is custody.tsa_ca_file the authority's own? Ask its operator.",
+            ) from error
+        return response.tst_info.gen_time.astimezone(UTC)
+
+
+def _due(journal: Journal) -> Signed | None:
+    """The newest checkpoint that has no token, rather one with the witnesses' lines."""
+    last = anchors.newest_time_stamp(journal)
+    size = 0 if last is None else last.size
+    for found in (anchors.newest_cosigned(journal), anchors.newest(journal)):
+        if found is not None and found.size > size:
+            return found
+    return None
+
+
+def _certificates(path: Path | None) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes()) if path is not None else []
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem("custody.tsa_ca_file", f"{path} cannot be read: {error}")]) from error

@@ -1,0 +1,304 @@
+"""What was signed over the log and what others said of it: checkpoints, cosignatures, time stamps, contradictions.
+
+Bytes and numbers as they were given; what they mean is known to `agent.anchor`, which asks for all of this. A leaf lies
+between two times that do not trust the station's clock: it was written after the last note that an entry before it
+quotes, and before the first checkpoint above it was cosigned or stamped (`witnessed`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.capture import rfc3339
+from agent.errors import JournalError
+from agent.journal.entry import Event, told_reason
+from agent.journal.rows import micros, moment
+from agent.merkle import Frontier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from agent.capture import Json
+    from agent.journal.book import Journal
+
+__all__ = [
+    "Bound",
+    "Contradiction",
+    "Signed",
+    "TimeStamp",
+    "Witnessed",
+    "anchor_cosigned",
+    "check_head",
+    "contradict",
+    "contradictions",
+    "covering",
+    "keep_cosigned",
+    "keep_signed",
+    "keep_time_stamp",
+    "keep_witness_size",
+    "newest",
+    "newest_cosigned",
+    "newest_time_stamp",
+    "of_size",
+    "root_at",
+    "time_stamp_over",
+    "unsigned_head",
+    "witness_size",
+    "witnessed",
+]
+
+_ANCHORS: Final = frozenset({Event.ANCHOR_COSIGNED.value, Event.ANCHOR_TSA.value})
+_COLUMNS: Final = "size, root, note, signed_at, cosigned, cosigned_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A checkpoint that the station signed."""
+
+    size: int
+    root: bytes
+    note: bytes
+    signed_at: datetime
+    cosigned: bytes | None = None
+    """With the lines of witnesses, as far as they came."""
+    cosigned_at: datetime | None = None
+    """When the quorum had cosigned, by the witnesses' clocks; None before."""
+
+    @property
+    def best(self) -> bytes:
+        """The note with all the lines that there are."""
+        return self.note if self.cosigned is None else self.cosigned
+
+
+@dataclass(frozen=True, slots=True)
+class TimeStamp:
+    """A token over a checkpoint."""
+
+    size: int
+    note: bytes
+    """The exact bytes that were stamped."""
+    token: bytes
+    """TimeStampResp, DER: what `openssl ts -verify -in` reads."""
+    authority: str
+    stamped_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A witness knows another history of this log."""
+
+    vkey: str
+    reason: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A time that somebody else states."""
+
+    at: datetime
+    by: str
+    """`witnesses` or the name of a time stamping authority."""
+    size: int
+    """Of the checkpoint that was cosigned or stamped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """The times around one leaf; None where nobody has said anything yet."""
+
+    after: Bound | None
+    before: Bound | None
+
+
+# --- the head ---------------------------------------------------------------------------------------------------------
+
+
+def root_at(journal: Journal, size: int) -> bytes:
+    """The root over the first `size` leaves. `JournalError` where there are not so many, or tiles are missing."""
+    if size > journal.leaves.size:
+        raise JournalError(f"the custody log has {journal.leaves.size} entries, and not {size}")
+    return Frontier.at(size, journal.leaves.reader(size)).root()
+
+
+def check_head(journal: Journal) -> Signed | None:
+    """The last checkpoint that was signed. `JournalError` unless the tree over the leaves still begins with it."""
+    last = newest(journal)
+    if last is not None and (journal.leaves.size < last.size or root_at(journal, last.size) != last.root):
+        raise JournalError(
+            f"the journal has {journal.leaves.size} entries and does not agree with the checkpoint over"
+            f" {last.size} entries that this station signed at {rfc3339(last.signed_at)}"
+        )
+    return last
+
+
+def unsigned_head(journal: Journal) -> tuple[int, bytes] | None:
+    """Size and root, where something new stands there that no checkpoint covers.
+
+    An entry that only quotes a checkpoint is nothing new: it waits for the next entry that is. Otherwise each
+    checkpoint would bring an entry, and each entry a checkpoint, for ever.
+    """
+    size, last = journal.leaves.size, journal.connection.execute("SELECT max(size) FROM checkpoint").get or 0
+    for seq in range(size - 1, last - 1, -1):
+        if json.loads(journal.leaves.leaf(seq))["predicate"]["event"] not in _ANCHORS:
+            return size, journal.leaves.root()
+    return None
+
+
+def keep_signed(journal: Journal, signed: Signed) -> None:
+    """Keep a checkpoint before it leaves the machine. Older ones that nobody cosigned or stamped are let go."""
+    if root_at(journal, signed.size) != signed.root:
+        raise JournalError("a checkpoint was signed over a tree that is not ours")
+    journal.connection.execute(
+        "INSERT OR IGNORE INTO checkpoint (size, root, note, signed_at) VALUES (?, ?, ?, ?)",
+        (signed.size, signed.root, signed.note, micros(signed.signed_at)),
+    )
+    journal.connection.execute("DELETE FROM checkpoint WHERE cosigned IS NULL AND size < ?", (signed.size,))
+
+
+def keep_cosigned(journal: Journal, signed: Signed, cosigned: bytes, cosigned_at: datetime | None) -> None:
+    """Keep a checkpoint with the lines of witnesses; `cosigned_at` once they make up the quorum."""
+    at = None if cosigned_at is None else micros(cosigned_at)
+    journal.connection.execute(
+        "INSERT INTO checkpoint (size, root, note, signed_at, cosigned, cosigned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+        " ON CONFLICT (size) DO UPDATE SET cosigned = ?5, cosigned_at = coalesce(cosigned_at, ?6)"
+        " WHERE anchored IS NULL",
+        (signed.size, signed.root, signed.note, micros(signed.signed_at), cosigned, at),
+    )
+
+
+def newest(journal: Journal) -> Signed | None:
+    """The last checkpoint that was signed."""
+    return _one(journal, "1 ORDER BY size DESC")
+
+
+def of_size(journal: Journal, size: int) -> Signed | None:
+    """The checkpoint over so many leaves."""
+    return _one(journal, "size = ?", size)
+
+
+def newest_cosigned(journal: Journal) -> Signed | None:
+    """The last checkpoint that the quorum cosigned."""
+    return _one(journal, "cosigned_at IS NOT NULL ORDER BY size DESC")
+
+
+def covering(journal: Journal, index: int) -> Signed | None:
+    """The first checkpoint above leaf `index` that the quorum cosigned."""
+    return _one(journal, "cosigned_at IS NOT NULL AND size > ? ORDER BY size", index)
+
+
+# --- what others said -------------------------------------------------------------------------------------------------
+
+
+def anchor_cosigned(journal: Journal, witnesses: Sequence[str]) -> bool:
+    """Quote the last cosigned checkpoint in an entry, once: what is written later came after its witnesses' time."""
+    last = newest_cosigned(journal)
+    quoted = journal.connection.execute("SELECT max(size) FROM checkpoint WHERE anchored IS NOT NULL").get
+    if last is None or last.cosigned_at is None or (quoted is not None and quoted >= last.size):
+        return False
+    told: dict[str, Json] = {
+        "cosigned_at": rfc3339(last.cosigned_at),
+        "sha256": sha256(last.best).hexdigest(),
+        "size": last.size,
+        "witnesses": list(witnesses),
+    }
+    seq = journal.leaves.size
+    journal.record(Event.ANCHOR_COSIGNED, {"checkpoint": told})
+    journal.connection.execute("UPDATE checkpoint SET anchored = ? WHERE size = ?", (seq, last.size))
+    return True
+
+
+def keep_time_stamp(journal: Journal, stamp: TimeStamp) -> None:
+    """Keep a token and quote it in an entry."""
+    told: dict[str, Json] = {
+        "authority": told_reason(stamp.authority),
+        "sha256": sha256(stamp.token).hexdigest(),
+        "size": stamp.size,
+        "stamped_at": rfc3339(stamp.stamped_at),
+    }
+    seq = journal.leaves.size
+    journal.record(Event.ANCHOR_TSA, {"time_stamp": told})
+    journal.connection.execute(
+        "INSERT OR REPLACE INTO time_stamp VALUES (?, ?, ?, ?, ?, ?)",
+        (stamp.size, stamp.note, stamp.token, stamp.authority, micros(stamp.stamped_at), seq),
+    )
+
+
+def newest_time_stamp(journal: Journal) -> TimeStamp | None:
+    """The last token."""
+    return _stamp(journal, "1 ORDER BY size DESC")
+
+
+def time_stamp_over(journal: Journal, index: int) -> TimeStamp | None:
+    """The first token over a checkpoint above leaf `index`."""
+    return _stamp(journal, "size > ? ORDER BY size", index)
+
+
+def witness_size(journal: Journal, vkey: str) -> int:
+    """How large the log was when this witness cosigned it last; 0 where it never did."""
+    return journal.connection.execute("SELECT size FROM witness WHERE vkey = ?", (vkey,)).get or 0
+
+
+def keep_witness_size(journal: Journal, vkey: str, size: int) -> None:
+    """Remember what a witness cosigned, or says that it did."""
+    journal.connection.execute("INSERT OR REPLACE INTO witness VALUES (?, ?)", (vkey, size))
+
+
+def contradict(journal: Journal, vkey: str, reason: str, seen_at: datetime) -> bool:
+    """A witness knows another history: kept, with an entry, once for each witness. It ends with this journal only."""
+    if journal.connection.execute("SELECT 1 FROM contradiction WHERE vkey = ?", (vkey,)).get is not None:
+        return False
+    reason = told_reason(reason)
+    journal.connection.execute("INSERT INTO contradiction VALUES (?, ?, ?)", (vkey, reason, micros(seen_at)))
+    journal.record(Event.ANCHOR_CONTRADICTED, {"reason": reason, "witness": vkey})
+    return True
+
+
+def contradictions(journal: Journal) -> list[Contradiction]:
+    """Every witness that knows another history; while there is one, nothing may be released."""
+    rows = journal.connection.execute("SELECT vkey, reason, seen_at FROM contradiction ORDER BY seen_at")
+    return [Contradiction(vkey, reason, moment(seen_at)) for vkey, reason, seen_at in rows]
+
+
+# --- the time sandwich ------------------------------------------------------------------------------------------------
+
+
+def witnessed(journal: Journal, index: int) -> Witnessed:
+    """Between which times leaf `index` was written, as witnesses and time stamping authorities state them."""
+    quoted = _one_row(
+        journal, "SELECT cosigned_at, size FROM checkpoint WHERE anchored < ? ORDER BY anchored DESC", index
+    )
+    stamped = _one_row(
+        journal, "SELECT stamped_at, size, authority FROM time_stamp WHERE anchored < ? ORDER BY anchored DESC", index
+    )
+    over, token = covering(journal, index), time_stamp_over(journal, index)
+    after = [] if quoted is None else [Bound(moment(quoted[0]), "witnesses", quoted[1])]
+    after += [] if stamped is None else [Bound(moment(stamped[0]), stamped[2], stamped[1])]
+    before = [] if over is None or over.cosigned_at is None else [Bound(over.cosigned_at, "witnesses", over.size)]
+    before += [] if token is None else [Bound(token.stamped_at, token.authority, token.size)]
+    return Witnessed(
+        max(after, key=lambda bound: bound.at, default=None), min(before, key=lambda bound: bound.at, default=None)
+    )
+
+
+def _one(journal: Journal, condition: str, *values: int) -> Signed | None:
+    row = _one_row(journal, f"SELECT {_COLUMNS} FROM checkpoint WHERE {condition}", *values)  # noqa: S608 - ours
+    if row is None:
+        return None
+    size, root, note, signed_at, cosigned, cosigned_at = row
+    return Signed(size, root, note, moment(signed_at), cosigned, None if cosigned_at is None else moment(cosigned_at))
+
+
+def _stamp(journal: Journal, condition: str, *values: int) -> TimeStamp | None:
+    sql = f"SELECT size, note, token, authority, stamped_at FROM time_stamp WHERE {condition}"  # noqa: S608 - ours
+    row = _one_row(journal, sql, *values)
+    return None if row is None else TimeStamp(row[0], row[1], row[2], row[3], moment(row[4]))
+
+
+def _one_row(journal: Journal, sql: str, *values: int) -> tuple[Any, ...] | None:
+    found: tuple[Any, ...] | None = journal.connection.execute(f"{sql} LIMIT 1", values).fetchone()
+    return found
