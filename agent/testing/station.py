@@ -129,6 +129,12 @@ class Station:
         self.release = Release(self.desk, self.spool, self.policy, keys=keys, stamp=self.stamp)
         self._make_forward()
 
+    async def hang_up(self) -> None:
+        """Close the uplink, and send to nobody from now on."""
+        if self._uplink is not None:
+            await self._uplink[0].aclose()
+        self._uplink = self.forward = None
+
     def _make_forward(self) -> None:
         if self._uplink is not None:
             uplink, name, keys, in_flight = self._uplink

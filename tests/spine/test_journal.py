@@ -284,14 +284,15 @@ def test_a_migration_is_a_step_of_its_own_and_keeps_everything(journal, tmp_path
     journal.close()
     schema = tmp_path / "schemas" / "schema"
     shutil.copytree(Path(database.__file__).parent / "schema", schema)
-    (schema / "0002.sql").write_text("CREATE TABLE later (x INTEGER) STRICT;")
-    (schema / "0003.sql").write_text("CREATE TABLE later (x INTEGER) STRICT;")  # fails: it is there
+    newest = max(int(file.stem) for file in schema.glob("*.sql"))
+    (schema / f"{newest + 1:04}.sql").write_text("CREATE TABLE later (x INTEGER) STRICT;")
+    (schema / f"{newest + 2:04}.sql").write_text("CREATE TABLE later (x INTEGER) STRICT;")  # fails: it is there
     monkeypatch.setattr(database, "files", lambda _: tmp_path / "schemas")
     with pytest.raises(JournalError):
         Journal.open(tmp_path / "journal.db", log=LOG, stamp=Clock().stamp)
-    (schema / "0003.sql").write_text("ALTER TABLE later ADD COLUMN y INTEGER;")
+    (schema / f"{newest + 2:04}.sql").write_text("ALTER TABLE later ADD COLUMN y INTEGER;")
     journal = Journal.open(tmp_path / "journal.db", log=LOG, stamp=Clock().stamp)
-    assert journal.connection.pragma("user_version") == 3
+    assert journal.connection.pragma("user_version") == newest + 2
     assert journal.get(known.id) == known
     journal.close()
     monkeypatch.undo()

@@ -1,0 +1,58 @@
+"""A capture that a station holds, ready to be handed to an uplink outside of `forward`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.testing.devices import BenchDevice
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.capture import Holding
+    from agent.testing.station import Station
+
+__all__ = ["HeldSending", "held_sending"]
+
+
+class HeldSending:
+    """See `agent.uplink.Sending`; what is remembered lives as long as this object."""
+
+    def __init__(self, station: Station, holding: Holding) -> None:
+        self._station, self._holding = station, holding
+        self.state: str | None = None
+        self.confirmed: list[int] = []
+
+    @property
+    def holding(self) -> Holding:
+        """What the journal says of it."""
+        return self._holding
+
+    def blocks(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+        """Its bytes from the spool."""
+        return self._station.spool.blocks(self._holding.digest.sha256, offset, length)
+
+    async def sha256_through(self, offset: int, /) -> bytes:
+        """SHA-256 of its first bytes, computed from the spool."""
+        spool = self._station.spool
+        return await spool.run(spool.sha256_of_first, self._holding.digest.sha256, offset)
+
+    def recall(self) -> str | None:
+        """What was remembered last."""
+        return self.state
+
+    async def remember(self, state: str | None, /) -> None:
+        """Keep it."""
+        self.state = state
+
+    def progress(self, offset: int, /) -> None:
+        """Note it."""
+        self.confirmed.append(offset)
+
+
+async def held_sending(station: Station, data: bytes, key: str = "CLIP0001.MP4") -> HeldSending:
+    """Let a station hold a capture, and return it ready to be sent."""
+    device = BenchDevice(f"bench:{len(station.devices)}")
+    device.record(key, data)
+    await station.dock(device)
+    return HeldSending(station, (await station.holdings())[0])
