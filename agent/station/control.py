@@ -89,7 +89,7 @@ class Control:
         self._unlink()
 
     def _unlink(self) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # one that stays is in the way of nobody but the next start, which says so
             self._path.unlink()
 
     def _open_to_group(self) -> None:

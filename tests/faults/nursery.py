@@ -1,6 +1,6 @@
 """A process that has imported everything and forks one daemon for each line that it reads: a start costs no imports.
 
-    {"config": "agent.toml", "words": "log", "fault": ""}  ->  the pid of the new daemon
+    {"config": "agent.toml", "words": "log", "fault": "", "counts": ""}  ->  the pid of the new daemon
     {"wait": pid}                                          ->  its exit code, -9 after SIGKILL
 
 It ends with its standard input, and its daemons with it.
@@ -19,7 +19,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 
 
-def daemon(config: Path, words: str, fault: str) -> int:
+def daemon(config: Path, words: str, fault: str, counts: str) -> int:
     from agent.config import load  # noqa: PLC0415
     from agent.daemon import Agent  # noqa: PLC0415
     from agent.errors import AgentError  # noqa: PLC0415
@@ -43,6 +43,9 @@ def daemon(config: Path, words: str, fault: str) -> int:
 
         traceback.print_exc()
         return 70
+    finally:
+        if counts:
+            libc.evidock_counts(counts.encode())
     return 0
 
 
@@ -59,7 +62,7 @@ def main() -> None:
             _, status = os.waitpid(order["wait"], 0)
             answer = os.waitstatus_to_exitcode(status)
         elif (answer := os.fork()) == 0:
-            os._exit(daemon(Path(order["config"]), order["words"], order["fault"]))
+            os._exit(daemon(Path(order["config"]), order["words"], order["fault"], order["counts"]))
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 

@@ -50,8 +50,8 @@ class Nursery:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         return int(await self._process.stdout.readline())
 
-    async def fork(self, config: Path, words: Path, fault: str = "") -> int:
-        return await self._ask(config=str(config), words=str(words), fault=fault)
+    async def fork(self, config: Path, words: Path, fault: str = "", counts: str = "") -> int:
+        return await self._ask(config=str(config), words=str(words), fault=fault, counts=counts)
 
     async def end(self, pid: int, number: signal.Signals | None = signal.SIGKILL) -> int:
         """Send a signal (or none) and wait for the end; the pid stays ours until then, for its parent waits with us."""
@@ -86,7 +86,7 @@ class Rig:
         pid = await self.start()
         try:
             async with asyncio.timeout(within):
-                while list(self.camera.still()):
+                while list(self.camera.still()):  # noqa: ASYNC110 - a camera tells nobody
                     await asyncio.sleep(0.02)
                 await asyncio.sleep(0.1)
         except TimeoutError:

@@ -12,9 +12,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults.rig import Rig
 
 from agent.testing.dems import EmulatedDems
+from tests.faults.rig import Rig
 
 if TYPE_CHECKING:
     from pathlib import Path
