@@ -7,13 +7,13 @@ import threading
 
 import apsw
 import pytest
-from tests.spine.make import capture, digest
 
 from agent.capture import Parts
 from agent.clock import Clock
 from agent.errors import JournalError, Refusal
 from agent.journal import Desk, Event, Journal, queries
 from agent.testing.audit import read_journal
+from tests.spine.make import capture, digest
 
 LOG = "edge.example.org/bench-1/log1"
 
@@ -62,7 +62,9 @@ async def test_an_act_that_fails_undoes_itself_alone(desk):
     assert (await desk.read(read_journal)).problems == []
 
 
-@pytest.mark.parametrize("error", [ValueError("v"), KeyError("k"), OSError(5, "io"), TypeError("t"), ZeroDivisionError()])
+@pytest.mark.parametrize(
+    "error", [ValueError("v"), KeyError("k"), OSError(5, "io"), TypeError("t"), ZeroDivisionError()]
+)
 @pytest.mark.parametrize("way", ["read", "write"])
 async def test_an_error_that_nobody_foresaw_reaches_the_one_who_asked(desk, error, way):
     def fails(journal: Journal) -> None:

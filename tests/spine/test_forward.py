@@ -154,7 +154,10 @@ async def test_failures_that_come_together_count_once(station, bench, uplink):
     uplink.fails.extend([UplinkDown("nobody answers")] * 8)
     await filled(station, bench, 8)
     failures = []
-    station.forward._pause, pause = lambda e, r: (pause(e, r), failures.append(station.forward._failures)), station.forward._pause
+    station.forward._pause, pause = (
+        lambda e, r: (pause(e, r), failures.append(station.forward._failures)),
+        station.forward._pause,
+    )
     await station.send()
     assert max(failures) <= 3
 

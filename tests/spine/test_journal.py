@@ -12,13 +12,13 @@ import pytest
 from google.protobuf.json_format import Parse
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
-from tests.spine.make import capture, digest, hold, receipt
 
 from agent.capture import STEPS, Parts, Priority, Standing, Strength
 from agent.clock import Clock
 from agent.errors import JournalError, Refusal
 from agent.journal import Event, Journal, database, queries
 from agent.testing.audit import read_journal
+from tests.spine.make import capture, digest, hold, receipt
 
 LOG = "edge.example.org/bench-1/log1"
 

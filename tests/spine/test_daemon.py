@@ -1,0 +1,155 @@
+"""The whole process: alone in its folder, ended in order by SIGTERM, and ended at once when the journal cannot be written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import apsw
+import pytest
+
+from agent.clock import Clock
+from agent.config import parse
+from agent.daemon import Agent, locked
+from agent.errors import JournalError, Refusal
+from agent.journal import Journal
+from agent.testing.cameras import CameraFolder
+from agent.testing.devices import some_bytes
+from agent.testing.process import LOG, DaemonProcess, read_state, toml, tus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def events(state: Path) -> list[str]:
+    journal = Journal.open(state / "journal.db", log=LOG, stamp=Clock().stamp)
+    found = [json.loads(leaf)["predicate"]["event"] for _, leaf in journal.leaves.between(0, journal.leaves.size)]
+    journal.close()
+    return found
+
+
+async def until_empty(camera: CameraFolder) -> None:
+    async with asyncio.timeout(20):
+        while list(camera.still()):
+            await asyncio.sleep(0.02)
+
+
+async def test_sigterm_ends_it_in_order(tmp_path: Path) -> None:
+    camera = CameraFolder(tmp_path / "camera")
+    camera.record(some_bytes(1000))
+    async with DaemonProcess(tmp_path / "station", drivers=[camera.driver()]) as daemon:
+        await daemon.ready()
+        assert await daemon.stop(within=5) == 0
+        assert events(daemon.state)[0] == "log.opened"
+        assert events(daemon.state)[-1] == "agent.stopped"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_while_it_copies(tmp_path: Path, number: signal.Signals) -> None:
+    camera = CameraFolder(tmp_path / "camera")
+    camera.record(some_bytes(50_000_000))
+    async with DaemonProcess(tmp_path / "station", drivers=[camera.driver()]) as daemon:
+        await daemon.ready()
+        os.kill(daemon.pid, number)
+        assert await daemon.wait(within=10) == 0
+        await daemon.verify([camera])
+
+
+async def test_a_second_one_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    async with DaemonProcess(tmp_path / "station") as daemon:
+        await daemon.ready()
+        second = DaemonProcess(tmp_path / "station")
+        await second.start()
+        assert await second.wait(within=10) == Refusal.exit_code
+        assert "another Evidock" in daemon.words.read_text()
+    with locked(tmp_path / "station" / "state"):
+        pass
+
+
+@pytest.mark.parametrize("damage", ["other program", "garbage", "newer"])
+async def test_a_journal_that_cannot_be_used_ends_it_with_its_own_exit_code(tmp_path: Path, damage: str) -> None:
+    daemon = DaemonProcess(tmp_path / "station")
+    daemon.state.mkdir(parents=True)
+    path = daemon.state / "journal.db"
+    if damage == "garbage":
+        path.write_bytes(b"garbage" * 1000)
+    else:
+        connection = apsw.Connection(str(path))
+        connection.execute("CREATE TABLE theirs (x)" if damage == "other program" else "PRAGMA user_version = 99")
+        connection.close()
+    await daemon.start()
+    assert await daemon.wait(within=10) == JournalError.exit_code == 30
+
+
+async def test_a_journal_that_fails_later_ends_it_with_the_same_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = toml({"station": {"name": "dock-1", "agency": "example.org", "state": str(tmp_path / "state")}})
+    agent = Agent(parse(text))
+    running = asyncio.create_task(agent.run())
+    async with asyncio.timeout(10):
+        while agent.desk._thread is None:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+
+        def fail(_: Journal) -> None:
+            raise apsw.IOError("disk I/O error")
+
+        with pytest.raises(JournalError):
+            await agent.desk.write(fail)
+        monkeypatch.setattr("asyncio.sleep", _at_once(asyncio.sleep))
+        with pytest.raises(JournalError):
+            await running
+
+
+def _at_once(true_sleep):
+    async def sleep(seconds: float) -> None:
+        await true_sleep(min(seconds, 0.01))
+
+    return sleep
+
+
+async def test_a_whole_life_in_a_process_of_its_own(tmp_path: Path, dems) -> None:
+    camera = CameraFolder(tmp_path / "camera")
+    for number in range(20):
+        camera.record(some_bytes(1000 * number, number))
+    policy = {"device": "release", "spool": "released", "spool_keep": "0 s"}
+    async with DaemonProcess(
+        tmp_path / "station", drivers=[camera.driver()], uplink=tus(dems.url, dems.receipt_vkey), policy=policy
+    ) as daemon:
+        await until_empty(camera)
+        await asyncio.sleep(0.1)
+        assert await daemon.stop() == 0
+        await daemon.verify([camera], dems, at_rest=True)
+        book = read_state(daemon.state)
+    assert len(book.holdings) == 20
+
+
+async def test_a_driver_that_fails_is_started_again_and_keeps_no_other_from_working(tmp_path: Path) -> None:
+    agent = Agent(parse(toml({"station": {"name": "d", "agency": "example.org", "state": str(tmp_path / "state")}})))
+    runs = []
+
+    class Failing:
+        async def run(self, _) -> None:
+            runs.append(1)
+            raise ZeroDivisionError
+
+    class Loaded:
+        driver = Failing()
+
+        class options:
+            name = "bay"
+
+    task = asyncio.create_task(agent._supervised(Loaded))
+    async with asyncio.timeout(10):
+        while len(runs) < 3:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await asyncio.wait_for(task, 2)
+    assert task.cancelled()
+    agent.spool.close()
