@@ -1,0 +1,108 @@
+"""A real daemon, a real DEMS process and a folder of captures, timed from outside through the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from agent.testing.process import BARE, DaemonProcess, tus
+from benchmarks.measured import Measured, cpu_seconds, peak_memory
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from agent.testing.dems import DemsProcess
+
+__all__ = ["driver", "fill", "held_by", "life", "sent_by"]
+
+_BLOCK = 4 << 20
+
+
+def fill(volume: Path, count: int, length: int) -> None:
+    """Put `count` captures of random bytes into DCF folders of 5,000 each."""
+    for number in range(count):
+        folder = volume / "DCIM" / f"{100 + number // 5000}BENCH"
+        if number % 5000 == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"CLIP{number % 5000:04d}.MP4").open("wb") as file:
+            left = length
+            while left > 0:
+                left -= file.write(os.urandom(min(left, _BLOCK)))
+    os.sync()
+
+
+def driver(volume: Path) -> dict[str, Any]:
+    """The `[[driver]]` table for that folder."""
+    return {
+        "use": "body_worn.usb_volume",
+        "name": "bay-1",
+        "mount": str(volume),
+        "must_be_mountpoint": False,
+        "layout": "dcf",
+        "settle": 0.0,
+        "rescan": 0.5,
+        "device": {"id": "bench-camera"},
+    }
+
+
+async def held_by(folder: Path, volume: Path, count: int, *, read_back: bool = False) -> Measured:
+    """Time until everything on the volume is held; the spool and the journal are left in the folder."""
+    async with _daemon(folder, drivers=[driver(volume)], spool={"read_back": read_back}) as station:
+        return await _until(station, lambda tally: sum(tally.values()) >= count)
+
+
+async def sent_by(folder: Path, dems: DemsProcess, count: int) -> Measured:
+    """Time until everything that `held_by` left is receipted."""
+    uplink = tus(dems.url, dems.receipt_vkey, ca_file=dems.ca_file)
+    async with _daemon(folder, uplink=uplink) as station:
+        return await _until(station, lambda tally: tally.get("receipted", 0) >= count)
+
+
+async def life(folder: Path, volume: Path, dems: DemsProcess, count: int) -> Measured:
+    """Time from a docked volume to every capture receipted and released."""
+    uplink = tus(dems.url, dems.receipt_vkey, ca_file=dems.ca_file)
+    policy = {"device": "release"}
+    async with _daemon(folder, drivers=[driver(volume)], uplink=uplink, policy=policy) as station:
+        before = (await _tally(station)).get("released", 0)
+        return await _until(station, lambda tally: tally.get("released", 0) - before >= count)
+
+
+@asynccontextmanager
+async def _daemon(folder: Path, **tables: Any) -> AsyncIterator[DaemonProcess]:  # noqa: ANN401 - tables of agent.toml
+    async with DaemonProcess(folder, command=BARE, **tables) as station:
+        yield station
+
+
+async def _until(station: DaemonProcess, done: Callable[[Mapping[str, int]], bool]) -> Measured:
+    began = perf_counter()
+    pid = station.pid or 0
+    before = cpu_seconds(pid)
+    await station.ready()
+    while not done(await _tally(station)):  # noqa: ASYNC110 - another process cannot set an event
+        await asyncio.sleep(0.02)
+    return Measured(perf_counter() - began, cpu_seconds(pid) - before, peak_memory(pid))
+
+
+async def _tally(station: DaemonProcess) -> Mapping[str, int]:
+    connector = aiohttp.UnixConnector(str(station.state / "control.sock"))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        while True:
+            try:
+                async with session.get("http://station/status") as answer:
+                    captures = (await answer.json())["tally"]
+                    return {name: value["captures"] for name, value in captures.items()}
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.02)
+
+
+def clear(*folders: Path) -> None:
+    """Remove what a run left."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
