@@ -1,0 +1,570 @@
+#!/usr/bin/env python3
+"""Checks what Evidock exported, without Evidock: one file that needs python3 (3.9 or later) and PyPI `cryptography`.
+
+    python3 evidock_verify.py BAG           a folder: files, keys, policy, checkpoint, entries, captures, receipts
+    python3 evidock_verify.py PROOF         a tlog-proof file, with its entry beside it (NAME.json)
+    python3 evidock_verify.py CHECKPOINT    a signed checkpoint
+
+--keys FILE and --root FILE name keys that you obtained by another way than the bag (one vkey a line). Each line of the
+answer is OK, NOTE, MISSING or FAILED. Exit code: 0 proven, 1 something is wrong, 2 cannot be read, 3 nothing is wrong
+but something is missing. Formats: RFC 8493, RFC 6962, RFC 3161 and c2sp.org.
+"""
+
+# ruff: noqa: PLR2004 - the numbers are those of the formats, each beside its name
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+OK, NOTE, MISSING, FAILED = "OK", "NOTE", "MISSING", "FAILED"
+SUMS = {"sha256": 64, "sha512": 128}
+TAGS = ("tagmanifest-sha256.txt", "tagmanifest-sha512.txt")
+SMALL = 64 << 20
+OURS = {"capture": {"length", "media_type", "priority", "volatile"}, "device": {"driver", "family", "place", "spec"}}
+PATH = r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
+ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+RECEIPT = re.compile(
+    "evidock-receipt/v1\ncapture (.+)\nsha256 ([0-9a-f]{64})\nlength ([0-9]+)\nlog (.+) ([0-9]+)\n"
+    "stored_at ([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)\ncopies ([1-9][0-9]*)\n"
+)
+Check = tuple[str, str, str, str]
+"""Outcome, what was checked, of which file or name, and what was found."""
+
+
+class Wrong(Exception):
+    """What does not hold."""
+
+
+def need(holds: object, why: str) -> None:
+    """Raise `Wrong` unless it holds."""
+    if not holds:
+        raise Wrong(why)
+
+
+# -- keys and notes ----------------------------------------------------------------------------------------------------
+
+
+def unbase64(text: str) -> bytes:
+    """The bytes of base64 in its one spelling."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
+        raw = b""
+    need(base64.b64encode(raw).decode() == text, "base64 is not written in its one spelling")
+    return raw
+
+
+def number(text: str) -> int:
+    """A decimal number as these formats write it."""
+    need(re.fullmatch("0|[1-9][0-9]{0,18}", text) and int(text) < 2**63, f"{text[:30]!r} is not a number")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A public key, as its vkey states it: kind 1 Ed25519, 2 ECDSA P-256, 4 Ed25519 of a witness."""
+
+    name: str
+    id: bytes
+    kind: int
+    public: bytes
+    vkey: str
+
+    @staticmethod
+    def parse(vkey: str) -> Key:
+        """Read `name+id+key`."""
+        name, _, rest = vkey.partition("+")
+        id_, _, value = rest.partition("+")
+        raw = unbase64(value)
+        need(name and raw and not re.search(r"\s", vkey), "a key is not written as name+id+key")
+        made = raw[1:] if raw[0] == 2 else name.encode() + b"\n" + raw
+        need(id_ == hashlib.sha256(made).hexdigest()[:8], f"the key id of {name} is not that of its key")
+        return Key(name, bytes.fromhex(id_), raw[0], raw[1:], vkey)
+
+    def verify(self, text: bytes, value: bytes) -> int | None:
+        """Check a signature; the time that a witness states."""
+        time, message = None, text
+        if self.kind == 4:
+            time, value = int.from_bytes(value[:8], "big"), value[8:]
+            need(time < 253402300800, f"the cosignature of {self.name} states an impossible time")
+            message = b"cosignature/v1\ntime %d\n%s" % (time, text)
+        try:
+            if self.kind == 2:
+                key = serialization.load_der_public_key(self.public)
+                need(isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1", "no P-256 key")
+                key.verify(value, message, ec.ECDSA(hashes.SHA256()))  # type: ignore[union-attr,call-arg,arg-type]
+            else:
+                need(self.kind in (1, 4), f"the key of {self.name} is of an unknown kind")
+                ed25519.Ed25519PublicKey.from_public_bytes(self.public).verify(value, message)
+        except (InvalidSignature, ValueError):
+            raise Wrong(f"the signature of {self.name} does not fit") from None
+        return time
+
+    def der(self) -> bytes:
+        """SubjectPublicKeyInfo."""
+        return self.public if self.kind == 2 else bytes.fromhex("302a300506032b6570032100") + self.public
+
+
+def open_note(raw: bytes, keys: Iterable[Key]) -> tuple[str, list[tuple[Key, int | None]]]:
+    """The text of a signed note, and who of `keys` signed it: at least one, and none wrongly."""
+    try:
+        whole = raw.decode()
+    except UnicodeDecodeError:
+        raise Wrong("a note is not UTF-8") from None
+    text, parted, below = whole.rpartition("\n\n")
+    need(parted and below.endswith("\n") and not re.search("[\x00-\x09\x0b-\x1f]", whole), "this is not a signed note")
+    known, signed = {(key.name, key.id): key for key in keys}, []
+    for line in dict.fromkeys(below[:-1].split("\n")):
+        found = re.fullmatch(r"\u2014 ([^\s+]+) (\S+)", line)
+        if not found:
+            raise Wrong("a signature line is not one")
+        value = unbase64(found[2])
+        need(len(value) > 4, "a signature line holds no signature")
+        if key := known.get((found[1], value[:4])):
+            signed.append((key, key.verify((text + "\n").encode(), value[4:])))
+    need(signed, "no known key signed this")
+    return text + "\n", signed
+
+
+@dataclass
+class Trust:
+    """Whose signatures count."""
+
+    keys: list[Key]
+    policy: list[list[str]]
+    """Lines of the policy, by their words; empty where there is none."""
+
+    @staticmethod
+    def of(keys: list[Key], policy: str = "") -> Trust:
+        """Read a policy's text, and keep only those keys of logs and witnesses that it names."""
+        lines = [re.split("[ \t]+", row.strip(" \t")) for row in policy.split("\n")]
+        lines = [words for words in lines if words[0] and not words[0].startswith("#")]
+        need(all(words[0] in ("log", "witness", "group", "quorum") and words[1:] for words in lines), "unknown policy")
+        need(not lines or sum(words[0] == "quorum" for words in lines) == 1, "the policy has not one quorum line")
+        named = [Key.parse(words[1 if words[0] == "log" else 2]) for words in lines if words[0] in ("log", "witness")]
+        logs = {key.name for key in named}
+        strange = [key.name for key in keys if lines and key not in named and (key.kind == 4 or key.name in logs)]
+        need(not strange, f"a key of {', '.join(strange)} is not in the policy")
+        return Trust(keys + [key for key in named if key not in keys], lines)
+
+    def quorum(self, signed: list[tuple[Key, int | None]]) -> tuple[str, bool]:
+        """The quorum's name and whether it has cosigned; without a policy any witness suffices."""
+        by = {key.vkey for key, time in signed if time is not None}
+        if not self.policy:
+            return "any witness", bool(by)
+        said, name = {"none"}, ""
+        for words in self.policy:
+            if words[0] == "witness" and words[2] in by:
+                said.add(words[1])
+            elif words[0] == "group":
+                least = {"all": len(words) - 3, "any": 1}.get(words[2]) or number(words[2])
+                said |= {words[1]} if len(said & set(words[3:])) >= least else set()
+            elif words[0] == "quorum":
+                name = words[1]
+        return name, name in said
+
+
+@dataclass
+class Head:
+    """A checkpoint that its log signed."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+def check_head(raw: bytes, trust: Trust, into: list[Check]) -> Head | None:
+    """Check a checkpoint; what was found goes `into` the list."""
+    try:
+        origin, size, root = (*raw.decode(errors="replace").split("\n\n")[0].split("\n"), "", "")[:3]
+        head = Head(origin, number(size), unbase64(root))
+        keys = [key for key in trust.keys if key.kind == 4 or key.name == origin]
+        _, signed = open_note(raw, keys)
+        need(any(key.kind != 4 for key, _ in signed), f"the log {origin} itself did not sign")
+        need(len(head.root) == 32, "the root is not 32 bytes long")
+    except Wrong as wrong:
+        into.append((FAILED, "checkpoint", "checkpoint", str(wrong)))
+        return None
+    into.append((OK, "checkpoint", origin, f"signed by the log, {head.size} entries"))
+    for key, time in signed:
+        if time is not None:
+            when = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            into.append((OK, "witness", key.name, f"cosigned at {when}"))
+    name, made = trust.quorum(signed)
+    into.append((OK if made else MISSING, "quorum", name, "has cosigned" if made else "has not cosigned"))
+    return head
+
+
+def check_proof(raw: bytes, entry: bytes, head: Head, checkpoint: bytes, index: int | None = None) -> int:
+    """Check that `entry` stands below this head; its index."""
+    above, parted, below = raw.partition(b"\n\n")
+    lines = above.decode("ascii", "replace").split("\n")
+    need(parted and lines[0] == "c2sp.org/tlog-proof@v1", "this is not a proof")
+    del lines[0]
+    if lines and lines[0].startswith("extra "):
+        unbase64(lines.pop(0)[6:])
+    need(lines and lines[0].startswith("index "), "the proof states no index")
+    found, path = number(lines[0][6:]), [unbase64(line) for line in lines[1:]]
+    need(index is None or found == index, f"this is a proof of entry {found}")
+    need(below == checkpoint, "the proof is for another checkpoint")
+    need(found < head.size and all(len(one) == 32 for one in path), "the proof is not one for this log")
+    fn, sn, node = found, head.size - 1, hashlib.sha256(b"\x00" + entry).digest()
+    for one in path:  # RFC 9162 section 2.1.3.2
+        need(sn > 0, "the proof is too long")
+        if fn & 1 or fn == sn:
+            node = hashlib.sha256(b"\x01" + one + node).digest()
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            node = hashlib.sha256(b"\x01" + node + one).digest()
+        fn, sn = fn >> 1, sn >> 1
+    need(sn == 0 and node == head.root, "the proof leads to another root: this entry is not in that log")
+    return found
+
+
+# -- a bag -------------------------------------------------------------------------------------------------------------
+
+
+class Bag:
+    """A folder, looked at file by file; what was found stands in `checks`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.checks, self.odd = folder, list[Check](), list[str]()
+        self.names = sorted(self._walk(folder, ""))
+        self.sums: dict[str, dict[str, str]] = {}
+        """For each file its digests, computed now, and its length."""
+        self.leaves: dict[int, dict[str, Any]] = {}
+
+    def _walk(self, folder: Path, above: str) -> Iterator[str]:
+        for entry in os.scandir(folder):
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(Path(entry.path), f"{above}{entry.name}/")
+            elif entry.is_file(follow_symlinks=False):
+                yield above + entry.name
+            else:
+                self.odd.append(above + entry.name)
+
+    def open(self, name: str) -> Any:  # noqa: ANN401 - a binary file, or what a test puts in its place
+        """A file of the bag."""
+        return (self.folder / name).open("rb")
+
+    def read(self, name: str) -> bytes:
+        """A small file, whole; empty where there is none."""
+        if name not in self.names:
+            return b""
+        with self.open(name) as file:
+            raw: bytes = file.read(SMALL + 1)
+        need(len(raw) <= SMALL, "is too large to be read")
+        return raw
+
+    def matching(self, pattern: str) -> list[str]:
+        """Names of files."""
+        return [name for name in self.names if re.fullmatch(pattern, name)]
+
+    def check(self, what: str, subject: str, act: Any, *arguments: Any) -> Any:  # noqa: ANN401 - hands through
+        """Do one check; a sentence that it returns is told as its finding."""
+        try:
+            found = act(*arguments)
+        except (Wrong, ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
+            self.checks.append((FAILED, what, subject, str(wrong) or type(wrong).__name__))
+            return None
+        if isinstance(found, str):
+            self.checks.append((OK, what, subject, found))
+        return found
+
+    def run(self, given: list[Key], roots: list[Key]) -> list[Check]:
+        """Everything."""
+        self._files()
+        trust = self.check("policy", "policy.note", self._trust, given, roots)
+        raw = self.check("checkpoint", "checkpoint", self.read, "custody/checkpoint")
+        head = None
+        if not raw:
+            self.checks.append((MISSING, "checkpoint", "checkpoint", "no checkpoint is in this bag"))
+        elif trust is not None:
+            head = check_head(raw, trust, self.checks)
+        for name in self.matching(r"custody/[0-9]{6,19}\.json"):
+            self.check("entry", name[8:-5], self._entry, name, head, raw)
+        for name in self.matching(r"custody/[0-9]{6,19}\.tlog-proof"):
+            if name[:-10] + "json" not in self.names:
+                self.checks.append((FAILED, "entry", name[8:-11], "is a proof without its entry"))
+        self._captures(trust)
+        for name in self.matching(r"custody/[^/]*\.tsr"):
+            self.check("timestamp", name[8:], self._token, name)
+        return self.checks
+
+    def _files(self) -> None:
+        for name in self.odd:
+            self.checks.append((FAILED, "files", name, "is not a plain file"))
+        for name in self.names:
+            self.check("files", name, self._digest, name)
+        for manifest in (f"{tag}manifest-{kind}.txt" for tag in ("", "tag") for kind in SUMS):
+            sums = self.check("files", manifest, self._listing, manifest) or {}
+            data, kind = manifest.startswith("manifest"), manifest[-10:-4]
+            here = {name for name in self.names if name.startswith("data/") is data and name not in TAGS}
+            for name in sorted(here | set(sums)):
+                if name not in sums or name not in here:
+                    why = f"is only listed in {manifest}" if name in sums else f"is not listed in {manifest}"
+                    self.checks.append((FAILED, "files", name, why))
+                elif self.sums.get(name, {}).get(kind) != sums[name]:
+                    self.checks.append((FAILED, "files", name, f"is not what {manifest} says"))
+        self.check("files", "bag-info.txt", self._info)
+        if not any(check[0] == FAILED for check in self.checks):
+            self.checks.append((OK, "files", str(len(self.names)), "files, each as it was bagged"))
+
+    def _captures(self, trust: Trust | None) -> None:
+        b3sums = self.check("files", "b3sums.txt", self._lines, "b3sums.txt", 64) or {}
+        held = {leaf["subject"][0]["name"]: index for index, leaf in sorted(self.leaves.items())
+                if leaf["predicate"].get("event") == "held"}  # fmt: skip
+        files = {name[5:41]: name for name in self.matching(rf"data/{ID}(\.[a-z0-9]+)?")}
+        for name in self.names:
+            if name.startswith("data/") and name not in files.values():
+                self.checks.append((FAILED, "capture", name, "no entry speaks of this file"))
+        for id_ in sorted({*held, *files}):
+            index, file = held.get(id_), files.get(id_)
+            self.check("capture", id_, self._capture, index, file, b3sums)
+            self.check("receipt", id_, self._receipt, index, trust)
+            if f"manifests/{id_}.json" in self.names:
+                self.check("manifest", id_, self._manifest, id_, index, file)
+            if f"custody/story-{id_}.jsonl" in self.names:
+                self.check("story", id_, self._story, id_)
+        places = {f"{index:06d}" for index in held.values()}
+        for name in self.matching(r"custody/receipts/.*|manifests/.*|custody/story-.*"):
+            if name.rpartition("/")[2][:-5] not in places and not set(re.findall(ID, name)) & set(held):
+                self.checks.append((FAILED, "files", name, "belongs to no capture of this bag"))
+
+    def _digest(self, name: str) -> None:
+        made, length = {kind: hashlib.new(kind) for kind in SUMS}, 0
+        with self.open(name) as file:
+            while block := file.read(1 << 20):
+                length += len(block)
+                for one in made.values():
+                    one.update(block)
+        self.sums[name] = {kind: one.hexdigest() for kind, one in made.items()} | {"length": str(length)}
+
+    def _lines(self, name: str, digits: int) -> dict[str, str]:
+        text = self.read(name).decode("ascii")
+        rows = [re.fullmatch(rf"([0-9a-f]{{{digits}}})  ({PATH})", row) for row in text.split("\n")[:-1]]
+        need(all(rows) and text[-1:] in ("", "\n"), "has a line that is not a digest, two spaces and a name")
+        found = {row[2]: row[1] for row in rows if row}
+        need(len(found) == len(rows), "lists a file twice")
+        return found
+
+    def _listing(self, name: str) -> dict[str, str]:
+        need(name in self.names, "is not here")
+        return self._lines(name, SUMS[name[-10:-4]])
+
+    def _info(self) -> None:
+        need(self.read("bagit.txt") == b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n", "not BagIt 1.0")
+        data = [int(sums["length"]) for name, sums in self.sums.items() if name.startswith("data/")]
+        oxum = f"\nPayload-Oxum: {sum(data)}.{len(data)}\n"
+        need(oxum in "\n" + self.read("bag-info.txt").decode(), "Payload-Oxum is not the length of what is here")
+
+    def _trust(self, given: list[Key], roots: list[Key]) -> Trust:
+        keys = [Key.parse(line) for line in self.read("keys/vkeys").decode().split("\n") if line]
+        for key in keys:
+            if given and key not in given:
+                self.checks.append((FAILED, "key", key.name, "is not among the keys that you gave"))
+        inside = [Key.parse(line) for line in self.read("keys/root.vkey").decode().split("\n") if line]
+        ders = {key.der() for key in keys + inside}
+        for name in self.matching(r"keys/.*\.pem"):
+            if not name.startswith("keys/tsa"):
+                self.check("key", name[5:], self._pem, name, ders)
+        if not given and not roots:
+            self.checks.append((NOTE, "key", "keys", "taken from the bag: compare them with what the agency publishes"))
+        if "policy.note" not in self.names:
+            self.checks.append(
+                (NOTE, "policy", "policy.note", "there is none: the signature of any one witness counts")
+            )
+            return Trust.of(keys)
+        text, signed = open_note(self.read("policy.note"), [key for key in roots or inside if key.kind != 4])
+        trust = Trust.of(keys, text)
+        self.checks.append((OK, "policy", "policy.note", f"signed by {signed[0][0].name}"))
+        return trust
+
+    def _pem(self, name: str, ders: set[bytes]) -> None:
+        key = serialization.load_pem_public_key(self.read(name))
+        spki = serialization.PublicFormat.SubjectPublicKeyInfo
+        need(key.public_bytes(serialization.Encoding.DER, spki) in ders, "is not a key of keys/vkeys")
+
+    def _entry(self, name: str, head: Head | None, checkpoint: bytes) -> str | None:
+        raw, index = self.read(name), int(name[8:-5])
+        leaf = json.loads(raw)
+        need(name == f"custody/{index:06d}.json" and leaf["predicate"]["seq"] == index, "has another place in the log")
+        need(isinstance(leaf["subject"][0]["name"], str), "speaks of nothing")
+        if proof := self.read(name[:-4] + "tlog-proof"):
+            if head is None:
+                raise Wrong("cannot be proven without a checkpoint")
+            check_proof(proof, raw, head, checkpoint, index)
+        self.leaves[index] = leaf
+        if proof:
+            return f"{leaf['predicate']['event']}: stands in the log"
+        self.checks.append((MISSING, "entry", name[8:-5], "has no proof"))
+        return None
+
+    def _held(self, index: int | None) -> tuple[int, dict[str, Any]]:
+        if index is None:
+            raise Wrong("no entry says that it is held")
+        return index, self.leaves[index]
+
+    def _capture(self, index: int | None, file: str | None, b3sums: dict[str, str]) -> str | None:
+        index, leaf = self._held(index)
+        digest, length = leaf["subject"][0]["digest"], leaf["predicate"]["capture"]["length"]
+        if file is None:
+            self.checks.append((MISSING, "capture", leaf["subject"][0]["name"], "its bytes are not in this bag"))
+            return None
+        sums = self.sums[file]
+        same = sums["sha256"] == digest["sha256"] and sums["length"] == str(length)
+        need(same and b3sums.get(file, digest["blake3"]) == digest["blake3"], "is not what its entry says")
+        return f"{length} bytes, as entry {index} says"
+
+    def _receipt(self, index: int | None, trust: Trust | None) -> str | None:
+        index, leaf = self._held(index)
+        name, subject = f"custody/receipts/{index:06d}.note", leaf["subject"][0]
+        if name not in self.names:
+            self.checks.append((MISSING, "receipt", subject["name"], "no receipt is in this bag"))
+            return None
+        if trust is None:
+            raise Wrong("no keys are known")
+        head = self.read("custody/checkpoint").split(b"\n")[0].decode()
+        logs = {words[1] for words in trust.policy if words[0] == "log"}
+        keys = [key for key in trust.keys if key.kind != 4 and key.name != head and key.vkey not in logs]
+        text, signed = open_note(self.read(name), keys)
+        said = RECEIPT.fullmatch(text)
+        if said is None:
+            raise Wrong("is not a receipt")
+        length, sha256 = leaf["predicate"]["capture"]["length"], subject["digest"]["sha256"]
+        ours = (subject["name"], sha256, str(length), head or said[4], str(index))
+        need(said.groups()[:5] == ours, "is not for this capture")
+        need(said[6][:19] >= leaf["predicate"]["recorded_at"][:19], "is older than the capture")
+        return f"{signed[0][0].name} stored it at {said[6]}"
+
+    def _manifest(self, id_: str, index: int | None, file: str | None) -> str:
+        index, leaf = self._held(index)
+        raw = self.read(f"custody/{index:06d}.json")
+        rest = dict(leaf["predicate"])
+        parts = {part: rest.pop(part) for part in OURS}
+        said, found = ({part: {k: v for k, v in values.items() if (k in OURS[part]) is ours}
+                        for part, values in parts.items()} for ours in (False, True))  # fmt: skip
+        told = json.loads(self.read(f"manifests/{id_}.json"))
+        note = f"custody/receipts/{index:06d}.note"
+        origin = self.read("custody/checkpoint").split(b"\n")[0].decode() or told["entry"]["log"]
+        group = parts["capture"].get("group")
+        one = [group, parts["device"]["id"]]
+        same = [other["subject"][0]["name"] for other in self.leaves.values() if other["predicate"]["event"] == "held"
+                and [other["predicate"]["capture"].get("group"), other["predicate"]["device"]["id"]] == one]  # fmt: skip
+        need(told == {
+            "type": "https://evidock.example/manifest/v1", "capture": id_, "file": file,
+            "entry": {"log": origin, "index": index, "leaf_hash": hashlib.sha256(b"\x00" + raw).hexdigest()},
+            "device_said": said,
+            "station_found": {**rest, **found, "digest": leaf["subject"][0]["digest"]},
+            "receipt": note if note in self.names else None,
+            "recording": sorted(same) if group else [],
+        }, "does not say what its entry says")  # fmt: skip
+        return f"says what entry {index} says"
+
+    def _story(self, id_: str) -> str:
+        about = [index for index, leaf in sorted(self.leaves.items()) if leaf["subject"][0]["name"] == id_]
+        told = b"".join(self.read(f"custody/{index:06d}.json") + b"\n" for index in about)
+        need(about and self.read(f"custody/story-{id_}.jsonl") == told, "does not tell what the entries tell")
+        return f"tells {len(about)} entries"
+
+    def _token(self, name: str) -> str | None:
+        roots, openssl = self.matching(r"keys/tsa[^/]*\.pem"), shutil.which("openssl")
+        need(name[:-4] in self.names, "belongs to no file")
+        if not roots or openssl is None:
+            why = "openssl is not installed" if roots else "no certificate is in this bag"
+            self.checks.append((NOTE, "timestamp", name[8:], f"not checked: {why}"))
+            return None
+        ask = [openssl, "ts", "-verify", "-data", name[:-4], "-in", name, "-CAfile", roots[0]]
+        done = subprocess.run(ask, cwd=self.folder, capture_output=True, check=False)  # noqa: S603
+        need(done.returncode == 0, "openssl does not accept the time stamp")
+        return "openssl accepts the time stamp"
+
+
+# -- the program -------------------------------------------------------------------------------------------------------
+
+
+def check_file(path: Path, keys: list[Key], roots: list[Key]) -> list[Check]:
+    """Check a proof or a checkpoint by itself."""
+    raw, checks = path.read_bytes(), list[Check]()
+    for name in ("keys/vkeys", "vkeys", "../keys/vkeys"):
+        if not keys and (beside := path.parent / name).is_file():
+            keys = [Key.parse(line) for line in beside.read_text().split("\n") if line]
+            checks.append((NOTE, "key", "keys", f"taken from {name}: compare them with what the agency publishes"))
+    need(keys, "no keys are known: name them by --keys")
+    policy = path.parent.parent / "policy.note"
+    trust = Trust.of(keys, open_note(policy.read_bytes(), roots)[0] if roots and policy.is_file() else "")
+    proof = raw.startswith(b"c2sp.org/tlog-proof@v1\n")
+    checkpoint = raw.partition(b"\n\n")[2] if proof else raw
+    head = check_head(checkpoint, trust, checks)
+    if proof and head:
+        entry = path.with_suffix(".json")
+        need(entry.is_file(), f"the entry {entry.name} must lie beside its proof")
+        try:
+            index = check_proof(raw, entry.read_bytes(), head, checkpoint)
+            checks.append((OK, "entry", path.stem, f"entry {index} stands in the log"))
+        except Wrong as wrong:
+            checks.append((FAILED, "entry", path.stem, str(wrong)))
+    return checks
+
+
+def exit_code(checks: list[Check]) -> int:
+    """What the shell is told."""
+    outcomes = {check[0] for check in checks}
+    return 1 if FAILED in outcomes else 3 if MISSING in outcomes else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Checks what Evidock exported: a bag, a proof or a checkpoint.")
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--keys", type=Path, help="vkeys of log, witnesses and receipts, obtained from the agency")
+    parser.add_argument("--root", type=Path, help="vkey of the agency's root key, which signs the policy")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    asked = parser.parse_args(arguments)
+    try:
+        keys, roots = ([Key.parse(line) for line in file.read_text().split("\n") if line] if file else []
+                       for file in (asked.keys, asked.root))  # fmt: skip
+        checks = Bag(asked.path).run(keys, roots) if asked.path.is_dir() else check_file(asked.path, keys, roots)
+    except (OSError, ValueError, Wrong) as error:
+        sys.stderr.write(f"cannot be read: {error}\n")
+        return 2
+    code = exit_code(checks)
+    if asked.json:
+        names = ("outcome", "what", "subject", "found")
+        told = {"exit_code": code, "checks": [{name: check[n] for n, name in enumerate(names)} for check in checks]}
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+        return code
+    for check in checks:
+        line = f"{check[0]:8}{check[1]:11}{check[2]}: {check[3]}"
+        sys.stdout.write("".join(c if c.isprintable() else "?" for c in line) + "\n")
+    verdict = {
+        0: "PROVEN",
+        1: "NOT PROVEN: something is wrong",
+        3: "INCOMPLETE: nothing is wrong, something is missing",
+    }
+    sys.stdout.write(verdict[code] + "\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Checks the bag that it lies in, or the one named, with sh, openssl (3.0 or later), sha256sum and xxd; nothing of Evidock.
+# Lines begin with OK, FAILED or MISSING. Exit code: 0 all is OK, 1 something FAILED, 2 no bag, 3 something is only MISSING.
+LC_ALL=C; export LC_ALL; cd "${1:-$(dirname "$0")}" && T=$(mktemp -d) || exit 2; trap 'rm -rf "$T"' EXIT; text=$T/text code=0
+ok() { echo "OK      $*"; }; failed() { echo "FAILED  $*"; code=1; }; missing() { echo "MISSING $*"; [ $code = 1 ] || code=3; }
+hex() { xxd -p | tr -d '\n'; }; unhex() { printf %s "$1" | xxd -r -p; }; unbase64() { printf %s "$1" | openssl base64 -d -A; }
+sums() { # MANIFEST BITS FIND...: the manifest is, byte for byte, what would be written now: nothing changed, lost or added
+    manifest=$1 bits=$2; shift 2; find "$@" ! -type d | sed 's|^\./||' | sort | tr '\n' '\0' |
+        xargs -0 -r openssl dgst "-sha$bits" -r | sed 's/ \*/  /' > "$T/sums"
+    if cmp -s "$T/sums" "$manifest"; then ok "$manifest: $(grep -c . "$manifest") files"; else
+        failed "$manifest: < is here, > is listed"; diff "$T/sums" "$manifest" | grep '^[<>]'; fi
+}
+signed() { # NOTE ROLE: in $by who of keys/ROLE-*.pem signed, in $text what; 1 when one of them signed wrongly, 2 when nobody did
+    by=; blank=$(grep -n '^$' "$1" | tail -n 1 | cut -d : -f 1); [ -n "$blank" ] || return 1
+    head -n $((blank - 1)) "$1" > "$text"; tail -n +$((blank + 1)) "$1" > "$T/lines"
+    while read -r _ name value; do
+        unbase64 "$value" > "$T/value"; id=$(head -c 4 "$T/value" | hex); key=keys/$2-$id.pem; [ -f "$key" ] || continue
+        public=$(openssl pkey -pubin -in "$key" -outform DER | hex); kind=02 at=5 time=; cp "$text" "$T/message"
+        [ ${#public} != 88 ] || kind=01 public=${public#????????????????????????} # of Ed25519: the last 32 bytes
+        if [ "$2" = witness ]; then
+            kind=04 at=13 time=$((0x$(tail -c +5 "$T/value" | head -c 8 | hex)))
+            { printf 'cosignature/v1\ntime %d\n' $time; cat "$text"; } > "$T/message"
+        fi
+        grep -qsxF "$name+$id+$(unhex "$kind$public" | openssl base64 -A)" keys/vkeys keys/root.vkey || return 1
+        tail -c +$at "$T/value" > "$T/signature"; by="$by $name${time:+ (at $(date -ud "@$time" +%FT%TZ 2> /dev/null || echo $time))}"
+        openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$T/message" -sigfile "$T/signature" > /dev/null 2>&1 || return 1
+    done < "$T/lines"; [ -n "$by" ] || return 2
+}
+note() { signed "$1" "$2"; case $? in 0) ok "$3$by" ;; 2) "$4" "$3 nobody known" ;; *) failed "$3$by: WRONG" ;; esac; }
+proof() { # ENTRY INDEX: the hashes of its proof lead from the entry to the root of the checkpoint (RFC 9162 section 2.1.3.2)
+    sed '1,/^$/d' "$1.tlog-proof" | cmp -s - custody/checkpoint && [ "custody/$(printf %06d "$2")" = "$1" ] || return 1
+    fn=$2 sn=$((size - 1)) h=$({ printf '\000'; cat "$1.json"; } | sha256sum); [ "$fn" -le $sn ] || return 1
+    for p in $(sed '1,/^index /d;/^$/,$d' "$1.tlog-proof"); do
+        [ $sn -gt 0 ] || return 1; p=$(unbase64 "$p" | hex) left=$((fn & 1)); [ "$fn" != $sn ] || left=1
+        if [ $left = 1 ]; then h=$(unhex "01$p${h%% *}" | sha256sum); else h=$(unhex "01${h%% *}$p" | sha256sum); fi
+        while [ $left = 1 ] && [ $((fn & 1)) = 0 ] && [ "$fn" != 0 ]; do fn=$((fn >> 1)) sn=$((sn >> 1)); done
+        fn=$((fn >> 1)) sn=$((sn >> 1))
+    done; [ $sn = 0 ] && [ "${h%% *}" = "$root" ]
+}
+[ -z "$(find . ! -type d ! -type f)" ] || failed "there is something here that is neither a file nor a folder"
+for bits in 256 512; do sums manifest-sha$bits.txt $bits data
+    sums tagmanifest-sha$bits.txt $bits . ! -path './data/*' ! -path './tagmanifest-sha???.txt'; done
+[ ! -f policy.note ] || note policy.note root "policy: signed by" failed
+if [ -f custody/checkpoint ]; then note custody/checkpoint witness "checkpoint: cosigned by" missing
+    note custody/checkpoint log "checkpoint: signed by" failed; origin=$(head -n 1 "$text") size=$(sed -n 2p "$text")
+    root=$(unbase64 "$(sed -n 3p "$text")" | hex); case "$by " in *" $origin "*) ;; *) failed "checkpoint: of another log" ;; esac
+else missing "checkpoint: none is here"; fi
+for n in custody/[0-9]*.json; do n=${n%.json}; if [ ! -f "$n.tlog-proof" ]; then missing "$n: no proof"; elif
+    proof "$n" "$(sed -n 's/^index //p' "$n.tlog-proof")"; then ok "$n: stands in the log"; else failed "$n: the proof fails"; fi; done
+for f in data/*; do [ -f "$f" ] || continue; id=${f#data/} id=${id%%.*} h=$(sha256sum < "$f")
+    if grep -q "\"sha256\":\"${h%% *}\"},\"name\":\"$id\"}\]}\$" custody/[0-9]*.json; then ok "$f: as its entry says"
+    else failed "$f: no entry says so"; fi; grep -qsx "capture $id" custody/receipts/*.note || missing "$f: no receipt"; done
+value() { sed -n "s/^$1 //p" "$text"; }
+for r in custody/receipts/*.note; do [ -f "$r" ] || continue; i=$(sed -n "s|^log $origin ||p" "$r"); i=$(printf %06d "$i" 2> /dev/null)
+    if signed "$r" receipts && [ "$r" = "custody/receipts/$i.note" ] && grep -q "\"length\":$(value length)[,}].*\"sha256\":\"$(value \
+        sha256)\"},\"name\":\"$(value capture)\"}\]}\$" "custody/$i.json"; then ok "$r: stored by$by at $(value stored_at)"
+    else failed "$r: does not fit"; fi; done
+for t in custody/*.tsr; do [ ! -f "$t" ] || if openssl ts -verify -data custody/checkpoint -in "$t" -CAfile keys/tsa.pem > /dev/null 2>&1
+    then ok "$t: time stamp"; else failed "$t: time stamp"; fi; done
+exit $code
