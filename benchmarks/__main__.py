@@ -28,15 +28,14 @@ HEAD = "| case | median | range | processor | memory |\n| --- | --- | --- | --- 
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
-    parser.add_argument("cases", nargs="*", default=["large", "small"], help="large, small, full (a full journal)")
+    parser.add_argument("cases", nargs="*", default=["large", "small"], help="large, small, full")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--large", type=int, default=1024, help="MiB of the one large capture")
     parser.add_argument("--count", type=int, default=10_000, help="how many small captures of 4 KiB")
     parser.add_argument("--folder", type=Path, default=None, help="where the files lie; on the disk to be measured")
     chosen = parser.parse_args()
-    print(
-        f"{platform.machine()}, {os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}\n"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} processors, Linux {platform.release()}"
+    print(f"{machine}, Python {platform.python_version()}\n")
     with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="evidock-bench-") as name:
         folder = Path(name)
         for case in chosen.cases:
