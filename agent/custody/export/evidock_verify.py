@@ -467,17 +467,17 @@ class Bag:
         told = json.loads(self.read(f"manifests/{id_}.json"))
         note = f"custody/receipts/{index:06d}.note"
         origin = self.read("custody/checkpoint").split(b"\n")[0].decode() or told["entry"]["log"]
-        group = parts["capture"].get("group")
-        one = [group, parts["device"]["id"]]
-        same = [other["subject"][0]["name"] for other in self.leaves.values() if other["predicate"]["event"] == "held"
-                and [other["predicate"]["capture"].get("group"), other["predicate"]["device"]["id"]] == one]  # fmt: skip
+        one = [parts["capture"].get("group"), parts["device"]["id"]]
+        held = [leaf for leaf in self.leaves.values() if leaf["predicate"]["event"] == "held"]
+        said_by = [(leaf["subject"][0]["name"], leaf["predicate"]) for leaf in held]
+        same = [name for name, made in said_by if [made["capture"].get("group"), made["device"]["id"]] == one]
         need(told == {
             "type": "https://evidock.example/manifest/v1", "capture": id_, "file": file,
             "entry": {"log": origin, "index": index, "leaf_hash": hashlib.sha256(b"\x00" + raw).hexdigest()},
             "device_said": said,
             "station_found": {**rest, **found, "digest": leaf["subject"][0]["digest"]},
             "receipt": note if note in self.names else None,
-            "recording": sorted(same) if group else [],
+            "recording": sorted(same) if one[0] else [],
         }, "does not say what its entry says")  # fmt: skip
         return f"says what entry {index} says"
 
@@ -489,12 +489,12 @@ class Bag:
 
     def _token(self, name: str) -> str | None:
         roots, openssl = self.matching(r"keys/tsa[^/]*\.pem"), shutil.which("openssl")
-        need(name[:-4] in self.names, "belongs to no file")
+        over = name[:-4] if name[:-4] in self.names else "custody/checkpoint"
         if not roots or openssl is None:
             why = "openssl is not installed" if roots else "no certificate is in this bag"
             self.checks.append((NOTE, "timestamp", name[8:], f"not checked: {why}"))
             return None
-        ask = [openssl, "ts", "-verify", "-data", name[:-4], "-in", name, "-CAfile", roots[0]]
+        ask = [openssl, "ts", "-verify", "-data", over, "-in", name, "-CAfile", roots[0]]
         done = subprocess.run(ask, cwd=self.folder, capture_output=True, check=False)  # noqa: S603
         need(done.returncode == 0, "openssl does not accept the time stamp")
         return "openssl accepts the time stamp"

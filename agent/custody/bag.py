@@ -1,0 +1,274 @@
+"""What a bag proves: its files, then the signatures, then every entry, capture, receipt and manifest against them.
+
+The single file `export/evidock_verify.py` does the same for people without Evidock; the two share no code, so that a
+mistake in one is found by the other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.hazmat.primitives import serialization
+
+from agent.custody.bag_files import Outcome, Report, check_files, lines_of, read_small
+from agent.custody.bag_signatures import Trust, check_head, check_proof_file, keys_of
+from agent.custody.export.manifest import MANIFEST_TYPE, halves
+from agent.custody.policy import open_policy
+from agent.custody.receipt import check_receipt, open_receipt
+from agent.errors import BadReceipt
+from agent.merkle import leaf_hash
+from agent.note import COSIGNATURE, BadNote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.custody.bag_files import Files, Sums
+    from agent.custody.checkpoint import Checkpoint
+    from agent.note import Verifier
+
+__all__ = ["Bag"]
+
+_ID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_BLAKE3_DIGITS: Final = 64
+
+
+class Bag:
+    """One bag, looked at from its files alone. `check` once; `report` tells what was found.
+
+    `given` and `roots` are keys that came by another way than the bag. `stamped(token, data, roots)` verifies an
+    RFC 3161 token over `data` by certificates in PEM and returns its time, or raises `ValueError`.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        *,
+        given: tuple[Verifier, ...] = (),
+        roots: tuple[Verifier, ...] = (),
+        stamped: Callable[[bytes, bytes, bytes], datetime] | None = None,
+    ) -> None:
+        self._files, self._given, self._roots, self._stamped = files, given, roots, stamped
+        self.report = Report()
+        self._sums: dict[str, Sums] = {}
+        self._leaves: dict[int, dict[str, Any]] = {}
+        self._trust: Trust | None = None
+        self._head: Checkpoint | None = None
+        self._checkpoint = b""
+
+    def check(self) -> Report:
+        """Everything."""
+        report = self.report
+        self._sums = check_files(self._files, report)
+        report.attempt("policy", "policy.note", self._find_trust)
+        report.attempt("checkpoint", "checkpoint", self._find_checkpoint)
+        if not self._checkpoint:
+            report.add(Outcome.MISSING, "checkpoint", "checkpoint", "no checkpoint is in this bag")
+        elif self._trust is not None:
+            self._head = check_head(self._checkpoint, self._trust, report)
+        for name in self._matching(r"custody/[0-9]{6,19}\.json"):
+            report.attempt("entry", name[8:-5], lambda name=name: self._entry(name))  # type: ignore[misc]
+        for name in self._matching(r"custody/[0-9]{6,19}\.tlog-proof"):
+            if f"{name.removesuffix('tlog-proof')}json" not in self._files.names:
+                report.add(Outcome.FAILED, "entry", name[8:-11], "is a proof without its entry")
+        self._captures()
+        for name in self._matching(r"custody/[^/]*\.tsr"):
+            report.attempt("timestamp", name[8:], lambda name=name: self._token(name))  # type: ignore[misc]
+        return report
+
+    def _matching(self, pattern: str) -> list[str]:
+        return [name for name in self._files.names if re.fullmatch(pattern, name)]
+
+    def _read(self, name: str) -> bytes:
+        return read_small(self._files, name)
+
+    # -- whose signatures count ---------------------------------------------------------------------------------------
+
+    def _find_trust(self) -> str | None:
+        report, keys = self.report, keys_of(self._read("keys/vkeys").decode())
+        for key in keys:
+            if self._given and key not in self._given:
+                report.add(Outcome.FAILED, "key", key.name, "is not among the keys that you gave")
+        inside = keys_of(self._read("keys/root.vkey").decode())
+        known = {key.pem() for key in (*keys, *inside)}
+        for name in self._matching(r"keys/.*\.pem"):
+            if not name.startswith("keys/tsa"):
+                report.attempt("key", name[5:], lambda name=name: self._pem(name, known))  # type: ignore[misc]
+        if not self._given and not self._roots:
+            told = "taken from the bag: compare them with what the agency publishes"
+            report.add(Outcome.NOTE, "key", "keys", told)
+        if "policy.note" not in self._files.names:
+            told = "there is none: the signature of any one witness counts"
+            report.add(Outcome.NOTE, "policy", "policy.note", told)
+            self._trust = Trust(keys)
+            return None
+        policy = open_policy(self._read("policy.note"), self._roots or inside)
+        logs = {log.origin for log in policy.logs}
+        named = {log.verifier for log in policy.logs} | set(policy.witness_keys)
+        strange = [key.name for key in keys if key not in named and (key.kind == COSIGNATURE or key.name in logs)]
+        if strange:
+            raise BadNote(f"a key of {', '.join(strange)} is not in the policy")
+        self._trust = Trust(keys, policy)
+        return "signed by the agency's root key"
+
+    def _pem(self, name: str, known: set[bytes]) -> None:
+        key = serialization.load_pem_public_key(self._read(name))
+        spki = serialization.PublicFormat.SubjectPublicKeyInfo
+        if key.public_bytes(serialization.Encoding.PEM, spki) not in known:
+            raise BadNote("is not a key of keys/vkeys")
+
+    def _find_checkpoint(self) -> None:
+        self._checkpoint = self._read("custody/checkpoint")
+
+    # -- entries ------------------------------------------------------------------------------------------------------
+
+    def _entry(self, name: str) -> str | None:
+        raw, index = self._read(name), int(name[8:-5])
+        leaf = json.loads(raw)
+        if name != f"custody/{index:06d}.json" or leaf["predicate"]["seq"] != index:
+            raise BadNote("has another place in the log")
+        if not isinstance(leaf["subject"][0]["name"], str):
+            raise BadNote("speaks of nothing")
+        if proof := self._read(f"{name.removesuffix('json')}tlog-proof"):
+            if self._head is None:
+                raise BadNote("cannot be proven without a checkpoint")
+            check_proof_file(proof, raw, self._head, self._checkpoint, index)
+        self._leaves[index] = leaf
+        if proof:
+            return f"{leaf['predicate']['event']}: stands in the log"
+        self.report.add(Outcome.MISSING, "entry", name[8:-5], "has no proof")
+        return None
+
+    # -- captures -----------------------------------------------------------------------------------------------------
+
+    def _captures(self) -> None:
+        report, names = self.report, self._files.names
+        b3sums: dict[str, str] = {}
+        report.attempt(
+            "files", "b3sums.txt", lambda: b3sums.update(lines_of(self._files, "b3sums.txt", _BLAKE3_DIGITS))
+        )
+        held = {
+            leaf["subject"][0]["name"]: index
+            for index, leaf in sorted(self._leaves.items())
+            if leaf["predicate"].get("event") == "held"
+        }
+        files = {name[5:41]: name for name in self._matching(rf"data/{_ID}(\.[a-z0-9]+)?")}
+        for name in names:
+            if name.startswith("data/") and name not in files.values():
+                report.add(Outcome.FAILED, "capture", name, "no entry speaks of this file")
+        for id_ in sorted({*held, *files}):
+            self._capture_of(id_, held.get(id_), files.get(id_), b3sums)
+        places = {f"{index:06d}" for index in held.values()}
+        for name in self._matching(r"custody/receipts/.*|manifests/.*|custody/story-.*"):
+            if name.rpartition("/")[2][:-5] not in places and not set(re.findall(_ID, name)) & set(held):
+                report.add(Outcome.FAILED, "files", name, "belongs to no capture of this bag")
+
+    def _capture_of(self, id_: str, index: int | None, file: str | None, b3sums: dict[str, str]) -> None:
+        report = self.report
+        report.attempt("capture", id_, lambda: self._bytes(index, file, b3sums))
+        report.attempt("receipt", id_, lambda: self._receipt(index))
+        if f"manifests/{id_}.json" in self._files.names:
+            report.attempt("manifest", id_, lambda: self._manifest(id_, index, file))
+        if f"custody/story-{id_}.jsonl" in self._files.names:
+            report.attempt("story", id_, lambda: self._story(id_))
+
+    def _held(self, index: int | None) -> tuple[int, dict[str, Any]]:
+        if index is None:
+            raise BadNote("no entry says that it is held")
+        return index, self._leaves[index]
+
+    def _bytes(self, index: int | None, file: str | None, b3sums: dict[str, str]) -> str | None:
+        index, leaf = self._held(index)
+        subject, length = leaf["subject"][0], leaf["predicate"]["capture"]["length"]
+        if file is None:
+            self.report.add(Outcome.MISSING, "capture", subject["name"], "its bytes are not in this bag")
+            return None
+        sums, said = self._sums[file], subject["digest"]
+        found = (sums.length, sums.digests["sha256"], sums.digests["blake3"], b3sums.get(file, said["blake3"]))
+        if found != (length, said["sha256"], said["blake3"], said["blake3"]):
+            raise BadNote("is not what its entry says")
+        return f"{length} bytes, as entry {index} says"
+
+    def _receipt(self, index: int | None) -> str | None:
+        index, leaf = self._held(index)
+        name, subject = f"custody/receipts/{index:06d}.note", leaf["subject"][0]
+        if name not in self._files.names:
+            self.report.add(Outcome.MISSING, "receipt", subject["name"], "no receipt is in this bag")
+            return None
+        if self._trust is None:
+            raise BadNote("no keys are known")
+        note, log = self._read(name), self._log
+        keys = self._trust.receipts(log)
+        try:
+            receipt = check_receipt(
+                note,
+                keys,
+                capture=subject["name"],
+                sha256=bytes.fromhex(subject["digest"]["sha256"]),
+                length=leaf["predicate"]["capture"]["length"],
+                log=log or open_receipt(note, keys).log,
+                index=index,
+                not_before=datetime.fromisoformat(leaf["predicate"]["recorded_at"]),
+            )
+        except BadReceipt as bad:
+            raise BadNote(str(bad)) from bad
+        return f"stored at {receipt.stored_at:%Y-%m-%dT%H:%M:%SZ}"
+
+    @property
+    def _log(self) -> str:
+        """The log that the bag says it is of; empty where no checkpoint says so."""
+        return self._checkpoint.split(b"\n")[0].decode()
+
+    def _manifest(self, id_: str, index: int | None, file: str | None) -> str:
+        index, leaf = self._held(index)
+        said, found = halves(leaf)
+        told = json.loads(self._read(f"manifests/{id_}.json"))
+        note = f"custody/receipts/{index:06d}.note"
+        should = {
+            "type": MANIFEST_TYPE,
+            "capture": id_,
+            "file": file,
+            "entry": {
+                "log": self._log or told["entry"]["log"],
+                "index": index,
+                "leaf_hash": leaf_hash(self._read(f"custody/{index:06d}.json")).hex(),
+            },
+            "device_said": said,
+            "station_found": found,
+            "receipt": note if note in self._files.names else None,
+            "recording": self._recording(leaf),
+        }
+        if told != should:
+            raise BadNote("does not say what its entry says")
+        return f"says what entry {index} says"
+
+    def _recording(self, leaf: dict[str, Any]) -> list[str]:
+        """Captures of the bag that are of one recording with this one."""
+        group, device = leaf["predicate"]["capture"].get("group"), leaf["predicate"]["device"]["id"]
+        if not group:
+            return []
+        held = [one for one in self._leaves.values() if one["predicate"]["event"] == "held"]
+        about = [(one["subject"][0]["name"], one["predicate"]) for one in held]
+        return sorted(
+            name for name, said in about if (said["capture"].get("group"), said["device"]["id"]) == (group, device)
+        )
+
+    def _story(self, id_: str) -> str:
+        about = [index for index, leaf in sorted(self._leaves.items()) if leaf["subject"][0]["name"] == id_]
+        told = b"".join(self._read(f"custody/{index:06d}.json") + b"\n" for index in about)
+        if not about or self._read(f"custody/story-{id_}.jsonl") != told:
+            raise BadNote("does not tell what the entries tell")
+        return f"tells {len(about)} entries"
+
+    def _token(self, name: str) -> str | None:
+        roots, over = self._matching(r"keys/tsa[^/]*\.pem"), name.removesuffix(".tsr")
+        if over not in self._files.names:
+            over = "custody/checkpoint"
+        if not roots or self._stamped is None:
+            why = "no certificate is in this bag" if self._stamped else "no program for it is here"
+            self.report.add(Outcome.NOTE, "timestamp", name[8:], f"not checked: {why}")
+            return None
+        at = self._stamped(self._read(name), self._read(over), self._read(roots[0]))
+        return f"stamped at {at:%Y-%m-%dT%H:%M:%SZ}"

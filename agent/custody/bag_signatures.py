@@ -1,0 +1,76 @@
+"""Whose signatures count for a bag, and what they make of its checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.custody.bag_files import Outcome, Report
+from agent.custody.checkpoint import open_checkpoint
+from agent.custody.proof import Proof
+from agent.merkle import check_inclusion, leaf_hash
+from agent.note import COSIGNATURE, BadNote, Verifier
+
+if TYPE_CHECKING:
+    from agent.custody.checkpoint import Checkpoint
+    from agent.custody.policy import Policy
+
+__all__ = ["Trust", "check_head", "check_proof_file", "keys_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose signatures count."""
+
+    keys: tuple[Verifier, ...]
+    policy: Policy | None = None
+
+    @property
+    def logs(self) -> list[Verifier]:
+        """Keys that may sign for a log; which, its name says."""
+        named = [] if self.policy is None else [log.verifier for log in self.policy.logs]
+        return [*dict.fromkeys([key for key in self.keys if key.kind != COSIGNATURE] + named)]
+
+    @property
+    def witnesses(self) -> list[Verifier]:
+        """Keys of witnesses."""
+        named = [] if self.policy is None else self.policy.witness_keys
+        return [*dict.fromkeys([key for key in self.keys if key.kind == COSIGNATURE] + named)]
+
+    def receipts(self, log: str) -> list[Verifier]:
+        """Keys that may sign receipts: whatever is neither a witness's nor a log's."""
+        named = set() if self.policy is None else {one.verifier for one in self.policy.logs}
+        return [key for key in self.keys if key.kind != COSIGNATURE and key.name != log and key not in named]
+
+
+def keys_of(text: str) -> tuple[Verifier, ...]:
+    """Keys, one vkey a line. Raises `BadNote`."""
+    return tuple(Verifier.parse(line) for line in text.split("\n") if line)
+
+
+def check_head(raw: bytes, trust: Trust, report: Report) -> Checkpoint | None:
+    """Check a checkpoint and who cosigned it; None where it cannot be believed."""
+    try:
+        opened = open_checkpoint(raw, trust.logs, trust.witnesses)
+    except BadNote as bad:
+        report.add(Outcome.FAILED, "checkpoint", "checkpoint", str(bad))
+        return None
+    head = opened.checkpoint
+    report.add(Outcome.OK, "checkpoint", head.origin, f"signed by the log, {head.size} entries")
+    cosigned = [one for one in opened.signatures if one.cosigned_at is not None]
+    for one in cosigned:
+        report.add(Outcome.OK, "witness", one.by.name, f"cosigned at {one.cosigned_at:%Y-%m-%dT%H:%M:%SZ}")
+    name = "any witness" if trust.policy is None else trust.policy.quorum
+    made = bool(cosigned) if trust.policy is None else trust.policy.satisfied(opened.signatures)
+    outcome, found = (Outcome.OK, "has cosigned") if made else (Outcome.MISSING, "has not cosigned")
+    report.add(outcome, "quorum", name, found)
+    return head
+
+
+def check_proof_file(raw: bytes, entry: bytes, head: Checkpoint, checkpoint: bytes, index: int | None = None) -> int:
+    """Return the index at which `entry` stands under this head. Raises `BadNote` or `BadProof`."""
+    proof = Proof.parse(raw)
+    if proof.checkpoint != checkpoint or index not in {None, proof.index}:
+        raise BadNote(f"this is a proof of entry {proof.index}, or one for another checkpoint")
+    check_inclusion(proof.index, head.size, leaf_hash(entry), proof.hashes, head.root)
+    return proof.index
