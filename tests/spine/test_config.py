@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.config import load, parse
 from agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GOOD = """
 [station]
@@ -24,7 +27,7 @@ def places(text: str) -> dict[str, str]:
     return {problem.path: problem.message for problem in caught.value.problems}
 
 
-def test_a_station_and_nothing_else_is_enough_and_keeps_everything():
+def test_a_station_and_nothing_else_is_enough_and_keeps_everything() -> None:
     config = parse(GOOD)
     assert config.station.log == "edge.example.org/dock-0042/log1"
     assert (config.policy.device, config.policy.spool, config.policy.receipt) == ("keep", "keep", "signed")
@@ -33,7 +36,7 @@ def test_a_station_and_nothing_else_is_enough_and_keeps_everything():
     assert config.station.control == config.station.state / "control.sock"
 
 
-def test_every_problem_is_told_at_once_with_its_place():
+def test_every_problem_is_told_at_once_with_its_place() -> None:
     found = places(
         """
         [station]
@@ -69,34 +72,34 @@ def test_every_problem_is_told_at_once_with_its_place():
     ("text", "length"),
     [("0 B", 0), ("1", 1), ("2 GiB", 2 << 30), ("500 MB", 500_000_000), ("1.5 kib", 1536), ("3TiB", 3 << 40)],
 )
-def test_lengths(text: str, length: int):
+def test_lengths(text: str, length: int) -> None:
     assert parse(f'{GOOD}[spool]\nwatermark = "{text}"').spool.watermark == length
 
 
 @pytest.mark.parametrize("text", ["-1 B", "2 parsec", "GiB", "", "1e9", "0x10", "1,5 GiB", "٣ GiB x"])
-def test_what_is_no_length(text: str):
+def test_what_is_no_length(text: str) -> None:
     assert "spool.watermark" in places(f'{GOOD}[spool]\nwatermark = "{text}"')
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("0 s", 0), ("30 s", 30), ("1.5 h", 5400), ("7 d", 604800), ("250ms", 0.25), ("2 min", 120)]
 )
-def test_durations(text: str, seconds: float):
+def test_durations(text: str, seconds: float) -> None:
     assert parse(f'{GOOD}[policy]\ngrace = "{text}"').policy.grace == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["-1 s", "30", "s", "1 week", "forever", "1 S"])
-def test_what_is_no_duration(text: str):
+def test_what_is_no_duration(text: str) -> None:
     assert "policy.grace" in places(f'{GOOD}[policy]\ngrace = "{text}"')
 
 
 @pytest.mark.parametrize("text", ["[station", "a = 1\na = 2", "\0", "= 3"])
-def test_what_is_no_toml_says_where(text: str):
+def test_what_is_no_toml_says_where(text: str) -> None:
     (message,) = places(text).values()
     assert "TOML" in message
 
 
-def test_a_file_that_cannot_be_read_is_a_problem_of_the_file(tmp_path: Path):
+def test_a_file_that_cannot_be_read_is_a_problem_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "missing.toml")
     (tmp_path / "latin1.toml").write_bytes(b'name = "D\xfcsseldorf"')
@@ -107,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_of_the_file(tmp_path: Path):
     assert load(tmp_path / "good.toml") == parse(GOOD)
 
 
-def test_a_configuration_cannot_be_changed_after_it_was_read():
+def test_a_configuration_cannot_be_changed_after_it_was_read() -> None:
     config = parse(GOOD)
     with pytest.raises(ValueError, match="frozen"):
         config.policy.device = "release"  # type: ignore[misc]

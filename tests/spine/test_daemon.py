@@ -1,4 +1,4 @@
-"""The whole process: alone in its folder, ended in order by SIGTERM, and ended at once when the journal cannot be written."""
+"""The whole process: alone in its folder, ended in order by SIGTERM, and ended when its journal cannot be written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from agent.testing.devices import some_bytes
 from agent.testing.process import LOG, DaemonProcess, read_state, toml, tus
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from agent.testing.dems import EmulatedDems
 
 
 def events(state: Path) -> list[str]:
@@ -34,7 +37,7 @@ def events(state: Path) -> list[str]:
 
 async def until_empty(camera: CameraFolder) -> None:
     async with asyncio.timeout(20):
-        while list(camera.still()):
+        while list(camera.still()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
@@ -92,7 +95,7 @@ async def test_a_journal_that_fails_later_ends_it_with_the_same_exit_code(
     agent = Agent(parse(text))
     running = asyncio.create_task(agent.run())
     async with asyncio.timeout(10):
-        while agent.desk._thread is None:
+        while agent.desk._thread is None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
 
@@ -106,14 +109,14 @@ async def test_a_journal_that_fails_later_ends_it_with_the_same_exit_code(
             await running
 
 
-def _at_once(true_sleep):
+def _at_once(true_sleep: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def sleep(seconds: float) -> None:
         await true_sleep(min(seconds, 0.01))
 
     return sleep
 
 
-async def test_a_whole_life_in_a_process_of_its_own(tmp_path: Path, dems) -> None:
+async def test_a_whole_life_in_a_process_of_its_own(tmp_path: Path, dems: EmulatedDems) -> None:
     camera = CameraFolder(tmp_path / "camera")
     for number in range(20):
         camera.record(some_bytes(1000 * number, number))
@@ -134,19 +137,19 @@ async def test_a_driver_that_fails_is_started_again_and_keeps_no_other_from_work
     runs = []
 
     class Failing:
-        async def run(self, _) -> None:
+        async def run(self, _: object) -> None:
             runs.append(1)
             raise ZeroDivisionError
 
     class Loaded:
         driver = Failing()
 
-        class options:
+        class options:  # noqa: N801
             name = "bay"
 
     task = asyncio.create_task(agent._supervised(Loaded))
     async with asyncio.timeout(10):
-        while len(runs) < 3:
+        while len(runs) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     task.cancel()
     with suppress(asyncio.CancelledError):

@@ -6,37 +6,46 @@ import asyncio
 import dataclasses
 import hashlib
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent import forward
-from agent.capture import Priority, Standing, Strength
+from agent.capture import Priority, Receipt, Standing, Strength
 from agent.errors import BadReceipt, SpoolDamaged, UplinkDown, UplinkError, UplinkRefused
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 
+if TYPE_CHECKING:
+    from agent.testing.station import Station
+    from agent.uplink import Sending
+
 
 @pytest.fixture
-def uplink(station) -> BenchUplink:
+def uplink(station: Station) -> BenchUplink:
     made = BenchUplink()
     station.connect(made)
     return made
 
 
-async def filled(station, bench: BenchDevice, count: int) -> None:
+async def filled(station: Station, bench: BenchDevice, count: int) -> None:
     for number in range(count):
         bench.record(f"{number}", some_bytes(100, number))
     await station.dock(bench)
 
 
-async def test_everything_that_is_held_is_sent_and_receipted(station, bench, uplink):
+async def test_everything_that_is_held_is_sent_and_receipted(
+    station: Station, bench: BenchDevice, uplink: BenchUplink
+) -> None:
     await filled(station, bench, 200)
     await station.send()
     assert await station.count(Standing.RECEIPTED) == 200
     assert len(uplink.order) == 200
 
 
-async def test_a_restart_sends_what_is_held_and_only_that(station, bench, uplink):
+async def test_a_restart_sends_what_is_held_and_only_that(
+    station: Station, bench: BenchDevice, uplink: BenchUplink
+) -> None:
     await filled(station, bench, 20)
     await station.restart()
     await station.send()
@@ -45,7 +54,7 @@ async def test_a_restart_sends_what_is_held_and_only_that(station, bench, uplink
     assert len(uplink.order) == 20
 
 
-async def test_the_order_is_that_of_the_queue(station, bench, uplink):
+async def test_the_order_is_that_of_the_queue(station: Station, bench: BenchDevice, uplink: BenchUplink) -> None:
     station.connect(uplink, in_flight=1)
     for number, priority in enumerate([Priority.BULK, Priority.ROUTINE, Priority.FIRST, Priority.ROUTINE]):
         bench.record(f"{number}", some_bytes(10, number), priority=priority)
@@ -54,7 +63,9 @@ async def test_the_order_is_that_of_the_queue(station, bench, uplink):
     assert uplink.order == ["2", "1", "3", "0"]
 
 
-async def test_que_2_one_that_always_fails_keeps_no_other_waiting(station, bench, uplink):
+async def test_que_2_one_that_always_fails_keeps_no_other_waiting(
+    station: Station, bench: BenchDevice, uplink: BenchUplink
+) -> None:
     uplink.poison["7"] = UplinkRefused("the DEMS does not take this type of file")
     await filled(station, bench, 100)
     await station.send()
@@ -74,7 +85,9 @@ async def test_que_2_one_that_always_fails_keeps_no_other_waiting(station, bench
 @pytest.mark.parametrize(
     "poison", [UplinkError("odd"), SpoolDamaged("odd"), ValueError("a bug"), TypeError("a bug"), KeyError("a bug")]
 )
-async def test_que_2_nothing_that_an_uplink_raises_for_one_keeps_the_others(station, bench, uplink, poison):
+async def test_que_2_nothing_that_an_uplink_raises_for_one_keeps_the_others(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, poison: Exception
+) -> None:
     uplink.poison["3"] = poison
     await filled(station, bench, 30)
     with pytest.raises(TimeoutError):
@@ -86,7 +99,9 @@ async def test_que_2_nothing_that_an_uplink_raises_for_one_keeps_the_others(stat
     await station.send()
 
 
-async def test_hundreds_aside_do_not_hide_the_one_behind_them(station, bench, uplink, monkeypatch):
+async def test_hundreds_aside_do_not_hide_the_one_behind_them(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(forward, "_jitter", lambda _: 60.0)
     for number in range(200):
         bench.record(f"{number}", some_bytes(10, number))
@@ -98,7 +113,9 @@ async def test_hundreds_aside_do_not_hide_the_one_behind_them(station, bench, up
     assert await station.count(Standing.RECEIPTED) == 1
 
 
-async def test_a_destination_that_is_down_is_left_alone_and_then_everything_drains(station, bench, uplink):
+async def test_a_destination_that_is_down_is_left_alone_and_then_everything_drains(
+    station: Station, bench: BenchDevice, uplink: BenchUplink
+) -> None:
     uplink.fails.extend([UplinkDown("nobody answers")] * 20)
     await filled(station, bench, 40)
     sending = asyncio.create_task(station.send())
@@ -112,7 +129,9 @@ async def test_a_destination_that_is_down_is_left_alone_and_then_everything_drai
     assert await station.count(Standing.RECEIPTED) == 40
 
 
-async def test_the_wait_that_the_dems_asks_for_is_kept(station, bench, uplink, monkeypatch):
+async def test_the_wait_that_the_dems_asks_for_is_kept(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     monkeypatch.setattr(forward, "monotonic", lambda: now[0])
     uplink.fails.append(UplinkDown("busy", retry_after=100))
@@ -125,7 +144,9 @@ async def test_the_wait_that_the_dems_asks_for_is_kept(station, bench, uplink, m
     await station.send()
 
 
-async def test_a_capture_that_has_to_wait_alone_keeps_no_other_waiting(station, bench, uplink, monkeypatch):
+async def test_a_capture_that_has_to_wait_alone_keeps_no_other_waiting(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     monkeypatch.setattr(forward, "monotonic", lambda: now[0])
     uplink.poison["3"] = UplinkDown("an earlier request still holds the upload", retry_after=50, alone=True)
@@ -140,7 +161,7 @@ async def test_a_capture_that_has_to_wait_alone_keeps_no_other_waiting(station, 
     await station.send()
 
 
-async def test_an_absurd_wait_is_cut_to_an_hour(station, bench, uplink):
+async def test_an_absurd_wait_is_cut_to_an_hour(station: Station, bench: BenchDevice, uplink: BenchUplink) -> None:
     uplink.fails.append(UplinkDown("busy", retry_after=1e9))
     await filled(station, bench, 1)
     with pytest.raises(TimeoutError):
@@ -150,7 +171,9 @@ async def test_an_absurd_wait_is_cut_to_an_hour(station, bench, uplink):
     await station.send()
 
 
-async def test_failures_that_come_together_count_once(station, bench, uplink):
+async def test_failures_that_come_together_count_once(
+    station: Station, bench: BenchDevice, uplink: BenchUplink
+) -> None:
     uplink.fails.extend([UplinkDown("nobody answers")] * 8)
     await filled(station, bench, 8)
     failures = []
@@ -162,7 +185,7 @@ async def test_failures_that_come_together_count_once(station, bench, uplink):
     assert max(failures) <= 3
 
 
-def test_the_jitter_is_full_and_bounded(monkeypatch):
+def test_the_jitter_is_full_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     from agent.forward import PAUSE_MAX  # noqa: PLC0415
     from tests.spine.test_forward import true_jitter  # noqa: PLC0415
@@ -176,7 +199,7 @@ def test_the_jitter_is_full_and_bounded(monkeypatch):
 true_jitter = forward._jitter
 
 
-# --- what is never believed --------------------------------------------------------------------------------------------
+# --- what is never believed -------------------------------------------------------------------------------------------
 
 WRONG = {
     "length": lambda receipt: dataclasses.replace(receipt, length=receipt.length + 1),
@@ -185,7 +208,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("how", list(WRONG))
-async def test_a_bad_receipt_is_never_a_yes_and_at_last_waits_for_a_person(station, bench, uplink, how):
+async def test_a_bad_receipt_is_never_a_yes_and_at_last_waits_for_a_person(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, how: str
+) -> None:
     uplink.twist = WRONG[how]
     await filled(station, bench, 3)
     await station.send()
@@ -196,7 +221,7 @@ async def test_a_bad_receipt_is_never_a_yes_and_at_last_waits_for_a_person(stati
         assert "receipted" not in await station.events(one.id)
 
 
-async def test_one_bad_receipt_is_sent_anew(station, bench, uplink):
+async def test_one_bad_receipt_is_sent_anew(station: Station, bench: BenchDevice, uplink: BenchUplink) -> None:
     uplink.fails.append(BadReceipt("garbled"))
     await filled(station, bench, 3)
     await station.send()
@@ -211,25 +236,31 @@ async def test_one_bad_receipt_is_sent_anew(station, bench, uplink):
         (Strength.SIGNED, Strength.LENGTH),  # without a note, or without a key to check it by
     ],
 )
-async def test_a_receipt_counts_for_what_it_proves(station, bench, said, believed):
+async def test_a_receipt_counts_for_what_it_proves(
+    station: Station, bench: BenchDevice, said: Strength, believed: Strength
+) -> None:
     station.connect(BenchUplink(strength=said))
     await filled(station, bench, 1)
     await station.send()
     assert (await station.only()).receipt.strength is believed
 
 
-async def test_a_digest_without_a_digest_proves_a_length(station, bench, uplink):
+async def test_a_digest_without_a_digest_proves_a_length(
+    station: Station, bench: BenchDevice, uplink: BenchUplink
+) -> None:
     uplink.twist = lambda receipt: dataclasses.replace(receipt, sha256=None)
     await filled(station, bench, 1)
     await station.send()
     assert (await station.only()).receipt.strength is Strength.LENGTH
 
 
-# --- our own disk ------------------------------------------------------------------------------------------------------
+# --- our own disk -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "unlink"])
-async def test_damage_in_the_spool_is_found_set_aside_and_taken_again(station, bench, uplink, damage):
+async def test_damage_in_the_spool_is_found_set_aside_and_taken_again(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, damage: str
+) -> None:
     data = some_bytes(3_000_000)
     bench.record("a", data)
     await station.dock(bench)
@@ -251,24 +282,28 @@ async def test_damage_in_the_spool_is_found_set_aside_and_taken_again(station, b
     assert (await station.only()).standing is Standing.RECEIPTED
 
 
-async def test_a_complaint_about_a_file_that_is_right_costs_nothing(station, bench, uplink):
+async def test_a_complaint_about_a_file_that_is_right_costs_nothing(
+    station: Station, bench: BenchDevice, uplink: BenchUplink
+) -> None:
     uplink.fails.append(SpoolDamaged("a reading failed once"))
     await filled(station, bench, 1)
     await station.send()
     assert await station.count(Standing.RECEIPTED) == 1
 
 
-# --- beside each other -------------------------------------------------------------------------------------------------
+# --- beside each other ------------------------------------------------------------------------------------------------
 
 
-async def test_what_a_person_decided_meanwhile_stands(station, bench, uplink):
+async def test_what_a_person_decided_meanwhile_stands(
+    station: Station, bench: BenchDevice, uplink: BenchUplink
+) -> None:
     """It is refused by the DEMS, and a person has quarantined it while it was sent."""
     await filled(station, bench, 2)
     names = {one.origin.key: one.id for one in await station.holdings()}
     uplink.poison["0"] = UplinkRefused("no")
     true_send = uplink.send
 
-    async def send(sending):
+    async def send(sending: Sending) -> Receipt:
         if sending.holding.origin.key == "0":
             await station.desk.write(lambda journal: journal.quarantine(names["0"], "a person doubts it"))
             await station.desk.write(lambda journal: journal.retry(names["0"], actor="anna", why="sure"))
@@ -282,7 +317,7 @@ async def test_what_a_person_decided_meanwhile_stands(station, bench, uplink):
     assert standings == {"0": Standing.QUARANTINED, "1": Standing.RECEIPTED}
 
 
-async def test_cancelled_at_any_moment_it_continues(station, bench, uplink):
+async def test_cancelled_at_any_moment_it_continues(station: Station, bench: BenchDevice, uplink: BenchUplink) -> None:
     await filled(station, bench, 50)
     for pause in range(20):
         running = asyncio.create_task(station.forward.run())
@@ -294,11 +329,13 @@ async def test_cancelled_at_any_moment_it_continues(station, bench, uplink):
     assert await station.count(Standing.RECEIPTED) == 50
 
 
-async def test_what_arrives_while_it_waits_is_sent_at_once(station, bench, uplink):
+async def test_what_arrives_while_it_waits_is_sent_at_once(
+    station: Station, bench: BenchDevice, uplink: BenchUplink
+) -> None:
     running = asyncio.create_task(station.forward.run())
     await asyncio.sleep(0.05)
     await filled(station, bench, 5)
     async with asyncio.timeout(5):
-        while await station.count(Standing.RECEIPTED) < 5:
+        while await station.count(Standing.RECEIPTED) < 5:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     running.cancel()

@@ -27,7 +27,7 @@ def plainly(data: bytes) -> tuple[Digest, Parts]:
 
 
 @pytest.fixture(autouse=True)
-def _small_parts(monkeypatch):
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hashing, "PART_LENGTH", PART)
 
 
@@ -35,7 +35,7 @@ blocks = st.lists(st.binary(max_size=3 * PART), max_size=8)
 
 
 @given(blocks)
-def test_any_blocks_give_the_digests_of_the_whole(data):
+def test_any_blocks_give_the_digests_of_the_whole(data: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashing, "PART_LENGTH", PART)
         hasher = Hasher()
@@ -45,7 +45,7 @@ def test_any_blocks_give_the_digests_of_the_whole(data):
 
 
 @given(blocks)
-def test_the_lanes_may_run_apart(data):
+def test_the_lanes_may_run_apart(data: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashing, "PART_LENGTH", PART)
         hasher = Hasher()
@@ -56,7 +56,7 @@ def test_the_lanes_may_run_apart(data):
 
 
 @pytest.mark.parametrize("length", [0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 1, 5 * PART])
-def test_lengths_around_the_end_of_a_part(length):
+def test_lengths_around_the_end_of_a_part(length: int) -> None:
     data = bytes(index % 251 for index in range(length))
     hasher = Hasher()
     hasher.feed(data)
@@ -65,13 +65,13 @@ def test_lengths_around_the_end_of_a_part(length):
     assert len(parts) == (0 if length <= PART else -(-length // PART))
 
 
-def test_without_parts_only_the_whole_is_known():
+def test_without_parts_only_the_whole_is_known() -> None:
     hasher = Hasher(parts=False)
     hasher.feed(b"x" * (3 * PART))
     assert hasher.finish() == (plainly(b"x" * (3 * PART))[0], Parts())
 
 
-def test_lanes_that_were_fed_different_lengths_are_no_digest():
+def test_lanes_that_were_fed_different_lengths_are_no_digest() -> None:
     hasher = Hasher()
     hasher.whole(b"abc")
     hasher.part(b"abc")

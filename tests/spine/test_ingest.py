@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,22 +14,30 @@ from agent.capture import PART_LENGTH, Standing
 from agent.errors import BadCapture, CannotResume, DeviceGone, DeviceRefused, SpoolFull
 from agent.ingest import SMALL, order
 from agent.spool import stage
-from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.devices import BenchDevice, Clip, some_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from agent.testing.station import Station
 
 BIG = 5 * SMALL + 17
 
 
-def kept(station):
+def kept(station: Station) -> set[str]:
     return {path.name for path in (station.spool.root / "kept").iterdir()}
 
 
-def parts(station):
+def parts(station: Station) -> set[str]:
     return {path.name for path in (station.spool.root / "parts").iterdir()}
 
 
 @pytest.mark.parametrize("length", [0, 1, SMALL - 1, SMALL, SMALL + 1, BIG, PART_LENGTH, PART_LENGTH + 1])
 @pytest.mark.parametrize("stated", [True, False])
-async def test_every_length_is_held_with_its_digests(station, bench, length, stated):
+async def test_every_length_is_held_with_its_digests(
+    station: Station, bench: BenchDevice, length: int, stated: bool  # noqa: FBT001
+) -> None:
     data = some_bytes(length)
     bench.record("a", data, says=length if stated else None)
     assert await station.dock(bench) == {Standing.HELD: 1}
@@ -41,7 +50,7 @@ async def test_every_length_is_held_with_its_digests(station, bench, length, sta
 
 
 @pytest.mark.parametrize("block", [1, 7, 4096, SMALL, 3 * SMALL])
-async def test_blocks_of_any_size(station, block):
+async def test_blocks_of_any_size(station: Station, block: int) -> None:
     device = BenchDevice(block=block)
     device.record("small", some_bytes(2000))
     if block > 7:
@@ -50,7 +59,7 @@ async def test_blocks_of_any_size(station, block):
     assert await station.count(Standing.HELD) == len(device.clips)
 
 
-async def test_what_is_held_is_not_read_again(station, bench):
+async def test_what_is_held_is_not_read_again(station: Station, bench: BenchDevice) -> None:
     bench.record("a", some_bytes(100))
     bench.record("b", some_bytes(BIG))
     await station.dock(bench)
@@ -62,7 +71,9 @@ async def test_what_is_held_is_not_read_again(station, bench):
 
 
 @pytest.mark.parametrize("length", [100, BIG])
-async def test_the_same_origin_offered_twice_at_once_is_read_once(station, bench, length):
+async def test_the_same_origin_offered_twice_at_once_is_read_once(
+    station: Station, bench: BenchDevice, length: int
+) -> None:
     bench.record("a", some_bytes(length))
     station.devices.append(bench)
     assert await asyncio.gather(*(station.take(bench.offer("a")) for _ in range(5))) == [Standing.HELD] * 5
@@ -85,30 +96,34 @@ async def test_the_same_origin_offered_twice_at_once_is_read_once(station, bench
         (10, BIG, ""),
     ],
 )
-async def test_a_length_that_contradicts_the_device_is_not_held(station, bench, length, says, wire):
+async def test_a_length_that_contradicts_the_device_is_not_held(
+    station: Station, bench: BenchDevice, length: int, says: int | None, wire: str
+) -> None:
     bench.record("a", some_bytes(length), says=says, wire=wire)
     station.devices.append(bench)
     with pytest.raises(BadCapture, match="stated"):
         await station.take(bench.offer("a"))
     assert await station.holdings() == []
     assert kept(station) == set()
-    assert os.listdir(station.spool.root / "stage") == []
+    assert os.listdir(station.spool.root / "stage") == []  # noqa: PTH208
 
 
-async def test_what_arrived_of_a_contradiction_is_kept_as_a_part(station, bench):
+async def test_what_arrived_of_a_contradiction_is_kept_as_a_part(station: Station, bench: BenchDevice) -> None:
     data = some_bytes(BIG)
     bench.record("a", data, says=BIG + 1)
     await station.dock(bench)
     assert parts(station) == {hashlib.sha256(data).hexdigest()}
 
 
-async def test_a_device_cannot_make_us_take_far_more_than_it_stated(station, bench):
+async def test_a_device_cannot_make_us_take_far_more_than_it_stated(station: Station, bench: BenchDevice) -> None:
     clip = bench.record("a", some_bytes(20 * SMALL), says=2 * SMALL)
     await station.dock(bench)
     assert clip.given <= 5 * SMALL
 
 
-async def test_a_bad_capture_is_left_alone_for_a_while_and_longer_each_time(station, bench, monkeypatch):
+async def test_a_bad_capture_is_left_alone_for_a_while_and_longer_each_time(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [1000.0]
     monkeypatch.setattr(order, "monotonic", lambda: now[0])
     clip = bench.record("a", some_bytes(100), says=150)
@@ -125,24 +140,26 @@ async def test_a_bad_capture_is_left_alone_for_a_while_and_longer_each_time(stat
     assert await station.dock(bench) == {Standing.HELD: 1}
 
 
-async def test_a_bad_capture_that_changed_is_looked_at_at_once(station, bench):
+async def test_a_bad_capture_that_changed_is_looked_at_at_once(station: Station, bench: BenchDevice) -> None:
     bench.record("a", some_bytes(100), says=150)
     await station.dock(bench)
     bench.record("a", some_bytes(200))
     assert await station.dock(bench) == {Standing.HELD: 1}
 
 
-async def test_one_hurt_capture_keeps_no_other_from_being_taken(station, bench):
+async def test_one_hurt_capture_keeps_no_other_from_being_taken(station: Station, bench: BenchDevice) -> None:
     for number in range(40):
         bench.record(f"{number}", some_bytes(100, number), wire={7: "E", 8: "X", 9: "S"}.get(number, ""))
     assert await station.dock(bench) == {Standing.HELD: 37, Standing.UNKNOWN: 3}
 
 
-# --- unplugged ---------------------------------------------------------------------------------------------------------
+# --- unplugged --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wire", ["G", "rG", "rrG", "rrrrrG", "rDsrG"])
-async def test_after_an_unplug_the_copy_continues_and_reads_at_most_one_block_again(station, bench, wire):
+async def test_after_an_unplug_the_copy_continues_and_reads_at_most_one_block_again(
+    station: Station, bench: BenchDevice, wire: str
+) -> None:
     data = some_bytes(BIG)
     clip = bench.record("a", data, wire=wire)
     assert await station.dock(bench) == {Standing.UNKNOWN: 1}
@@ -152,7 +169,7 @@ async def test_after_an_unplug_the_copy_continues_and_reads_at_most_one_block_ag
     assert (await station.only()).digest.sha256 == hashlib.sha256(data).digest()
 
 
-async def test_ten_unplugs_in_a_row_cost_at_most_a_block_each(station, bench):
+async def test_ten_unplugs_in_a_row_cost_at_most_a_block_each(station: Station, bench: BenchDevice) -> None:
     data = some_bytes(12 * SMALL)
     clip = bench.record("a", data, wire="rrG" * 10)
     for _ in range(10):
@@ -166,7 +183,9 @@ async def test_ten_unplugs_in_a_row_cost_at_most_a_block_each(station, bench):
     assert clip.given - len(data) <= 10 * SMALL
 
 
-async def test_after_a_power_cut_the_last_mark_counts(station, bench, monkeypatch):
+async def test_after_a_power_cut_the_last_mark_counts(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stage, "MARK_EVERY", 2 * SMALL)
     data = some_bytes(BIG)
     clip = bench.record("a", data, wire="rrrrG")
@@ -178,7 +197,7 @@ async def test_after_a_power_cut_the_last_mark_counts(station, bench, monkeypatc
     assert (await station.only()).digest.sha256 == hashlib.sha256(data).digest()
 
 
-async def test_a_device_that_comes_back_with_other_bytes_is_found(station, bench):
+async def test_a_device_that_comes_back_with_other_bytes_is_found(station: Station, bench: BenchDevice) -> None:
     bench.record("a", some_bytes(BIG, 1), wire="rrrG")
     await station.dock(bench)
     bench.plug_in()
@@ -192,7 +211,7 @@ async def test_a_device_that_comes_back_with_other_bytes_is_found(station, bench
 
 
 @pytest.mark.parametrize("shorter", [SMALL, 2 * SMALL])
-async def test_a_stream_that_comes_back_shorter_is_found(station, bench, shorter):
+async def test_a_stream_that_comes_back_shorter_is_found(station: Station, bench: BenchDevice, shorter: int) -> None:
     """It states no length, so only the bytes that were read already can contradict it."""
     data = some_bytes(BIG)
     bench.record("a", data, says=None, wire="rrrrG")
@@ -204,7 +223,9 @@ async def test_a_stream_that_comes_back_shorter_is_found(station, bench, shorter
     assert await station.holdings() == []
 
 
-async def test_a_stage_of_another_length_is_set_aside_and_the_capture_taken(station, bench):
+async def test_a_stage_of_another_length_is_set_aside_and_the_capture_taken(
+    station: Station, bench: BenchDevice
+) -> None:
     bench.record("a", some_bytes(BIG), wire="rrG")
     await station.dock(bench)
     bench.plug_in()
@@ -213,7 +234,7 @@ async def test_a_stage_of_another_length_is_set_aside_and_the_capture_taken(stat
     assert len(parts(station)) == 1
 
 
-async def test_a_device_that_cannot_resume_is_read_from_the_beginning(station):
+async def test_a_device_that_cannot_resume_is_read_from_the_beginning(station: Station) -> None:
     device = BenchDevice(resumable=False)
     clip = device.record("a", some_bytes(BIG), wire="rrrG")
     await station.dock(device)
@@ -223,30 +244,32 @@ async def test_a_device_that_cannot_resume_is_read_from_the_beginning(station):
     assert len(parts(station)) == 1
 
 
-async def test_a_device_that_can_never_begin_leaves_no_descriptor_behind(station, bench):
+async def test_a_device_that_can_never_begin_leaves_no_descriptor_behind(station: Station, bench: BenchDevice) -> None:
     class Stubborn(BenchDevice):
-        async def read(self, clip, offset):
+        async def read(self, _: Clip, __: int) -> AsyncIterator[bytes]:
             raise CannotResume("not now")
             yield b""
 
     device = Stubborn()
     device.record("a", some_bytes(BIG))
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(20):
         with pytest.raises(CannotResume):
             await station.take(device.offer("a"))
-    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    assert len(os.listdir("/proc/self/fd")) <= before + 2  # noqa: PTH208
 
 
 @pytest.mark.parametrize("length", [100, BIG])
-async def test_an_error_of_the_device_hurts_this_capture_alone_and_passes(station, bench, length):
+async def test_an_error_of_the_device_hurts_this_capture_alone_and_passes(
+    station: Station, bench: BenchDevice, length: int
+) -> None:
     bench.record("a", some_bytes(length), wire="E")
     with pytest.raises(DeviceRefused):
         await station.take(bench.offer("a"))
     assert await station.dock(bench) == {Standing.HELD: 1}
 
 
-async def test_cancelled_in_mid_copy_it_continues_later(station, bench):
+async def test_cancelled_in_mid_copy_it_continues_later(station: Station, bench: BenchDevice) -> None:
     clip = bench.record("a", some_bytes(BIG), wire="rrrDDDDDD")
     taking = asyncio.create_task(station.take(bench.offer("a")))
     while clip.given < 3 * SMALL:  # noqa: ASYNC110
@@ -259,7 +282,9 @@ async def test_cancelled_in_mid_copy_it_continues_later(station, bench):
 
 
 @pytest.mark.parametrize("steps", [*range(0, 60, 3), 100, 200])
-async def test_cancelled_at_any_step_nothing_that_was_promised_is_lost(station, bench, steps):
+async def test_cancelled_at_any_step_nothing_that_was_promised_is_lost(
+    station: Station, bench: BenchDevice, steps: int
+) -> None:
     bench.record("a", some_bytes(100))
     bench.record("b", some_bytes(2 * SMALL))
     taking = [asyncio.create_task(station.take(bench.offer(key))) for key in "ab"]
@@ -274,12 +299,14 @@ async def test_cancelled_at_any_step_nothing_that_was_promised_is_lost(station, 
     assert await station.dock(bench) == {Standing.HELD: 2}
 
 
-# --- our disk ----------------------------------------------------------------------------------------------------------
+# --- our disk ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [100, BIG])
 @pytest.mark.parametrize("stated", [True, False])
-async def test_a_full_spool_loses_nothing_and_goes_on_by_itself(station, bench, length, stated):
+async def test_a_full_spool_loses_nothing_and_goes_on_by_itself(
+    station: Station, bench: BenchDevice, length: int, stated: bool  # noqa: FBT001
+) -> None:
     clip = bench.record("a", some_bytes(length), says=length if stated else None)
     station.spool.watermark = 1 << 60
     with pytest.raises(SpoolFull):
@@ -291,11 +318,13 @@ async def test_a_full_spool_loses_nothing_and_goes_on_by_itself(station, bench, 
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
-async def test_a_disk_that_fills_in_mid_copy_keeps_what_arrived(station, bench, monkeypatch, after):
+async def test_a_disk_that_fills_in_mid_copy_keeps_what_arrived(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
     clip = bench.record("a", some_bytes(BIG), says=None)
     true_write, count = durable.write_all, [0]
 
-    def write_all(fd, data, offset):
+    def write_all(fd: int, data: bytes, offset: int) -> None:
         if len(data) > 100_000:
             count[0] += 1
             if count[0] > after:
@@ -313,7 +342,7 @@ async def test_a_disk_that_fills_in_mid_copy_keeps_what_arrived(station, bench, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stated", [True, False])
-async def test_more_than_four_gibibytes(station, tmp_path, stated):
+async def test_more_than_four_gibibytes(station: Station, tmp_path: Path, stated: bool) -> None:  # noqa: FBT001
     """Sparse on the device, so that only our own copy costs anything; it is not read back at the end."""
     film = tmp_path / "film"
     film.touch()
@@ -332,7 +361,7 @@ async def test_more_than_four_gibibytes(station, tmp_path, stated):
     assert len(holding.parts) == length // PART_LENGTH + 1
 
 
-async def test_a_device_gone_before_anything_was_read_costs_nothing(station, bench):
+async def test_a_device_gone_before_anything_was_read_costs_nothing(station: Station, bench: BenchDevice) -> None:
     bench.record("a", some_bytes(BIG), wire="G")
     with pytest.raises(DeviceGone):
         await station.take(bench.offer("a"))
@@ -351,13 +380,17 @@ async def test_a_device_gone_before_anything_was_read_costs_nothing(station, ben
     ],
 )
 @pytest.mark.parametrize("length", [100, BIG])
-async def test_claims_that_cannot_stand_in_an_entry_are_left_out_and_said_so(station, bench, claims, length):
+async def test_claims_that_cannot_stand_in_an_entry_are_left_out_and_said_so(
+    station: Station, bench: BenchDevice, claims: dict[str, object], length: int
+) -> None:
     bench.record("a", some_bytes(length), claims=claims)
     assert await station.dock(bench) == {Standing.HELD: 1}
 
 
 @pytest.mark.parametrize("claims", [{"speed": 1.5}, {"lots": "x" * 70_000}])
-async def test_claims_of_any_size_do_not_keep_a_part_from_being_set_aside(station, bench, claims):
+async def test_claims_of_any_size_do_not_keep_a_part_from_being_set_aside(
+    station: Station, bench: BenchDevice, claims: dict[str, object]
+) -> None:
     bench.record("a", some_bytes(BIG), says=BIG + 1, claims=claims)
     with pytest.raises(BadCapture):
         await station.take(bench.offer("a"))

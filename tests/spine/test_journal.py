@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Never
 
 import apsw
 import pymerkle
@@ -13,7 +14,7 @@ from google.protobuf.json_format import Parse
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
-from agent.capture import STEPS, Parts, Priority, Standing, Strength
+from agent.capture import STEPS, Holding, Parts, Priority, Standing, Strength
 from agent.clock import Clock
 from agent.errors import JournalError, Refusal
 from agent.journal import Event, Journal, database, queries
@@ -32,7 +33,7 @@ def entry(journal: Journal, seq: int = -1) -> dict:
     return json.loads(journal.leaves.leaf(seq if seq >= 0 else journal.leaves.size + seq))
 
 
-# --- the table of steps ------------------------------------------------------------------------------------------------
+# --- the table of steps -----------------------------------------------------------------------------------------------
 
 ACTS = {
     Standing.HELD: lambda journal, known: journal.retry(known.id, actor="anna", why="again"),
@@ -52,7 +53,7 @@ WAYS = {
 }
 
 
-def brought(journal: Journal, standing: Standing, key: str = "a"):
+def brought(journal: Journal, standing: Standing, key: str = "a") -> Holding:
     known = hold(journal, key)
     for step in WAYS[standing]:
         with journal.transaction():
@@ -63,7 +64,9 @@ def brought(journal: Journal, standing: Standing, key: str = "a"):
 
 @pytest.mark.parametrize("before", list(WAYS))
 @pytest.mark.parametrize("after", list(ACTS))
-def test_the_journal_takes_the_steps_of_the_table_and_no_others(journal, before, after):
+def test_the_journal_takes_the_steps_of_the_table_and_no_others(
+    journal: Journal, before: Standing, after: Standing
+) -> None:
     known = brought(journal, before)
     size, root = journal.leaves.size, journal.leaves.root()
     # A person may always ask for a retry as long as the bytes are there; the rest is the table.
@@ -83,7 +86,7 @@ def test_the_journal_takes_the_steps_of_the_table_and_no_others(journal, before,
     assert read_journal(journal).problems == []
 
 
-def test_a_purged_capture_moves_only_when_its_device_offers_it_again(journal):
+def test_a_purged_capture_moves_only_when_its_device_offers_it_again(journal: Journal) -> None:
     known = brought(journal, Standing.PURGED)
     for act in ("refuse", "quarantine"):
         with pytest.raises(Refusal), journal.transaction():
@@ -95,7 +98,7 @@ def test_a_purged_capture_moves_only_when_its_device_offers_it_again(journal):
     assert read_journal(journal).problems == []
 
 
-def test_a_released_capture_that_is_offered_again_is_taken_and_stands_receipted(journal):
+def test_a_released_capture_that_is_offered_again_is_taken_and_stands_receipted(journal: Journal) -> None:
     known = brought(journal, Standing.RELEASED)
     assert hold(journal, "a").standing is Standing.RECEIPTED
     assert entry(journal)["predicate"]["event"] == "capture.offered_again"
@@ -103,7 +106,7 @@ def test_a_released_capture_that_is_offered_again_is_taken_and_stands_receipted(
     assert known.id == journal.of_origin(capture("a").origin.token).id
 
 
-def test_purging_a_receipted_capture_leaves_it_receipted(journal):
+def test_purging_a_receipted_capture_leaves_it_receipted(journal: Journal) -> None:
     known = brought(journal, Standing.RECEIPTED)
     with journal.transaction():
         found = journal.purge(known.id)
@@ -111,7 +114,7 @@ def test_purging_a_receipted_capture_leaves_it_receipted(journal):
     assert read_journal(journal).problems == []
 
 
-def test_what_a_person_retains_is_neither_released_nor_purged(journal):
+def test_what_a_person_retains_is_neither_released_nor_purged(journal: Journal) -> None:
     known = brought(journal, Standing.RECEIPTED)
     with journal.transaction():
         journal.retain(known.id, keep=True, actor="anna", why="court order")
@@ -129,7 +132,7 @@ def test_what_a_person_retains_is_neither_released_nor_purged(journal):
     assert [e["predicate"].get("why") for e in queries.story(journal, known.id)][2:4] == ["court order", "lifted"]
 
 
-def test_a_weaker_receipt_never_replaces_a_stronger_one(journal):
+def test_a_weaker_receipt_never_replaces_a_stronger_one(journal: Journal) -> None:
     known = hold(journal)
     for strength, stands in (
         (Strength.LENGTH, Strength.LENGTH),
@@ -142,21 +145,21 @@ def test_a_weaker_receipt_never_replaces_a_stronger_one(journal):
             assert journal.receipt(known.id, receipt(known, strength)).receipt.strength is stands
 
 
-def test_a_retry_forgets_the_receipt(journal):
+def test_a_retry_forgets_the_receipt(journal: Journal) -> None:
     known = brought(journal, Standing.RECEIPTED)
     with journal.transaction():
         found = journal.retry(known.id, actor="anna", why="the DEMS lost it")
     assert (found.standing, found.receipt, found.receipted_at) == (Standing.HELD, None, None)
 
 
-def test_holding_the_same_bytes_twice_is_one_entry(journal):
+def test_holding_the_same_bytes_twice_is_one_entry(journal: Journal) -> None:
     hold(journal, "a")
     size = journal.leaves.size
     hold(journal, "a")
     assert journal.leaves.size == size
 
 
-def test_other_bytes_of_one_origin_are_another_capture(journal):
+def test_other_bytes_of_one_origin_are_another_capture(journal: Journal) -> None:
     first, second = hold(journal, "a", b"one"), hold(journal, "a", b"two")
     assert first.id != second.id
     assert journal.of_origin(capture("a").origin.token).id == second.id
@@ -164,13 +167,13 @@ def test_other_bytes_of_one_origin_are_another_capture(journal):
 
 @pytest.mark.parametrize("act", ["refuse", "quarantine", "receipt", "release", "purge", "lose"])
 @pytest.mark.parametrize("name", ["nonsense", "0e1fd2a4-7f7e-8a4b-9d5e-3a1b2c3d4e5f"])
-def test_what_is_not_known_is_refused(journal, act, name):
+def test_what_is_not_known_is_refused(journal: Journal, act: str, name: str) -> None:
     arguments = {"refuse": ("r",), "quarantine": ("r",), "receipt": (receipt(hold(journal)),)}.get(act, ())
     with pytest.raises(Refusal), journal.transaction():
         getattr(journal, act)(name, *arguments)
 
 
-def test_a_reason_is_written_once(journal):
+def test_a_reason_is_written_once(journal: Journal) -> None:
     known = brought(journal, Standing.RECEIPTED)
     for _ in range(5):
         with journal.transaction():
@@ -179,13 +182,13 @@ def test_a_reason_is_written_once(journal):
     assert events == ["held", "receipted", "release.refused"]
 
 
-# --- one transaction ---------------------------------------------------------------------------------------------------
+# --- one transaction --------------------------------------------------------------------------------------------------
 
 
-def test_a_transaction_is_whole_or_not_at_all(journal, tmp_path):
+def test_a_transaction_is_whole_or_not_at_all(journal: Journal, tmp_path: Path) -> Never:
     hold(journal, "a")
     before = journal.leaves.size, journal.leaves.root()
-    with pytest.raises(RuntimeError), journal.transaction():
+    with pytest.raises(RuntimeError), journal.transaction():  # noqa: PT012
         journal.hold(capture("b"), digest("b"), Parts())
         journal.hold(capture("c"), digest("c"), Parts())
         raise RuntimeError
@@ -195,12 +198,12 @@ def test_a_transaction_is_whole_or_not_at_all(journal, tmp_path):
 
 
 @pytest.mark.parametrize("length", [0, 254, 255, 256, 511])
-def test_what_is_undone_is_undone_across_the_end_of_a_tile(journal, length):
+def test_what_is_undone_is_undone_across_the_end_of_a_tile(journal: Journal, length: int) -> Never:
     for number in range(length):
         with journal.transaction():
             journal.record(Event.OBSERVED, {"n": number})
     root = journal.leaves.root()
-    with pytest.raises(RuntimeError), journal.transaction():
+    with pytest.raises(RuntimeError), journal.transaction():  # noqa: PT012
         for number in range(3):
             journal.record(Event.OBSERVED, {"n": number})
         raise RuntimeError
@@ -210,7 +213,7 @@ def test_what_is_undone_is_undone_across_the_end_of_a_tile(journal, length):
 
 
 @pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 600])
-def test_reopened_it_has_the_same_tree(journal, tmp_path, size):
+def test_reopened_it_has_the_same_tree(journal: Journal, tmp_path: Path, size: int) -> None:
     with journal.transaction():
         for number in range(size - journal.leaves.size):
             journal.record(Event.OBSERVED, {"n": number})
@@ -224,7 +227,7 @@ def test_reopened_it_has_the_same_tree(journal, tmp_path, size):
     journal.close()
 
 
-def test_the_root_is_what_an_independent_program_computes(journal):
+def test_the_root_is_what_an_independent_program_computes(journal: Journal) -> None:
     for number in range(300):
         hold(journal, f"{number}")
     tree = pymerkle.InmemoryTree(algorithm="sha256")
@@ -233,29 +236,29 @@ def test_the_root_is_what_an_independent_program_computes(journal):
     assert tree.get_root() == journal.leaves.root()
 
 
-def test_full_tiles_of_the_lowest_level_make_tiles_of_the_next(journal):
+def test_full_tiles_of_the_lowest_level_make_tiles_of_the_next(journal: Journal) -> None:
     with journal.transaction():
         for number in range(70_000):
             journal.leaves.append(b"%d" % number, None)
     assert journal.connection.execute("SELECT max(level) FROM tile").get == 1
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------
+# --- the file ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_journal_keeps_the_name_it_was_begun_with(journal, tmp_path):
+def test_a_journal_keeps_the_name_it_was_begun_with(journal: Journal, tmp_path: Path) -> None:
     journal.close()
     with pytest.raises(JournalError, match="this journal is the log"):
         Journal.open(tmp_path / "journal.db", log="edge.example.org/other/log1", stamp=Clock().stamp)
     Journal.open(tmp_path / "journal.db", log=LOG, stamp=Clock().stamp).close()
 
 
-def test_only_one_program_may_have_it_open(journal, tmp_path):
+def test_only_one_program_may_have_it_open(journal: Journal, tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="another program has the journal open"):
         Journal.open(tmp_path / "journal.db", log=LOG, stamp=Clock().stamp)
 
 
-def test_a_newer_schema_is_refused_and_left_alone(journal, tmp_path):
+def test_a_newer_schema_is_refused_and_left_alone(journal: Journal, tmp_path: Path) -> None:
     journal.connection.pragma("user_version", 999)
     journal.close()
     before = (tmp_path / "journal.db").read_bytes()
@@ -264,7 +267,7 @@ def test_a_newer_schema_is_refused_and_left_alone(journal, tmp_path):
     assert (tmp_path / "journal.db").read_bytes() == before
 
 
-def test_a_database_of_another_program_is_refused(tmp_path):
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "journal.db"))
     connection.execute("CREATE TABLE theirs (x)")
     connection.close()
@@ -273,13 +276,15 @@ def test_a_database_of_another_program_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
-def test_a_damaged_file_is_refused(tmp_path, content):
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "journal.db").write_bytes(content)
     with pytest.raises(JournalError):
         Journal.open(tmp_path / "journal.db", log=LOG, stamp=Clock().stamp)
 
 
-def test_a_migration_is_a_step_of_its_own_and_keeps_everything(journal, tmp_path, monkeypatch):
+def test_a_migration_is_a_step_of_its_own_and_keeps_everything(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = hold(journal, "a")
     journal.close()
     schema = tmp_path / "schemas" / "schema"
@@ -300,16 +305,16 @@ def test_a_migration_is_a_step_of_its_own_and_keeps_everything(journal, tmp_path
         Journal.open(tmp_path / "journal.db", log=LOG, stamp=Clock().stamp)
 
 
-def test_it_is_opened_so_that_a_commit_survives_a_power_cut(journal, tmp_path):
+def test_it_is_opened_so_that_a_commit_survives_a_power_cut(journal: Journal, tmp_path: Path) -> None:
     pragma = journal.connection.pragma
     assert (pragma("journal_mode"), pragma("synchronous"), pragma("locking_mode")) == ("wal", 2, "exclusive")
     assert not (tmp_path / "journal.db-shm").exists()
 
 
-# --- entries -----------------------------------------------------------------------------------------------------------
+# --- entries ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_kind_of_entry_is_a_statement_to_an_independent_reader(journal):
+def test_every_kind_of_entry_is_a_statement_to_an_independent_reader(journal: Journal) -> None:
     known = brought(journal, Standing.RELEASED)
     with journal.transaction():
         journal.quarantine_part(digest(b"part"), "torn", origin=None, about={"key": "a"})
@@ -321,7 +326,7 @@ def test_every_kind_of_entry_is_a_statement_to_an_independent_reader(journal):
         assert message.subject[0].name
 
 
-def test_an_entry_that_is_too_large_is_refused_and_the_journal_goes_on(journal):
+def test_an_entry_that_is_too_large_is_refused_and_the_journal_goes_on(journal: Journal) -> None:
     root = journal.leaves.root()
     with pytest.raises(ValueError, match="larger than the log"), journal.transaction():
         journal.record(Event.OBSERVED, {"lots": "x" * 70_000})
@@ -331,7 +336,7 @@ def test_an_entry_that_is_too_large_is_refused_and_the_journal_goes_on(journal):
 
 
 @pytest.mark.parametrize("reason", ["x" * 100_000, "\ud800 \udcff", "\0\n\t\x7f\u202e", "", '"\\'])
-def test_a_reason_may_quote_anything(journal, reason):
+def test_a_reason_may_quote_anything(journal: Journal, reason: str) -> None:
     known = hold(journal, "a")
     with journal.transaction():
         found = journal.quarantine(known.id, reason)
@@ -340,10 +345,10 @@ def test_a_reason_may_quote_anything(journal, reason):
     assert read_journal(journal).problems == []
 
 
-# --- what the other rooms ask ------------------------------------------------------------------------------------------
+# --- what the other rooms ask -----------------------------------------------------------------------------------------
 
 
-def test_the_queue_is_in_order_of_priority_and_then_of_arrival_page_by_page(journal):
+def test_the_queue_is_in_order_of_priority_and_then_of_arrival_page_by_page(journal: Journal) -> None:
     order = [Priority.ROUTINE, Priority.FIRST, Priority.BULK, Priority.ROUTINE, Priority.FLAGGED, Priority.FIRST]
     held = [hold(journal, f"{n}", priority=priority) for n, priority in enumerate(order)]
     expected = sorted(held, key=lambda one: (one.priority, one.index))
@@ -357,7 +362,7 @@ def test_the_queue_is_in_order_of_priority_and_then_of_arrival_page_by_page(jour
     assert queries.queue(journal, 10)[2].id == held[2].id
 
 
-def test_the_queue_is_an_index(journal):
+def test_the_queue_is_an_index(journal: Journal) -> None:
     plan = journal.connection.execute(
         "EXPLAIN QUERY PLAN SELECT row FROM capture WHERE standing = 1 AND (priority, held_seq) > (1, 1)"
         " ORDER BY priority, held_seq LIMIT 5"
@@ -367,7 +372,7 @@ def test_the_queue_is_an_index(journal):
     assert "TEMP B-TREE" not in str(plan)
 
 
-def test_people_type_the_first_digits_of_an_id(journal):
+def test_people_type_the_first_digits_of_an_id(journal: Journal) -> None:
     held = [hold(journal, f"{n}").id for n in range(30)]
     for name in held:
         assert queries.resolve(journal, name[:13]) == [name]
@@ -377,7 +382,7 @@ def test_people_type_the_first_digits_of_an_id(journal):
         assert queries.resolve(journal, nonsense) == []
 
 
-def test_the_sums_follow_every_step(journal):
+def test_the_sums_follow_every_step(journal: Journal) -> None:
     for n, standing in enumerate(WAYS):
         brought(journal, standing, f"{n}")
     assert {one: tally.captures for one, tally in queries.tally(journal).items()} == dict.fromkeys(WAYS, 1)
@@ -389,7 +394,7 @@ def test_the_sums_follow_every_step(journal):
     assert queries.listing(journal, before=newest[1].index)[0].index < newest[1].index
 
 
-def test_what_an_uplink_remembers_lasts_until_the_receipt(journal, tmp_path):
+def test_what_an_uplink_remembers_lasts_until_the_receipt(journal: Journal, tmp_path: Path) -> None:
     known = hold(journal, "a")
     with journal.transaction():
         queries.remember(journal, known.id, "dems", "https://dems.example.org/files/1")
@@ -402,7 +407,7 @@ def test_what_an_uplink_remembers_lasts_until_the_receipt(journal, tmp_path):
     journal.close()
 
 
-def test_the_same_bytes_of_two_devices_are_one_file_with_two_keepers(journal):
+def test_the_same_bytes_of_two_devices_are_one_file_with_two_keepers(journal: Journal) -> None:
     first, second = hold(journal, "a", b"same"), hold(journal, "b", b"same")
     assert queries.keepers(journal, first.digest.sha256) == 2
     for known in (first, second):

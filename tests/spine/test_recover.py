@@ -1,35 +1,38 @@
-"""What an earlier run left, one case after the other: nothing is deleted, nothing is lost, and the start always succeeds."""
+"""What an earlier run left, one case after the other: nothing is deleted or lost, and the start always succeeds."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.capture import Digest, Parts, Standing
 from agent.errors import DeviceGone
 from agent.ingest import SMALL
-from agent.testing.devices import some_bytes
+from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
+
+if TYPE_CHECKING:
+    from agent.testing.station import Station
 
 BIG = 3 * SMALL
 
 
-def lying(station, folder):
+def lying(station: Station, folder: str) -> set[str]:
     return {path.name for path in (station.spool.root / folder).iterdir()}
 
 
-async def reasons(station):
-    return {
-        sha256: reason
-        for sha256, reason in await station.desk.read(
+async def reasons(station: Station) -> dict[str, str]:
+    return dict(
+        await station.desk.read(
             lambda journal: journal.connection.execute("SELECT hex(sha256), reason FROM part").fetchall()
         )
-    }
+    )
 
 
-async def test_a_stage_that_can_be_continued_stays(station, bench):
+async def test_a_stage_that_can_be_continued_stays(station: Station, bench: BenchDevice) -> None:
     bench.record("a", some_bytes(BIG), wire="rG")
     await station.dock(bench)
     before = lying(station, "stage")
@@ -38,7 +41,7 @@ async def test_a_stage_that_can_be_continued_stays(station, bench):
 
 
 @pytest.mark.parametrize("name", ["00112233445566778899aabbccddeeff-0", "anything", "00112233.doubtful"])
-async def test_a_stage_that_nobody_can_continue_becomes_a_part_with_a_reason(station, name):
+async def test_a_stage_that_nobody_can_continue_becomes_a_part_with_a_reason(station: Station, name: str) -> None:
     (station.spool.root / "stage" / name).write_bytes(b"half a capture")
     await station.restart()
     sha256 = hashlib.sha256(b"half a capture").hexdigest()
@@ -47,7 +50,7 @@ async def test_a_stage_that_nobody_can_continue_becomes_a_part_with_a_reason(sta
     assert "before it was complete" in (await reasons(station))[sha256.upper()]
 
 
-async def test_the_same_bytes_left_twice_are_one_part(station):
+async def test_the_same_bytes_left_twice_are_one_part(station: Station) -> None:
     for name in ("one", "two"):
         (station.spool.root / "stage" / name).write_bytes(b"half a capture")
     await station.restart()
@@ -56,13 +59,15 @@ async def test_the_same_bytes_left_twice_are_one_part(station):
     assert len(lying(station, "parts")) == len(await reasons(station)) == 1
 
 
-async def test_an_empty_stage_is_nothing_to_stumble_over(station):
+async def test_an_empty_stage_is_nothing_to_stumble_over(station: Station) -> None:
     (station.spool.root / "stage" / "empty").touch()
     await station.restart()
     assert lying(station, "stage") == set()
 
 
-async def test_a_kept_file_that_was_never_promised_goes_aside_and_is_taken_again(station, bench):
+async def test_a_kept_file_that_was_never_promised_goes_aside_and_is_taken_again(
+    station: Station, bench: BenchDevice
+) -> None:
     data = some_bytes(100)
     bench.record("a", data)
     await station.spool.press(bytes(16), data)  # and the agent was killed before the journal heard of it
@@ -72,7 +77,7 @@ async def test_a_kept_file_that_was_never_promised_goes_aside_and_is_taken_again
     assert await station.dock(bench) == {Standing.HELD: 1}
 
 
-async def test_a_kept_file_with_a_strange_name_is_reported_and_left(station):
+async def test_a_kept_file_with_a_strange_name_is_reported_and_left(station: Station) -> None:
     strange = station.spool.root / "kept" / "note-to-self.txt"
     strange.write_text("hello")
     await station.restart()
@@ -81,7 +86,9 @@ async def test_a_kept_file_with_a_strange_name_is_reported_and_left(station):
 
 
 @pytest.mark.parametrize("how", ["unlink", "truncate"])
-async def test_a_promised_file_that_is_missing_is_told_and_taken_again_from_its_device(station, bench, how):
+async def test_a_promised_file_that_is_missing_is_told_and_taken_again_from_its_device(
+    station: Station, bench: BenchDevice, how: str
+) -> None:
     data = some_bytes(100)
     bench.record("a", data)
     await station.dock(bench)
@@ -94,7 +101,9 @@ async def test_a_promised_file_that_is_missing_is_told_and_taken_again_from_its_
     assert path.read_bytes() == data
 
 
-async def test_a_receipted_file_that_is_missing_stays_receipted_and_comes_back(station, bench):
+async def test_a_receipted_file_that_is_missing_stays_receipted_and_comes_back(
+    station: Station, bench: BenchDevice
+) -> None:
     bench.record("a", some_bytes(100))
     station.connect(BenchUplink())
     await station.dock(bench)
@@ -107,7 +116,7 @@ async def test_a_receipted_file_that_is_missing_stays_receipted_and_comes_back(s
     assert (await station.only()).spooled
 
 
-async def test_a_file_whose_purge_was_written_and_not_done_is_let_go(station, bench):
+async def test_a_file_whose_purge_was_written_and_not_done_is_let_go(station: Station, bench: BenchDevice) -> None:
     bench.record("a", some_bytes(100))
     station.connect(BenchUplink())
     await station.dock(bench)
@@ -120,7 +129,7 @@ async def test_a_file_whose_purge_was_written_and_not_done_is_let_go(station, be
     assert not (await station.only()).spooled
 
 
-async def test_a_part_whose_entry_was_not_written_gets_it_at_the_next_start(station):
+async def test_a_part_whose_entry_was_not_written_gets_it_at_the_next_start(station: Station) -> None:
     """Killed between the move to parts/ and the journal: nothing may lie there without a reason."""
     (station.spool.root / "stage" / "left").write_bytes(b"half a capture")
     station.spool.seal_part("left")
@@ -129,7 +138,7 @@ async def test_a_part_whose_entry_was_not_written_gets_it_at_the_next_start(stat
     assert len(await reasons(station)) == 1
 
 
-async def test_recovering_twice_is_recovering_once(station, bench):
+async def test_recovering_twice_is_recovering_once(station: Station, bench: BenchDevice) -> None:
     bench.record("a", some_bytes(BIG), wire="rG")
     bench.record("b", some_bytes(100))
     await station.dock(bench)
@@ -141,8 +150,10 @@ async def test_recovering_twice_is_recovering_once(station, bench):
     assert len(sizes) == 1
 
 
-async def test_a_purge_while_the_same_bytes_are_taken_does_not_promise_a_file_that_is_gone(station, bench):
-    """Two devices hold the same bytes; those of the first are purged between the sealing and the promise of the second."""
+async def test_a_purge_while_the_same_bytes_are_taken_does_not_promise_a_file_that_is_gone(
+    station: Station, bench: BenchDevice
+) -> None:
+    """Two devices hold the same bytes; the first's are purged between the sealing and the promise of the second."""
     data = some_bytes(100)
     bench.record("a", data)
     station.devices.append(bench)
@@ -152,7 +163,7 @@ async def test_a_purge_while_the_same_bytes_are_taken_does_not_promise_a_file_th
     assert await station.holdings() == []
 
 
-async def test_a_station_of_another_name_does_not_use_this_journal(station):
+async def test_a_station_of_another_name_does_not_use_this_journal(station: Station) -> None:
     await station.stop()
     station.log = "edge.example.org/other/log1"
     with pytest.raises(Exception, match="this journal is the log"):
@@ -162,7 +173,9 @@ async def test_a_station_of_another_name_does_not_use_this_journal(station):
 
 
 @pytest.mark.parametrize("standing", [Standing.REFUSED, Standing.QUARANTINED])
-async def test_what_waits_for_a_person_waits_through_restarts(station, bench, standing):
+async def test_what_waits_for_a_person_waits_through_restarts(
+    station: Station, bench: BenchDevice, standing: Standing
+) -> None:
     bench.record("a", some_bytes(100))
     await station.dock(bench)
     name = (await station.only()).id

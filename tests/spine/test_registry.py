@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +13,9 @@ from agent.config import parse
 from agent.driver import DriverOptions
 from agent.errors import ConfigError
 from agent.registry import DRIVERS, UPLINKS, equip, installed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HEAD = '[station]\nname = "d"\nagency = "example.org"\n'
 HERE = __name__
@@ -33,11 +38,11 @@ class Base:
 
 
 @pytest.fixture
-def entries(monkeypatch: pytest.MonkeyPatch):
+def entries(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     found = {DRIVERS: [], UPLINKS: []}
 
     class Made(EntryPoint):
-        def load(self):
+        def load(self) -> object:
             if self.value == "breaks":
                 raise RuntimeError("boom")
             return globals()[self.value]
@@ -55,23 +60,23 @@ def problems(toml: str) -> dict[str, str]:
     return {problem.path: problem.message for problem in caught.value.problems}
 
 
-def test_what_is_shipped_is_installed():
+def test_what_is_shipped_is_installed() -> None:
     assert "body_worn.usb_volume" in installed(DRIVERS)
     assert "tus" in installed(UPLINKS)
 
 
-def test_nothing_asked_for_is_nothing_made():
+def test_nothing_asked_for_is_nothing_made() -> None:
     made = equip(parse(HEAD))
     assert (made.drivers, made.uplinks) == ((), ())
 
 
-def test_a_driver_is_made_from_its_own_options(entries):
+def test_a_driver_is_made_from_its_own_options(entries: Callable[[str, str], None]) -> None:
     entries("fine", "Fine")
     (loaded,) = equip(parse(f'{HEAD}[[driver]]\nuse = "fine"\nname = "bay"\npath = "/x"')).drivers
     assert (loaded.options.path, loaded.options.rescan) == ("/x", 5.0)
 
 
-def test_all_that_is_wrong_is_told_at_once(entries):
+def test_all_that_is_wrong_is_told_at_once(entries: Callable[[str, str], None]) -> None:
     entries("fine", "Fine")
     entries("plain", "NoOptions")
     entries("broken", "breaks")
@@ -118,7 +123,7 @@ def test_all_that_is_wrong_is_told_at_once(entries):
     assert "used twice" in found["driver[6].name"]
 
 
-def test_two_packages_of_one_name_stop_the_start(entries):
+def test_two_packages_of_one_name_stop_the_start(entries: Callable[[str, str], None]) -> None:
     entries("same", "Fine")
     entries("same", "Base")
     with pytest.raises(ConfigError, match="claimed twice"):

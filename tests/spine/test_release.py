@@ -5,15 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 from datetime import timedelta
+from typing import TYPE_CHECKING, Never
 
 import pytest
 
-from agent.capture import Standing, Strength
+from agent.capture import Holding, Standing, Strength
 from agent.clock import Clock
 from agent.config import Policy
 from agent.errors import DeviceGone, DeviceRefused, SpoolError
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.testing.station import Station
 
 LETS_GO = Policy(device="release", receipt="digest", spool_keep=timedelta(0))
 BIG = 3 << 20
@@ -23,7 +29,9 @@ def releasing(**changes: object) -> pytest.MarkDecorator:
     return pytest.mark.evidock_station(policy=LETS_GO.model_copy(update=changes))
 
 
-async def receipted(station, bench, length: int = 100, strength: Strength = Strength.DIGEST, **fields: object):
+async def receipted(
+    station: Station, bench: BenchDevice, length: int = 100, strength: Strength = Strength.DIGEST, **fields: object
+) -> Holding:
     bench.record("a", some_bytes(length), **fields)
     station.connect(BenchUplink(strength=strength))
     await station.dock(bench)
@@ -33,7 +41,9 @@ async def receipted(station, bench, length: int = 100, strength: Strength = Stre
 
 @releasing()
 @pytest.mark.parametrize("length", [0, 100, BIG])
-async def test_what_is_proven_is_released_after_a_second_reading(station, bench, length):
+async def test_what_is_proven_is_released_after_a_second_reading(
+    station: Station, bench: BenchDevice, length: int
+) -> None:
     held = await receipted(station, bench, length)
     given = bench.given
     clip = bench.clips["a"]
@@ -43,7 +53,7 @@ async def test_what_is_proven_is_released_after_a_second_reading(station, bench,
     assert await station.events(held.id) == ["held", "receipted", "release.intended", "released"]
 
 
-async def test_a_new_installation_never_lets_a_device_forget(station, bench):
+async def test_a_new_installation_never_lets_a_device_forget(station: Station, bench: BenchDevice) -> None:
     await receipted(station, bench)
     for _ in range(3):
         assert await station.dock(bench) == {Standing.RECEIPTED: 1}
@@ -53,7 +63,9 @@ async def test_a_new_installation_never_lets_a_device_forget(station, bench):
 
 
 @releasing(receipt="signed")
-async def test_a_receipt_that_is_too_weak_lets_nothing_go_and_says_so_once(station, bench):
+async def test_a_receipt_that_is_too_weak_lets_nothing_go_and_says_so_once(
+    station: Station, bench: BenchDevice
+) -> None:
     await receipted(station, bench)
     for _ in range(3):
         assert await station.dock(bench) == {Standing.RECEIPTED: 1}
@@ -63,14 +75,14 @@ async def test_a_receipt_that_is_too_weak_lets_nothing_go_and_says_so_once(stati
 
 
 @releasing()
-async def test_a_length_never_lets_a_device_forget(station, bench):
+async def test_a_length_never_lets_a_device_forget(station: Station, bench: BenchDevice) -> None:
     await receipted(station, bench, strength=Strength.LENGTH)
     assert await station.dock(bench) == {Standing.RECEIPTED: 1}
     assert "only its length" in ((await station.only()).reason or "")
 
 
 @pytest.mark.evidock_station(policy=LETS_GO.model_copy(update={"grace": timedelta(hours=1)}))
-async def test_a_grace_is_kept(station, bench):
+async def test_a_grace_is_kept(station: Station, bench: BenchDevice) -> None:
     ahead = [timedelta(0)]
     clock = Clock()
     station.release._stamp = lambda: dataclasses.replace(clock.stamp(), at=clock.stamp().at + ahead[0])
@@ -89,7 +101,7 @@ async def test_a_grace_is_kept(station, bench):
 
 
 @releasing()
-async def test_what_a_person_retains_stays_on_the_device(station, bench):
+async def test_what_a_person_retains_stays_on_the_device(station: Station, bench: BenchDevice) -> None:
     held = await receipted(station, bench)
     await station.desk.write(lambda journal: journal.retain(held.id, keep=True, actor="anna", why="court order"))
     assert await station.dock(bench) == {Standing.RECEIPTED: 1}
@@ -101,7 +113,9 @@ async def test_what_a_person_retains_stays_on_the_device(station, bench):
 
 @releasing()
 @pytest.mark.parametrize("length", [100, BIG])
-async def test_a_copy_that_reads_differently_is_quarantined_and_never_released(station, bench, length):
+async def test_a_copy_that_reads_differently_is_quarantined_and_never_released(
+    station: Station, bench: BenchDevice, length: int
+) -> None:
     held = await receipted(station, bench, length)
     bench.clips["a"].wire = "F"
     assert await station.dock(bench) == {Standing.QUARANTINED: 1}
@@ -116,7 +130,9 @@ async def test_a_copy_that_reads_differently_is_quarantined_and_never_released(s
 
 
 @releasing()
-async def test_a_device_whose_bytes_changed_for_good_is_taken_anew_and_never_released_while_in_doubt(station, bench):
+async def test_a_device_whose_bytes_changed_for_good_is_taken_anew_and_never_released_while_in_doubt(
+    station: Station, bench: BenchDevice
+) -> None:
     first = await receipted(station, bench)
     bench.record("a", some_bytes(100, "others"))
     assert await station.dock(bench) == {Standing.QUARANTINED: 1}
@@ -131,7 +147,7 @@ async def test_a_device_whose_bytes_changed_for_good_is_taken_anew_and_never_rel
 
 @releasing()
 @pytest.mark.parametrize("wire", ["S", "rS"])
-async def test_a_second_reading_that_ends_early_is_a_mismatch(station, bench, wire):
+async def test_a_second_reading_that_ends_early_is_a_mismatch(station: Station, bench: BenchDevice, wire: str) -> None:
     await receipted(station, bench, BIG)
     bench.clips["a"].wire = wire
     assert await station.dock(bench) == {Standing.QUARANTINED: 1}
@@ -140,7 +156,9 @@ async def test_a_second_reading_that_ends_early_is_a_mismatch(station, bench, wi
 
 @releasing()
 @pytest.mark.parametrize("wire", ["E", "X", "rE"])
-async def test_a_second_reading_that_fails_is_told_and_tried_again(station, bench, wire):
+async def test_a_second_reading_that_fails_is_told_and_tried_again(
+    station: Station, bench: BenchDevice, wire: str
+) -> None:
     held = await receipted(station, bench, BIG)
     bench.clips["a"].wire = wire
     assert await station.dock(bench) == {Standing.RECEIPTED: 1}
@@ -150,7 +168,9 @@ async def test_a_second_reading_that_fails_is_told_and_tried_again(station, benc
 
 
 @releasing()
-async def test_a_device_that_goes_away_while_it_is_read_again_is_asked_later(station, bench):
+async def test_a_device_that_goes_away_while_it_is_read_again_is_asked_later(
+    station: Station, bench: BenchDevice
+) -> None:
     await receipted(station, bench, BIG)
     bench.clips["a"].wire = "rG"
     assert await station.dock(bench) == {Standing.UNKNOWN: 1}
@@ -160,7 +180,9 @@ async def test_a_device_that_goes_away_while_it_is_read_again_is_asked_later(sta
 
 @releasing()
 @pytest.mark.parametrize("error", [DeviceRefused("the card is write-protected"), DeviceGone("unplugged")])
-async def test_a_device_that_does_not_forget_is_asked_again(station, bench, error):
+async def test_a_device_that_does_not_forget_is_asked_again(
+    station: Station, bench: BenchDevice, error: Exception
+) -> None:
     held = await receipted(station, bench)
     bench.release_fails.append(error)
     await station.dock(bench)
@@ -170,7 +192,7 @@ async def test_a_device_that_does_not_forget_is_asked_again(station, bench, erro
 
 
 @releasing()
-async def test_a_crash_between_the_deletion_and_the_entry_is_no_loss(station, bench):
+async def test_a_crash_between_the_deletion_and_the_entry_is_no_loss(station: Station, bench: BenchDevice) -> None:
     held = await receipted(station, bench)
     await station.desk.write(lambda journal: journal.intend_release(held.id, {}))
     await bench.forget(bench.clips["a"])
@@ -180,7 +202,9 @@ async def test_a_crash_between_the_deletion_and_the_entry_is_no_loss(station, be
 
 
 @releasing()
-async def test_a_name_that_is_used_again_after_the_release_is_another_capture(station, bench):
+async def test_a_name_that_is_used_again_after_the_release_is_another_capture(
+    station: Station, bench: BenchDevice
+) -> None:
     first = await receipted(station, bench)
     await station.dock(bench)
     bench.record("a", some_bytes(100, "the next shift"))
@@ -191,7 +215,9 @@ async def test_a_name_that_is_used_again_after_the_release_is_another_capture(st
 
 
 @releasing()
-async def test_a_released_capture_that_is_offered_again_is_read_and_released_again(station, bench):
+async def test_a_released_capture_that_is_offered_again_is_read_and_released_again(
+    station: Station, bench: BenchDevice
+) -> None:
     await receipted(station, bench)
     await station.dock(bench)
     clip = bench.record("a", some_bytes(100))
@@ -200,11 +226,11 @@ async def test_a_released_capture_that_is_offered_again_is_read_and_released_aga
     assert len(await station.holdings()) == 1
 
 
-# --- devices that keep no copy -----------------------------------------------------------------------------------------
+# --- devices that keep no copy ----------------------------------------------------------------------------------------
 
 
 @releasing()
-async def test_what_no_device_keeps_is_released_by_the_sweep(station):
+async def test_what_no_device_keeps_is_released_by_the_sweep(station: Station) -> None:
     device = BenchDevice(volatile=True)
     held = await receipted(station, device)
     await station.release.sweep()
@@ -212,7 +238,9 @@ async def test_what_no_device_keeps_is_released_by_the_sweep(station):
 
 
 @releasing(receipt="signed")
-async def test_what_no_device_keeps_and_nothing_proves_is_told_once_and_does_not_turn_in_circles(station):
+async def test_what_no_device_keeps_and_nothing_proves_is_told_once_and_does_not_turn_in_circles(
+    station: Station,
+) -> None:
     device = BenchDevice(volatile=True)
     held = await receipted(station, device)
     for _ in range(3):
@@ -220,11 +248,11 @@ async def test_what_no_device_keeps_and_nothing_proves_is_told_once_and_does_not
     assert (await station.events(held.id)) == ["held", "receipted", "release.refused"]
 
 
-# --- the spool forgets -------------------------------------------------------------------------------------------------
+# --- the spool forgets ------------------------------------------------------------------------------------------------
 
 
 @releasing(spool="released")
-async def test_the_spool_lets_go_what_the_device_was_told_to_forget(station, bench):
+async def test_the_spool_lets_go_what_the_device_was_told_to_forget(station: Station, bench: BenchDevice) -> None:
     await receipted(station, bench)
     await station.release.sweep()
     assert (await station.only()).spooled
@@ -236,7 +264,7 @@ async def test_the_spool_lets_go_what_the_device_was_told_to_forget(station, ben
 
 
 @pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(0)))
-async def test_the_spool_may_let_go_what_the_device_keeps(station, bench):
+async def test_the_spool_may_let_go_what_the_device_keeps(station: Station, bench: BenchDevice) -> None:
     await receipted(station, bench)
     await station.release.sweep()
     holding = await station.only()
@@ -247,21 +275,21 @@ async def test_the_spool_may_let_go_what_the_device_keeps(station, bench):
 
 
 @pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(days=7)))
-async def test_the_spool_keeps_for_as_long_as_it_was_told(station, bench):
+async def test_the_spool_keeps_for_as_long_as_it_was_told(station: Station, bench: BenchDevice) -> None:
     await receipted(station, bench)
     await station.release.sweep()
     assert (await station.only()).spooled
 
 
 @pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="signed", spool_keep=timedelta(0)))
-async def test_the_spool_keeps_what_nothing_proves(station, bench):
+async def test_the_spool_keeps_what_nothing_proves(station: Station, bench: BenchDevice) -> None:
     await receipted(station, bench)
     await station.release.sweep()
     assert (await station.only()).spooled
 
 
 @pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(0)))
-async def test_bytes_that_two_captures_share_go_with_the_last_of_them(station, bench):
+async def test_bytes_that_two_captures_share_go_with_the_last_of_them(station: Station, bench: BenchDevice) -> None:
     other = BenchDevice("bench:cam-2")
     held = await receipted(station, bench)
     other.record("b", some_bytes(100))
@@ -275,11 +303,13 @@ async def test_bytes_that_two_captures_share_go_with_the_last_of_them(station, b
 
 
 @pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(0)))
-async def test_a_disk_that_fails_while_the_spool_lets_go_is_an_error_of_the_spool(station, bench, monkeypatch):
+async def test_a_disk_that_fails_while_the_spool_lets_go_is_an_error_of_the_spool(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await receipted(station, bench)
     true_unlink = os.unlink
 
-    def unlink(path, **where):
+    def unlink(path: Path, **where: object) -> Never:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "unlink", unlink)

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,10 @@ from agent.capture import PART_LENGTH
 from agent.errors import SpoolDamaged, SpoolFull
 from agent.spool import Spool, sealer
 from agent.testing.devices import some_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 TOKEN = bytes(range(16))
 NAME = TOKEN.hex()
@@ -30,7 +35,7 @@ def names(spool: Spool, folder: str) -> list[str]:
 
 
 @pytest.mark.parametrize("length", [0, 1, 4096, 1_000_001])
-async def test_a_pressed_capture_lies_under_its_digest(spool, length):
+async def test_a_pressed_capture_lies_under_its_digest(spool: Spool, length: int) -> None:
     data = some_bytes(length)
     digest, parts = await spool.press(TOKEN, data)
     assert digest.sha256 == sha256(data)
@@ -40,7 +45,7 @@ async def test_a_pressed_capture_lies_under_its_digest(spool, length):
     assert names(spool, "stage") == []
 
 
-async def test_a_hundred_at_once_share_the_forcing_of_folders(spool, monkeypatch):
+async def test_a_hundred_at_once_share_the_forcing_of_folders(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     forced = []
     monkeypatch.setattr(durable, "force_folder", lambda fd: forced.append(fd) or os.fsync(fd))
     pressed = await asyncio.gather(*(spool.press(TOKEN, some_bytes(100, number)) for number in range(100)))
@@ -48,13 +53,13 @@ async def test_a_hundred_at_once_share_the_forcing_of_folders(spool, monkeypatch
     assert len(forced) < 100
 
 
-async def test_the_same_bytes_twice_at_once_are_one_file(spool):
+async def test_the_same_bytes_twice_at_once_are_one_file(spool: Spool) -> None:
     await asyncio.gather(*(spool.press(bytes([number] * 16), b"same") for number in range(5)))
     assert names(spool, "kept") == [sha256(b"same").hex()]
     assert names(spool, "stage") == []
 
 
-async def test_a_staged_capture_gets_its_name_when_it_is_complete(spool):
+async def test_a_staged_capture_gets_its_name_when_it_is_complete(spool: Spool) -> None:
     data = some_bytes(3 * PART_LENGTH // 2)
     stage = spool.stage(TOKEN, ABOUT)
     assert names(spool, "stage") == [NAME, f"{NAME}.about"]
@@ -70,7 +75,7 @@ async def test_a_staged_capture_gets_its_name_when_it_is_complete(spool):
     assert names(spool, "kept") == [digest.sha256.hex()]
 
 
-async def test_blocks_on_the_way_out_are_the_bytes_from_any_offset(spool):
+async def test_blocks_on_the_way_out_are_the_bytes_from_any_offset(spool: Spool) -> None:
     data = some_bytes(5_000_000)
     digest, _ = await spool.press(TOKEN, data)
     for offset, length in ((0, len(data)), (1, 1), (4_999_999, 1), (2_100_000, 2_500_000), (77, 0)):
@@ -81,18 +86,18 @@ async def test_blocks_on_the_way_out_are_the_bytes_from_any_offset(spool):
     assert spool.sha256_now(digest.sha256) == digest.sha256
 
 
-async def test_a_reader_that_stops_half_way_leaves_no_descriptor_behind(spool):
+async def test_a_reader_that_stops_half_way_leaves_no_descriptor_behind(spool: Spool) -> None:
     digest, _ = await spool.press(TOKEN, some_bytes(5_000_000))
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(20):
         blocks = spool.blocks(digest.sha256, 0, 5_000_000)
         await anext(blocks)
         await blocks.aclose()
     await asyncio.gather(*(spool.run(int) for _ in range(32)))  # the closing is queued behind the reading
-    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # noqa: PTH208
 
 
-async def test_a_kept_file_that_is_gone_or_too_short_is_damage(spool):
+async def test_a_kept_file_that_is_gone_or_too_short_is_damage(spool: Spool) -> None:
     digest, _ = await spool.press(TOKEN, b"0123456789")
     os.truncate(spool.path(digest.sha256), 4)
     with pytest.raises(SpoolDamaged, match="ends at 4"):
@@ -108,7 +113,9 @@ async def test_a_kept_file_that_is_gone_or_too_short_is_damage(spool):
 # --- what the disk does ----------------------------------------------------------------------------------------------
 
 
-async def test_a_disk_that_gives_back_other_bytes_is_found_by_reading_back(tmp_path, monkeypatch):
+async def test_a_disk_that_gives_back_other_bytes_is_found_by_reading_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=True, boot_id="boot-1")
     true_force = durable.force
 
@@ -128,7 +135,9 @@ async def test_a_disk_that_gives_back_other_bytes_is_found_by_reading_back(tmp_p
     spool.close()
 
 
-async def test_a_failed_force_is_never_tried_again_and_the_file_is_set_aside(spool, monkeypatch):
+async def test_a_failed_force_is_never_tried_again_and_the_file_is_set_aside(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
 
     def force(fd: int) -> None:
@@ -152,7 +161,9 @@ async def test_a_failed_force_is_never_tried_again_and_the_file_is_set_aside(spo
     assert [leftover.continuable for leftover in spool.leftovers()] == [False, False]
 
 
-async def test_no_room_while_writing_leaves_nothing_of_a_small_capture(spool, monkeypatch):
+async def test_no_room_while_writing_leaves_nothing_of_a_small_capture(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(fd: int, data: bytes, offset: int) -> None:
         os.pwrite(fd, data[:5], offset)
         raise OSError(errno.ENOSPC, "no space left on device")
@@ -163,7 +174,9 @@ async def test_no_room_while_writing_leaves_nothing_of_a_small_capture(spool, mo
     assert names(spool, "stage") == names(spool, "kept") == []
 
 
-def test_no_room_while_appending_cuts_back_to_the_last_whole_block(spool, monkeypatch):
+def test_no_room_while_appending_cuts_back_to_the_last_whole_block(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage = spool.stage(TOKEN, ABOUT)
     stage.write(b"01234")
 
@@ -179,7 +192,7 @@ def test_no_room_while_appending_cuts_back_to_the_last_whole_block(spool, monkey
     assert (spool.root / "stage" / NAME).read_bytes() == b"01234"
 
 
-def test_the_watermark_is_left_free(tmp_path):
+def test_the_watermark_is_left_free(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     free = spool.room().free
     spool.close()
@@ -190,19 +203,19 @@ def test_the_watermark_is_left_free(tmp_path):
     spool.close()
 
 
-def test_reserving_room_does_not_move_the_offset(spool):
+def test_reserving_room_does_not_move_the_offset(spool: Spool) -> None:
     stage = spool.stage(TOKEN, ABOUT)
     stage.reserve(1 << 20)
     assert (spool.root / "stage" / NAME).stat().st_size == 0 == stage.offset
     stage.close()
-    with pytest.raises(OSError, match="No space|too large"):
+    with pytest.raises(OSError, match=r"No space|too large"):
         spool.stage(TOKEN, ABOUT).reserve(1 << 52)
 
 
-# --- aside -------------------------------------------------------------------------------------------------------------
+# --- aside ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_part_is_kept_under_its_digest_with_its_description(spool):
+def test_a_part_is_kept_under_its_digest_with_its_description(spool: Spool) -> None:
     stage = spool.stage(TOKEN, ABOUT)
     stage.write(b"what arrived")
     stage.close()
@@ -213,7 +226,7 @@ def test_a_part_is_kept_under_its_digest_with_its_description(spool):
     assert (spool.root / "parts" / sha256(b"what arrived").hex()).read_bytes() == b"what arrived"
 
 
-async def test_a_kept_file_that_is_not_its_name_goes_aside_under_its_own(spool):
+async def test_a_kept_file_that_is_not_its_name_goes_aside_under_its_own(spool: Spool) -> None:
     digest, _ = await spool.press(TOKEN, b"0123456789")
     spool.path(digest.sha256).write_bytes(b"other")
     assert spool.set_kept_aside(digest.sha256).digest.sha256 == sha256(b"other")
@@ -221,22 +234,22 @@ async def test_a_kept_file_that_is_not_its_name_goes_aside_under_its_own(spool):
     assert names(spool, "kept") == []
 
 
-async def test_evicting_is_durable_and_may_be_repeated(spool):
+async def test_evicting_is_durable_and_may_be_repeated(spool: Spool) -> None:
     digest, _ = await spool.press(TOKEN, b"abc")
     spool.evict(digest.sha256)
     spool.evict(digest.sha256)
     assert names(spool, "kept") == []
 
 
-async def test_hashing_never_runs_on_the_event_loop(spool, monkeypatch):
+async def test_hashing_never_runs_on_the_event_loop(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
     monkeypatch.setattr(spool, "_write_small", _noting(seen, spool._write_small))
     await spool.press(TOKEN, b"abc")
     assert threading.get_ident() not in seen
 
 
-def _noting(seen: set[int], act):
-    def noted(*arguments):
+def _noting(seen: set[int], act: str) -> Callable[..., object]:
+    def noted(*arguments: object) -> object:
         seen.add(threading.get_ident())
         return act(*arguments)
 

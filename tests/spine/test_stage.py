@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 from blake3 import blake3
 
 from agent.spool import Hasher, Spool, stage
 from agent.testing.devices import some_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOKEN = bytes(range(16))
 NAME = TOKEN.hex()
@@ -17,7 +21,7 @@ DATA = some_bytes(1000)
 
 
 @pytest.fixture
-def small_marks(monkeypatch):
+def small_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "MARK_EVERY", 100)
 
 
@@ -39,7 +43,9 @@ def again(spool: Spool, boot_id: str = "boot-1") -> Spool:
 
 
 @pytest.mark.parametrize("upto", [0, 1, 99, 100, 101, 550, 1000])
-async def test_after_a_killed_process_the_copy_continues_at_the_exact_length(tmp_path, small_marks, upto):
+async def test_after_a_killed_process_the_copy_continues_at_the_exact_length(
+    tmp_path: Path, small_marks: None, upto: int
+) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, upto)
     spool = again(spool)
@@ -54,7 +60,9 @@ async def test_after_a_killed_process_the_copy_continues_at_the_exact_length(tmp
 
 
 @pytest.mark.parametrize(("upto", "believed"), [(0, 0), (99, 0), (150, 100), (550, 500), (1000, 1000)])
-def test_after_a_power_cut_only_what_was_marked_is_believed(tmp_path, small_marks, upto, believed):
+def test_after_a_power_cut_only_what_was_marked_is_believed(
+    tmp_path: Path, small_marks: None, upto: int, believed: int
+) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, upto)
     spool = again(spool, "boot-2")
@@ -64,7 +72,7 @@ def test_after_a_power_cut_only_what_was_marked_is_believed(tmp_path, small_mark
     spool.close()
 
 
-def test_a_mark_whose_bytes_are_others_is_not_believed(tmp_path, small_marks):
+def test_a_mark_whose_bytes_are_others_is_not_believed(tmp_path: Path, small_marks: None) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 550)
     with (spool.root / "stage" / NAME).open("r+b") as file:
@@ -77,7 +85,7 @@ def test_a_mark_whose_bytes_are_others_is_not_believed(tmp_path, small_marks):
     spool.close()
 
 
-def test_a_file_shorter_than_its_marks_is_believed_as_far_as_it_goes(tmp_path, small_marks):
+def test_a_file_shorter_than_its_marks_is_believed_as_far_as_it_goes(tmp_path: Path, small_marks: None) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 550)
     os.truncate(spool.root / "stage" / NAME, 250)
@@ -89,7 +97,7 @@ def test_a_file_shorter_than_its_marks_is_believed_as_far_as_it_goes(tmp_path, s
 
 
 @pytest.mark.parametrize("tail", [b"mark 500 ", b"mark 1000 00", b"mark x y\n", b"\xff\xfe\n", b"mark 0500\n"])
-def test_a_torn_mark_is_no_mark(tmp_path, small_marks, tail):
+def test_a_torn_mark_is_no_mark(tmp_path: Path, small_marks: None, tail: bytes) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 250)
     with (spool.root / "stage" / f"{NAME}.about").open("ab") as file:
@@ -101,7 +109,7 @@ def test_a_torn_mark_is_no_mark(tmp_path, small_marks, tail):
     spool.close()
 
 
-def test_marks_after_a_resume_are_marks_of_the_whole(tmp_path, small_marks):
+def test_marks_after_a_resume_are_marks_of_the_whole(tmp_path: Path, small_marks: None) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 250)
     spool = again(spool, "boot-2")
@@ -115,7 +123,7 @@ def test_marks_after_a_resume_are_marks_of_the_whole(tmp_path, small_marks):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40])
-def test_a_torn_description_beside_bytes_makes_a_part_and_a_fresh_start(tmp_path, cut):
+def test_a_torn_description_beside_bytes_makes_a_part_and_a_fresh_start(tmp_path: Path, cut: int) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 300)
     os.truncate(spool.root / "stage" / f"{NAME}.about", cut)
@@ -127,7 +135,7 @@ def test_a_torn_description_beside_bytes_makes_a_part_and_a_fresh_start(tmp_path
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40])
-def test_a_torn_description_alone_is_in_nobodys_way(tmp_path, cut):
+def test_a_torn_description_alone_is_in_nobodys_way(tmp_path: Path, cut: int) -> None:
     """Killed between the description and the file: there are no bytes, so there is nothing to set aside."""
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 0)
@@ -138,7 +146,7 @@ def test_a_torn_description_alone_is_in_nobodys_way(tmp_path, cut):
     spool.close()
 
 
-def test_a_description_of_something_else_alone_is_in_nobodys_way(tmp_path):
+def test_a_description_of_something_else_alone_is_in_nobodys_way(tmp_path: Path) -> None:
     """Killed between the final name and the end of the description; then the device offers it with another length."""
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 0)
@@ -148,7 +156,7 @@ def test_a_description_of_something_else_alone_is_in_nobodys_way(tmp_path):
     spool.close()
 
 
-def test_bytes_of_another_capture_under_this_name_must_go_aside_first(tmp_path):
+def test_bytes_of_another_capture_under_this_name_must_go_aside_first(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 300)
     other = {**ABOUT, "length": 2000}
@@ -159,12 +167,12 @@ def test_bytes_of_another_capture_under_this_name_must_go_aside_first(tmp_path):
     spool.close()
 
 
-def test_a_doubtful_file_is_never_continued(tmp_path):
+def test_a_doubtful_file_is_never_continued(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 300)
     spool.doubt(NAME)
     assert [(one.name, one.continuable) for one in spool.leftovers()] == [(f"{NAME}.doubtful", False)]
     part = spool.seal_part(f"{NAME}.doubtful")
     assert part.about is not None
-    assert os.listdir(spool.root / "stage") == []
+    assert os.listdir(spool.root / "stage") == []  # noqa: PTH208
     spool.close()
