@@ -22,6 +22,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent import durable
+from agent.anchor import Anchor, trust_of
 from agent.capture import Device, Json, Observation, Standing, canonical, rfc3339
 from agent.clock import Clock, boot_id
 from agent.errors import AgentError, ConfigError, DeviceError, JournalError, Problem, Refusal, SpoolDamaged
@@ -30,7 +31,7 @@ from agent.ingest import Ingest
 from agent.journal import Desk, Event, Journal
 from agent.note import BadNote, Verifier
 from agent.registry import Equipment, LoadedDriver, equip
-from agent.release import Release
+from agent.release import Program, Proving, Release, trust_file
 from agent.spool import Spool
 from agent.station.control import Control
 
@@ -85,7 +86,8 @@ class Agent:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.equipment: Equipment = equip(config)
-        keys = receipt_keys(self.equipment, config)
+        keys = self._receipt_keys = receipt_keys(self.equipment, config)
+        self._trust = trust_of(config)
         self.clock = Clock()
         self.devices: dict[str, Sighting] = {}
         self.started_at = datetime.now(UTC)
@@ -98,7 +100,20 @@ class Agent:
             state / "spool", watermark=config.spool.watermark, read_back=config.spool.read_back, boot_id=boot_id()
         )
         self.ingest = Ingest(self.desk, self.spool, on_held=self._held, on_damage=self._stop_for)
-        self.release = Release(self.desk, self.spool, config.policy, keys=keys, stamp=self.clock.stamp)
+        self.anchor = Anchor(
+            self.desk, config.custody, self._trust, log=station.log, state=state, stamp=self.clock.stamp
+        )
+        self._program = Program(state / "releaser.json")
+        self._proving = Proving(_witness_asked(config), lambda: self.anchor.policy)
+        self.release = Release(
+            self.desk,
+            self.spool,
+            config.policy,
+            keys=keys,
+            stamp=self.clock.stamp,
+            proving=self._proving,
+            program=self._program,
+        )
         self.forward: Forward | None = None
         for loaded in self.equipment.uplinks:
             self.forward = Forward(
@@ -123,6 +138,7 @@ class Agent:
         while len(self.devices) > _DEVICES_MAX:
             del self.devices[next(iter(self.devices))]
         await self.desk.write(lambda journal: journal.record(Event.DEVICE_ATTACHED, {"device": _device_claims(device)}))
+        self.anchor.nudge()
         self._log.info("device_attached", device=device.id, driver=device.driver, place=device.place)
 
     async def observe(self, observation: Observation, /) -> None:
@@ -160,6 +176,15 @@ class Agent:
                 stack.callback(self.spool.close)
                 await self.desk.open()
                 stack.push_async_callback(self.desk.close)
+                await self.anchor.start()
+                trust_file(
+                    self.config.station.state / "releaser.json",
+                    trust=self._trust,
+                    log=self.anchor.signer.verifier,
+                    asked=self._proving.asked,
+                    receipt_keys=self._receipt_keys,
+                )
+                stack.push_async_callback(self._program.aclose)
                 for loaded in self.equipment.uplinks:
                     stack.push_async_callback(loaded.uplink.aclose)
                 await self.desk.write(
@@ -177,6 +202,7 @@ class Agent:
                 if self.forward is not None:
                     tasks.append(group.create_task(self.forward.run()))
                 tasks.append(group.create_task(self.release.run()))
+                tasks.append(group.create_task(self.anchor.run()))
                 tasks.append(group.create_task(self._housekeeping()))
                 _tell_systemd("READY=1")
                 self._log.info("ready", log=self.config.station.log, drivers=len(self.equipment.drivers))
@@ -264,6 +290,12 @@ def receipt_keys(equipment: Equipment, config: Config) -> list[Verifier]:
     if problems:
         raise ConfigError(problems)
     return keys
+
+
+def _witness_asked(config: Config) -> bool:
+    """Whether nothing may be forgotten before the witnesses' quorum cosigned the entry about it."""
+    named = config.custody.policy is not None or bool(config.custody.witness)
+    return config.policy.witness == "required" or (config.policy.witness == "configured" and named)
 
 
 def _device_claims(device: Device) -> dict[str, Json]:

@@ -38,6 +38,7 @@ configured in agent.toml under `[[driver]]` with `use = "my_room.folder"`.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 import structlog
@@ -48,6 +49,7 @@ from agent.errors import DeviceError, SpoolFull
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from contextlib import AbstractAsyncContextManager
     from datetime import timedelta
 
 __all__ = [
@@ -57,7 +59,9 @@ __all__ = [
     "DriverOptions",
     "Intake",
     "Offer",
+    "Place",
     "ReadsClock",
+    "ReleasesByPath",
     "ReportsHealth",
     "SetsClock",
     "offer_all",
@@ -86,6 +90,35 @@ class Offer(Protocol):
 
         Raises `DeviceRefused` or `DeviceGone`; then the agent asks again when the capture is offered again.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a capture lies as a plain file on a mounted volume."""
+
+    root: bytes
+    """Absolute path of the volume's root folder."""
+    root_id: tuple[int, int]
+    """Device and inode number of that folder: another volume at the same path has others."""
+    path: bytes
+    """Below the root; the capture's key is this path, passed through `printable`."""
+    length: int
+    mtime_ns: int
+
+
+@runtime_checkable
+class ReleasesByPath(Protocol):
+    """An offer that is a plain file on a mounted volume: then a program of its own deletes it, and not the agent.
+
+    `release` of such an offer is called only where that program cannot be used.
+    """
+
+    @property
+    def place(self) -> Place:
+        """Where the file lies."""
+
+    def writable(self) -> AbstractAsyncContextManager[None]:
+        """While inside, the volume may be written to. Raises `DeviceRefused` or `DeviceGone`."""
 
 
 class Intake(Protocol):

@@ -98,6 +98,8 @@ class Anchor:
             # Captures are taken all the same; what is released asks for this policy and does not find it.
             self.problem = str(error)
             self._log.error("policy_not_usable", error=str(error), log=log.vkey, todo=ENROL)
+        if self.policy is None and self.problem is None and self._trust.note is not None:
+            self.problem = "the policy asks for no witness: its quorum is none"
         await self._make_links()
         if self._custody.tsa_url is not None:
             self._stamping = Stamping(self._custody, self._desk)
@@ -270,7 +272,7 @@ class Anchor:
         """What is not as it should be, in the words of `agent.station.problems`."""
         found: list[tuple[str, str, str, str | None]] = []
         if self.problem is not None:
-            found.append(("problem", "custody policy", f"nothing is released: {self.problem}", ENROL))
+            found.append(("problem", "custody policy", self.problem, ENROL))
         for link in self.links:
             if link.contradiction is not None:
                 found.append(("problem", "custody log", f"nothing is released: {link.contradiction}", ALARM))

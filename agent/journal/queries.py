@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent.capture import LENGTH_MAX
 from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id, text_id
 
 if TYPE_CHECKING:
@@ -60,20 +61,25 @@ def queue(journal: Journal, limit: int, after: tuple[int, int] = (-1, -1)) -> li
     return _page(journal, "standing = 1 AND (priority, held_seq) > (?, ?) ORDER BY priority, held_seq", after, limit)
 
 
-def evictable(journal: Journal, limit: int, before: datetime, *, least: int, released_only: bool) -> list[Holding]:
+def evictable(
+    journal: Journal, limit: int, before: datetime, *, least: int, released_only: bool, below: int = LENGTH_MAX
+) -> list[Holding]:
     """Receipted (or released) captures whose bytes still lie in the spool, receipted before a moment, oldest first.
 
-    `least`: the weakest receipt that counts, as the number of its `Strength`.
+    `least`: the weakest receipt that counts, as the number of its `Strength`. `below`: only those whose entry `held`
+    stands below this leaf.
     """
     condition = "spooled = 1 AND standing IN (2, 3) AND receipted_at <= ? AND retained = 0 AND strength >= ?"
+    condition += " AND held_seq < ?"
     if released_only:
         condition += " AND standing = 3"
-    return _page(journal, f"{condition} ORDER BY receipted_at", (micros(before), least), limit)
+    return _page(journal, f"{condition} ORDER BY receipted_at", (micros(before), least, below), limit)
 
 
-def forgotten(journal: Journal, limit: int) -> list[Holding]:
-    """Receipted captures of devices that kept no copy: nobody will offer them again."""
-    return _page(journal, "volatile = 1 AND standing = 2 AND retained = 0 AND reason IS NULL ORDER BY row", (), limit)
+def forgotten(journal: Journal, limit: int, below: int = LENGTH_MAX) -> list[Holding]:
+    """Receipted captures of devices that kept no copy: nobody will offer them again. `below`: as above."""
+    condition = "volatile = 1 AND standing = 2 AND retained = 0 AND reason IS NULL AND held_seq < ? ORDER BY row"
+    return _page(journal, condition, (below,), limit)
 
 
 def aside(journal: Journal, limit: int = 1000) -> list[Holding]:

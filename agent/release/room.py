@@ -1,4 +1,4 @@
-"""Receipt + second read + policy -> the device may forget; later the spool too.
+"""Receipt + cosigned checkpoint + second read + policy -> the device may forget; later the spool too.
 
 Level, not edge: a device offers again what it still has, and each time the capture is offered its release is
 considered, so there is no list of things to release that could be lost.
@@ -18,8 +18,11 @@ import structlog
 
 from agent.capture import Standing, Strength, printable
 from agent.custody.receipt import check_receipt
+from agent.driver import ReleasesByPath
 from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal, SpoolDamaged
 from agent.journal import Desk, queries
+from agent.release.program import DIFFERS
+from agent.release.proof import Proving
 from agent.spool import Hasher
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from agent.driver import Offer
     from agent.journal import Journal
     from agent.note import Verifier
+    from agent.release.program import Program
     from agent.spool import Spool
 
 __all__ = ["Release"]
@@ -51,10 +55,13 @@ class Release:
         *,
         keys: Sequence[Verifier],
         stamp: Callable[[], Stamp],
+        proving: Proving | None = None,
+        program: Program | None = None,
         in_flight: int = 8,
     ) -> None:
         self._desk, self._spool, self._policy = desk, spool, policy
         self._keys, self._stamp = tuple(keys), stamp
+        self._proving, self._program = proving or Proving(asked=policy.witness == "required"), program
         self._least = Strength[policy.receipt.upper()]
         self._places = asyncio.Semaphore(in_flight)
         self._log = structlog.get_logger("release")
@@ -72,8 +79,11 @@ class Release:
             return holding.standing
         if self._stamp().at < (holding.receipted_at or holding.changed_at) + self._policy.grace:
             return holding.standing
+        # Not cosigned yet, or a witness contradicts us: nothing is wrong with this capture, it waits.
+        if (proof := await self._desk.read(lambda journal: self._proving.prove(journal, holding.index))) is None:
+            return holding.standing
         async with self._places:
-            return await self._release(offer, holding)
+            return await self._release(offer, holding, proof)
 
     def _why_not(self, holding: Holding, *, doubted: bool) -> str | None:
         """The reason why its device may not forget it, in words for a person; None when it may."""
@@ -99,7 +109,7 @@ class Release:
                 return f"the stored receipt does not verify: {error}"
         return None
 
-    async def _release(self, offer: Offer, holding: Holding) -> Standing:
+    async def _release(self, offer: Offer, holding: Holding, proof: bytes) -> Standing:
         try:
             again = await self._read_again(offer, holding)
         except (BadCapture, CannotResume, DeviceRefused) as error:
@@ -109,27 +119,40 @@ class Release:
                 f"the device's copy was read again and is SHA-256 {again.sha256.hex()} of {again.length} bytes; "
                 f"it was {holding.digest.sha256.hex()} of {holding.digest.length}"
             )
-            self._log.critical(
-                "device_copy_differs",
-                capture=holding.id,
-                place=printable(offer.capture.device.place or ""),
-                todo="keep the device; its reader, its cable or its card may be failing",
-            )
-            return (
-                await self._desk.write(lambda journal: journal.quarantine(holding.id, reason, superseded=True))
-            ).standing
+            return await self._differs(offer, holding, reason)
         told: dict[str, Json] = {"blake3": again.blake3.hex(), "length": again.length, "sha256": again.sha256.hex()}
         try:
             await self._desk.write(lambda journal: journal.intend_release(holding.id, {"read_again": told}))
         except Refusal:  # a person was quicker
             return (await self._desk.read(lambda journal: journal.get(holding.id))).standing
         try:
-            await offer.release()
+            if await self._delete(offer, holding, proof) == DIFFERS:
+                return await self._differs(offer, holding, "the release program read other bytes than the agent did")
         except DeviceRefused as error:
             return await self._refused(holding, f"the device did not delete it: {error}")
         released = await self._desk.write(lambda journal: journal.release(holding.id))
         self._log.debug("released", capture=holding.id, key=holding.origin.key)
         return released.standing
+
+    async def _delete(self, offer: Offer, holding: Holding, proof: bytes) -> str:
+        """By the program of its own, wherever it can prove all that it must; it asks for a signed receipt."""
+        signed = holding.receipt is not None and holding.receipt.strength is Strength.SIGNED
+        if self._program is None or not signed or not isinstance(offer, ReleasesByPath):
+            await offer.release()
+            return "released"
+        leaf = await self._desk.read(lambda journal: journal.leaves.leaf(holding.index))
+        async with offer.writable():
+            return await self._program.release(offer.place, holding, leaf=leaf, proof=proof)
+
+    async def _differs(self, offer: Offer, holding: Holding, reason: str) -> Standing:
+        self._log.critical(
+            "device_copy_differs",
+            capture=holding.id,
+            place=printable(offer.capture.device.place or ""),
+            todo="keep the device; its reader, its cable or its card may be failing",
+        )
+        found = await self._desk.write(lambda journal: journal.quarantine(holding.id, reason, superseded=True))
+        return found.standing
 
     async def _refused(self, holding: Holding, reason: str) -> Standing:
         self._log.error("not_released", capture=holding.id, reason=reason, todo=DeviceRefused.hint)
@@ -160,7 +183,8 @@ class Release:
     async def sweep(self) -> None:
         """Do it once."""
         if self._policy.device == "release":
-            while page := await self._desk.read(lambda journal: queries.forgotten(journal, _PAGE)):
+            below = await self._desk.read(self._proving.below)
+            while page := await self._desk.read(lambda journal: queries.forgotten(journal, _PAGE, below)):
                 for holding in page:
                     await self._let_go(holding)
         if self._policy.spool != "keep":
@@ -175,9 +199,10 @@ class Release:
     async def _purge(self) -> None:
         before = self._stamp().at - self._policy.spool_keep
         released_only = self._policy.spool == "released"
+        below = await self._desk.read(self._proving.below)
         while page := await self._desk.read(
             lambda journal: queries.evictable(
-                journal, _PAGE, before, least=int(self._least), released_only=released_only
+                journal, _PAGE, before, least=int(self._least), released_only=released_only, below=below
             )
         ):
             for holding in page:

@@ -1,0 +1,287 @@
+"""The program that deletes on a device, and the only one that may: it reads requests, proves them, deletes, answers.
+
+    python -m agent.releaser TRUST.json        (console script: evidock-release)
+
+It has no network (nothing here imports one) and shares no state with the daemon: of each line on its standard input it
+believes only what it can verify by the keys of its own trust file. It deletes a file when all of this is true:
+
+1. the entry `held` of the custody log names the file's path, its SHA-256 and its length;
+2. that entry lies under a checkpoint that the policy's quorum of witnesses cosigned (where the trust file asks for it);
+3. a receipt, signed with a key of the trust file, names the same capture, SHA-256, length and entry;
+4. the file, read to its end from the device and not from memory, has this SHA-256 and length, and did not change
+   meanwhile.
+
+Then it unlinks it and forces the folder to the device, which is what makes a deletion last on FAT. If power fails in
+between, the file is there or it is not; asked again it deletes it, or answers `absent` after it forced the folder.
+
+Answers, one JSON line each: `released`, `absent`, `differs` (with `sha256`), `gone` (another volume, or none, is there
+now), `refused`; all but the first two leave everything as it was, and say `why`.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import stat
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import unquote_to_bytes
+
+from agent import durable
+from agent.custody.proof import check_proof
+from agent.custody.receipt import check_receipt
+from agent.custody.trust import Trust
+from agent.errors import BadReceipt
+from agent.merkle import BadProof
+from agent.note import BadNote, Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.custody.policy import Policy
+
+__all__ = ["Believed", "Releaser", "main"]
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_BLOCK: Final = 1 << 20
+_A_DAY: Final = timedelta(days=1)
+"""How far two clocks that nobody compared may differ before a receipt counts as stale."""
+_UNPLUGGED: Final = frozenset(
+    {errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN, errno.ENOTCONN, errno.ENOMEDIUM, errno.ESTALE}
+)
+
+
+class _No(Exception):
+    """It is not deleted: the result, and why."""
+
+    def __init__(self, result: str, why: str, **more: str) -> None:
+        super().__init__(why)
+        self.answer = {"result": result, "why": why, **more}
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What the trust file says."""
+
+    log: Verifier
+    policy: Policy | None
+    receipt_keys: tuple[Verifier, ...]
+    witness_required: bool
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file. Raises `ValueError` where it cannot be used; `BadNote` is one."""
+        said = json.loads(path.read_bytes())
+        log = Verifier.parse(said["log"])
+        keys = tuple(Verifier.parse(vkey) for vkey in said["receipt_keys"])
+        roots = tuple(Verifier.parse(vkey) for vkey in said["roots"])
+        witnesses = tuple(Verifier.parse(vkey) for vkey in said["witnesses"])
+        note = None if said["policy"] is None else base64.b64decode(said["policy"], validate=True)
+        required = said["witness_required"] is not False
+        try:
+            policy = Trust(note, roots, witnesses).policy(log)
+        except BadNote:
+            policy = None
+        return cls(log, policy, keys, required)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One request, as it was read: nothing of it is proven."""
+
+    capture: str
+    index: int
+    leaf: bytes
+    length: int
+    mtime_ns: int
+    path: bytes
+    proof: bytes
+    receipt: bytes
+    root: bytes
+    root_id: tuple[int, int]
+
+    @classmethod
+    def read(cls, line: bytes) -> Self:
+        said = json.loads(line)
+        device, inode = said["root_id"]
+        raw = {name: base64.b64decode(said[name], validate=True) for name in ("leaf", "proof", "receipt")}
+        return cls(
+            capture=str(said["capture"]),
+            index=int(said["index"]),
+            length=int(said["length"]),
+            mtime_ns=int(said["mtime_ns"]),
+            path=unquote_to_bytes(said["path"]),
+            root=unquote_to_bytes(said["root"]),
+            root_id=(int(device), int(inode)),
+            **raw,
+        )
+
+
+class Releaser:
+    """Proves and deletes, one request at a time."""
+
+    def __init__(self, believed: Believed) -> None:
+        self._believed = believed
+        self._broken: set[tuple[int, int]] = set()
+        """Volumes that failed to confirm a deletion: the next one would report success over what was lost."""
+
+    def answer(self, line: bytes) -> dict[str, str]:
+        """Do what a line asks for, if it is proven."""
+        try:
+            wanted = _Wanted.read(line)
+        except (ValueError, KeyError, TypeError) as error:
+            return {"result": "refused", "why": f"the request cannot be read ({type(error).__name__})"}
+        try:
+            digest = self._prove(wanted)
+            return {"result": self._delete(wanted, digest)}
+        except _No as no:
+            return no.answer
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else "an error of the system"
+            return {"result": "gone" if error.errno in _UNPLUGGED else "refused", "why": why}
+
+    # -- what is proven -----------------------------------------------------------------------------------------------
+
+    def _prove(self, wanted: _Wanted) -> bytes:
+        """Return the SHA-256 that log and receipt agree upon for this path."""
+        try:
+            digest, length, held_at = _read_leaf(wanted)
+        except (ValueError, KeyError, TypeError):
+            raise _No("refused", "the entry is not one that says that this capture is held") from None
+        if length != wanted.length:
+            raise _No("refused", "the entry names another length than the file has")
+        believed = self._believed
+        try:
+            if believed.witness_required:
+                if believed.policy is None:
+                    raise _No("refused", "the policy of the witnesses cannot be used")
+                check_proof(wanted.proof, wanted.leaf, believed.policy, log=believed.log.name, index=wanted.index)
+            check_receipt(
+                wanted.receipt,
+                believed.receipt_keys,
+                capture=wanted.capture,
+                sha256=digest,
+                length=length,
+                log=believed.log.name,
+                index=wanted.index,
+                not_before=held_at - _A_DAY,
+            )
+        except (BadNote, BadProof, BadReceipt) as bad:
+            raise _No("refused", f"{bad}") from bad
+        return digest
+
+    # -- what is deleted ----------------------------------------------------------------------------------------------
+
+    def _delete(self, wanted: _Wanted, digest: bytes) -> str:
+        *parts, name = wanted.path.split(b"/")
+        if any(part in {b"", b".", b".."} or b"\0" in part for part in (*parts, name)):
+            raise _No("refused", "the path is not one of a file below the volume")
+        if wanted.root_id in self._broken:
+            raise _No("refused", "the device did not confirm a deletion; unplug it and plug it in again")
+        with _folder(wanted, parts) as folder:
+            result = "released"
+            try:
+                self._check_file(wanted, digest, name, folder)
+                os.unlink(name, dir_fd=folder)
+            except FileNotFoundError:
+                result = "absent"  # an earlier request came as far as here: what is left to do is to make it last
+            try:
+                durable.force_folder(folder)
+            except OSError:
+                self._broken.add(wanted.root_id)
+                raise
+        return result
+
+    def _check_file(self, wanted: _Wanted, digest: bytes, name: bytes, folder: int) -> None:
+        """Return only when the file, read from the device, is what was proven."""
+        fd = _opened(name, _FILE, folder)
+        try:
+            before = os.fstat(fd)
+            if not stat.S_ISREG(before.st_mode) or before.st_dev != wanted.root_id[0]:
+                raise _No("refused", "it is no plain file of this volume")
+            if before.st_size != wanted.length or before.st_mtime_ns != wanted.mtime_ns:
+                raise _No("refused", "it is not what was offered: its length or its time of change is another")
+            durable.drop_cache(fd)
+            total, length = sha256(), 0
+            while block := os.read(fd, _BLOCK):
+                total.update(block)
+                length += len(block)
+            durable.drop_cache(fd)
+            after, named = os.fstat(fd), os.stat(name, dir_fd=folder, follow_symlinks=False)
+        finally:
+            os.close(fd)
+        if total.digest() != digest or length != wanted.length:
+            found = total.hexdigest()
+            raise _No("differs", f"read again it is SHA-256 {found} of {length} bytes", sha256=found)
+        seen = {(one.st_ino, one.st_dev, one.st_size, one.st_mtime_ns) for one in (before, after, named)}
+        if len(seen) != 1:
+            raise _No("refused", "it changed while it was read again")
+
+
+def _read_leaf(wanted: _Wanted) -> tuple[bytes, int, datetime]:
+    """SHA-256, length and time of an entry `held` about this capture at this path."""
+    said = json.loads(wanted.leaf)
+    predicate, (subject,) = said["predicate"], said["subject"]
+    told = predicate["capture"]
+    same = (predicate["event"], predicate["seq"], subject["name"]) == ("held", wanted.index, wanted.capture)
+    if not same or unquote_to_bytes(told["key"]) != wanted.path:
+        raise ValueError("another entry")
+    held_at = datetime.fromisoformat(predicate["recorded_at"])
+    return bytes.fromhex(subject["digest"]["sha256"]), int(told["length"]), held_at
+
+
+def _opened(name: bytes, flags: int, folder: int) -> int:
+    """`openat`, without leaving a time of access on the device where we may avoid it: the owner alone may."""
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=folder)
+    except PermissionError:
+        return os.open(name, flags, dir_fd=folder)
+
+
+@contextmanager
+def _folder(wanted: _Wanted, parts: list[bytes]) -> Iterator[int]:
+    """The file's folder, opened step by step from the volume's root, so that no link can lead out of it."""
+    here = os.open(wanted.root, _FOLDER)
+    try:
+        there = os.fstat(here)
+        if (there.st_dev, there.st_ino) != wanted.root_id:
+            raise _No("gone", "another volume took this one's place")
+        for part in parts:
+            try:
+                inner = _opened(part, _FOLDER, here)
+            except OSError as error:
+                raise _No("refused", f"its folder cannot be opened ({os.strerror(error.errno or 0)})") from error
+            os.close(here)
+            here = inner
+            if os.fstat(here).st_dev != wanted.root_id[0]:
+                raise _No("refused", "another file system is mounted inside the volume")
+        yield here
+    finally:
+        os.close(here)
+
+
+def main() -> None:
+    """Answer each line of standard input until it ends."""
+    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its one argument
+        sys.exit("usage: python -m agent.releaser TRUST.json")
+    try:
+        believed = Believed.read(Path(sys.argv[1]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit(f"the trust file cannot be used ({type(error).__name__})")
+    releaser = Releaser(believed)
+    for line in sys.stdin.buffer:
+        answer = json.dumps(releaser.answer(line))
+        sys.stdout.write(answer + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
