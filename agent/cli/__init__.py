@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "capture": "What was taken of the devices, and what people order.",
     "spool": "The files on this station's disk.",
     "journal": "The custody log.",
+    "verify": "Check an exported bag, a proof or a checkpoint.",
     "driver": "The drivers that are installed.",
     "config": "The configuration.",
     "dems": "An emulated DEMS, for trying things out.",

@@ -61,6 +61,9 @@ class Source(Protocol):
     def room(self) -> dict[str, Any]:
         """Bytes on the spool's disk."""
 
+    def dossiers(self, captures: list[str]) -> dict[str, Any]:
+        """What an export of these captures needs: entries, proofs, receipts, the checkpoint. Bytes are base64."""
+
     def expected(self, after: int) -> dict[str, Any]:
         """A page of what must lie in the spool."""
 

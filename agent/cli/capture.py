@@ -6,6 +6,7 @@ import typer
 
 from agent.capture import Priority, Standing
 from agent.cli.asking import source
+from agent.cli.export import export
 from agent.cli.telling import AsJson, length, line, moment, pairs, print_json, table
 from agent.cli.words import sentence
 from agent.errors import Refusal
@@ -87,6 +88,9 @@ def history(ctx: typer.Context, capture: Id, *, as_json: AsJson = False) -> None
     line(f"{told['capture']['key']} of {told['capture']['device']}", "bold")
     for entry in told["story"]:
         line(sentence(entry))
+
+
+app.command()(export)
 
 
 @app.command()

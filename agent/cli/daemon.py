@@ -107,6 +107,10 @@ class Daemon:
         """See `Source`."""
         return self._ask("/spool/room")
 
+    def dossiers(self, captures: list[str]) -> dict[str, Any]:
+        """See `Source`."""
+        return self._ask("/journal/dossiers", body=captures)
+
     def expected(self, after: int) -> dict[str, Any]:
         """See `Source`."""
         return self._ask("/spool/expected", after=after)

@@ -11,6 +11,7 @@ from agent.journal.entry import agent_version
 from agent.journal.verify import Verification
 from agent.spool import Room
 from agent.station import acts, views
+from agent.station.dossiers import dossiers
 from agent.station.live import clock_view, room_view, station_view
 from agent.station.peers import me
 from agent.station.problems import problems
@@ -104,6 +105,10 @@ class Folder:
     def room(self) -> dict[str, Any]:
         """See `Source`."""
         return room_view(self._room())
+
+    def dossiers(self, captures: list[str]) -> dict[str, Any]:
+        """See `Source`."""
+        return dossiers(self._journal, captures)
 
     def expected(self, after: int) -> dict[str, Any]:
         """See `Source`."""

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from agent.errors import AgentError, Refusal
 from agent.station import acts, views
+from agent.station.dossiers import dossiers
 from agent.station.live import room_view
 from agent.station.peers import GROUP, Peer, peer_of
 
@@ -56,6 +57,7 @@ class Routes:
         app.router.add_get("/journal/entries", self._entries)
         app.router.add_get("/journal/leaves", self._leaves)
         app.router.add_get("/journal/verify", self._verify)
+        app.router.add_post("/journal/dossiers", self._dossiers)
         app.router.add_get("/spool/room", self._room)
         app.router.add_get("/spool/expected", self._expected)
         app.router.add_post("/spool/keepers", self._keepers)
@@ -129,6 +131,10 @@ class Routes:
         await answer.write(_line({"report": work.report().told()}))
         await answer.write_eof()
         return answer
+
+    async def _dossiers(self, request: web.Request) -> web.Response:
+        names = [str(name) for name in await request.json()]
+        return _json(await self._running.desk.read(lambda journal: dossiers(journal, names)))
 
     async def _room(self, _: web.Request) -> web.Response:
         return _json(room_view(await self._running.spool.run(self._running.spool.room)))

@@ -1,0 +1,126 @@
+"""`evidock capture export`: captures with all that proves them, as a bag for a court."""
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from agent.cli import configuration
+from agent.cli.asking import source
+from agent.cli.telling import AsJson, line, print_json
+from agent.cli.verify import stamped
+from agent.errors import Refusal, SpoolDamaged
+
+if TYPE_CHECKING:
+    from agent.config import Config
+    from agent.custody.export import Dossier, Keys, Seal
+
+__all__ = ["export"]
+
+_BLOCK: Final = 2 * 1024 * 1024
+
+
+def export(
+    ctx: typer.Context,
+    captures: Annotated[list[str], typer.Argument(metavar="ID...", help="Captures' ids, or their first characters.")],
+    *,
+    to: Annotated[Path, typer.Option("--to", help="The folder to make; it must not exist.", metavar="FOLDER")],
+    as_json: AsJson = False,
+) -> None:
+    """Write captures and all that proves them into a folder that others can verify without Evidock."""
+    from agent.custody.bag import Bag  # noqa: PLC0415 - cryptography takes its time
+    from agent.custody.bag_files import Folder, Outcome, exit_code  # noqa: PLC0415
+    from agent.custody.export import Labels  # noqa: PLC0415
+    from agent.custody.export import export as write  # noqa: PLC0415
+    from agent.journal.entry import agent_version  # noqa: PLC0415
+
+    config = configuration(ctx)
+    with source(ctx) as station:
+        told = station.dossiers(captures)
+    seal = _seal(config, told)
+    labels = Labels(datetime.now(UTC), config.station.agency, agent_version())
+    kept = config.station.state / "spool" / "kept"
+    made = write(
+        [_dossier(one) for one in told["captures"]], lambda name: _read(kept, name), to, seal=seal, labels=labels
+    )
+    keys = (*seal.keys.logs, *seal.keys.witnesses, *seal.keys.receipts)
+    roots = () if seal.keys.root is None else (seal.keys.root,)
+    report = Bag(Folder(to), given=keys, roots=roots, stamped=stamped).check()
+    weak = [check for check in report if check.outcome in (Outcome.MISSING, Outcome.FAILED)]
+    if as_json:
+        names = [one.id for one in made]
+        print_json({"folder": str(to), "captures": names, "missing": [f"{one.subject}: {one.found}" for one in weak]})
+    else:
+        line(f"{to}: {len(made)} captures, {sum(one.length for one in made)} bytes", "bold")
+        for check in weak:
+            line(f"{check.outcome.value.lower()}: {check.what} {check.subject}: {check.found}", "yellow")
+        line(f"check it: sh {to}/verify.sh, or: evidock verify {to}")
+    if code := exit_code(report):
+        raise typer.Exit(code)
+
+
+def _dossier(told: dict[str, Any]) -> "Dossier":
+    from agent.custody.export import Dossier, Leaf  # noqa: PLC0415
+
+    story = tuple(Leaf(one["index"], _raw(one["entry"]) or b"", _raw(one["proof"])) for one in told["story"])
+    return Dossier(told["capture"], story, _raw(told["receipt"]), told["spooled"])
+
+
+def _seal(config: "Config", told: dict[str, Any]) -> "Seal":
+    from agent.anchor import trust_of  # noqa: PLC0415
+    from agent.custody.export import Seal  # noqa: PLC0415
+
+    trust, tsa = trust_of(config), b""
+    if told["token"] is not None and config.custody.tsa_ca_file is not None:
+        tsa = config.custody.tsa_ca_file.read_bytes()
+    token = _raw(told["token"])
+    return Seal(
+        told["log"],
+        _raw(told["checkpoint"]),
+        _keys(config, told["log"]),
+        trust.note,
+        () if token is None else (token,),
+        tsa,
+    )
+
+
+def _keys(config: "Config", log: str) -> "Keys":
+    """Whose signatures this station knows: public keys only, from its configuration and from what its daemon wrote."""
+    from agent.anchor import trust_of  # noqa: PLC0415
+    from agent.custody.export import Keys  # noqa: PLC0415
+    from agent.custody.policy import open_policy  # noqa: PLC0415
+    from agent.note import Note, Verifier  # noqa: PLC0415
+
+    trust = trust_of(config)
+    logs, witnesses, root = list[Verifier](), list(trust.witnesses), None
+    if trust.note is not None:
+        policy = open_policy(trust.note, trust.roots)
+        logs, witnesses = policy.log_keys(log), policy.witness_keys
+        root = Note.parse(trust.note).verified_by(trust.roots)[0].by
+    beside = config.station.state / "releaser.json"
+    if not logs and beside.exists():
+        logs = [Verifier.parse(json.loads(beside.read_bytes())["log"])]
+    receipts = [Verifier.parse(vkey) for table in config.uplink for vkey in table.get("receipt_keys", ())]
+    return Keys(tuple(logs), tuple(witnesses), tuple(dict.fromkeys(receipts)), root)
+
+
+def _read(kept: Path, sha256: bytes) -> Iterator[bytes]:
+    """A kept file of the spool, from its first byte to its last."""
+    try:
+        fd = os.open(kept / sha256.hex(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except PermissionError:
+        raise Refusal(f"you may not read {kept}", hint="Nothing was written. Run this as root.") from None
+    except OSError as error:
+        raise SpoolDamaged(f"the kept file {sha256.hex()} cannot be read: {error.strerror}") from error
+    with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - by descriptor
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _raw(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
