@@ -97,7 +97,10 @@ class Clip:
                 raise DeviceGone(f"the volume was taken away while {entry.key} was released") from error
             # Its folder is gone, and with it everything inside; whoever deleted the folder had to make that last.
         except OSError as error:
-            raise volume.failure(error, f"deleting {entry.key}") from error
+            failure = volume.failure(error, f"deleting {entry.key}")
+            raise (failure if isinstance(failure, DeviceGone) else DeviceRefused(str(failure))) from error
+        except BadCapture as error:
+            raise DeviceRefused(f"{entry.key} stays on the device: {error}") from error
 
 
 class _Reader:

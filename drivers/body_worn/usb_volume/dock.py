@@ -183,6 +183,10 @@ class UsbVolume:
         device, volume = known.device, session.volume
         if session.device is None:
             self._log.info("volume_found", device=device.id, spec=device.spec, mount=str(volume.ground.path))
+            if volume.ground.mount and volume.ground.mount.shifts_times:
+                # An origin has the time in it: with summer time every capture would become another one.
+                todo = "Mount the volume with `tz=UTC`."
+                self._log.warning("times_are_shifted", device=device.id, mount=str(volume.ground.path), todo=todo)
         elif session.device.id != device.id:
             volume.gone = True
             raise DeviceGone("another device took this one's place")

@@ -39,6 +39,12 @@ class Mount:
         return "ro" in self.options
 
     @property
+    def shifts_times(self) -> bool:
+        """FAT keeps local times; without `tz=UTC` the kernel moves them by its own zone, and by summer time."""
+        told = any(option == "tz=UTC" or option.startswith("time_offset=") for option in self.options)
+        return self.file_system in {"vfat", "msdos"} and not told
+
+    @property
     def block_device_is_there(self) -> bool:
         """False where the mount still stands but its device was pulled out; True where it has none at all."""
         if self.major != 0:

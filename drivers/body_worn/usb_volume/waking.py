@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
@@ -55,6 +56,8 @@ class Waker:
         self._plugs: pyudev.Monitor | None = None
         self._folders: BaseObserver | None = None
         self._watched: tuple[Path, ...] = ()
+        self._watching = threading.Lock()
+        self._ended = False
 
     def __enter__(self) -> Self:
         # Each of the three may be missing (no udevd, a unit that forbids netlink, no watches left): then looks are
@@ -84,7 +87,10 @@ class Waker:
             self._mounts.close()
         if self._plugs is not None:
             self._loop.remove_reader(self._plugs.fileno())
-        self._stop_watching()
+            self._plugs = None  # closed when nobody refers to it; a traceback may still refer to us
+        with self._watching:
+            self._ended = True  # a thread that was told to watch, and comes late, finds that nobody wants to know
+            self._stop_watching()
 
     def ring(self) -> None:
         """Wake everybody who waits."""
@@ -108,21 +114,22 @@ class Waker:
         if self._folder is None:
             return
         wanted = (self._folder.parent, *sorted(folders)[-FOLDERS_MAX:])
-        if wanted == self._watched:
-            return
-        self._stop_watching()
-        observer = Observer()
-        handler = _Bell(self, os.fspath(self._folder))
-        try:
-            for folder in wanted:
-                observer.schedule(handler, os.fspath(folder), event_filter=CHANGES)
-            observer.start()
-        except OSError as error:
-            self._log.info("no_wake_ups_from", source="inotify", error=str(error))
-            with suppress(RuntimeError):
-                observer.stop()
-            return
-        self._folders, self._watched = observer, wanted
+        with self._watching:
+            if self._ended or wanted == self._watched:
+                return
+            self._stop_watching()
+            observer = Observer()
+            handler = _Bell(self, os.fspath(self._folder))
+            try:
+                for folder in wanted:
+                    observer.schedule(handler, os.fspath(folder), event_filter=CHANGES)
+                observer.start()
+            except OSError as error:
+                self._log.info("no_wake_ups_from", source="inotify", error=str(error))
+                with suppress(RuntimeError):
+                    observer.stop()
+                return
+            self._folders, self._watched = observer, wanted
 
     def _stop_watching(self) -> None:
         if self._folders is not None:

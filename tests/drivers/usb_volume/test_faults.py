@@ -190,6 +190,8 @@ async def test_what_became_a_link_or_a_pipe_since_it_was_offered_is_not_read(
     path.parent.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BadCapture, match="became a link"):
         await anext(offer.open(0))
+    with pytest.raises(DeviceRefused, match="became a link"):
+        await offer.release()
 
 
 async def test_what_was_deleted_since_it_was_offered_is_said_to_be(

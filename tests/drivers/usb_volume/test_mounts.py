@@ -49,6 +49,7 @@ def test_the_kernels_table_is_read_as_proc_5_describes_it(tmp_path: Path, monkey
     assert (top.id, top.read_only) == (38, False)  # the one that was mounted over the other
     assert [mount.read_only for mount in mounts()] == [False, False, True, False]
     assert mount_at(tmp_path) is None
+    assert [mount.shifts_times for mount in mounts()] == [False, False, False, True]
 
 
 def test_a_mount_whose_device_was_pulled_out_is_known_by_its_number() -> None:

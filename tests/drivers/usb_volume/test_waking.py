@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -111,6 +112,15 @@ async def test_a_bell_is_heard_by_who_comes_late() -> None:
         waker.ring()
         assert await task
         assert await other
+
+
+async def test_a_thread_that_comes_late_watches_nothing(tmp_path: Path) -> None:
+    with Waker(tmp_path / "dock") as waker:
+        late = [asyncio.create_task(asyncio.to_thread(waker.watch, [tmp_path])) for _ in range(4)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*late)
+    waker.watch([tmp_path])
+    assert not [thread for thread in threading.enumerate() if "Inotify" in type(thread).__name__]
 
 
 async def test_a_machine_that_gives_no_events_is_no_obstacle(
