@@ -68,6 +68,7 @@ class Anchor:
         """Why the policy cannot be used."""
         self.links: list[Link] = []
         self._stamping: Stamping | None = None
+        self._context: ssl.SSLContext | None = None
         self._size = self._signed = 0
         self._grown, self._due, self._quorum = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._log = structlog.get_logger("anchor")
@@ -133,7 +134,12 @@ class Anchor:
             self._log.critical("history_contradicted", witness=vkey, reason=reason, todo=ALARM)
 
     def context(self) -> ssl.SSLContext:
-        """Whom TLS trusts."""
+        """Whom TLS trusts. Reads the authorities at its first call."""
+        if self._context is None:
+            self._context = self._made_context()
+        return self._context
+
+    def _made_context(self) -> ssl.SSLContext:
         try:
             return ssl.create_default_context(cafile=self._custody.ca_file)
         except (OSError, ssl.SSLError) as error:

@@ -1,0 +1,163 @@
+"""Each entry lies between two times that do not rest on the station's clock; time stamps are a second word on them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import UplinkDown, UplinkRefused
+from agent.journal import anchors
+from agent.note import Signer
+from agent.testing.dems import EmulatedDems
+from tests.anchor.post import Post, witness_that
+from tests.anchor.test_witness import cosigned
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+WITNESS = Signer.cosigner("w.example.org/1", b"\x05" * 32)
+NOON = 1795348800
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+async def around(post: Post, index: int) -> anchors.Witnessed:
+    return await post.desk.read(lambda journal: anchors.witnessed(journal, index))
+
+
+async def test_an_entry_lies_between_the_quoted_cosignature_and_the_next(tmp_path: Path) -> None:
+    now = [NOON]
+    async with (
+        witness_that(lambda body: (200, cosigned(body, WITNESS, now[0]))) as url,
+        Post(tmp_path / "state", (WITNESS.vkey, url)) as post,
+    ):
+        await post.write(3)
+        assert await around(post, 2) == anchors.Witnessed(None, None)
+        await post.publish()
+        await post.anchor.quote()  # entry 5: whatever follows came after noon
+        first = await around(post, 2)
+        assert (first.after, first.before) == (None, anchors.Bound(at(NOON), "witnesses", 5))
+        index = await post.write() - 1
+        middle = await around(post, index)
+        assert middle == anchors.Witnessed(anchors.Bound(at(NOON), "witnesses", 5), None)
+        now[0] += 600
+        await post.publish()
+        middle = await around(post, index)
+        assert (middle.after.at, middle.before.at) == (at(NOON), at(NOON + 600))
+        quoted = await around(post, 5)  # the quoting entry itself came before what it makes sure of
+        assert quoted.after is None
+        await post.anchor.quote()
+        now[0] += 600
+        await post.publish()
+        assert (await around(post, index)).before.at == at(NOON + 600)  # the earliest counts
+
+
+# --- time stamps ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from agent.testing.dems.stamping import Authority  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("tsa")
+    Authority(folder / "tsa")
+    return folder
+
+
+@pytest.fixture
+async def stamped(tmp_path: Path, authority: Path) -> AsyncIterator[Post]:
+    async with (
+        EmulatedDems(authority, tsa=True) as dems,
+        Post(tmp_path / "state", tsa_url=dems.tsa_url, tsa_ca_file=dems.tsa_ca_file) as post,
+    ):
+        yield post
+
+
+async def test_openssl_verifies_the_token_over_the_file(stamped: Post, tmp_path: Path, authority: Path) -> None:
+    await stamped.publish(3)
+    before = datetime.now(UTC)
+    await stamped.anchor.stamp()
+    token = await stamped.desk.read(anchors.newest_time_stamp)
+    assert token is not None
+    assert abs((token.stamped_at - before).total_seconds()) < 5
+    (tmp_path / "checkpoint").write_bytes(token.note)
+    (tmp_path / "checkpoint.tsr").write_bytes(token.token)
+    words = ["openssl", "ts", "-verify", "-data", "checkpoint", "-in", "checkpoint.tsr"]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [*words, "-CAfile", str(authority / "tsa" / "ca.pem")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "Verification: OK" in done.stdout + done.stderr
+    entry = json.loads(await stamped.desk.read(lambda journal: journal.leaves.leaf(journal.leaves.size - 1)))
+    told = entry["predicate"]["time_stamp"]
+    assert told["sha256"] == sha256(token.token).hexdigest()
+    assert (await around(stamped, 1)).before.by == told["authority"]
+    later = await stamped.write() - 1
+    assert (await around(stamped, later)).after.at == token.stamped_at
+
+
+async def test_nothing_new_is_not_stamped_again(stamped: Post) -> None:
+    await stamped.publish(3)
+    await stamped.anchor.stamp()
+    size = await stamped.size()
+    await stamped.anchor.sign()
+    await stamped.anchor.stamp()
+    assert await stamped.size() == size  # a token's entry asks for no checkpoint, and so for no token
+
+
+async def test_what_could_not_be_stamped_is_stamped_later(stamped: Post) -> None:
+    stamping = stamped.anchor._stamping
+    url, stamping._url = stamping._url, "http://127.0.0.1:9/"
+    await stamped.publish(3)
+    with pytest.raises(UplinkDown):
+        await stamped.anchor.stamp()
+    stamping._url = url
+    await stamped.publish(3)
+    await stamped.anchor.stamp()
+    assert (await stamped.desk.read(anchors.newest_time_stamp)).size == 7
+
+
+async def test_a_token_of_another_authority_or_for_other_bytes_is_refused(
+    stamped: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamping = stamped.anchor._stamping
+    await stamped.publish(3)
+    true_ask, kept = stamping._ask, []
+
+    async def recorded(*args: object) -> bytes:
+        kept.append(await true_ask(*args))
+        return kept[-1]
+
+    monkeypatch.setattr(stamping, "_ask", recorded)
+    await stamped.anchor.stamp()
+    await stamped.publish(3)
+
+    for answer in (kept[0], kept[0][:-1], b"", b"\x30\x03\x02\x01\x00"):
+
+        async def replayed(*_: object, answer: bytes = answer) -> bytes:
+            return answer
+
+        monkeypatch.setattr(stamping, "_ask", replayed)
+        with pytest.raises(UplinkRefused, match="cannot be verified"):
+            await stamped.anchor.stamp()
+    monkeypatch.setattr(stamping, "_ask", true_ask)
+    from agent.testing.dems.stamping import Authority  # noqa: PLC0415
+
+    strange = await asyncio.to_thread(Authority, tmp_path / "strange")
+    from agent.anchor.stamping import _certificates  # noqa: PLC0415
+
+    stamping._roots = _certificates(strange.ca_file)
+    with pytest.raises(UplinkRefused, match="cannot be verified"):
+        await stamped.anchor.stamp()
