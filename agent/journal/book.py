@@ -22,6 +22,7 @@ from agent.capture import (
     Receipt,
     Stamp,
     Standing,
+    Strength,
     capture_id,
 )
 from agent.errors import JournalError, Refusal
@@ -177,15 +178,15 @@ class Journal:
     def intend_release(self, capture: str, detail: Mapping[str, Json]) -> Holding:
         """The device's copy was read again and is equal, and the receipt suffices: it is about to be told to forget."""
         known = self.get(capture)
-        if known.standing is not Standing.RECEIPTED or known.retained:
+        if known.standing is not Standing.RECEIPTED:
             raise Refusal(f"capture {capture} stands {known.standing} and cannot be released")
+        _may_go(known)
         return self._step(known, known.standing, Event.RELEASE_INTENDED, detail)
 
     def release(self, capture: str, detail: Mapping[str, Json] = NO_CLAIMS) -> Holding:
         """The device has forgotten it, or never kept it."""
         known = self.get(capture)
-        if known.retained:
-            raise Refusal(f"a person ordered that capture {capture} be kept")
+        _may_go(known)
         return self._step(known, Standing.RELEASED, Event.RELEASED, detail, reason=None)
 
     def refuse_release(self, capture: str, reason: str) -> Holding:
@@ -198,8 +199,9 @@ class Journal:
     def purge(self, capture: str) -> Holding:
         """Its bytes left the spool: the DEMS has them, by a receipt that the policy trusts."""
         known = self.get(capture)
-        if known.retained or known.receipt is None or known.standing not in (Standing.RECEIPTED, Standing.RELEASED):
+        if known.standing not in (Standing.RECEIPTED, Standing.RELEASED):
             raise Refusal(f"capture {capture} stands {known.standing} and must stay in the spool")
+        _may_go(known)
         standing = Standing.PURGED if known.standing is Standing.RELEASED else known.standing
         return self._step(known, standing, Event.PURGED, {}, spooled=0)
 
@@ -356,3 +358,11 @@ class Journal:
             " DO UPDATE SET captures = captures + ?2, bytes = bytes + ?3",
             (CODES[standing], captures, length),
         )
+
+
+def _may_go(known: Holding) -> None:
+    """Whatever a policy says: nothing is forgotten against a person's order, or on less than the DEMS's own digest."""
+    if known.retained:
+        raise Refusal(f"a person ordered that capture {known.id} be kept")
+    if known.receipt is None or known.receipt.strength < Strength.DIGEST:
+        raise Refusal(f"no receipt names the digest of capture {known.id}")

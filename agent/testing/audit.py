@@ -1,7 +1,7 @@
 """What must be true of a station at any moment, read from what lies on its disk and nothing else.
 
 Each function answers with sentences about what is wrong; none is a good sign. The journal is replayed here with a table
-of its own, so that an error in the agent's is seen.
+of its own, beside `agent.journal.verify`, so that an error in the agent's own is seen.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from agent.capture import STEPS, Holding, Origin, Standing, canonical, capture_id
 from agent.journal import Event, queries
+from agent.journal.verify import Verification
 from agent.merkle import HASH_LENGTH, TILE_WIDTH, Frontier, leaf_hash, subtree_root
 
 if TYPE_CHECKING:
@@ -104,6 +105,10 @@ def read_journal(journal: Journal) -> Book:
         book.wrong(f"capture {capture} stands in the entries or in the table, and not in both")
     for capture, holding in book.holdings.items():
         _compare(book, book.stories.get(capture), holding)
+    verification = Verification(journal)
+    while not verification.done:
+        verification.step(journal)
+    book.problems += verification.report().problems
     book.parts = {name: length for name, length, _ in queries.parts(journal)}
     _sums(journal, book)
     return book
@@ -237,26 +242,31 @@ def audit_spool(book: Book, root: Path, *, at_rest: bool) -> list[str]:
         if name not in kept:
             wrong.append(f"capture {holding.id} stands {holding.standing}, and {name} is not in the spool")
             continue
-        data = kept[name].read_bytes()
-        if (sha256(data).hexdigest(), blake3(data).digest(), len(data)) != (
-            name,
-            holding.digest.blake3,
-            holding.digest.length,
-        ):
+        if _digests(kept[name]) != (name, holding.digest.blake3, holding.digest.length):
             wrong.append(f"{name} in the spool is not what capture {holding.id} says")
     for name in kept.keys() - needed.keys():
         if at_rest:
             wrong.append(f"{name} lies in the spool and belongs to no capture")
-        elif sha256(kept[name].read_bytes()).hexdigest() != name:
+        elif _digests(kept[name])[0] != name:
             wrong.append(f"{name} lies in the spool and is not what its name says")
     parts = {path.name: path for path in (root / "parts").iterdir()}
     wrong += [f"part {name} is in the journal and not in the spool" for name in book.parts.keys() - parts.keys()]
     for name, path in parts.items():
-        if sha256(path.read_bytes()).hexdigest() != name:
+        if _digests(path)[0] != name:
             wrong.append(f"part {name} is not what its name says")
         if at_rest and name not in book.parts:
             wrong.append(f"part {name} lies in the spool and no entry says why")
     return wrong
+
+
+def _digests(path: Path) -> tuple[str, bytes, int]:
+    whole, fast, length = sha256(), blake3(), 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            whole.update(block)
+            fast.update(block)
+            length += len(block)
+    return whole.hexdigest(), fast.digest(), length
 
 
 def audit_devices(book: Book, devices: Iterable[Witness]) -> list[str]:

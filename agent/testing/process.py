@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from agent.testing.audit import Witness
     from agent.testing.uplinks import BenchUplink, Receiver
 
-__all__ = ["BARE", "DaemonProcess", "audit_state", "read_state", "toml", "tus"]
+__all__ = ["BARE", "COMMAND", "DaemonProcess", "audit_state", "read_state", "toml", "tus"]
 
 _RUN: Final = (
     "import asyncio, sys; from pathlib import Path; from agent.config import load; from agent.daemon import Agent\n"
@@ -43,8 +43,10 @@ _RUN: Final = (
     "try: asyncio.run(Agent(load(Path(sys.argv[1]))).run())\n"
     "except AgentError as error: print(repr(error), file=sys.stderr); sys.exit(error.exit_code)"
 )
-BARE: Final = (sys.executable, "-c", _RUN)
+BARE: Final = (sys.executable, "-c", _RUN, "{config}")
 """The daemon without a command line around it: it starts in a third of the time."""
+COMMAND: Final = (sys.executable, "-m", "agent.cli", "--config", "{config}", "run")
+"""The daemon as systemd starts it: `evidock --config agent.toml run`."""
 
 STATION: Final = {"name": "dock-1", "agency": "example.org"}
 LOG: Final = "edge.example.org/dock-1/log1"
@@ -107,7 +109,7 @@ async def audit_state(
 
 
 class DaemonProcess:
-    """One daemon below a folder. `command` gets the path of its agent.toml as last argument."""
+    """One daemon below a folder. In `command`, `{config}` stands for the path of its agent.toml."""
 
     def __init__(
         self,
@@ -155,8 +157,7 @@ class DaemonProcess:
         self._bell.bind(str(self._address))
         with self.words.open("ab") as words:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                str(self.config),
+                *(str(self.config) if word == "{config}" else word for word in self._command),
                 env={**os.environ, "NOTIFY_SOCKET": str(self._address), **environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=words,

@@ -19,7 +19,7 @@ from agent.errors import JournalError, Refusal
 from agent.journal import Journal
 from agent.testing.cameras import CameraFolder
 from agent.testing.devices import some_bytes
-from agent.testing.process import LOG, DaemonProcess, read_state, toml, tus
+from agent.testing.process import BARE, COMMAND, LOG, DaemonProcess, read_state, toml, tus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,10 +41,11 @@ async def until_empty(camera: CameraFolder) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_sigterm_ends_it_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [BARE, COMMAND], ids=["bare", "command line"])
+async def test_sigterm_ends_it_in_order(tmp_path: Path, command: tuple[str, ...]) -> None:
     camera = CameraFolder(tmp_path / "camera")
     camera.record(some_bytes(1000))
-    async with DaemonProcess(tmp_path / "station", drivers=[camera.driver()]) as daemon:
+    async with DaemonProcess(tmp_path / "station", drivers=[camera.driver()], command=command) as daemon:
         await daemon.ready()
         assert await daemon.stop(within=5) == 0
         assert events(daemon.state)[0] == "log.opened"
@@ -155,4 +156,31 @@ async def test_a_driver_that_fails_is_started_again_and_keeps_no_other_from_work
     with suppress(asyncio.CancelledError):
         await asyncio.wait_for(task, 2)
     assert task.cancelled()
+    agent.spool.close()
+
+
+async def test_a_driver_that_stumbles_while_it_ends_has_ended(tmp_path: Path) -> None:
+    agent = Agent(parse(toml({"station": {"name": "d", "agency": "example.org", "state": str(tmp_path / "state")}})))
+    runs = []
+
+    class Stumbling:
+        async def run(self, _: object) -> None:
+            runs.append(1)
+            try:
+                await asyncio.sleep(60)
+            finally:
+                raise AttributeError("what was to be closed is gone")
+
+    class Loaded:
+        driver = Stumbling()
+
+        class options:  # noqa: N801
+            name = "bay"
+
+    task = asyncio.create_task(agent._supervised(Loaded))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait({task}, timeout=2)
+    assert task.cancelled()
+    assert runs == [1]
     agent.spool.close()

@@ -132,6 +132,19 @@ def test_what_a_person_retains_is_neither_released_nor_purged(journal: Journal) 
     assert [e["predicate"].get("why") for e in queries.story(journal, known.id)][2:4] == ["court order", "lifted"]
 
 
+def test_whatever_is_asked_nothing_goes_on_less_than_a_digest(journal: Journal) -> None:
+    known = hold(journal, "a")
+    with journal.transaction():
+        journal.receipt(known.id, receipt(known, Strength.LENGTH))
+    for act in (
+        lambda: journal.intend_release(known.id, {}),
+        lambda: journal.release(known.id),
+        lambda: journal.purge(known.id),
+    ):
+        with pytest.raises(Refusal, match="digest"), journal.transaction():
+            act()
+
+
 def test_a_weaker_receipt_never_replaces_a_stronger_one(journal: Journal) -> None:
     known = hold(journal)
     for strength, stands in (
