@@ -184,6 +184,21 @@ class Device:
             if not text or len(text) > KEY_MAX or text != printable(text.replace("%", "_")).replace("%", "_"):
                 raise ValueError(f"device {name} {printable(text)!r} is empty, too long or not printable")
 
+    @property
+    def claims(self) -> dict[str, Json]:
+        """As it stands in the journal."""
+        return {
+            "driver": self.driver,
+            "family": self.family,
+            "firmware": self.firmware,
+            "id": self.id,
+            "maker": self.maker,
+            "model": self.model,
+            "place": self.place,
+            "serial": self.serial,
+            "spec": self.spec,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

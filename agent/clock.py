@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import ctypes
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from agent.capture import Stamp
+from agent.capture import Json, Stamp
 
-__all__ = ["EARLIEST", "Clock", "boot_id"]
+if TYPE_CHECKING:
+    from agent.driver import ClockReading
+
+__all__ = ["EARLIEST", "Clock", "Comparison", "Step", "boot_id", "compare"]
 
 EARLIEST: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """A station's clock before this is wrong for certain: it began at 1970 or lost its battery."""
@@ -79,3 +83,49 @@ class Clock:
             return
         self._synchronised = state != _TIME_ERROR and not timex.status & _STA_UNSYNC
         self._uncertainty_us = timex.maxerror if self._synchronised else None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A device's clock against ours, once."""
+
+    offset: timedelta
+    """Device minus ours."""
+    uncertainty: timedelta
+    """The offset may be wrong by this much either way: half the time that asking took, the device's resolution, and
+    what our own clock admits."""
+    ours: Stamp
+
+    @property
+    def claims(self) -> dict[str, Json]:
+        """As it stands in the journal, in microseconds."""
+        microsecond = timedelta(microseconds=1)
+        return {
+            "clock": self.ours.claims,
+            "offset_us": self.offset // microsecond,
+            "uncertainty_us": self.uncertainty // microsecond,
+        }
+
+
+def compare(before: Stamp, reading: ClockReading, after: Stamp) -> Comparison:
+    """Compare a device's clock, read between two of our stamps, with the middle of the two.
+
+    How long asking took is told by CLOCK_BOOTTIME, which nobody sets.
+    """
+    took = timedelta(microseconds=max(0, after.mono_ns - before.mono_ns) // 1000)
+    own = timedelta(microseconds=after.uncertainty_us or 0)
+    return Comparison(reading.at - (before.at + took / 2), took / 2 + reading.resolution + own, after)
+
+
+class Step:
+    """Notices that our wall clock was set: by comparing it with the clock that nobody sets."""
+
+    def __init__(self, first: Stamp, *, least: timedelta = timedelta(seconds=1)) -> None:
+        self._last, self._least = first, least
+
+    def since(self, now: Stamp) -> timedelta | None:
+        """How far the clock was set since the last look, where it was; slow corrections stay below `least`."""
+        passed = timedelta(microseconds=(now.mono_ns - self._last.mono_ns) // 1000)
+        stepped = now.at - self._last.at - passed
+        self._last = now
+        return stepped if abs(stepped) >= self._least else None

@@ -12,24 +12,23 @@ import os
 import signal
 import socket
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent import durable
 from agent.anchor import Anchor, trust_of
-from agent.capture import Device, Json, Observation, Standing, canonical, rfc3339
-from agent.clock import Clock, boot_id
+from agent.capture import Device, Json, Observation, Standing, canonical
+from agent.clock import Clock, Step, boot_id
 from agent.errors import AgentError, ConfigError, DeviceError, JournalError, Problem, Refusal, SpoolDamaged
 from agent.forward import Forward
 from agent.ingest import Ingest
 from agent.journal import Desk, Event, Journal
 from agent.note import BadNote, Verifier
+from agent.presence import Presence
 from agent.registry import Equipment, LoadedDriver, equip
 from agent.release import Program, Proving, Release, trust_file
 from agent.spool import Spool
@@ -45,21 +44,8 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.driver import Offer
 
-__all__ = ["Agent", "Sighting", "locked", "receipt_keys"]
+__all__ = ["Agent", "locked", "receipt_keys"]
 
-_GONE_AFTER: Final = 15.0
-_DEVICES_MAX: Final = 10_000
-
-
-@dataclass(slots=True)
-class Sighting:
-    """A device as it was last seen, for whoever watches."""
-
-    device: Device
-    first_at: datetime
-    last_at: datetime
-    last_mono: float
-    present: bool = True
 
 
 @contextmanager
@@ -89,7 +75,6 @@ class Agent:
         keys = self._receipt_keys = receipt_keys(self.equipment, config)
         self._trust = trust_of(config)
         self.clock = Clock()
-        self.devices: dict[str, Sighting] = {}
         self.started_at = datetime.now(UTC)
         self._damaged: asyncio.Future[None] | None = None
         self._log = structlog.get_logger("agent")
@@ -100,6 +85,9 @@ class Agent:
             state / "spool", watermark=config.spool.watermark, read_back=config.spool.read_back, boot_id=boot_id()
         )
         self.ingest = Ingest(self.desk, self.spool, on_held=self._held, on_damage=self._stop_for)
+        drivers = {loaded.options.name: loaded.driver for loaded in self.equipment.drivers}
+        self.presence = Presence(self.desk, self.clock, drivers)
+        self.devices = self.presence.devices
         self.anchor = Anchor(
             self.desk, config.custody, self._trust, log=station.log, state=state, stamp=self.clock.stamp
         )
@@ -129,27 +117,12 @@ class Agent:
 
     async def sight(self, device: Device, /) -> None:
         """See `agent.driver.Intake.sight`."""
-        now, known = datetime.now(UTC), self.devices.get(device.id)
-        if known is not None and known.present and known.device == device:
-            known.last_at, known.last_mono = now, monotonic()
-            return
-        first_at = now if known is None else known.first_at
-        self.devices[device.id] = Sighting(device, first_at, now, monotonic())
-        while len(self.devices) > _DEVICES_MAX:
-            del self.devices[next(iter(self.devices))]
-        await self.desk.write(lambda journal: journal.record(Event.DEVICE_ATTACHED, {"device": _device_claims(device)}))
-        self.anchor.nudge()
-        self._log.info("device_attached", device=device.id, driver=device.driver, place=device.place)
+        if await self.presence.sight(device):
+            self.anchor.nudge()
 
     async def observe(self, observation: Observation, /) -> None:
         """See `agent.driver.Intake.observe`."""
-        told: dict[str, Json] = {
-            "detail": dict(observation.detail),
-            "device": observation.device,
-            "kind": observation.kind,
-            "observed_at": rfc3339(observation.observed_at),
-        }
-        await self.desk.write(lambda journal: journal.record(Event.OBSERVED, {"observation": told}))
+        await self.presence.observe(observation)
 
     async def take(self, offer: Offer, /) -> Standing:
         """See `agent.driver.Intake.take`. What is receipted and still offered may be released here."""
@@ -245,27 +218,28 @@ class Agent:
             with attempt:
                 try:
                     await loaded.driver.run(self)
-                except BaseExceptionGroup as errors:
-                    if fatal := errors.subgroup((JournalError, SpoolDamaged)):
-                        raise _first(fatal) from errors
+                except Exception as error:
+                    if isinstance(error, ExceptionGroup) and (fatal := error.subgroup((JournalError, SpoolDamaged))):
+                        raise _first(fatal) from error
+                    if (task := asyncio.current_task()) is not None and task.cancelling():
+                        # It was told to end and stumbled while it did: ended it has, and it is not to begin again.
+                        raise asyncio.CancelledError from error
                     raise
                 raise DeviceError(f"the driver {loaded.options.name} ended by itself")
 
     async def _housekeeping(self) -> None:
-        """Notice who went away, and tell systemd that the event loop turns."""
+        """Notice who went away and whether the clock was set, and tell systemd that the event loop turns."""
+        step = Step(self.clock.stamp())
         while True:
             await asyncio.sleep(5)
             await self.desk.read(lambda _: None)  # the journal's thread turns too
             _tell_systemd("WATCHDOG=1")
-            for sighting in self.devices.values():
-                if sighting.present and monotonic() - sighting.last_mono > _GONE_AFTER:
-                    sighting.present = False
-                    await self._detached(sighting)
-
-    async def _detached(self, sighting: Sighting) -> None:
-        detail: dict[str, Json] = {"device": _device_claims(sighting.device), "last_seen_at": rfc3339(sighting.last_at)}
-        await self.desk.write(lambda journal: journal.record(Event.DEVICE_DETACHED, detail))
-        self._log.info("device_detached", device=sighting.device.id)
+            await self.presence.notice_gone()
+            now = self.clock.stamp()
+            if (stepped := step.since(now)) is not None:
+                detail: dict[str, Json] = {"by_us": stepped // timedelta(microseconds=1)}
+                await self.desk.write(lambda journal, told=detail: journal.record(Event.CLOCK_STEPPED, told))  # type: ignore[misc]
+                self._log.warning("clock_stepped", by=str(stepped), todo="nothing, where time was just set right")
 
     def _config_claims(self) -> Json:
         """What was configured, by digest: names of files with secrets stay on the station."""
@@ -296,20 +270,6 @@ def _witness_asked(config: Config) -> bool:
     """Whether nothing may be forgotten before the witnesses' quorum cosigned the entry about it."""
     named = config.custody.policy is not None or bool(config.custody.witness)
     return config.policy.witness == "required" or (config.policy.witness == "configured" and named)
-
-
-def _device_claims(device: Device) -> dict[str, Json]:
-    return {
-        "driver": device.driver,
-        "family": device.family,
-        "firmware": device.firmware,
-        "id": device.id,
-        "maker": device.maker,
-        "model": device.model,
-        "place": device.place,
-        "serial": device.serial,
-        "spec": device.spec,
-    }
 
 
 def _may_be_tried_again(error: BaseException) -> bool:

@@ -50,7 +50,7 @@ from agent.errors import DeviceError, SpoolFull
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
 __all__ = [
     "BLOCK_LENGTH",
@@ -158,20 +158,22 @@ class DriverOptions(BaseModel):
     """Seconds between two looks at what the devices hold."""
 
 
-class ClockReading(Protocol):
-    """What a device's clock said against ours."""
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """What a device's clock said when it was asked; the agent compares it with its own."""
 
-    offset: timedelta
-    """Device minus ours."""
-    uncertainty: timedelta
+    at: datetime
+    """Aware; a device that knows no zone is read as it is set, and its spec says how."""
+    resolution: timedelta
+    """The smallest step that the device tells, such as two seconds of FAT."""
 
 
 @runtime_checkable
 class ReadsClock(Protocol):
-    """A driver that can compare a device's clock with ours."""
+    """A driver that can tell a device's time."""
 
     async def read_clock(self, device: Device, /) -> ClockReading:
-        """Compare now. Raises `DeviceGone` or `DeviceRefused`."""
+        """Ask the device for its time. Raises `DeviceGone` or `DeviceRefused`."""
 
 
 @runtime_checkable

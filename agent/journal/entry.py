@@ -162,7 +162,6 @@ def build_digest() -> str:
 
 def held_detail(capture: Capture, digest: Digest, parts: Parts) -> dict[str, Json]:
     """What the entry `held` tells: the device's word, and what we found."""
-    device = capture.device
     told: dict[str, Json] = {
         "began_at": None if capture.began_at is None else rfc3339(capture.began_at),
         "claims": told_claims(capture.claims),
@@ -175,17 +174,7 @@ def held_detail(capture: Capture, digest: Digest, parts: Parts) -> dict[str, Jso
     }
     detail: dict[str, Json] = {
         "capture": told,
-        "device": {
-            "driver": device.driver,
-            "family": device.family,
-            "firmware": device.firmware,
-            "id": device.id,
-            "maker": device.maker,
-            "model": device.model,
-            "place": device.place,
-            "serial": device.serial,
-            "spec": device.spec,
-        },
+        "device": capture.device.claims,
     }
     if parts:
         detail["parts"] = {"count": len(parts), "list_sha256": hashlib.sha256(parts.sha256 + parts.through).hexdigest()}

@@ -1,0 +1,99 @@
+"""Who is docked: each coming and going is an entry, and at each coming the device's clock is compared with ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agent.capture import Device, Json, Observation, rfc3339
+from agent.clock import Clock, compare
+from agent.driver import ReadsClock
+from agent.errors import DeviceError
+from agent.journal import Desk, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.driver import Driver
+
+__all__ = ["GONE_AFTER", "Presence", "Sighting"]
+
+GONE_AFTER: Final = 15.0
+"""Seconds without being sighted after which a device is taken to have left."""
+
+_DEVICES_MAX: Final = 10_000
+
+
+@dataclass(slots=True)
+class Sighting:
+    """A device as it was last seen, for whoever watches."""
+
+    device: Device
+    first_at: datetime
+    last_at: datetime
+    last_mono: float
+    present: bool = True
+
+
+class Presence:
+    """The devices of one station."""
+
+    def __init__(self, desk: Desk, clock: Clock, drivers: Mapping[str, Driver]) -> None:
+        self._desk, self._clock, self._drivers = desk, clock, dict(drivers)
+        self._log = structlog.get_logger("presence")
+        self.devices: dict[str, Sighting] = {}
+
+    async def sight(self, device: Device) -> bool:
+        """Note that this device is here now. True: it was not a moment ago, or it says something else of itself now."""
+        now, known = datetime.now(UTC), self.devices.get(device.id)
+        if known is not None and known.present and known.device == device:
+            known.last_at, known.last_mono = now, monotonic()
+            return False
+        first_at = now if known is None else known.first_at
+        self.devices[device.id] = Sighting(device, first_at, now, monotonic())
+        while len(self.devices) > _DEVICES_MAX:
+            del self.devices[next(iter(self.devices))]
+        detail: dict[str, Json] = {"device": device.claims}
+        await self._desk.write(lambda journal: journal.record(Event.DEVICE_ATTACHED, detail))
+        self._log.info("device_attached", device=device.id, driver=device.driver, place=device.place)
+        await self._compare_clock(device)
+        return True
+
+    async def observe(self, observation: Observation) -> None:
+        """A fact about the world becomes an entry."""
+        told: dict[str, Json] = {
+            "detail": dict(observation.detail),
+            "device": observation.device,
+            "kind": observation.kind,
+            "observed_at": rfc3339(observation.observed_at),
+        }
+        await self._desk.write(lambda journal: journal.record(Event.OBSERVED, {"observation": told}))
+
+    async def notice_gone(self) -> None:
+        """Call it every few seconds: what was not sighted for a while has left."""
+        for sighting in list(self.devices.values()):
+            if sighting.present and monotonic() - sighting.last_mono > GONE_AFTER:
+                sighting.present = False
+                detail: dict[str, Json] = {
+                    "device": sighting.device.claims,
+                    "last_seen_at": rfc3339(sighting.last_at),
+                }
+                await self._desk.write(lambda journal, told=detail: journal.record(Event.DEVICE_DETACHED, told))  # type: ignore[misc]
+                self._log.info("device_detached", device=sighting.device.id)
+
+    async def _compare_clock(self, device: Device) -> None:
+        driver: object = self._drivers.get(device.driver)
+        if not isinstance(driver, ReadsClock):
+            return
+        before = self._clock.stamp()
+        try:
+            reading = await driver.read_clock(device)
+        except DeviceError as error:
+            self._log.warning("clock_not_read", device=device.id, error=str(error), todo=error.what_to_do)
+            return
+        found = compare(before, reading, self._clock.stamp())
+        await self.observe(Observation(device.id, "clock.compared", reading.at, found.claims))
