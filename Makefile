@@ -17,10 +17,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # One word for each thing that must be there: command=package. A command that exists counts, wherever it came from.
-NEEDED := ffmpeg=ffmpeg mkfs.fat=dosfstools mcopy=mtools fusefat=fusefat fusermount=fuse b3sum=b3sum curl=curl \
-          strace=strace gcc=gcc openssl=openssl
-# Only the interop tests with peers written for node want these.
-WANTED := node=nodejs npm=npm
+NEEDED := ffmpeg=ffmpeg curl=curl openssl=openssl
+TESTED := mkfs.fat=dosfstools mcopy=mtools fusefat=fusefat fusermount=fuse b3sum=b3sum strace=strace gcc=gcc xxd=xxd
+# Only tests with peers of other authors want these; without them those tests are skipped, and say so.
+WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go
+GO_NOTES := /usr/share/gocode/src/golang.org/x/mod/sumdb
 
 .PHONY: help
 help: ## this list
@@ -42,11 +43,11 @@ lint: install ## style, format, types and imports, without the tests
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: faults
-faults: system install ## kill and verify, ROUNDS times (2000): nothing lost, nothing doubled, nothing released unproven
+faults: system install peers ## kill and verify, ROUNDS times (2000): nothing lost, nothing doubled, nothing released unproven
 	@EVIDOCK_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/faults $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: system install ## the figures of the documentation, measured here (BENCH_ARGS="...")
+bench: system install peers ## the figures of the documentation, measured here (BENCH_ARGS="...")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 .PHONY: install
@@ -69,30 +70,37 @@ $(VENV)/.locked: requirements.lock
 	$(BIN)/python -m pip install -qq --require-hashes --requirement requirements.lock
 	touch $@
 
+# Packages that are missing, by name; sudo is asked where needed.
+define DEBIAN
+absent() { for pair in "$$@"; do command -v "$${pair%=*}" >/dev/null || echo "$${pair#*=}"; done; }
+as_root() { if [ "$$(id -u)" = 0 ]; then env "$$@"; else sudo env "$$@"; fi; }
+apt() { as_root DEBIAN_FRONTEND=noninteractive apt-get -qq "$$@" >/dev/null; }
+bring() {
+    if [ -z "$$*" ]; then return 0; fi
+    if ! command -v apt-get >/dev/null || ! { [ "$$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
+        echo "Missing here, and this user cannot install them: $$*" >&2
+        return 1
+    fi
+    echo "Installing from Debian: $$*"
+    apt update && apt install --yes --no-install-recommends $$*
+}
+endef
+
 .PHONY: system
-system: ## Debian packages that are missing, by name (asks sudo where needed)
-	@absent() { for pair in "$$@"; do command -v "$${pair%=*}" >/dev/null || echo "$${pair#*=}"; done; }
-	as_root() { if [ "$$(id -u)" = 0 ]; then env "$$@"; else sudo env "$$@"; fi; }
-	needed=$$(absent $(NEEDED))
-	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || needed="python3-venv $$needed"
-	wanted=$$(absent $(WANTED))
-	if [ -z "$$needed$$wanted" ]; then exit 0; fi
-	needed=$$(echo $$needed) wanted=$$(echo $$wanted)
-	if ! command -v apt-get >/dev/null || ! { [ "$$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
-	    echo "Missing here, and this user cannot install them: $$needed $$wanted" >&2
-	    if [ -z "$$needed" ]; then exit 0; else exit 1; fi
-	fi
-	echo "Installing from Debian: $$needed $$wanted"
-	as_root apt-get -qq update
-	if [ -n "$$needed" ]; then as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$needed >/dev/null; fi
-	if [ -n "$$wanted" ]; then
-	    as_root DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$wanted >/dev/null ||
-	        echo "Could not install $$wanted: the interop tests that need them will be skipped." >&2
-	fi
+system: ## Debian packages that the product and its demonstration need
+	@$(DEBIAN)
+	missing=$$(absent $(NEEDED))
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="python3-venv $$missing"
+	bring $$missing
 
 .PHONY: peers
-peers: ## programs of other authors that the interop tests talk to (node)
-	@if ! command -v npm >/dev/null; then
+peers: ## what the tests need beside them, programs of other authors included
+	@$(DEBIAN)
+	bring $$(absent $(TESTED))
+	wanted=$$(absent $(WANTED))
+	if [ ! -d $(GO_NOTES) ]; then wanted="$$wanted golang-golang-x-mod-dev"; fi
+	bring $$wanted || echo "The tests that want them will be skipped: $$wanted" >&2
+	if ! command -v npm >/dev/null; then
 	    echo "npm is not here: the interop tests with @tus/server and tus-js-client will be skipped." >&2
 	elif [ ! $(PEERS)/node_modules/.package-lock.json -nt $(PEERS)/package-lock.json ]; then
 	    echo "Installing the interop peers into $(PEERS)/node_modules ..."
