@@ -6,13 +6,13 @@ import asyncio
 import os
 import stat
 import threading
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from agent.capture import Capture, Priority
-from agent.driver import BLOCK_LENGTH
+from agent.driver import BLOCK_LENGTH, Place
 from agent.errors import BadCapture, CannotResume, DeviceGone, DeviceRefused
 from drivers.body_worn.usb_volume.volume import FILE, open_at
 
@@ -79,6 +79,20 @@ class Clip:
         self._volume.touched = True
         async with self._window.open():
             await self._volume.call(self._unlink)
+
+    @property
+    def place(self) -> Place:
+        """See `agent.driver.ReleasesByPath`."""
+        ground, entry = self._volume.ground, self._entry
+        path = b"/".join(_names(entry))
+        return Place(os.fsencode(ground.path.absolute()), ground.root, path, entry.length, entry.mtime_ns)
+
+    @asynccontextmanager
+    async def writable(self) -> AsyncIterator[None]:
+        """See `agent.driver.ReleasesByPath`."""
+        self._volume.touched = True
+        async with self._window.open():
+            yield
 
     def _unlink(self) -> None:
         volume, entry = self._volume, self._entry

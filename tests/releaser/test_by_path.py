@@ -1,0 +1,175 @@
+"""A camera's volume, the agent and the program that deletes, together: nothing changes on the device before."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.anchor import Anchor
+from agent.capture import Standing
+from agent.clock import Clock
+from agent.config import Custody, Policy, WitnessConfig
+from agent.custody.trust import Trust
+from agent.driver import ReleasesByPath
+from agent.errors import DeviceRefused
+from agent.note import Verifier
+from agent.release import Program, Proving, Release, trust_file
+from agent.testing.dems import EmulatedDems
+from agent.testing.station import Station
+from agent.uplink.tus import TusUplink
+from drivers.body_worn.usb_volume import UsbVolume
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.driver import Offer
+
+KEYS = [b"DCIM/100EVDCK/CLIP0001.MP4", "DCIM/100EVDCK/caf\u00e9 %41\n.MP4".encode()]
+
+
+class Proven(Station):
+    """A station whose releases go through the program, with a DEMS that signs and witnesses."""
+
+    async def ready(self, dems: EmulatedDems) -> None:
+        trust = Trust(witnesses=(Verifier.parse(dems.witness_vkey),))
+        asked = (WitnessConfig(vkey=dems.witness_vkey, url=dems.witness_url),)
+        self.anchor = Anchor(
+            self.desk, Custody(witness=asked), trust, log=self.log, state=self.folder, stamp=Clock().stamp
+        )
+        await self.anchor.start()
+        keys = [Verifier.parse(dems.receipt_vkey)]
+        trust_file(
+            self.folder / "trust.json", trust=trust, log=self.anchor.signer.verifier, asked=True, receipt_keys=keys
+        )
+        self.program = Program(self.folder / "trust.json")
+        options = TusUplink.Options(use="tus", name="dems", url=dems.url, receipt_keys=[dems.receipt_vkey])
+        self.tus = TusUplink(options)
+        self.connect(self.tus, keys=keys)
+        self.release = Release(
+            self.desk,
+            self.spool,
+            self.policy,
+            keys=keys,
+            stamp=self.stamp,
+            proving=Proving(asked=True, policy=lambda: self.anchor.policy),
+            program=self.program,
+        )
+        self.offers: list[Offer] = []
+
+    async def take(self, offer: Offer, /) -> Standing:
+        self.offers.append(offer)
+        return await super().take(offer)
+
+    async def until(self, standing: Standing, count: int) -> None:
+        async with asyncio.timeout(10):
+            while await self.count(standing) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    made = tmp_path / "volume"
+    for number, key in enumerate(KEYS):
+        file = Path(os.fsdecode(os.path.join(os.fsencode(made), key)))  # noqa: PTH118
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(hashlib.shake_128(b"%d" % number).digest(200_000))
+        os.utime(file, ns=(10**18, 10**18 + number))
+    return made
+
+
+@pytest.fixture
+async def station(tmp_path: Path) -> AsyncIterator[Proven]:
+    policy = Policy(device="release", receipt="signed")
+    async with EmulatedDems(tmp_path / "dems") as dems, Proven(tmp_path / "station", policy=policy) as made:
+        await made.ready(dems)
+        yield made
+        await made.program.aclose()
+        await made.tus.aclose()
+        assert await dems.violations() == []
+
+
+def driver(volume: Path) -> UsbVolume:
+    options: dict[str, Any] = {
+        "use": "body_worn.usb_volume",
+        "name": "bay-1",
+        "mount": str(volume),
+        "must_be_mountpoint": False,
+        "device": {"id": "usb:test:1"},
+        "rescan": 0.05,
+        "settle": 0,
+    }
+    return UsbVolume(UsbVolume.Options.model_validate(options))
+
+
+def image(folder: Path) -> dict[str, object]:
+    return {
+        str(path): (path.read_bytes() if path.is_file() else b"", path.lstat().st_mtime_ns, path.lstat().st_atime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+async def test_a_device_is_byte_identical_until_all_is_proven_and_then_forgets(station: Proven, volume: Path) -> None:
+    before = image(volume)
+    task = station.run_driver(driver(volume))
+    await station.until(Standing.HELD, 2)
+    assert image(volume) == before
+    await station.send()
+    await asyncio.sleep(0.3)
+    assert await station.count(Standing.RECEIPTED) == 2
+    assert image(volume) == before
+    assert station.program._process is None  # not even asked
+    await station.anchor.sign()
+    await station.anchor.publish()
+    await station.until(Standing.RELEASED, 2)
+    assert image(volume) == {}
+    assert not task.done()
+    assert isinstance(station.offers[0], ReleasesByPath)
+
+
+async def test_a_program_that_was_killed_is_started_again(station: Proven, volume: Path) -> None:
+    station.run_driver(driver(volume))
+    await station.until(Standing.HELD, 2)
+    await station.send()
+    process = await station.program._running()
+    os.kill(process.pid, signal.SIGSTOP)
+    station.program._turn = asyncio.Lock()
+    await station.anchor.sign()
+    await station.anchor.publish()
+    await asyncio.sleep(0.3)
+    assert await station.count(Standing.RELEASED) == 0
+    process.kill()
+    await station.until(Standing.RELEASED, 2)
+
+
+async def test_a_program_that_cannot_start_deletes_nothing(station: Proven, volume: Path) -> None:
+    (station.folder / "trust.json").write_bytes(b"{}")
+    station.run_driver(driver(volume))
+    await station.until(Standing.HELD, 2)
+    await station.send()
+    await station.anchor.sign()
+    await station.anchor.publish()
+    before = image(volume)
+    await asyncio.sleep(1.0)
+    assert image(volume) == before
+    assert await station.count(Standing.RECEIPTED) == 2
+    assert "did not answer" in ((await station.holdings())[0].reason or "")
+
+
+async def test_a_program_that_hangs_is_given_up(station: Proven, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.release.program._PATIENCE", 0.2)
+    station.run_driver(driver(volume))
+    await station.until(Standing.HELD, 2)
+    await station.send()
+    process = await station.program._running()
+    os.kill(process.pid, signal.SIGSTOP)
+    place = station.offers[0].place  # type: ignore[attr-defined]
+    with pytest.raises(DeviceRefused, match="did not answer"):
+        await station.program.release(place, (await station.holdings())[0], leaf=b"", proof=b"")
+    assert await process.wait() == -signal.SIGKILL
