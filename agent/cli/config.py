@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 import typer
@@ -23,11 +25,13 @@ def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """Show every setting, those that agent.toml leaves out as well. Secrets are named by file, never shown."""
     config = configuration(ctx)
     equipment = equip(config)
-    told = config.model_dump(mode="json")
-    told["driver"] = [loaded.options.model_dump(mode="json") for loaded in equipment.drivers]
-    told["uplink"] = [loaded.options.model_dump(mode="json") for loaded in equipment.uplinks]
-    told["policy"] = {**told["policy"], "grace": _span(config.policy.grace.total_seconds())}
-    told["policy"]["spool_keep"] = _span(config.policy.spool_keep.total_seconds())
+    told = _plain(
+        {
+            **config.model_dump(),
+            "driver": [loaded.options.model_dump() for loaded in equipment.drivers],
+            "uplink": [loaded.options.model_dump() for loaded in equipment.uplinks],
+        }
+    )
     if as_json:
         print_json(told)
         return
@@ -35,8 +39,21 @@ def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
         line(text)
 
 
-def _span(seconds: float) -> str:
-    return f"{seconds:g} s"
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a driver's options hold
+    """As agent.toml would say it: a duration as `"30 s"`, a path as text."""
+    match value:
+        case dict():
+            return {str(name): _plain(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case timedelta():
+            return f"{value.total_seconds():g} s"
+        case Enum():
+            return _plain(value.value)
+        case _:
+            return str(value)
 
 
 def _toml(told: Mapping[str, Any]) -> Iterator[str]:

@@ -25,7 +25,7 @@ def serve_(
     tls: Annotated[bool, typer.Option(help="HTTPS, with a certificate made for the folder.")] = True,
     receipts: Annotated[bool, typer.Option(help="Sign receipts.")] = True,
     checksums: Annotated[bool, typer.Option(help="Verify the checksum of each part.")] = True,
-    faults: Annotated[bool, typer.Option(help="Let anybody who reaches the port inject faults.")] = False,
+    faults: Annotated[bool, typer.Option("--faults", help="Let anybody who reaches the port inject faults.")] = False,
 ) -> None:
     """Serve until interrupted. The first line is JSON: url, ca_file, receipt_vkey, folder, pid."""
     options = DemsOptions(

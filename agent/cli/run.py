@@ -17,7 +17,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def run(
-    ctx: typer.Context, *, verbose: Annotated[bool, typer.Option(help="Log each capture's steps as well.")] = False
+    ctx: typer.Context,
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log each capture's steps as well.")] = False,
 ) -> None:
     """Run the daemon of this station."""
     configure(verbose=verbose)

@@ -60,12 +60,12 @@ def _held(replay: Replay, predicate: Mapping[str, Any]) -> None:
 
 def _offered_again(replay: Replay, _: Mapping[str, Any]) -> None:
     if replay.standing in (Standing.RELEASED, Standing.PURGED):
-        replay.standing, replay.reason = Standing.RECEIPTED, None
+        replay.standing = Standing.RECEIPTED
     elif replay.spooled:
         replay.complaints.append("it was taken again although it was here")
     elif replay.standing is Standing.QUARANTINED:
         replay.standing = Standing.HELD
-    replay.spooled, replay.superseded = True, False
+    replay.spooled, replay.superseded, replay.reason = True, False, None
 
 
 def _receipted(replay: Replay, predicate: Mapping[str, Any]) -> None:

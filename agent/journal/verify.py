@@ -58,6 +58,7 @@ class Verification:
     def __init__(self, journal: Journal) -> None:
         self._origin, self._size, self._root = journal.log, journal.leaves.size, journal.leaves.root()
         rows: int = journal.connection.execute("SELECT coalesce(max(row), 0) FROM capture").get
+        self._rows = rows
         self.total = self._size + rows
         """Steps of work, roughly: leaves and captures."""
         self.seen = 0
@@ -177,8 +178,9 @@ class Verification:
     def _some_captures(self, after: int) -> int:
         """Compare the next few captures with their entries; the row to go on after, or 0."""
         rows = self._journal.connection.execute(
-            f"SELECT row, superseded, origin, {COLUMNS} FROM capture WHERE row > ? ORDER BY row LIMIT ?",  # noqa: S608
-            (after, _CAPTURES),
+            f"SELECT row, superseded, origin, {COLUMNS} FROM capture"  # noqa: S608
+            " WHERE row > ? AND row <= ? ORDER BY row LIMIT ?",
+            (after, self._rows, _CAPTURES),
         ).fetchall()
         last = 0
         for row, superseded, token, *columns in rows:

@@ -1,0 +1,238 @@
+"""Each command, with the daemon and without: what it says, its keys, its exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import JournalError, Refusal, SpoolDamaged
+from agent.merkle import Frontier, leaf_hash
+from tests.cli.conftest import FILMS, Dock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Answer
+
+    Evidock = Callable[..., Answer]
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "commands.md"
+
+
+def documented(command: str) -> set[str]:
+    (line,) = re.findall(rf"^\| `{command}` \| (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", line))
+
+
+def first(evidock: Evidock, dock: Dock) -> dict[str, object]:
+    found: dict[str, object] = evidock("--config", dock.config, "capture", "list", "--json").json["captures"][0]
+    return found
+
+
+def test_status(evidock: Evidock, dock: Dock) -> None:
+    told = evidock("--config", dock.config, "status", "--json")
+    assert told.code == 0
+    assert set(told.json) == documented("status")
+    assert told.json["tally"]["held"]["captures"] == len(FILMS)
+    assert told.json["tally"]["held"]["bytes"] == sum(map(len, FILMS))
+    shown = evidock("--config", dock.config, "status")
+    assert "edge.example.org/dock-1/log1" in shown.out
+    assert ("running for" in shown.out) is told.json["running"]
+
+
+def test_captures_are_listed_newest_first_page_by_page(evidock: Evidock, dock: Dock) -> None:
+    told = evidock("--config", dock.config, "capture", "list", "--limit", 2, "--json").json
+    assert set(told) == documented("capture list")
+    assert [set(one) for one in told["captures"]] == [documented("capture show")] * 2
+    rest = evidock("--config", dock.config, "capture", "list", "--before", told["next"], "--json").json
+    assert rest["next"] is None
+    indexes = [one["index"] for one in told["captures"] + rest["captures"]]
+    assert indexes == sorted(indexes, reverse=True)
+    assert len(indexes) == len(FILMS)
+    assert {one["sha256"] for one in told["captures"] + rest["captures"]} == {
+        sha256(film).hexdigest() for film in FILMS
+    }
+
+
+def test_captures_are_filtered(evidock: Evidock, dock: Dock) -> None:
+    for words, count in ((("--standing", "held"), 3), (("--standing", "refused"), 0), (("--device", "no-such"), 0)):
+        assert len(evidock("--config", dock.config, "capture", "list", *words, "--json").json["captures"]) == count
+
+
+def test_a_capture_is_shown_by_the_beginning_of_its_id(evidock: Evidock, dock: Dock) -> None:
+    one = first(evidock, dock)
+    shown = evidock("--config", dock.config, "capture", "show", str(one["id"])[:8], "--json")
+    assert shown.json == one
+    told = evidock("--config", dock.config, "capture", "show", str(one["id"])[:8])
+    assert str(one["sha256"]) in told.out
+    story = evidock("--config", dock.config, "capture", "history", one["id"], "--json").json
+    assert set(story) == documented("capture history")
+    assert story["story"][0]["predicate"]["event"] == "held"
+    assert "held" in evidock("--config", dock.config, "capture", "history", one["id"]).out
+
+
+@pytest.mark.parametrize("wrong", ["00000000", "zzzz", "ab", "%31%32", "../../etc/passwd"])
+def test_an_id_that_means_nothing_is_refused(evidock: Evidock, dock: Dock, wrong: str) -> None:
+    for words in (("show", wrong), ("history", wrong), ("retry", wrong, "--why", "a test")):
+        told = evidock("--config", dock.config, "capture", *words)
+        assert told.code == Refusal.exit_code
+        assert len(told.err.splitlines()) == 2, "a sentence, and what to do"
+        assert "Traceback" not in told.err
+
+
+def test_acts_are_entries_with_who_and_why(evidock: Evidock, dock: Dock) -> None:
+    one = first(evidock, dock)
+    acts = (
+        ("retry", "retry", ()),
+        ("hold", "hold", ()),
+        ("hold", "lift hold", ("--lift",)),
+        ("prioritise", "prioritise use_of_force", ("--as", "use-of-force")),
+    )
+    for verb, command, options in acts:
+        told = evidock(
+            "--config", dock.config, "capture", verb, one["id"], *options, "--why", f"case 7: {verb}", "--json"
+        )
+        assert told.code == 0, told.err
+        assert set(told.json) == documented(f"capture {verb}")
+        story = evidock("--config", dock.config, "capture", "history", one["id"], "--json").json["story"]
+        said = story[-1]["predicate"]
+        assert (said["command"], said["why"]) == (command, f"case 7: {verb}")
+        assert re.fullmatch(r"user:[^()]+\(\d+\)", said["actor"])
+    assert first(evidock, dock)["priority"] == "use_of_force"
+    assert evidock("--config", dock.config, "journal", "verify").code == 0
+
+
+@pytest.mark.parametrize("why", ["", "   ", "x" * 501, "two\nlines", "\x1b[2J"])
+def test_an_act_without_a_reason_is_refused(evidock: Evidock, dock: Dock, why: str) -> None:
+    one = first(evidock, dock)
+    before = evidock("--config", dock.config, "journal", "export").out
+    assert evidock("--config", dock.config, "capture", "hold", one["id"], "--why", why).code == Refusal.exit_code
+    assert evidock("--config", dock.config, "journal", "export").out == before
+
+
+def test_of_many_one_that_is_refused_keeps_none_from_being_done(evidock: Evidock, dock: Dock) -> None:
+    found = evidock("--config", dock.config, "capture", "list", "--json").json["captures"]
+    words = (found[0]["id"], "00000000", found[1]["id"])
+    told = evidock("--config", dock.config, "capture", "hold", *words, "--why", "case 8")
+    assert told.code == Refusal.exit_code
+    kept = evidock("--config", dock.config, "capture", "list", "--json").json["captures"]
+    assert sum(one["kept_by_order"] for one in kept) == 2
+    evidock("--config", dock.config, "capture", "hold", "--lift", found[0]["id"], found[1]["id"], "--why", "case 8")
+
+
+def test_devices(evidock: Evidock, dock: Dock) -> None:
+    told = evidock("--config", dock.config, "device", "list", "--json").json
+    assert set(told) == documented("device list")
+    (one,) = told["devices"]
+    assert (one["id"], one["captures"]) == ("usb:bench:BWC-1", len(FILMS))
+    assert "usb:bench:BWC-1" in evidock("--config", dock.config, "device", "list").out
+    explained = evidock("--config", dock.config, "device", "explain", "bench", "--json").json
+    assert set(explained) == documented("device explain")
+    assert explained["device"] == one
+    assert evidock("--config", dock.config, "device", "explain", "nobody").code == Refusal.exit_code
+
+
+def test_spool(evidock: Evidock, dock: Dock) -> None:
+    room = evidock("--config", dock.config, "spool", "room", "--json").json
+    assert set(room) == documented("spool room")
+    assert room["usable"] == room["free"] - room["watermark"]
+    told = evidock("--config", dock.config, "spool", "verify", "--json")
+    assert told.code == 0
+    assert set(told.json) == documented("spool verify")
+    assert (told.json["files"], told.json["bytes"]) == (len(FILMS), sum(map(len, FILMS)))
+    assert "ok" in evidock("--config", dock.config, "spool", "verify").out
+
+
+def test_spool_verify_names_what_is_wrong(evidock: Evidock, still: Dock) -> None:
+    kept = still.state / "spool" / "kept"
+    missing, altered = (sha256(film).hexdigest() for film in FILMS[:2])
+    (kept / missing).unlink()
+    with (kept / altered).open("r+b") as file:
+        file.write(b"T")
+    (kept / "note.txt").write_text("nobody knows me")
+    told = evidock("--config", still.config, "spool", "verify", "--json")
+    assert told.code == SpoolDamaged.exit_code
+    assert [name[:64] for name in told.json["missing"]] == [missing]
+    assert [name[:64] for name in told.json["altered"]] == [altered]
+    assert told.json["unknown"] == ["note.txt"]
+    assert f"missing: {missing}" in evidock("--config", still.config, "spool", "verify").out
+
+
+def test_journal_verify_and_export_agree(evidock: Evidock, dock: Dock) -> None:
+    told = evidock("--config", dock.config, "journal", "verify", "--json")
+    assert told.code == 0
+    assert set(told.json) == documented("journal verify")
+    exported = evidock("--config", dock.config, "journal", "export")
+    tree = Frontier()
+    for line in exported.out.splitlines():
+        tree.append(leaf_hash(line.encode()))
+    assert (tree.size, tree.root().hex()) == (told.json["size"], told.json["root"])
+    assert [entry["predicate"]["seq"] for entry in exported.lines] == list(range(tree.size))
+
+
+def test_journal_verify_finds_a_changed_table(evidock: Evidock, still: Dock) -> None:
+    import apsw  # noqa: PLC0415 - here alone the journal is opened from outside
+
+    connection = apsw.Connection(str(still.state / "journal.db"))
+    connection.execute("UPDATE capture SET standing = 3, length = length + 1 WHERE row = 2")
+    connection.close()
+    told = evidock("--config", still.config, "journal", "verify", "--json")
+    assert told.code == JournalError.exit_code
+    assert any("standing" in problem for problem in told.json["problems"])
+    assert any("length" in problem for problem in told.json["problems"])
+    assert any("tally" in problem for problem in told.json["problems"])
+
+
+def test_journal_tail(evidock: Evidock, dock: Dock) -> None:
+    told = evidock("--config", dock.config, "journal", "tail", "-n", 2, "--json")
+    assert len(told.lines) == 2
+    assert set(told.lines[-1]) == documented("journal tail")
+    assert len(evidock("--config", dock.config, "journal", "tail", "--count", 3).out.splitlines()) == 3
+
+
+def test_sums_are_for_sha256sum(evidock: Evidock, still: Dock, tmp_path: Path) -> None:
+    import subprocess  # noqa: PLC0415
+
+    sums = tmp_path / "SHA256SUMS"
+    words = ("journal", "export", "--sums", "--name", "sha256", sums)
+    assert evidock("--config", still.config, *words).code == 0
+    kept = still.state / "spool" / "kept"
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", sums], cwd=kept, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0
+    assert checked.stdout.count(": OK") == len(FILMS)
+
+
+def test_drivers_and_configuration(evidock: Evidock, dock: Dock, tmp_path: Path) -> None:
+    told = evidock("--config", dock.config, "driver", "list", "--json").json
+    assert set(told) == documented("driver list")
+    (driver,) = [one for one in told["drivers"] if one["name"] == "body_worn.usb_volume"]
+    assert driver["used_as"] == ["bay-1"]
+    shown = evidock("--config", dock.config, "config", "show", "--json")
+    assert set(shown.json) == documented("config show")
+    # What is shown is a configuration itself, and means the same.
+    copy = tmp_path / "shown.toml"
+    copy.write_text(evidock("--config", dock.config, "config", "show").out)
+    assert evidock("--config", copy, "config", "show", "--json").json == shown.json
+
+
+def test_drivers_are_listed_without_a_configuration(evidock: Evidock, tmp_path: Path) -> None:
+    told = evidock("--config", tmp_path / "none.toml", "driver", "list")
+    assert told.code == 0
+    assert "body_worn.usb_volume" in told.out
+
+
+def test_version(evidock: Evidock) -> None:
+    told = evidock("version", "--json").json
+    assert set(told) == documented("version")
+    assert re.fullmatch(r"[0-9a-f]{64}", told["build_sha256"])
+
+
+def test_json_is_plain_ascii(evidock: Evidock, dock: Dock) -> None:
+    assert json.dumps(evidock("--config", dock.config, "status", "--json").json).isascii()

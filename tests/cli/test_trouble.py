@@ -1,0 +1,277 @@
+"""What goes wrong is told in a sentence, with what to do and an exit code; never with a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.cli import UNEXPECTED
+from agent.cli.check import WARNED
+from agent.cli.logs import without_secrets
+from agent.errors import ConfigError, JournalError, Refusal, SpoolFull, UplinkDown
+from tests.cli.conftest import Dock, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Answer
+
+    Evidock = Callable[..., Answer]
+
+NOBODY = 65534
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+
+
+def test_a_wrong_configuration_tells_every_problem(evidock: Evidock, tmp_path: Path) -> None:
+    wrong = tmp_path / "agent.toml"
+    wrong.write_text('[station]\nname = "Dock 1"\nagencie = "x"\n[spool]\nwatermark = "much"\n')
+    for words in (("status",), ("run",), ("check",), ("config", "show"), ("capture", "list")):
+        told = evidock("--config", wrong, *words)
+        assert told.code == ConfigError.exit_code
+        for place in ("station.name", "station.agency", "station.agencie", "spool.watermark"):
+            assert place in told.err + told.out
+        assert "Traceback" not in told.err
+
+
+def test_a_missing_configuration(evidock: Evidock, tmp_path: Path) -> None:
+    assert evidock("--config", tmp_path / "none.toml", "status").code == ConfigError.exit_code
+
+
+def test_where_nothing_was_ever_taken_nothing_is_made(evidock: Evidock, tmp_path: Path) -> None:
+    dock = Dock(tmp_path)
+    dock.configure()
+    for words in (("status",), ("capture", "list"), ("journal", "verify"), ("spool", "room")):
+        told = evidock("--config", dock.config, *words)
+        assert told.code == Refusal.exit_code
+        assert "evidock run" in told.err
+    assert not dock.state.exists()
+
+
+def test_two_daemons_cannot_share_a_state_folder(evidock: Evidock, running: Dock) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "agent.cli", "--config", running.config, "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Refusal.exit_code
+    assert evidock("--config", running.config, "status", "--json").json["running"]
+
+
+def test_a_damaged_journal(evidock: Evidock, still: Dock) -> None:
+    (still.state / "journal.db").write_bytes(b"this is no journal" * 1000)
+    told = evidock("--config", still.config, "status")
+    assert told.code == JournalError.exit_code
+    assert "evidock journal verify" in told.err
+
+
+def test_a_fault_of_our_own_names_a_file_with_the_details(
+    evidock: Evidock, still: Dock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("agent.station.views.summary", lambda _: 1 // 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    told = evidock("--config", still.config, "status")
+    assert told.code == UNEXPECTED
+    assert "Traceback" not in told.err
+    (details,) = tmp_path.glob("evidock-*.txt")
+    assert str(details) in told.err
+    assert "ZeroDivisionError" in details.read_text()
+
+
+def test_what_a_device_said_cannot_steer_a_terminal(
+    evidock: Evidock, monkeypatch: pytest.MonkeyPatch, still: Dock
+) -> None:
+    hostile = "\x1b[2J[red]CLIP[/red]\u202egpj.exe"
+    monkeypatch.setattr(
+        "agent.station.views.devices",
+        lambda _: {"devices": [{"id": hostile, "captures": 1, "bytes": 1, "last_held_at": None}]},
+    )
+    told = evidock("--config", still.config, "device", "list")
+    assert "\x1b" not in told.out
+    assert "\u202e" not in told.out
+    assert "[red]CLIP[/red]" in told.out
+
+
+def test_watching_needs_a_daemon(evidock: Evidock, still: Dock) -> None:
+    assert evidock("--config", still.config, "device", "watch").code == Refusal.exit_code
+
+
+def test_watching_tells_what_happens_until_it_is_interrupted(evidock: Evidock, running: Dock, tmp_path: Path) -> None:
+    with (tmp_path / "seen").open("wb") as seen:
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "agent.cli", "--config", running.config, "device", "watch", "--json"], stdout=seen
+        )
+    try:
+        one = evidock("--config", running.config, "capture", "list", "--json").json["captures"][0]
+
+        def told() -> bool:
+            evidock("--config", running.config, "capture", "retry", one["id"], "--why", "to be seen")
+            return b"to be seen" in (tmp_path / "seen").read_bytes()
+
+        until(told)
+    finally:
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+    entry = json.loads((tmp_path / "seen").read_text().splitlines()[0])
+    assert entry["subject"][0]["name"] == one["id"]
+
+
+# -- check -------------------------------------------------------------------------------------------------------------
+
+
+def findings(evidock: Evidock, dock: Dock, expected: set[int]) -> dict[str, dict[str, str]]:
+    told = evidock("--config", dock.config, "check", "--json")
+    assert told.code in expected, told.out
+    assert told.code == told.json["exit_code"]
+    return {one["kind"]: one for one in told.json["findings"]}
+
+
+def test_check(evidock: Evidock, dock: Dock) -> None:
+    found = findings(evidock, dock, {0, WARNED})  # a container's clock is nobody's
+    assert {kind for kind, one in found.items() if one["state"] == "ok"} >= {
+        "config",
+        "daemon",
+        "rights",
+        "room",
+        "driver",
+    }
+    assert all(one["todo"] for one in found.values() if one["state"] != "ok")
+    shown = evidock("--config", dock.config, "check")
+    assert "bay-1" in shown.out
+
+
+def test_check_names_what_is_wrong(evidock: Evidock, still: Dock, tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("hidden")
+    secret.chmod(0o644)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = still.config.read_text()
+    still.config.write_text(
+        text
+        + f'\n[[uplink]]\nuse = "tus"\nname = "dems"\nurl = "https://127.0.0.1:{port}/files"\ntoken_file = "{secret}"\n'
+    )
+    found = findings(evidock, still, {20})
+    assert found["rights"]["what"] == "dems.token_file"
+    assert found["uplink"]["state"] == "problem"
+    secret.chmod(0o600)
+    assert findings(evidock, still, {UplinkDown.exit_code})["rights"]["state"] == "ok"
+    still.config.write_text(text.replace('"1 MiB"', '"900000 GiB"'))
+    assert findings(evidock, still, {SpoolFull.exit_code})["room"]["state"] == "problem"
+    still.config.write_text(text)
+    still.state.chmod(0o755)
+    assert findings(evidock, still, {20})["rights"]["state"] in ("ok", "problem")
+
+
+def test_check_before_anything_was_set_up(evidock: Evidock, tmp_path: Path) -> None:
+    dock = Dock(tmp_path)
+    dock.configure()
+    assert findings(evidock, dock, {0, WARNED})["rights"]["state"] == "ok"
+    assert not dock.state.exists()
+
+
+# -- rights ------------------------------------------------------------------------------------------------------------
+
+
+def as_nobody(dock: Dock, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as another user. Modules are loaded first: that user may not read this folder."""
+    script = (
+        "import os, sys, agent.cli, agent.cli.status, agent.cli.capture, agent.cli.check, agent.cli.folder;"
+        "import agent.daemon, agent.station.acts, agent.registry, drivers.body_worn.usb_volume, tempfile, traceback;"
+        "import rich._unicode_data, encodings.ascii, encodings.idna;"
+        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
+        "agent.cli.main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, "--config", dock.config, *words], capture_output=True, text=True, check=False
+    )
+
+
+def opened(path: Path) -> None:
+    """Let others come as far as this folder."""
+    for one in (path, *path.parents):
+        if one == Path("/tmp"):  # noqa: S108 - where pytest puts its folders
+            break
+        one.chmod(one.stat().st_mode | 0o055)
+
+
+@ROOT
+def test_another_user_may_not_look_into_a_closed_folder(still: Dock) -> None:
+    opened(still.folder)
+    for words in (("status",), ("capture", "list")):
+        done = as_nobody(still, *words)
+        assert done.returncode == Refusal.exit_code, done.stderr
+        assert "root" in done.stderr
+    assert as_nobody(still, "check").returncode in (0, WARNED)
+
+
+@ROOT
+def test_whoever_can_open_the_socket_may_look_and_not_act(evidock: Evidock, lived: Dock, tmp_path: Path) -> None:
+    import shutil  # noqa: PLC0415
+
+    shutil.copytree(lived.state, tmp_path / "state")
+    (tmp_path / "dock").mkdir()
+    dock = Dock(tmp_path)
+    dock.configure()
+    daemon = dock.start()
+    try:
+        opened(dock.state)
+        dock.socket.chmod(0o666)
+        assert as_nobody(dock, "status").returncode == 0
+        one = evidock("--config", dock.config, "capture", "list", "--json").json["captures"][0]
+        done = as_nobody(dock, "capture", "hold", one["id"], "--why", "I want to")
+        assert done.returncode == Refusal.exit_code
+        assert "group evidock" in done.stderr
+        assert not evidock("--config", dock.config, "capture", "show", one["id"], "--json").json["kept_by_order"]
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+@ROOT
+def test_root_leaves_no_file_that_the_daemon_cannot_write(evidock: Evidock, still: Dock) -> None:
+    for path in (still.state, *still.state.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    opened(still.folder)
+    one = evidock("--config", still.config, "capture", "list", "--json").json["captures"][0]
+    assert evidock("--config", still.config, "capture", "hold", one["id"], "--why", "case 9").code == 0
+    assert {path.stat().st_uid for path in (still.state, *still.state.rglob("*"))} == {NOBODY}
+    assert os.geteuid() == 0
+    story = evidock("--config", still.config, "capture", "history", one["id"], "--json").json["story"]
+    assert story[-1]["predicate"]["actor"] == "user:root(0)"
+
+
+# -- logs --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_daemon_logs_json_lines(lived: Dock) -> None:
+    told = [json.loads(line) for line in (lived.folder / "daemon.log").read_text().splitlines()]
+    assert {"ready", "device_attached"} <= {line["event"] for line in told}
+    assert all({"event", "level", "timestamp"} <= set(line) for line in told)
+
+
+def test_secrets_are_hidden_whatever_logs_them() -> None:
+    told = without_secrets(
+        None,
+        "",
+        {
+            "event": "asked with Authorization: Bearer abc.def",
+            "token": "abc",
+            "Proxy-Authorization": "Basic abc",
+            "url": "https://user:abc@dems.example.org/files",
+            "token_file": "/etc/evidock/token",
+            "bytes": 3,
+        },
+    )
+    assert "abc" not in json.dumps(told)
+    assert told["token_file"] == "/etc/evidock/token"  # noqa: S105 - a path
+    assert told["url"] == "https://(hidden)@dems.example.org/files"

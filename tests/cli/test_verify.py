@@ -1,0 +1,242 @@
+"""`journal verify` against a hand that may write to the file: each change is named, at its place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import pytest
+from blake3 import blake3
+
+from agent.capture import Capture, Device, Digest, Parts, Priority, Receipt, Standing, Strength, canonical
+from agent.clock import Clock
+from agent.journal import Journal
+from agent.journal.verify import PROBLEMS_MAX, Report, Verification
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOG = "edge.example.org/dock-1/log1"
+CAPTURES = 60
+
+
+def opened(path: Path) -> Journal:
+    return Journal.open(path, log=LOG, stamp=Clock().stamp)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal of more than a tile, in which captures went every permitted way."""
+    path = tmp_path_factory.mktemp("journal") / "journal.db"
+    journal = opened(path)
+    device = Device("usb:bench:1", "body_worn", "bay-1")
+    captures = [Capture(device, f"CLIP{number:04d}.MP4", None, number, group="g") for number in range(CAPTURES)]
+    with journal.transaction():
+        for number, capture in enumerate(captures):
+            data = b"x" * number
+            digest = Digest(sha256(data).digest(), blake3(data).digest(), number)
+            held = journal.hold(capture, digest, Parts(b"p" * 64, b"t" * 64) if number % 7 == 0 else Parts())
+            live(journal, held.id, number, capture, digest)
+    assert journal.leaves.size > 256
+    assert verified(journal).ok
+    journal.close()
+    return path
+
+
+def live(journal: Journal, name: str, number: int, capture: Capture, digest: Digest) -> None:
+    signed = Receipt(Strength.SIGNED, "dems", digest.length, digest.sha256, b"note")
+    by = {"actor": "user:anna(1000)", "why": "case 7"}
+    match number % 10:
+        case 0:
+            return
+        case 1:
+            journal.refuse(name, "too long")
+            journal.retry(name, **by)
+        case 2:
+            journal.quarantine(name, "odd")
+            journal.retry(name, **by)
+            journal.retry(name, **by)
+        case 3:
+            journal.receipt(name, signed)
+            journal.intend_release(name, {})
+            journal.quarantine(name, "differs", superseded=True)
+        case 4:
+            journal.prioritise(name, Priority.FIRST, **by)
+            journal.retain(name, keep=True, **by)
+            journal.receipt(name, replace(signed, strength=Strength.LENGTH, note=None, sha256=None))
+            journal.refuse_release(name, "only its length")
+        case 5:
+            journal.lose(name)
+            journal.hold(capture, digest, Parts())
+        case _:
+            journal.receipt(name, replace(signed, strength=Strength.DIGEST, note=None))
+            journal.receipt(name, signed)
+            journal.intend_release(name, {})
+            journal.refuse_release(name, "the card is locked")
+            journal.release(name)
+            journal.check_fixity(name, {})
+            journal.purge(name)
+            if number % 10 == 9:
+                journal.hold(capture, digest, Parts())
+
+
+def verified(journal: Journal) -> Report:
+    work = Verification(journal)
+    while not work.done:
+        work.step(journal)
+    return work.report()
+
+
+@pytest.fixture
+def tampered(lived: Path, tmp_path: Path) -> Tampered:
+    path = tmp_path / "journal.db"
+    path.write_bytes(lived.read_bytes())
+    return Tampered(path)
+
+
+class Tampered:
+    """A copy of it, and someone who may write to the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def by(self, sql: str, values: tuple[Any, ...] = ()) -> list[str]:
+        connection = apsw.Connection(str(self.path))
+        connection.execute(sql, values)
+        assert connection.changes() > 0
+        connection.close()
+        return self.problems()
+
+    def problems(self) -> list[str]:
+        journal = opened(self.path)
+        try:
+            report = verified(journal)
+        finally:
+            journal.close()
+        assert report.ok is not report.problems
+        return report.problems
+
+    def leaf(self, seq: int) -> dict[str, Any]:
+        connection = apsw.Connection(str(self.path))
+        leaf = connection.execute("SELECT leaf FROM entry WHERE seq = ?", (seq,)).get
+        connection.close()
+        told: dict[str, Any] = json.loads(leaf)
+        return told
+
+
+def test_nothing_is_wrong_with_an_honest_one(tampered: Tampered) -> None:
+    assert tampered.problems() == []
+
+
+def test_a_changed_entry_of_a_full_tile(tampered: Tampered) -> None:
+    told = tampered.leaf(40)
+    told["predicate"]["recorded_at"] = "2020-01-01T00:00:00.000Z"
+    problems = tampered.by("UPDATE entry SET leaf = ? WHERE seq = 40", (canonical(told),))
+    assert any("tile 0 of level 0" in problem for problem in problems)
+
+
+def test_a_changed_tile(tampered: Tampered) -> None:
+    problems = tampered.by("UPDATE tile SET hashes = zeroblob(8192) WHERE level = 0 AND idx = 0")
+    assert any("tile 0 of level 0" in problem for problem in problems)
+    assert any("root" in problem for problem in problems)
+
+
+def test_an_entry_that_is_no_canonical_json(tampered: Tampered) -> None:
+    problems = tampered.by("UPDATE entry SET leaf = CAST(leaf || ' ' AS BLOB) WHERE seq = 10")
+    assert any(problem.startswith("entry 10: is not canonical") for problem in problems)
+
+
+@pytest.mark.parametrize("leaf", [b"", b"{}", b"[1]", b'"x"', b"\xff", b"{", b'{"predicate":{},"subject":[]}'])
+def test_an_entry_that_is_none(tampered: Tampered, leaf: bytes) -> None:
+    assert any(
+        problem.startswith("entry 0: ") for problem in tampered.by("UPDATE entry SET leaf = ? WHERE seq = 0", (leaf,))
+    )
+
+
+def test_a_missing_entry(tampered: Tampered) -> None:
+    problems = tampered.by("DELETE FROM entry WHERE seq = 100")
+    assert "entry 100: is missing" in problems
+
+
+def test_an_entry_that_names_another_past(tampered: Tampered) -> None:
+    told = tampered.leaf(0)
+    told["subject"][0]["digest"]["sha256"] = "00" * 32
+    problems = tampered.by("UPDATE entry SET leaf = ? WHERE seq = 0", (canonical(told),))
+    assert any("names another root" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("standing = 3", "standing released"),
+        ("priority = 0", "priority"),
+        ("spooled = 0", "spooled False"),
+        ("retained = 1", "order to keep True"),
+        ("strength = 3, destination = 'dems'", "receipt"),
+        ("reason = 'because'", "reason because"),
+        ("superseded = 1", "superseded"),
+        ("length = 7", "another length"),
+        ("media_type = 'text/plain'", "another kind"),
+        ("grouping = NULL", "another kind"),
+        ("key = 'CLIP9999.MP4'", "another origin"),
+        ("device = 'usb:bench:2'", "another origin"),
+        ("held_seq = 0", "another place in the log"),
+        ("part_sha256 = x'00'", "another digests of parts"),
+        ("sha256 = zeroblob(32)", "speaks of something else"),
+        ("origin = zeroblob(16)", "has not the id"),
+        ("priority = 99", "cannot be read"),
+    ],
+)
+def test_a_changed_table(tampered: Tampered, change: str, named: str) -> None:
+    problems = tampered.by(f"UPDATE capture SET {change} WHERE row = 11")  # noqa: S608 - a capture that stands held
+    assert any(named in problem for problem in problems), problems
+
+
+def test_a_capture_without_entries(tampered: Tampered) -> None:
+    problems = tampered.by("UPDATE entry SET capture = 12 WHERE capture = 11")
+    assert any("speaks of something else" in problem for problem in problems)
+
+
+def test_a_row_that_was_taken_away(tampered: Tampered) -> None:
+    problems = tampered.by("DELETE FROM capture WHERE row = 11")
+    assert any(problem.startswith("captures: ") for problem in problems)
+    assert any(problem.startswith("tally: held") for problem in problems)
+
+
+def test_a_changed_tally(tampered: Tampered) -> None:
+    problems = tampered.by("UPDATE tally SET bytes = bytes + 1 WHERE standing = 1")
+    assert [problem.partition(":")[0] for problem in problems] == ["tally"]
+
+
+def test_problems_beyond_count_are_counted(tampered: Tampered) -> None:
+    connection = apsw.Connection(str(tampered.path))
+    connection.execute("UPDATE entry SET leaf = CAST(leaf || ' ' AS BLOB)")
+    connection.close()
+    journal = opened(tampered.path)
+    report = verified(journal)
+    journal.close()
+    assert len(report.problems) == PROBLEMS_MAX
+    assert report.more > 100
+
+
+def test_what_comes_while_it_looks_is_left_for_the_next_time(tampered: Tampered) -> None:
+    journal = opened(tampered.path)
+    work, size = Verification(journal), journal.leaves.size
+    device = Device("usb:bench:1", "body_worn", "bay-1")
+    number = 0
+    while not work.done:
+        work.step(journal)
+        number += 1
+        data = b"new" * number
+        digest = Digest(sha256(data).digest(), blake3(data).digest(), len(data))
+        with journal.transaction():
+            held = journal.hold(Capture(device, f"NEW{number}", None, len(data)), digest, Parts())
+            journal.refuse(held.id, "no")
+            assert journal.retry(held.id, actor="user:anna(1000)", why="yes").standing is Standing.HELD
+    assert work.report().ok, work.report().problems
+    assert work.report().size == size
+    assert verified(journal).ok
+    journal.close()
