@@ -303,7 +303,7 @@ class DriverConformance:
                 before = descriptors()
             if not rig.keeps:
                 not_given("keeps")
-        for _ in range(50):
+        for _ in range(200):  # a thread may take its time to let go of what it reads
             if descriptors() <= before:
                 return
             await asyncio.sleep(0.05)

@@ -86,7 +86,7 @@ async def examined(rig: Rig, look: Look) -> None:
     """Run the driver until everything that it offered first was looked at."""
     probe = Probe(look)
     async with running(rig.driver(), probe):
-        await until(lambda: bool(probe.done))
+        await until(lambda: 0 < len(probe.offered) == len(probe.done))
     for error in (*probe.wrong, *probe.failures):
         raise error
 
