@@ -146,14 +146,14 @@ class Bag:
     def _captures(self) -> None:
         report, names = self.report, self._files.names
         b3sums: dict[str, str] = {}
-        report.attempt(
-            "files", "b3sums.txt", lambda: b3sums.update(lines_of(self._files, "b3sums.txt", _BLAKE3_DIGITS))
-        )
-        held = {
-            leaf["subject"][0]["name"]: index
-            for index, leaf in sorted(self._leaves.items())
-            if leaf["predicate"].get("event") == "held"
-        }
+        report.attempt("files", "b3sums.txt", lambda: b3sums.update(self._b3sums()))
+        held: dict[str, int] = {}
+        for index, leaf in sorted(self._leaves.items()):
+            if leaf["predicate"].get("event") == "held":
+                name = leaf["subject"][0]["name"]
+                if held.setdefault(name, index) != index:
+                    told = f"entries {held[name]} and {index} say that it is held"
+                    report.add(Outcome.FAILED, "capture", name, told)
         files = {name[5:41]: name for name in self._matching(rf"data/{_ID}(\.[a-z0-9]+)?")}
         for name in names:
             if name.startswith("data/") and name not in files.values():
@@ -164,6 +164,13 @@ class Bag:
         for name in self._matching(r"custody/receipts/.*|manifests/.*|custody/story-.*"):
             if name.rpartition("/")[2][:-5] not in places and not set(re.findall(_ID, name)) & set(held):
                 report.add(Outcome.FAILED, "files", name, "belongs to no capture of this bag")
+
+    def _b3sums(self) -> dict[str, str]:
+        found = lines_of(self._files, "b3sums.txt", _BLAKE3_DIGITS)
+        data = {name for name in self._files.names if name.startswith("data/")}
+        if "b3sums.txt" in self._files.names and set(found) != data:
+            raise BadNote("does not list each capture")
+        return found
 
     def _capture_of(self, id_: str, index: int | None, file: str | None, b3sums: dict[str, str]) -> None:
         report = self.report

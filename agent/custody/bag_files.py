@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from blake3 import blake3
+from cryptography.exceptions import UnsupportedAlgorithm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -70,7 +71,7 @@ class Report(list[Check]):
         """Do one check: what it returns is told as OK, what it raises as FAILED. Whether it held."""
         try:
             found = act()
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, UnsupportedAlgorithm) as error:
             # A BadNote and a BadProof are ValueErrors; the others are entries of another shape than ours.
             self.add(Outcome.FAILED, what, subject, str(error) or type(error).__name__)
             return False
@@ -210,6 +211,6 @@ def _check_info(files: Files, sums: dict[str, Sums]) -> None:
     if read_small(files, "bagit.txt") != _DECLARATION:
         raise ValueError("not BagIt 1.0")
     lengths = [one.length for name, one in sums.items() if name.startswith("data/")]
-    oxum = f"Payload-Oxum: {sum(lengths)}.{len(lengths)}"
-    if oxum not in read_small(files, "bag-info.txt").decode().split("\n"):
+    oxum = f"\nPayload-Oxum: {sum(lengths)}.{len(lengths)}\n"
+    if oxum not in "\n" + read_small(files, "bag-info.txt").decode():
         raise ValueError("Payload-Oxum is not the length of what is here")

@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -284,7 +284,15 @@ class Bag:
         """Do one check; a sentence that it returns is told as its finding."""
         try:
             found = act(*arguments)
-        except (Wrong, ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
+        except (
+            Wrong,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            UnsupportedAlgorithm,
+        ) as wrong:
             self.checks.append((FAILED, what, subject, str(wrong) or type(wrong).__name__))
             return None
         if isinstance(found, str):
@@ -331,9 +339,7 @@ class Bag:
             self.checks.append((OK, "files", str(len(self.names)), "files, each as it was bagged"))
 
     def _captures(self, trust: Trust | None) -> None:
-        b3sums = self.check("files", "b3sums.txt", self._lines, "b3sums.txt", 64) or {}
-        held = {leaf["subject"][0]["name"]: index for index, leaf in sorted(self.leaves.items())
-                if leaf["predicate"].get("event") == "held"}  # fmt: skip
+        b3sums, held = self.check("files", "b3sums.txt", self._b3sums) or {}, self._holdings()
         files = {name[5:41]: name for name in self.matching(rf"data/{ID}(\.[a-z0-9]+)?")}
         for name in self.names:
             if name.startswith("data/") and name not in files.values():
@@ -351,6 +357,15 @@ class Bag:
             if name.rpartition("/")[2][:-5] not in places and not set(re.findall(ID, name)) & set(held):
                 self.checks.append((FAILED, "files", name, "belongs to no capture of this bag"))
 
+    def _holdings(self) -> dict[str, int]:
+        held: dict[str, int] = {}
+        for index, leaf in sorted(self.leaves.items()):
+            name = leaf["subject"][0]["name"]
+            if leaf["predicate"].get("event") == "held" and held.setdefault(name, index) != index:
+                why = f"entries {held[name]} and {index} say that it is held"
+                self.checks.append((FAILED, "capture", name, why))
+        return held
+
     def _digest(self, name: str) -> None:
         made, length = {kind: hashlib.new(kind) for kind in SUMS}, 0
         with self.open(name) as file:
@@ -366,6 +381,12 @@ class Bag:
         need(all(rows) and text[-1:] in ("", "\n"), "has a line that is not a digest, two spaces and a name")
         found = {row[2]: row[1] for row in rows if row}
         need(len(found) == len(rows), "lists a file twice")
+        return found
+
+    def _b3sums(self) -> dict[str, str]:
+        found = self._lines("b3sums.txt", 64)
+        data = {name for name in self.names if name.startswith("data/")}
+        need("b3sums.txt" not in self.names or set(found) == data, "does not list each capture")
         return found
 
     def _listing(self, name: str) -> dict[str, str]:

@@ -2,19 +2,20 @@
 # Checks the bag that it lies in, or the one named, with sh, openssl (3.0 or later), sha256sum and xxd; nothing of Evidock.
 # Lines begin with OK, FAILED or MISSING. Exit code: 0 all is OK, 1 something FAILED, 2 no bag, 3 something is only MISSING.
 LC_ALL=C; export LC_ALL; cd "${1:-$(dirname "$0")}" && T=$(mktemp -d) || exit 2; trap 'rm -rf "$T"' EXIT; text=$T/text code=0
-ok() { echo "OK      $*"; }; failed() { echo "FAILED  $*"; code=1; }; missing() { echo "MISSING $*"; [ $code = 1 ] || code=3; }
+seen() { tr -c '\n -~' '?'; }; ok() { echo "OK      $*" | seen; } # nothing that a file says may steer the terminal
+failed() { echo "FAILED  $*" | seen; code=1; }; missing() { echo "MISSING $*" | seen; [ $code = 1 ] || code=3; }
 hex() { xxd -p | tr -d '\n'; }; unhex() { printf %s "$1" | xxd -r -p; }; unbase64() { printf %s "$1" | openssl base64 -d -A; }
 sums() { # MANIFEST BITS FIND...: the manifest is, byte for byte, what would be written now: nothing changed, lost or added
     manifest=$1 bits=$2; shift 2; find "$@" ! -type d | sed 's|^\./||' | sort | tr '\n' '\0' |
         xargs -0 -r openssl dgst "-sha$bits" -r | sed 's/ \*/  /' > "$T/sums"
     if cmp -s "$T/sums" "$manifest"; then ok "$manifest: $(grep -c . "$manifest") files"; else
-        failed "$manifest: < is here, > is listed"; diff "$T/sums" "$manifest" | grep '^[<>]'; fi
+        failed "$manifest: < is here, > is listed"; diff "$T/sums" "$manifest" | grep -a '^[<>]' | seen; fi
 }
 signed() { # NOTE ROLE: in $by who of keys/ROLE-*.pem signed, in $text what; 1 when one of them signed wrongly, 2 when nobody did
     by=; blank=$(grep -n '^$' "$1" | tail -n 1 | cut -d : -f 1); [ -n "$blank" ] || return 1
     head -n $((blank - 1)) "$1" > "$text"; tail -n +$((blank + 1)) "$1" > "$T/lines"
-    while read -r _ name value; do
-        unbase64 "$value" > "$T/value"; id=$(head -c 4 "$T/value" | hex); key=keys/$2-$id.pem; [ -f "$key" ] || continue
+    while read -r dash name value; do unbase64 "$value" > "$T/value"; id=$(head -c 4 "$T/value" | hex); key=keys/$2-$id.pem
+        [ "$dash $value" = "— $(openssl base64 -A < "$T/value")" ] || return 1; [ -f "$key" ] || continue
         public=$(openssl pkey -pubin -in "$key" -outform DER | hex); kind=02 at=5 time=; cp "$text" "$T/message"
         [ ${#public} != 88 ] || kind=01 public=${public#????????????????????????} # of Ed25519: the last 32 bytes
         if [ "$2" = witness ]; then
@@ -28,18 +29,17 @@ signed() { # NOTE ROLE: in $by who of keys/ROLE-*.pem signed, in $text what; 1 w
 }
 note() { signed "$1" "$2"; case $? in 0) ok "$3$by" ;; 2) "$4" "$3 nobody known" ;; *) failed "$3$by: WRONG" ;; esac; }
 proof() { # ENTRY INDEX: the hashes of its proof lead from the entry to the root of the checkpoint (RFC 9162 section 2.1.3.2)
-    sed '1,/^$/d' "$1.tlog-proof" | cmp -s - custody/checkpoint && [ "custody/$(printf %06d "$2")" = "$1" ] || return 1
     fn=$2 sn=$((size - 1)) h=$({ printf '\000'; cat "$1.json"; } | sha256sum); [ "$fn" -le $sn ] || return 1
+    printf 'c2sp.org/tlog-proof@v1\nindex %d\n' "$fn" > "$T/proof"; [ "custody/$(printf %06d "$fn")" = "$1" ] || return 1
     for p in $(sed '1,/^index /d;/^$/,$d' "$1.tlog-proof"); do
-        [ $sn -gt 0 ] || return 1; p=$(unbase64 "$p" | hex) left=$((fn & 1)); [ "$fn" != $sn ] || left=1
+        [ $sn -gt 0 ] || return 1; p=$(unbase64 "$p" | hex); { unhex "$p" | openssl base64 -A; echo; } >> "$T/proof"; left=$((fn & 1)); [ "$fn" != $sn ] || left=1
         if [ $left = 1 ]; then h=$(unhex "01$p${h%% *}" | sha256sum); else h=$(unhex "01${h%% *}$p" | sha256sum); fi
         while [ $left = 1 ] && [ $((fn & 1)) = 0 ] && [ "$fn" != 0 ]; do fn=$((fn >> 1)) sn=$((sn >> 1)); done
         fn=$((fn >> 1)) sn=$((sn >> 1))
-    done; [ $sn = 0 ] && [ "${h%% *}" = "$root" ]
+    done; { echo; cat custody/checkpoint; } >> "$T/proof"; cmp -s "$T/proof" "$1.tlog-proof" && [ $sn = 0 ] && [ "${h%% *}" = "$root" ]
 }
 [ -z "$(find . ! -type d ! -type f)" ] || failed "there is something here that is neither a file nor a folder"
-for bits in 256 512; do sums manifest-sha$bits.txt $bits data
-    sums tagmanifest-sha$bits.txt $bits . ! -path './data/*' ! -path './tagmanifest-sha???.txt'; done
+for b in 256 512; do sums manifest-sha$b.txt $b data; sums tagmanifest-sha$b.txt $b . ! -path './data/*' ! -path './tagmanifest-sha???.txt'; done
 [ ! -f policy.note ] || note policy.note root "policy: signed by" failed
 if [ -f custody/checkpoint ]; then note custody/checkpoint witness "checkpoint: cosigned by" missing
     note custody/checkpoint log "checkpoint: signed by" failed; origin=$(head -n 1 "$text") size=$(sed -n 2p "$text")

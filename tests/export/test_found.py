@@ -1,0 +1,223 @@
+"""Nothing in a bag can be changed, lost or added unnoticed; and what a forger sums anew is found by what it proves."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.custody import bag_files
+from agent.custody.bag_files import Report, check_files
+from agent.custody.checkpoint import Checkpoint, sign_checkpoint
+from agent.note import Signer, sign
+from tests.export.look import Held, Memory, failed, load, look, missing, summed
+from tests.export.make import AT, KEYS, LOG, POLICY, log, receipts, root, witness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.export.make import Station
+
+GIVEN = (*KEYS.logs, *KEYS.witnesses, *KEYS.receipts)
+UNBOUND = r"certificates/.*|case\.jsonld|VERIFY\.txt|verify\.sh|bag-info\.txt|keys/.*\.pem"
+"""What a forger may write as he likes, for it proves nothing: pages for reading, and keys that stand in vkeys too."""
+
+
+@pytest.fixture(scope="session")
+def held(bag: Path) -> Held:
+    return load(bag)
+
+
+def test_a_good_bag(held: Held) -> None:
+    found = look(held)
+    assert not failed(found)
+    assert not missing(found)
+    assert ("NOTE", "key", "keys") in found
+    assert look(held, GIVEN, (root.verifier,)) == [one for one in found if one[:2] != ("NOTE", "key")]
+    assert look(summed(held)) == found
+
+
+def test_every_changed_byte_of_every_file_is_found(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, changed = Memory(dict(held)), ""
+    real_sums, real_lines = bag_files._sums, bag_files.lines_of
+    sums = {name: real_sums(files, name) for name in files.names}
+    lines = {name: real_lines(files, name, 128 if "512" in name else 64) for name in held if "manifest-" in name}
+    # A file that is as it was is not summed anew: sixty thousand bags would take an hour.
+    monkeypatch.setattr(bag_files, "_sums", lambda at, name: real_sums(at, name) if name == changed else sums[name])
+    monkeypatch.setattr(
+        bag_files, "lines_of", lambda at, name, n: real_lines(at, name, n) if name == changed else lines[name]
+    )
+    count = 0
+    for changed, raw in held.items():
+        for at in range(len(raw)):
+            # 0x20 makes a small letter large: the same digest, in another spelling.
+            for flip in (0x01, 0x20) if "manifest-" in changed else (0x01,):
+                one = bytearray(raw)
+                one[at] ^= flip
+                files.held[changed] = bytes(one)
+                report = Report()
+                check_files(files, report)
+                assert bag_files.exit_code(report) == 1, (changed, at, flip)
+                count += 1
+        files.held[changed] = raw
+    assert count >= sum(map(len, held.values()))
+
+
+def test_a_changed_byte_is_found_by_both(held: Held) -> None:
+    chance = random.Random(2)
+    for name in held:
+        at = chance.randrange(len(held[name]))
+        one = bytearray(held[name])
+        one[at] ^= 1 << chance.randrange(8)
+        assert failed(look(held | {name: bytes(one)})), (name, at)
+
+
+def test_what_is_cut_lost_or_added_is_found(held: Held) -> None:
+    for name in held:
+        assert failed(look({other: raw for other, raw in held.items() if other != name})), name
+        assert failed(look(held | {name: held[name][:-1]})), name
+        assert failed(look(held | {name: held[name] + b"\n"})), name
+    extras = (
+        "data/extra.mp4",
+        "custody/x",
+        "x",
+        ".hidden",
+        "data/.hidden",
+        "tagmanifest-md5.txt",
+        "keys/tagmanifest-sha256.txt",
+    )
+    for extra in extras:
+        assert failed(look(held | {extra: b""})) >= {f"files {extra}"}
+
+
+def test_what_a_forger_sums_anew_is_found_by_what_it_proves(held: Held) -> None:
+    chance = random.Random(3)
+    evidence = [name for name in held if not re.fullmatch(UNBOUND, name) and "manifest-" not in name]
+    for _ in range(300):
+        name = chance.choice(evidence)
+        one = bytearray(held[name])
+        at = chance.randrange(len(one))
+        one[at] ^= 1 << chance.randrange(8)
+        assert failed(look(summed(held | {name: bytes(one)}))), (name, at)
+
+
+def test_where_the_two_verifiers_look_at_other_things(held: Held) -> None:
+    chance = random.Random(4)
+    for name in held:
+        if re.fullmatch(UNBOUND, name):
+            for _ in range(4):
+                one = bytearray(held[name])
+                one[chance.randrange(len(one))] ^= 1 << chance.randrange(8)
+                look(summed(held | {name: bytes(one)}))  # agree, whatever they say
+
+
+def swaps(held: Held) -> Iterator[tuple[str, str]]:
+    places = (r"data/.*", r"custody/\d+\.json", r"custody/\d+\.tlog-proof", r"custody/receipts/.*", r"manifests/.*")
+    for pattern in (*places, r"custody/story-.*"):
+        names = sorted(name for name in held if re.fullmatch(pattern, name))
+        yield names[0], names[1]
+
+
+def test_files_in_each_others_places_are_found(held: Held) -> None:
+    for one, other in swaps(held):
+        assert failed(look(summed(held | {one: held[other], other: held[one]}))), (one, other)
+        assert failed(look(summed(held | {one: held[other]}))), (one, other)
+
+
+def test_a_file_or_an_entry_that_nothing_proves_is_found(held: Held) -> None:
+    stray = "00000000-0000-8000-8000-000000000000"
+    entry = held["custody/000001.json"].replace(b'"seq":1', b'"seq":9')
+    for name, raw in (
+        (f"data/{stray}.mp4", b"x"),
+        ("data/x.mp4", b"x"),
+        ("data/sub/x.mp4", b"x"),
+        (f"manifests/{stray}.json", b"{}"),
+        (f"custody/story-{stray}.jsonl", b""),
+        ("custody/receipts/000009.note", held["custody/receipts/000001.note"]),
+        ("custody/000009.tlog-proof", held["custody/000001.tlog-proof"]),
+    ):
+        assert failed(look(summed(held | {name: raw}))), name
+    second = look(summed(held | {"custody/000009.json": entry}))
+    assert {found.split()[0] for found in failed(second)} == {"capture", "manifest", "story"}
+    other = entry.replace(b'"event":"held"', b'"event":"seen"').replace(b'"name":"', b'"name":"x')
+    found = look(summed(held | {"custody/000009.json": other}))
+    assert (failed(found), missing(found)) == (set(), {"entry 000009"})
+    for raw in (b"", b"[]", b"{}", b'{"predicate":{"seq":9},"subject":[]}', b"[" * 100_000, b"\xff", b"1e999"):
+        assert "entry 000009" in failed(look(summed(held | {"custody/000009.json": raw})))
+
+
+def test_a_forger_with_his_own_keys_is_found_by_the_agencys(held: Held) -> None:
+    """He signs all anew and puts his keys into the bag: only keys from elsewhere tell."""
+    mine, his = Signer.ed25519(LOG, bytes(32)), Signer.cosigner(witness.verifier.name, bytes(31) + b"1")
+    desk, boss = (
+        Signer.ed25519(receipts.verifier.name, bytes(31) + b"2"),
+        Signer.ed25519("agency.example.org/root", bytes(31) + b"3"),
+    )
+    text = held["custody/checkpoint"].decode().partition("\n\n")[0] + "\n"
+    checkpoint = sign_checkpoint(Checkpoint.parse(text), mine, his.at(AT))
+    forged = dict(held)
+    for name, raw in held.items():
+        if name.endswith(".tlog-proof"):
+            forged[name] = raw.replace(held["custody/checkpoint"], checkpoint)
+        if name.startswith("custody/receipts/"):
+            forged[name] = sign(raw.decode().partition("\n\n")[0] + "\n", desk)
+    forged |= {
+        "custody/checkpoint": checkpoint,
+        "policy.note": sign(f"log {mine.vkey}\nwitness dems {his.vkey}\nquorum dems\n", boss),
+        "keys/vkeys": f"{mine.vkey}\n{his.vkey}\n{desk.vkey}\n".encode(),
+        "keys/root.vkey": f"{boss.vkey}\n".encode(),
+    }
+    forged = {name: raw for name, raw in forged.items() if not name.endswith(".pem")}
+    assert not failed(look(summed(forged)))
+    assert failed(look(summed(forged), GIVEN)) == {f"key {one.name}" for one in GIVEN}
+    assert "policy policy.note" in failed(look(summed(forged), (), (root.verifier,)))
+
+
+def test_a_link_or_a_pipe_in_a_bag_is_found(bag: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    (copy / "VERIFY.txt").unlink()
+    (copy / "VERIFY.txt").symlink_to(bag / "VERIFY.txt")
+    report = Report()
+    check_files(bag_files.Folder(copy), report)
+    assert {check.subject for check in report if check.outcome == "FAILED"} >= {"VERIFY.txt"}
+    assert subprocess.run(["sh", copy / "verify.sh"], capture_output=True, check=False).returncode == 1
+
+
+@pytest.mark.interop
+@pytest.mark.slow
+def test_the_shell_script_finds_changed_bytes(held: Held, bag: Path, tmp_path: Path) -> None:
+    chance, copy = random.Random(5), shutil.copytree(bag, tmp_path / "bag")
+    script = copy.parent / "verify.sh"
+    script.write_bytes(held["verify.sh"])  # of the reader, not of the bag
+    evidence = sorted(name for name in held if not re.fullmatch(UNBOUND, name))
+    for number in range(14):
+        name = chance.choice(sorted(held) if number < 5 else evidence)
+        one = bytearray(held[name])
+        one[chance.randrange(len(one))] ^= 1 << chance.randrange(8)
+        changed = held | {name: bytes(one)}
+        forged = number >= 5 and "manifest-" not in name and not re.match("manifests/|custody/story|b3sums|bagit", name)
+        for path, raw in (summed(changed) if forged else changed).items():
+            (copy / path).write_bytes(raw)
+        done = subprocess.run(["sh", script, copy], capture_output=True, encoding="ascii", check=False)
+        assert done.returncode == 1, (name, forged, done.stdout, done.stderr)
+        assert "FAILED" in done.stdout
+        for path, raw in held.items():
+            (copy / path).write_bytes(raw)
+    assert subprocess.run(["sh", script, copy], capture_output=True, check=False).returncode == 0
+
+
+def test_a_policy_that_asks_for_more(two: tuple[Station, list[str]], held: Held) -> None:
+    board = Signer.cosigner("board.example.org/witness", bytes(31) + b"4")
+    named = f"log {log.vkey}\nwitness dems {witness.vkey}\nwitness board {board.vkey}\n"
+    text = f"{named}group both all dems board\nquorum both\n"
+    found = look(summed(held | {"policy.note": sign(text, root)}))
+    assert (failed(found), missing(found)) == (set(), {"quorum both"})
+    one = text.replace("both all dems board", "both 1 dems board")
+    assert not missing(look(summed(held | {"policy.note": sign(one, root)})))
+    stranger = POLICY.decode().partition("\n\n")[0].replace(witness.vkey, board.vkey) + "\n"
+    assert "policy policy.note" in failed(look(summed(held | {"policy.note": sign(stranger, root)})))
