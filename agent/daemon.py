@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["Agent", "locked", "receipt_keys"]
 
 
-
 @contextmanager
 def locked(state: Path) -> Iterator[None]:
     """Be the only one who writes below the state folder; raises `Refusal` where another process is."""

@@ -22,9 +22,7 @@ WHY_MAX: Final = 500
 _SHORTEST: Final = 4
 
 
-def act(
-    journal: Journal, verb: str, beginning: str, *, actor: str, why: str, priority: str | None = None
-) -> Holding:
+def act(journal: Journal, verb: str, beginning: str, *, actor: str, why: str, priority: str | None = None) -> Holding:
     """Do it, as an entry with who, when and why. Call it inside a transaction.
 
     Raises `Refusal` where the rules do not permit it, where no reason is given, or where no single capture is meant.

@@ -36,7 +36,10 @@ def parts(station: Station) -> set[str]:
 @pytest.mark.parametrize("length", [0, 1, SMALL - 1, SMALL, SMALL + 1, BIG, PART_LENGTH, PART_LENGTH + 1])
 @pytest.mark.parametrize("stated", [True, False])
 async def test_every_length_is_held_with_its_digests(
-    station: Station, bench: BenchDevice, length: int, stated: bool  # noqa: FBT001
+    station: Station,
+    bench: BenchDevice,
+    length: int,
+    stated: bool,  # noqa: FBT001
 ) -> None:
     data = some_bytes(length)
     bench.record("a", data, says=length if stated else None)
@@ -305,7 +308,10 @@ async def test_cancelled_at_any_step_nothing_that_was_promised_is_lost(
 @pytest.mark.parametrize("length", [100, BIG])
 @pytest.mark.parametrize("stated", [True, False])
 async def test_a_full_spool_loses_nothing_and_goes_on_by_itself(
-    station: Station, bench: BenchDevice, length: int, stated: bool  # noqa: FBT001
+    station: Station,
+    bench: BenchDevice,
+    length: int,
+    stated: bool,  # noqa: FBT001
 ) -> None:
     clip = bench.record("a", some_bytes(length), says=length if stated else None)
     station.spool.watermark = 1 << 60
