@@ -33,12 +33,15 @@ def credential() -> Path | None:
 
 
 def make_key(path: Path, name: str, *, kind: int = ED25519) -> None:
-    """Write a new key, readable by its owner alone, whole or not at all."""
-    durable.make_folder(path.parent)
+    """Write a new key, readable by its owner alone, whole or not at all. `ConfigError` where the disk refuses it."""
     seed = os.urandom(_SEED_LENGTH)
     key_id = _signer(name, kind, seed).verifier.key_id.hex()
     text = f"{_PREFIX}{name}+{key_id}+{encode64(bytes([kind]) + seed)}\n"
-    durable.replace_file(path, text.encode())
+    try:
+        durable.make_folder(path.parent)
+        durable.replace_file(path, text.encode())
+    except OSError as error:
+        raise ConfigError([Problem(str(path), f"a new private key cannot be written: {error.strerror}")]) from error
 
 
 def load_key(path: Path, name: str, *, kind: int = ED25519, private: bool = True) -> Signer:

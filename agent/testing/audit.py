@@ -82,7 +82,7 @@ class Book:
     holdings: dict[str, Holding] = field(default_factory=dict)
     parts: dict[str, int] = field(default_factory=dict)
     """SHA-256 in hexadecimal and length of what was set aside."""
-    purged: set[bytes] = field(default_factory=set)
+    purged: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
     def wrong(self, sentence: str) -> None:
@@ -213,7 +213,7 @@ def _compare(book: Book, story: Story | None, holding: Holding) -> None:
     if holding.standing in (Standing.RECEIPTED, *_FORGETS) and holding.receipt is None:
         book.wrong(f"capture {holding.id} stands {holding.standing} without a receipt")
     if holding.receipt is not None and Event.PURGED in story.events and not holding.spooled:
-        book.purged.add(holding.digest.sha256)
+        book.purged.add(holding.digest.sha256.hex())
 
 
 def _sums(journal: Journal, book: Book) -> None:
@@ -233,7 +233,8 @@ def _sums(journal: Journal, book: Book) -> None:
 def audit_spool(book: Book, root: Path, *, at_rest: bool) -> list[str]:
     """Each capture in the spool has its file with both digests, and each file belongs to one.
 
-    `at_rest`: recovery has run since the last crash; else a file may be there that was not promised yet.
+    `at_rest`: recovery has run since the last crash; else a file may be there that was not promised yet. One whose
+    purge is written, and which the next start lets go, may be there at any time.
     """
     wrong: list[str] = []
     kept = {path.name: path for path in (root / "kept").iterdir()}
@@ -245,7 +246,7 @@ def audit_spool(book: Book, root: Path, *, at_rest: bool) -> list[str]:
         if _digests(kept[name]) != (name, holding.digest.blake3, holding.digest.length):
             wrong.append(f"{name} in the spool is not what capture {holding.id} says")
     for name in kept.keys() - needed.keys():
-        if at_rest:
+        if at_rest and name not in book.purged:
             wrong.append(f"{name} lies in the spool and belongs to no capture")
         elif _digests(kept[name])[0] != name:
             wrong.append(f"{name} lies in the spool and is not what its name says")

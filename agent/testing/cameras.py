@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.testing.audit import Exhibit
@@ -57,8 +58,11 @@ class CameraFolder:
 
     def still(self) -> Iterable[Exhibit]:
         """See `agent.testing.audit.Witness`."""
-        return [
-            Exhibit(self.name, str(path.relative_to(self.root)), hashlib.sha256(path.read_bytes()).digest())
-            for path in self.root.rglob("*.*")
-            if path.is_file() and path.name != ".new"
-        ]
+        found: list[Exhibit] = []
+        for path in self.root.rglob("*.*"):
+            # What is listed may be released before it is looked at.
+            with suppress(FileNotFoundError, IsADirectoryError):
+                if path.name != ".new":
+                    digest = hashlib.sha256(path.read_bytes()).digest()
+                    found.append(Exhibit(self.name, str(path.relative_to(self.root)), digest))
+        return found

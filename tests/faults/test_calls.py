@@ -116,7 +116,7 @@ async def test_each_call_fails_once(tmp_path: Path, nursery: Nursery, call: str,
             rig = filled(folder, nursery, dems)
             code = await lived(rig, nursery, f"{call} {number} {CALLS[below, call]} {how} {folder / below}")
             told = f"{call} {number} of {most}, {how}, ended with {code}\n{rig.daemon.words.read_text()[-4000:]}\n"
-            assert code in (0, 20, 21, 22, 30), told
+            assert code in (0, 2, 20, 21, 22, 30), told  # ended in order, or with the code of what failed
             wrong = await rig.wrong()
             assert not wrong, told + "\n".join(wrong)
             try:
