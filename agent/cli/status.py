@@ -22,12 +22,13 @@ def status(ctx: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 def _show(told: dict[str, Any]) -> None:
-    clock, room, log = told["clock"], told["room"], told["log"]
+    clock, room, log, signed = told["clock"], told["room"], told["log"], told["checkpoint"]
     pairs(
         {
             "station": f"{told['station']['name']} of {told['station']['agency']}",
             "daemon": f"running for {duration(told['uptime'])}" if told["running"] else "not running",
             "log": f"{log['origin']}, {log['size']} entries, root {log['root'][:16]}...",
+            "signed": f"{signed['size']} entries; witnesses cosigned {signed['cosigned_size']}",
             "clock": f"{moment(clock['at'])}, {'kept right' if clock['synchronised'] else 'kept right by nothing'}",
             "room": f"{length(room['usable'])} of {length(room['total'])} may still be taken",
         }

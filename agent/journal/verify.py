@@ -1,7 +1,7 @@
 """Is the journal what it says: every leaf, the tree over them and the tables that follow from them, step by step.
 
-What this can show is that the file is consistent in itself. Whoever may write the file can make another consistent one;
-only heads that were published earlier, and kept elsewhere, show that.
+What this can show is that the file is consistent in itself, the last checkpoints that were signed over it included.
+Whoever may write the file can make another consistent one; only heads that were kept elsewhere show that.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import Origin, Priority, Standing, Strength, canonical, capture_id
 from agent.errors import JournalError
+from agent.journal import anchors
 from agent.journal.entry import PREDICATE_TYPE, STATEMENT_TYPE, Event
 from agent.journal.replay import Replay
 from agent.journal.rows import COLUMNS, STANDINGS, holding, raw_id
@@ -65,6 +66,8 @@ class Verification:
         self.done = False
         self._work = self._all()
         self._journal = journal
+        heads = (anchors.newest(journal), anchors.newest_cosigned(journal))
+        self._heads = {signed.size: signed.root for signed in heads if signed is not None}
         self._frontier = Frontier()
         self._tails: list[bytearray] = [bytearray()]
         self._told = 0
@@ -96,6 +99,8 @@ class Verification:
             yield False
         if self._frontier.size != self._size or self._frontier.root() != self._root:
             self._say("log", "the root over the leaves is not the one that the journal gives")
+        for size in self._heads:
+            self._say(f"checkpoint over {size} entries", "was signed, and there are not so many entries")
         row = 0
         while (row := self._some_captures(row)) != 0:
             yield False
@@ -122,6 +127,9 @@ class Verification:
             expected = seq + 1
             self._one_leaf(seq, capture, leaf)
             self._grow(leaf_hash(leaf))
+            signed = self._heads.pop(seq + 1, None)
+            if signed is not None and signed != self._frontier.root():
+                self._say(f"checkpoint over {seq + 1} entries", "was signed with another root than these entries have")
             self.seen += 1
         if expected != end:
             self._say(f"entry {expected}", "is missing")

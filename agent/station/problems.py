@@ -20,7 +20,14 @@ __all__ = ["problems"]
 
 def problems(config: Config, summary: View, room: Room, stamp: Stamp, links: Iterable[Mapping[str, Any]]) -> list[View]:
     """The worst first. `state` is `problem` (something stands still) or `warning` (someone should look)."""
-    found = [*_of_links(links), *_of_room(room), *_of_clock(stamp), *_of_aside(summary["aside"]), *_of_config(config)]
+    found = [
+        *_of_witnesses(summary["checkpoint"]),
+        *_of_links(links),
+        *_of_room(room),
+        *_of_clock(stamp),
+        *_of_aside(summary["aside"]),
+        *_of_config(config),
+    ]
     return sorted(found, key=lambda one: one["state"] != "problem")
 
 
@@ -32,6 +39,13 @@ def _of_links(links: Iterable[Mapping[str, Any]]) -> Iterator[View]:
     for link in links:
         if not link["up"]:
             yield _say("problem", "uplink", f"{link['name']}: {link['problem']}", link["todo"])
+
+
+def _of_witnesses(checkpoint: Mapping[str, Any]) -> Iterator[View]:
+    for vkey in checkpoint["contradicted_by"]:
+        detail = f"the witness {vkey.partition('+')[0]} knows another history of this log: nothing is released"
+        todo = "Call the station's administrator: this journal was rolled back, cloned or changed. Change nothing."
+        yield _say("problem", "witness", detail, todo)
 
 
 def _of_room(room: Room) -> Iterator[View]:

@@ -133,7 +133,10 @@ class Routes:
         return answer
 
     async def _dossiers(self, request: web.Request) -> web.Response:
-        names = [str(name) for name in await request.json()]
+        asked = await _body(request)
+        if not isinstance(asked, list):
+            raise Refusal("a dossier is asked for with a list of ids")
+        names = [str(name) for name in asked]
         return _json(await self._running.desk.read(lambda journal: dossiers(journal, names)))
 
     async def _room(self, _: web.Request) -> web.Response:
@@ -144,7 +147,7 @@ class Routes:
         return _json(await self._running.desk.read(lambda journal: views.expected(journal, after)))
 
     async def _keepers(self, request: web.Request) -> web.Response:
-        names = await request.json()
+        names = await _body(request)
         return _json(await self._running.desk.read(lambda journal: views.keepers(journal, names)))
 
     # -- acts ---------------------------------------------------------------------------------------------------------
@@ -157,7 +160,9 @@ class Routes:
                 hint=f"Nothing was changed. Ask for membership in the group {self._group}.",
             )
         actor = await asyncio.to_thread(lambda: peer.actor)
-        asked = await request.json()
+        asked = await _body(request)
+        if not isinstance(asked, dict):
+            raise Refusal('an act is asked for with {"why": "..."}')
         verb, beginning = request.match_info["verb"], request.match_info["capture"]
         why, priority = str(asked.get("why") or ""), asked.get("priority")
 
@@ -180,6 +185,13 @@ def _peer(request: web.Request) -> Peer:
     if connection is None:
         raise Refusal("nobody knows who asks")
     return peer_of(connection)
+
+
+async def _body(request: web.Request) -> Any:  # noqa: ANN401 - any JSON; each reader says what it wants
+    try:
+        return await request.json()
+    except ValueError as error:
+        raise Refusal("what was sent is not JSON") from error
 
 
 def _number(text: str | None) -> int | None:

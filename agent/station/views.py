@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from agent.capture import Standing, rfc3339
 from agent.errors import Refusal
-from agent.journal import queries
+from agent.journal import anchors, queries
 from agent.station.acts import chosen
 
 if TYPE_CHECKING:
@@ -149,12 +149,25 @@ def summary(journal: Journal) -> View:
     }
     return {
         "log": head(journal),
+        "checkpoint": _checkpoint(journal),
         "tally": sums,
         "aside": {
             "refused": sums["refused"]["captures"],
             "quarantined": sums["quarantined"]["captures"],
             "parts": queries.parts_count(journal),
         },
+    }
+
+
+def _checkpoint(journal: Journal) -> View:
+    """How much of the log was signed, how much witnesses cosigned, and who of them knows another history."""
+    signed, cosigned = anchors.newest(journal), anchors.newest_cosigned(journal)
+    return {
+        "size": 0 if signed is None else signed.size,
+        "signed_at": None if signed is None else rfc3339(signed.signed_at),
+        "cosigned_size": 0 if cosigned is None else cosigned.size,
+        "cosigned_at": None if cosigned is None or cosigned.cosigned_at is None else rfc3339(cosigned.cosigned_at),
+        "contradicted_by": [found.vkey for found in anchors.contradictions(journal)],
     }
 
 

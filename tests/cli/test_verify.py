@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from agent.capture import Capture, Device, Digest, Parts, Priority, Receipt, Standing, Strength, canonical
 from agent.clock import Clock
-from agent.journal import Journal
+from agent.journal import Journal, anchors
 from agent.journal.verify import PROBLEMS_MAX, Report, Verification
 
 if TYPE_CHECKING:
@@ -209,6 +209,23 @@ def test_a_row_that_was_taken_away(tampered: Tampered) -> None:
 def test_a_changed_tally(tampered: Tampered) -> None:
     problems = tampered.by("UPDATE tally SET bytes = bytes + 1 WHERE standing = 1")
     assert [problem.partition(":")[0] for problem in problems] == ["tally"]
+
+
+@pytest.mark.parametrize("size", [300, 310])
+def test_a_tree_that_is_not_the_one_that_was_signed(tampered: Tampered, size: int) -> None:
+    """An entry of the last, partial tile has no stored hash: the signed checkpoint above it is what tells."""
+    journal = opened(tampered.path)
+    with journal.transaction():
+        root = anchors.root_at(journal, size)
+        anchors.keep_signed(journal, anchors.Signed(size, root, b"note", Clock().stamp().at))
+    journal.close()
+    assert tampered.problems() == []
+    told = tampered.leaf(290)
+    told["predicate"]["recorded_at"] = "2020-01-01T00:00:00.000Z"
+    problems = tampered.by("UPDATE entry SET leaf = ? WHERE seq = 290", (canonical(told),))
+    assert f"checkpoint over {size} entries: was signed with another root than these entries have" in problems
+    problems = tampered.by("DELETE FROM entry WHERE seq >= 280")
+    assert f"checkpoint over {size} entries: was signed, and there are not so many entries" in problems
 
 
 def test_problems_beyond_count_are_counted(tampered: Tampered) -> None:
