@@ -4,6 +4,7 @@
     trust      whose words count, read from agent.toml
     link       one witness, asked over HTTP
     stamping   one time stamping authority, asked over HTTP
+    telling    what is shown of it
     room       when each of this happens, and what is kept of it
 
 Order, and what a crash between two steps leaves:

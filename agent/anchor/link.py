@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.note import Verifier
 
-__all__ = ["ANSWER_MAX", "ENROL", "LOG_KEY", "TIMEOUT", "Link"]
+__all__ = ["ANSWER_MAX", "ENROL", "LOG_KEY", "TIMEOUT", "Link", "why"]
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=20.0, connect=10.0)
 ANSWER_MAX: Final = 64 * 1024
@@ -34,6 +35,17 @@ _SENTENCES: Final = {
     HTTPStatus.NOT_FOUND: "does not know our log",
 }
 ENROL: Final = "Give the administrator of the witness the log's key: evidock status shows it."
+
+
+def why(error: aiohttp.ClientError | OSError) -> str:
+    """What a failed request says to a person; the texts of the library show objects of ours."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate cannot be verified; see custody.ca_file"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno else type(error).__name__
+    return f"the answer breaks off or is no HTTP ({type(error).__name__})"
 
 
 @dataclass(slots=True)
@@ -106,7 +118,7 @@ class Link:
         except TimeoutError:
             raise UplinkDown(f"the witness {name} does not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise UplinkDown(f"the witness {name} cannot be reached: {error}") from error
+            raise UplinkDown(f"the witness {name} cannot be reached: {why(error)}") from error
         if status in {HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}:
             return status, said
         if status in _SENTENCES:

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import structlog
 
-from agent.anchor import keys
+from agent.anchor import keys, telling
 from agent.anchor.link import ENROL, Link
 from agent.anchor.publishing import ALARM, Publishing
 from agent.anchor.stamping import Stamping
-from agent.capture import rfc3339
 from agent.custody.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from agent.errors import ConfigError, JournalError, Problem
 from agent.journal import anchors
@@ -93,6 +92,8 @@ class Anchor:
         if last is not None:
             self._size = self._signed = last.size
             _check_note(last, log)
+        self._log.info("log_key", vkey=log.vkey)
+        await self._desk.write(lambda journal: anchors.keep_log_vkey(journal, log.vkey))
         try:
             self.policy = self._trust.policy(log)
         except BadNote as error:
@@ -245,48 +246,12 @@ class Anchor:
 
     async def view(self) -> dict[str, Json]:
         """Key, heads, witnesses and time stamps, as JSON; at the same cost however large the log is."""
-        last, cosigned, token = await self._desk.read(
-            lambda journal: (
-                anchors.newest(journal),
-                anchors.newest_cosigned(journal),
-                anchors.newest_time_stamp(journal),
-            )
-        )
-        return {
-            "log_vkey": None if self._signer is None else self._signer.vkey,
-            "signed": None if last is None else {"size": last.size, "at": rfc3339(last.signed_at)},
-            "cosigned": None
-            if cosigned is None or cosigned.cosigned_at is None
-            else {"size": cosigned.size, "at": rfc3339(cosigned.cosigned_at)},
-            "time_stamp": None
-            if token is None
-            else {"size": token.size, "at": rfc3339(token.stamped_at), "authority": token.authority},
-            "witnesses": [
-                {
-                    "name": link.verifier.name,
-                    "url": link.url,
-                    "up": link.up,
-                    "size": link.size,
-                    "cosigned_at": None if link.cosigned_at is None else rfc3339(link.cosigned_at),
-                    "contradiction": link.contradiction,
-                }
-                for link in self.links
-            ],
-        }
+        heads = await self._desk.read(telling.heads)
+        return {"log_vkey": self.signer.vkey, **heads, "witnesses": [telling.witness(link) for link in self.links]}
 
     def problems(self) -> list[dict[str, str | None]]:
         """What is not as it should be, in the words of `agent.station.problems`."""
-        found: list[tuple[str, str, str, str | None]] = []
-        if self.problem is not None:
-            found.append(("problem", "custody policy", self.problem, ENROL))
-        for link in self.links:
-            if link.contradiction is not None:
-                found.append(("problem", "custody log", f"nothing is released: {link.contradiction}", ALARM))
-            elif link.problem is not None:
-                found.append(("warning", "witness", link.problem, link.todo))
-        if self._stamping is not None and self._stamping.problem is not None:
-            found.append(("warning", "time stamps", self._stamping.problem, self._stamping.todo))
-        return [{"state": state, "what": what, "detail": detail, "todo": todo} for state, what, detail, todo in found]
+        return list(telling.problems(self.problem, self.links, self._stamping))
 
 
 def _session() -> aiohttp.ClientSession:

@@ -17,7 +17,7 @@ import structlog
 from cryptography import x509
 from rfc3161_client import TimestampRequestBuilder, VerificationError, VerifierBuilder, decode_timestamp_response
 
-from agent.anchor.link import ANSWER_MAX, TIMEOUT
+from agent.anchor.link import ANSWER_MAX, TIMEOUT, why
 from agent.errors import ConfigError, Problem, UplinkDown, UplinkError, UplinkRefused
 from agent.journal import anchors
 from agent.journal.anchors import Signed, TimeStamp
@@ -92,7 +92,7 @@ class Stamping:
         except TimeoutError:
             raise UplinkDown("the time stamping authority does not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise UplinkDown(f"the time stamping authority cannot be reached: {error}") from error
+            raise UplinkDown(f"the time stamping authority cannot be reached: {why(error)}") from error
         if status != HTTPStatus.OK:
             raise UplinkDown(f"the time stamping authority answers {status}")
         return token

@@ -1,8 +1,6 @@
 """What was signed over the log and what others said of it: checkpoints, cosignatures, time stamps, contradictions.
 
-Bytes and numbers as they were given; what they mean is known to `agent.anchor`, which asks for all of this. A leaf lies
-between two times that do not trust the station's clock: it was written after the last note that an entry before it
-quotes, and before the first checkpoint above it was cosigned or stamped (`witnessed`).
+Bytes and numbers as they were given; what they mean is known to `agent.anchor`, which asks for all of this.
 """
 
 from __future__ import annotations
@@ -26,20 +24,20 @@ if TYPE_CHECKING:
     from agent.journal.book import Journal
 
 __all__ = [
-    "Bound",
     "Contradiction",
     "Signed",
     "TimeStamp",
-    "Witnessed",
     "anchor_cosigned",
     "check_head",
     "contradict",
     "contradictions",
     "covering",
     "keep_cosigned",
+    "keep_log_vkey",
     "keep_signed",
     "keep_time_stamp",
     "keep_witness_size",
+    "log_vkey",
     "newest",
     "newest_cosigned",
     "newest_time_stamp",
@@ -48,7 +46,6 @@ __all__ = [
     "time_stamp_over",
     "unsigned_head",
     "witness_size",
-    "witnessed",
 ]
 
 _ANCHORS: Final = frozenset({Event.ANCHOR_COSIGNED.value, Event.ANCHOR_TSA.value})
@@ -94,25 +91,6 @@ class Contradiction:
     vkey: str
     reason: str
     seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A time that somebody else states."""
-
-    at: datetime
-    by: str
-    """`witnesses` or the name of a time stamping authority."""
-    size: int
-    """Of the checkpoint that was cosigned or stamped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Witnessed:
-    """The times around one leaf; None where nobody has said anything yet."""
-
-    after: Bound | None
-    before: Bound | None
 
 
 # --- the head ---------------------------------------------------------------------------------------------------------
@@ -191,6 +169,17 @@ def covering(journal: Journal, index: int) -> Signed | None:
     return _one(journal, "cosigned_at IS NOT NULL AND size > ? ORDER BY size", index)
 
 
+def log_vkey(journal: Journal) -> str | None:
+    """The public key of the log, for witnesses and policies to name; None before the agent ran for the first time."""
+    found: str | None = journal.connection.execute("SELECT value FROM meta WHERE name = 'log_vkey'").get
+    return found
+
+
+def keep_log_vkey(journal: Journal, vkey: str) -> None:
+    """Remember it for those who look at the journal without the private key."""
+    journal.connection.execute("INSERT OR REPLACE INTO meta VALUES ('log_vkey', ?)", (vkey,))
+
+
 # --- what others said -------------------------------------------------------------------------------------------------
 
 
@@ -262,27 +251,6 @@ def contradictions(journal: Journal) -> list[Contradiction]:
     """Every witness that knows another history; while there is one, nothing may be released."""
     rows = journal.connection.execute("SELECT vkey, reason, seen_at FROM contradiction ORDER BY seen_at")
     return [Contradiction(vkey, reason, moment(seen_at)) for vkey, reason, seen_at in rows]
-
-
-# --- the time sandwich ------------------------------------------------------------------------------------------------
-
-
-def witnessed(journal: Journal, index: int) -> Witnessed:
-    """Between which times leaf `index` was written, as witnesses and time stamping authorities state them."""
-    quoted = _one_row(
-        journal, "SELECT cosigned_at, size FROM checkpoint WHERE anchored < ? ORDER BY anchored DESC", index
-    )
-    stamped = _one_row(
-        journal, "SELECT stamped_at, size, authority FROM time_stamp WHERE anchored < ? ORDER BY anchored DESC", index
-    )
-    over, token = covering(journal, index), time_stamp_over(journal, index)
-    after = [] if quoted is None else [Bound(moment(quoted[0]), "witnesses", quoted[1])]
-    after += [] if stamped is None else [Bound(moment(stamped[0]), stamped[2], stamped[1])]
-    before = [] if over is None or over.cosigned_at is None else [Bound(over.cosigned_at, "witnesses", over.size)]
-    before += [] if token is None else [Bound(token.stamped_at, token.authority, token.size)]
-    return Witnessed(
-        max(after, key=lambda bound: bound.at, default=None), min(before, key=lambda bound: bound.at, default=None)
-    )
 
 
 def _one(journal: Journal, condition: str, *values: int) -> Signed | None:

@@ -131,6 +131,7 @@ async def test_the_key_is_made_once_for_its_owner_alone(post: Post) -> None:
     await post.restart()
     assert post.anchor.signer.vkey == before
     assert keys.load_key(path, LOG).vkey == before
+    assert await post.desk.read(anchors.log_vkey) == before
 
 
 async def test_a_lost_key_is_never_replaced_in_silence(post: Post) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from agent.errors import UplinkDown, UplinkRefused
 from agent.journal import anchors
+from agent.journal.witnessed import Bound, Witnessed, witnessed
 from agent.note import Signer
 from agent.testing.dems import EmulatedDems
 from tests.anchor.post import Post, witness_that
@@ -30,8 +31,8 @@ def at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-async def around(post: Post, index: int) -> anchors.Witnessed:
-    return await post.desk.read(lambda journal: anchors.witnessed(journal, index))
+async def around(post: Post, index: int) -> Witnessed:
+    return await post.desk.read(lambda journal: witnessed(journal, index))
 
 
 async def test_an_entry_lies_between_the_quoted_cosignature_and_the_next(tmp_path: Path) -> None:
@@ -41,14 +42,14 @@ async def test_an_entry_lies_between_the_quoted_cosignature_and_the_next(tmp_pat
         Post(tmp_path / "state", (WITNESS.vkey, url)) as post,
     ):
         await post.write(3)
-        assert await around(post, 2) == anchors.Witnessed(None, None)
+        assert await around(post, 2) == Witnessed(None, None)
         await post.publish()
         await post.anchor.quote()  # entry 5: whatever follows came after noon
         first = await around(post, 2)
-        assert (first.after, first.before) == (None, anchors.Bound(at(NOON), "witnesses", 5))
+        assert (first.after, first.before) == (None, Bound(at(NOON), "witnesses", 5))
         index = await post.write() - 1
         middle = await around(post, index)
-        assert middle == anchors.Witnessed(anchors.Bound(at(NOON), "witnesses", 5), None)
+        assert middle == Witnessed(Bound(at(NOON), "witnesses", 5), None)
         now[0] += 600
         await post.publish()
         middle = await around(post, index)
