@@ -6,7 +6,10 @@
     witness      how a witness is asked, and how it decides
     proof        one entry's way up to a checkpoint: a file that needs no network to be checked
     tiles        the same journal as static files
+    export       captures with all of these, as a folder for a court
+    bag          what such a folder proves
 
-The tree itself is `agent.merkle`, the signatures are `agent.note`. All of it is arithmetic on bytes: nothing here reads
-or writes a file or a socket, so that the daemon, the releaser and a court's verifier use the very same functions.
+The tree itself is `agent.merkle`, the signatures are `agent.note`. All but the last two is arithmetic on bytes that
+neither reads nor writes a file or a socket, so that the daemon, the releaser and a court's verifier use the very same
+functions.
 """

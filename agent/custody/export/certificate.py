@@ -53,7 +53,8 @@ def _code(text: str) -> str:
 
 def _time(text: str) -> str:
     """RFC 3339 as it is read aloud, to the millisecond where that is known."""
-    return html.escape(text.replace("T", " ").removesuffix("Z").removesuffix(".000")) + " UTC"
+    shown = html.escape(text.replace("T", " ").removesuffix("Z").removesuffix(".000"))
+    return f'<span class="time">{shown} UTC</span>'
 
 
 class _Page:
@@ -116,14 +117,14 @@ class _Page:
         yield self._w("place"), _said(facts.device.get("place") or "-")
         yield self._w("driver"), f"{_said(facts.device.get('driver', '-'))}, {_said(facts.device.get('spec') or '-')}"
         agent = said.get("agent", {})
-        yield (
-            self._w("software"),
-            f"Evidock {_said(agent.get('version', '?'))}<br>{_code(str(agent.get('build_sha256', '?')))}",
-        )
+        build = f"{self._w('build')} {_code(str(agent.get('build_sha256', '?')))}"
+        yield self._w("software"), f"Evidock {_said(agent.get('version', '?'))}<br>{build}"
         yield self._w("recorded_at"), _time(said["recorded_at"])
         clock = said.get("clock", {})
         error = clock.get("uncertainty_us")
-        shown = self._w("unknown") if error is None else f"{error / 1000:g} ms"
+        shown = self._w("unknown")
+        if error is not None:
+            shown = self._w("error", whole=error // 1000, rest=f"{error % 1000:03}")
         state = "synchronised" if clock.get("synchronised") else "unsynchronised"
         yield self._w("clock"), self._w(state, source=_said(clock.get("source", "?")), error=shown)
 

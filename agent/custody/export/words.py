@@ -53,6 +53,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "place": ("Where the device was connected", "Où l’appareil était branché"),
     "driver": ("Driver and device spec", "Pilote et fiche d’appareil"),
     "software": ("Software", "Logiciel"),
+    "build": ("digest of the program:", "empreinte du programme :"),
     "recorded_at": ("Held since, by the station’s clock", "Conservée depuis, selon l’horloge du poste"),
     "clock": ("The station’s clock at that moment", "L’horloge du poste à ce moment"),
     "synchronised": (
@@ -60,6 +61,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "synchronisée sur {source}, erreur maximale {error}",
     ),
     "unsynchronised": ("NOT synchronised (source: {source})", "NON synchronisée (source : {source})"),
+    "error": ("{whole}.{rest} ms", "{whole},{rest} ms"),
     "unknown": ("unknown", "inconnue"),
     "story": ("What happened to it", "Ce qui lui est arrivé"),
     "when": ("Time (station)", "Heure (poste)"),
@@ -97,8 +99,8 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Les témoins sont MOINS nombreux que la politique l’exige : seul le poste répond de son journal.",
     ),
     "receipted": (
-        "The evidence system signed that it stores exactly these bytes: {copies}, since {time}, by its clock.",
-        "Le système de gestion a signé qu’il conserve exactement ces octets : {copies}, depuis {time}, selon son "
+        "The evidence system signed that it stores exactly these bytes ({copies}), since {time}, by its clock.",
+        "Le système de gestion a signé qu’il conserve exactement ces octets ({copies}), depuis {time}, selon son "
         "horloge.",
     ),
     "copies": ("copies: {count}", "copies : {count}"),
