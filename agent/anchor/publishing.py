@@ -10,7 +10,7 @@ import structlog
 
 from agent.custody.checkpoint import open_checkpoint
 from agent.custody.witness import Request, add_cosignatures, read_size
-from agent.errors import UplinkDown, UplinkError, UplinkRefused
+from agent.errors import JournalError, UplinkDown, UplinkError, UplinkRefused
 from agent.journal import anchors
 from agent.merkle import consistency_proof
 from agent.note import BadNote
@@ -73,9 +73,18 @@ class Publishing:
             await self._bring(signed, session, trust)
             link.well()
         except UplinkError as error:
-            link.failed(error)
-            if was_up:
-                self._log.warning("witness_down", witness=link.verifier.name, error=str(error), todo=error.what_to_do)
+            self._failed(error, was_up=was_up)
+        except JournalError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a witness does to a library, taking and sending go on
+            name = link.verifier.name
+            self._failed(UplinkDown(f"the witness {name} could not be asked: {error!r}"), was_up=was_up)
+
+    def _failed(self, error: UplinkError, *, was_up: bool) -> None:
+        self._link.failed(error)
+        if was_up:
+            name = self._link.verifier.name
+            self._log.warning("witness_down", witness=name, error=str(error), todo=error.what_to_do)
 
     async def _bring(self, signed: Signed, session: aiohttp.ClientSession, trust: ssl.SSLContext) -> None:
         name, old = self._link.verifier.name, self._link.size

@@ -105,6 +105,7 @@ class Anchor:
         await self._make_links()
         if self._custody.tsa_url is not None:
             self._stamping = Stamping(self._custody, self._desk)
+        await asyncio.to_thread(self.context)  # what is wrong with its file is said now
 
     def _load_key(self, last: Signed | None) -> Signer:
         if self._custody.log_key is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import structlog
 from cryptography import x509
-from rfc3161_client import TimestampRequestBuilder, VerificationError, VerifierBuilder, decode_timestamp_response
+from rfc3161_client import TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
 
 from agent.anchor.link import ANSWER_MAX, TIMEOUT, why
 from agent.errors import ConfigError, Problem, UplinkDown, UplinkError, UplinkRefused
@@ -107,7 +107,7 @@ class Stamping:
         try:
             response = decode_timestamp_response(token)
             builder.build().verify_message(response, note)
-        except (VerificationError, ValueError) as error:
+        except Exception as error:  # a stranger's bytes in a parser of others: whatever it raises, this is no token
             raise UplinkRefused(
                 f"the time stamp cannot be verified: {error}",
                 hint="Is custody.tsa_ca_file the authority's own? Ask its operator.",
