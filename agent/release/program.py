@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent import durable
 from agent.capture import printable
-from agent.errors import DeviceGone, DeviceRefused
+from agent.errors import ConfigError, DeviceGone, DeviceRefused, Problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ _END_WITHIN: Final = 5.0
 
 
 def trust_file(path: Path, *, trust: Trust, log: Verifier, asked: bool, receipt_keys: list[Verifier]) -> None:
-    """Write what the program trusts: public keys and the policy, nothing secret."""
+    """Write what the program trusts: public keys and the policy, nothing secret. `ConfigError` where it cannot."""
     told: dict[str, Json] = {
         "log": log.vkey,
         "policy": None if trust.note is None else base64.b64encode(trust.note).decode(),
@@ -45,7 +45,10 @@ def trust_file(path: Path, *, trust: Trust, log: Verifier, asked: bool, receipt_
         "witness_required": asked,
         "witnesses": [key.vkey for key in trust.witnesses],
     }
-    durable.replace_file(path, json.dumps(told, indent=1, sort_keys=True).encode() + b"\n")
+    try:
+        durable.replace_file(path, json.dumps(told, indent=1, sort_keys=True).encode() + b"\n")
+    except OSError as error:
+        raise ConfigError([Problem(str(path), f"cannot be written: {error.strerror}")]) from error
 
 
 class Program:
