@@ -4,7 +4,8 @@
  * evidock_fault("fsync 3 5 done /state")      the third fsync below /state is done, and reports errno 5 all the same
  * evidock_fault("none 0 0 refused /state")    nothing fails; only counted
  *
- * With EVIDOCK_FAULT_COUNTS in the environment each process that was told so writes "fsync 12" lines there when it ends.
+ * The same order in EVIDOCK_FAULT arms a program that is started later, such as the one that deletes on devices; with
+ * EVIDOCK_FAULT_COUNTS it appends lines like "fsync 12" to that file when it ends. Each process counts for itself.
  * Calls that go around the C library are not seen; CPython and SQLite make none.
  */
 #define _GNU_SOURCE
@@ -40,11 +41,23 @@ void evidock_fault(const char *order)
 
 void evidock_counts(const char *path)
 {
-    FILE *out = fopen(path, "w");
+    FILE *out = fopen(path, "a");
     for (int i = 0; out && i < CALL_COUNT; i++)
         fprintf(out, "%s %d\n", call_names[i], seen[i]);
     if (out)
         fclose(out);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    if (getenv("EVIDOCK_FAULT"))
+        evidock_fault(getenv("EVIDOCK_FAULT"));
+}
+
+__attribute__((destructor)) static void end(void)
+{
+    if (armed && getenv("EVIDOCK_FAULT_COUNTS"))
+        evidock_counts(getenv("EVIDOCK_FAULT_COUNTS"));
 }
 
 /* Is this descriptor, or this name in that folder, below the folder that we were told? */

@@ -34,6 +34,7 @@ def daemon(config: Path, words: str, fault: str, counts: str) -> int:
         agent = Agent(load(config))
         if fault:
             libc.evidock_fault(fault.encode())
+            os.environ |= {"EVIDOCK_FAULT": fault, "EVIDOCK_FAULT_COUNTS": counts or "/dev/null"}
         asyncio.run(agent.run())
     except AgentError as error:
         print(repr(error), file=sys.stderr, flush=True)  # noqa: T201
