@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,7 +15,7 @@ from agent.cli import configuration
 from agent.cli.asking import source
 from agent.cli.telling import AsJson, line, print_json
 from agent.cli.verify import stamped
-from agent.errors import Refusal, SpoolDamaged
+from agent.errors import ConfigError, Refusal, SpoolDamaged
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -92,6 +93,7 @@ def _seal(config: "Config", told: dict[str, Any]) -> "Seal":
 def _keys(config: "Config", log: str) -> "Keys":
     """Whose signatures this station knows: public keys only, from its configuration and from what its daemon wrote."""
     from agent.anchor import trust_of  # noqa: PLC0415
+    from agent.anchor.keys import load_key  # noqa: PLC0415
     from agent.custody.export import Keys  # noqa: PLC0415
     from agent.custody.policy import open_policy  # noqa: PLC0415
     from agent.note import Note, Verifier  # noqa: PLC0415
@@ -105,6 +107,9 @@ def _keys(config: "Config", log: str) -> "Keys":
     beside = config.station.state / "releaser.json"
     if not logs and beside.exists():
         logs = [Verifier.parse(json.loads(beside.read_bytes())["log"])]
+    if not logs:
+        with suppress(ConfigError):  # as its owner; nobody else may read it
+            logs = [load_key(config.custody.log_key or config.station.state / "keys" / "log.key", log).verifier]
     receipts = [Verifier.parse(vkey) for table in config.uplink for vkey in table.get("receipt_keys", ())]
     return Keys(tuple(logs), tuple(witnesses), tuple(dict.fromkeys(receipts)), root)
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from agent.custody.bag_files import Outcome, Report, check_files, lines_of, read_small
 from agent.custody.bag_signatures import Trust, check_head, check_proof_file, keys_of
-from agent.custody.export.manifest import MANIFEST_TYPE, halves
+from agent.custody.export.manifest import MANIFEST_TYPE, halves, write_json
 from agent.custody.policy import open_policy
 from agent.custody.receipt import check_receipt, open_receipt
 from agent.errors import BadReceipt
@@ -231,14 +231,14 @@ class Bag:
     def _manifest(self, id_: str, index: int | None, file: str | None) -> str:
         index, leaf = self._held(index)
         said, found = halves(leaf)
-        told = json.loads(self._read(f"manifests/{id_}.json"))
+        raw = self._read(f"manifests/{id_}.json")
         note = f"custody/receipts/{index:06d}.note"
         should = {
             "type": MANIFEST_TYPE,
             "capture": id_,
             "file": file,
             "entry": {
-                "log": self._log or told["entry"]["log"],
+                "log": self._log or json.loads(raw)["entry"]["log"],
                 "index": index,
                 "leaf_hash": leaf_hash(self._read(f"custody/{index:06d}.json")).hex(),
             },
@@ -247,7 +247,7 @@ class Bag:
             "receipt": note if note in self._files.names else None,
             "recording": self._recording(leaf),
         }
-        if told != should:
+        if raw != write_json(should):  # of two equal names in one object, readers take different ones
             raise BadNote("does not say what its entry says")
         return f"says what entry {index} says"
 

@@ -151,6 +151,25 @@ def test_a_file_or_an_entry_that_nothing_proves_is_found(held: Held) -> None:
         assert "entry 000009" in failed(look(summed(held | {"custody/000009.json": raw})))
 
 
+def test_a_manifest_that_two_readers_read_differently_is_found(held: Held) -> None:
+    name = next(name for name in held if name.startswith("manifests/"))
+    doubled = held[name].replace(b'  "capture": ', b'  "capture": "other",\n  "capture": ', 1)
+    assert failed(look(summed(held | {name: doubled}))) == {f"manifest {name[10:46]}"}
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("name", ["-out", "x\n-out", "a b", "x\nVERIFY.txt", "é", "$(id)", "*"])
+def test_a_file_cannot_speak_to_the_shell_by_its_name(bag: Path, name: str, tmp_path: Path) -> None:
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    (copy / name).write_bytes(b"")
+    done = subprocess.run(["sh", "verify.sh"], cwd=copy, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("FAILED  a link, or a name") is (name != "-out")
+    (copy / name).unlink()
+    assert load(copy) == load(bag)  # and nothing was written over
+    assert failed(look(load(bag) | {name: b""})) >= {f"files {name}"}
+
+
 def test_a_forger_with_his_own_keys_is_found_by_the_agencys(held: Held) -> None:
     """He signs all anew and puts his keys into the bag: only keys from elsewhere tell."""
     mine, his = Signer.ed25519(LOG, bytes(32)), Signer.cosigner(witness.verifier.name, bytes(31) + b"1")

@@ -6,8 +6,8 @@ seen() { tr -c '\n -~' '?'; }; ok() { echo "OK      $*" | seen; } # nothing that
 failed() { echo "FAILED  $*" | seen; code=1; }; missing() { echo "MISSING $*" | seen; [ $code = 1 ] || code=3; }
 hex() { xxd -p | tr -d '\n'; }; unhex() { printf %s "$1" | xxd -r -p; }; unbase64() { printf %s "$1" | openssl base64 -d -A; }
 sums() { # MANIFEST BITS FIND...: the manifest is, byte for byte, what would be written now: nothing changed, lost or added
-    manifest=$1 bits=$2; shift 2; find "$@" ! -type d | sed 's|^\./||' | sort | tr '\n' '\0' |
-        xargs -0 -r openssl dgst "-sha$bits" -r | sed 's/ \*/  /' > "$T/sums"
+    manifest=$1 bits=$2; shift 2; find "$@" ! -type d | sort | tr '\n' '\0' |
+        xargs -0 -r openssl dgst "-sha$bits" -r | sed 's, \*\(\./\)*,  ,' > "$T/sums"
     if cmp -s "$T/sums" "$manifest"; then ok "$manifest: $(grep -c . "$manifest") files"; else
         failed "$manifest: < is here, > is listed"; diff "$T/sums" "$manifest" | grep -a '^[<>]' | seen; fi
 }
@@ -38,7 +38,7 @@ proof() { # ENTRY INDEX: the hashes of its proof lead from the entry to the root
         fn=$((fn >> 1)) sn=$((sn >> 1))
     done; { echo; cat custody/checkpoint; } >> "$T/proof"; cmp -s "$T/proof" "$1.tlog-proof" && [ $sn = 0 ] && [ "${h%% *}" = "$root" ]
 }
-[ -z "$(find . ! -type d ! -type f)" ] || failed "there is something here that is neither a file nor a folder"
+if [ -n "$(find . ! -type d ! -type f -o -name '*[!A-Za-z0-9._-]*')" ]; then failed "a link, or a name that no export gives"; exit 1; fi
 for b in 256 512; do sums manifest-sha$b.txt $b data; sums tagmanifest-sha$b.txt $b . ! -path './data/*' ! -path './tagmanifest-sha???.txt'; done
 [ ! -f policy.note ] || note policy.note root "policy: signed by" failed
 if [ -f custody/checkpoint ]; then note custody/checkpoint witness "checkpoint: cosigned by" missing
