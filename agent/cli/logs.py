@@ -1,10 +1,12 @@
 """How the daemon logs: JSON lines for journald, readable lines for a terminal, and never a secret."""
 
+import io
 import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -25,6 +27,24 @@ def without_secrets(_: object, __: str, told: MutableMapping[str, Any]) -> Mutab
     return told
 
 
+class _Unbroken(io.TextIOBase):
+    """A stream that perhaps nobody reads: what cannot be said is not said, and evidence is taken all the same."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str, /) -> int:
+        """See `io.TextIOBase`."""
+        with suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """See `io.TextIOBase`."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure(*, verbose: bool = False) -> None:
     """Set up structlog, and let the logs of libraries go the same way."""
     level = logging.DEBUG if verbose else logging.INFO
@@ -41,7 +61,7 @@ def configure(*, verbose: bool = False) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unbroken(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

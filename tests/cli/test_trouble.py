@@ -275,3 +275,16 @@ def test_secrets_are_hidden_whatever_logs_them() -> None:
     assert "abc" not in json.dumps(told)
     assert told["token_file"] == "/etc/evidock/token"  # noqa: S105 - a path
     assert told["url"] == "https://(hidden)@dems.example.org/files"
+
+
+def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
+    read, written = os.pipe()
+    os.close(read)
+    said = (
+        "import structlog; from agent.cli.logs import configure; configure()\n"
+        "structlog.get_logger('x').warning('nobody hears this')\n"
+        "open(1, 'w').write('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", said], stderr=written, stdout=subprocess.PIPE, check=False)
+    os.close(written)
+    assert done.stdout == b"went on"
