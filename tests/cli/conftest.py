@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from agent.cli import main
 from drivers.body_worn.usb_volume.emulator import VolumeEmulator
@@ -107,7 +109,7 @@ def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 @pytest.fixture
-def evidock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def evidock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Answer]]:
     """Call the command in this process."""
     monkeypatch.delenv("EVIDOCK_CONFIG", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
@@ -123,7 +125,9 @@ def evidock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         out, err = capsys.readouterr()
         return Answer(code, out, err)
 
-    return call
+    yield call
+    structlog.reset_defaults()  # `evidock run` sets it up for its own process
+    logging.basicConfig(force=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,9 +20,19 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "commands.md"
 
 @pytest.mark.slow
 def test_the_demo_with_faults(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
+    folder, samples = tmp_path / "demo", tmp_path / "samples"
+    samples.mkdir()
+    for number, length in enumerate((160 << 20, 3 << 20, 12_345), 1):
+        (samples / f"film{number}.mp4").write_bytes(os.urandom(length))
     words = [sys.executable, "-m", "agent.cli", "demo", "--faults", "--json", "--folder", folder]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=150)
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+        env={**os.environ, "EVIDOCK_SAMPLES": str(samples)},
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     told = json.loads(done.stdout)
     (line,) = re.findall(r"^\| `demo` \| (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
@@ -29,6 +40,7 @@ def test_the_demo_with_faults(tmp_path: Path) -> None:
     assert told["ok"]
     assert any(one["copy_resumed_at"] for one in told["captures"])
     assert any(one["upload_resumed_at"] for one in told["captures"])
+    assert len(told["captures"]) >= 3
     # What it says can be checked again by hand, as it says.
     checked = subprocess.run(
         ["sha256sum", "--check", "--strict", "../SHA256SUMS"], cwd=folder / "stored", capture_output=True, check=False

@@ -15,8 +15,9 @@ import pytest
 from agent import errors
 from agent.cli import COMMANDS, UNEXPECTED, loaded
 from agent.cli.check import WARNED
+from agent.station import routes
 from agent.testing.conformance import DriverConformance, Rig
-from tests.cli.commands import rows
+from tests.cli.commands import rows, walk
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -42,6 +43,20 @@ def test_every_exit_code_is_documented() -> None:
     assert {int(code): name for code, name in told.items()} == found
     for code in (0, WARNED, UNEXPECTED):
         assert f"\n| {code} | | " in COMMANDS_MD
+
+
+def test_the_keys_of_every_command_that_prints_json_are_documented() -> None:
+    told = set(re.findall(r"^\| `([a-z ]+)` \| `", COMMANDS_MD, re.MULTILINE))
+    assert told | {"device watch"} == {
+        words for words, command in walk() if any("--json" in param.opts for param in command.params)
+    }
+
+
+def test_every_request_to_the_socket_is_documented() -> None:
+    source = inspect.getsource(routes)
+    found = re.findall(r'router\.add_(?:get|post)\("([^"]+)"', source)
+    told = re.findall(r"^\| `(?:GET|POST) ([^?`]+)[^`]*` \|", COMMANDS_MD, re.MULTILINE)
+    assert {re.sub(r"\{\w+\}", "{}", path) for path in told} == {re.sub(r"\{\w+\}", "{}", path) for path in found}
 
 
 def test_every_module_of_the_life_of_a_capture_is_there() -> None:
