@@ -17,6 +17,7 @@ import structlog
 
 from agent.driver import BLOCK_LENGTH, offer_all
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
+from drivers.body_worn.usb_volume import reckoning
 from drivers.body_worn.usb_volume.blocks import usb_blocks
 from drivers.body_worn.usb_volume.clip import Clip
 from drivers.body_worn.usb_volume.identity import recognise
@@ -32,7 +33,7 @@ from drivers.body_worn.usb_volume.writing import WriteWindow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from agent.capture import Device
+    from agent.capture import Device, Json, Standing
     from agent.driver import Intake
     from drivers.body_worn.usb_volume.identity import Known
     from drivers.body_worn.usb_volume.walk import Entry, Walk
@@ -67,6 +68,7 @@ class Session:
     device: Device | None = None
     said: set[int] = field(default_factory=set)
     summary: tuple[object, ...] = ()
+    sums: dict[str, Json] | None = None
 
 
 class UsbVolume:
@@ -174,7 +176,9 @@ class UsbVolume:
                 if not self._options.must_be_mountpoint:
                     folders = [volume.ground.path, *(volume.ground.path / unquote(key) for key in found.folders)]
                     await self._apart(partial(waker.watch, folders))
-                await self._offer(session, known, ready, intake)
+                standings = await self._offer(session, known, ready, intake)
+                if len(ready) == len(found.entries) and not volume.gone:
+                    await self._reckon(session, reckoning.counted(len(ready), found.refusals, standings), intake)
         if volume.gone:
             raise DeviceGone("the volume was taken away")
         return self._pause(session, time.monotonic() - began)
@@ -201,7 +205,7 @@ class UsbVolume:
             session.settling = Settling(known.settle)
         return found, session.settling.settled(found.entries, looked_at)
 
-    async def _offer(self, session: Session, known: Known, ready: Sequence[Entry], intake: Intake) -> None:
+    async def _offer(self, session: Session, known: Known, ready: Sequence[Entry], intake: Intake) -> Counter[Standing]:
         """Offer small captures many at a time, and beside them the long ones a few at a time."""
         volume, layout = session.volume, known.layout
 
@@ -215,10 +219,19 @@ class UsbVolume:
         async with asyncio.TaskGroup() as group:
             little = group.create_task(offer_all(intake, offers(small=True), in_flight=SMALL_IN_FLIGHT))
             long = group.create_task(offer_all(intake, offers(small=False), in_flight=self._options.copies))
+        standings = Counter(little.result()) + Counter(long.result())
         if volume.touched:
-            standings = Counter(little.result()) + Counter(long.result())
-            sums = {str(standing): count for standing, count in standings.items()}
-            self._log.info("volume_offered", device=known.device.id, **sums)
+            self._log.info("volume_offered", device=known.device.id, **{str(one): n for one, n in standings.items()})
+        return standings
+
+    async def _reckon(self, session: Session, sums: dict[str, Json], intake: Intake) -> None:
+        """Tell the sum of a whole look whenever it changed: it becomes an entry, and a difference an alarm."""
+        if session.device is None or sums == session.sums:
+            return
+        session.sums = sums
+        if sums["unexplained"]:
+            self._log.warning("captures_unexplained", device=session.device.id, todo=reckoning.TODO, **sums)
+        await intake.observe(reckoning.observation(session.device.id, sums))
 
     def _pause(self, session: Session, took: float) -> float:
         """Soon again where there was work; the longer the look took, the later where there was none."""

@@ -38,7 +38,7 @@ class Desk:
         self._ring()
 
     async def observe(self, observation: Observation, /) -> None:
-        raise AssertionError(observation)
+        assert observation.kind == "device.index"  # the sum of a look is all that a volume tells
 
     async def take(self, offer: Offer, /) -> Standing:
         capture = offer.capture
