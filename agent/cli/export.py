@@ -118,13 +118,13 @@ def _read(kept: Path, sha256: bytes) -> Iterator[bytes]:
     """A kept file of the spool, from its first byte to its last."""
     try:
         fd = os.open(kept / sha256.hex(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - by descriptor
+            while block := file.read(_BLOCK):
+                yield block
     except PermissionError:
         raise Refusal(f"you may not read {kept}", hint="Nothing was written. Run this as root.") from None
     except OSError as error:
         raise SpoolDamaged(f"the kept file {sha256.hex()} cannot be read: {error.strerror}") from error
-    with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - by descriptor
-        while block := file.read(_BLOCK):
-            yield block
 
 
 def _raw(text: str | None) -> bytes | None:

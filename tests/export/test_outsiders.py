@@ -219,6 +219,23 @@ def test_a_log_that_signs_with_p256(tmp_path: Path) -> None:
     assert evidock_verify.main([str(bag)]) == 0
 
 
+def test_a_log_whose_key_is_being_changed(tmp_path: Path) -> None:
+    """Two signature lines carry one name: each is found by its key id."""
+    needs("openssl", "xxd")
+    new = Signer.ed25519(LOG, bytes(32))
+    policy = sign(f"log {log.vkey}\nlog {new.vkey}\nwitness dems {witness.vkey}\nquorum dems\n", root)
+    keys = Keys((log.verifier, new.verifier), (witness.verifier,), (receipts.verifier,), root.verifier)
+    with station(tmp_path) as made:
+        capture = asyncio.run(made.take("CLIP", b"clip"))
+        made.receipt(capture)
+        seal = made.seal(log, new, witness.at(AT), keys=keys, policy=policy)
+        bag = made.export(tmp_path / "bag", [capture], seal)
+    done = run("sh", "verify.sh", cwd=bag)
+    assert (done.returncode, f"signed by {LOG} {LOG}\n" in done.stdout) == (0, True)
+    assert exit_code(Bag(Folder(bag)).check()) == 0
+    assert evidock_verify.main([str(bag)]) == 0
+
+
 def test_the_single_file_needs_only_python_and_cryptography(bag: Path, tmp_path: Path) -> None:
     source = Path(evidock_verify.__file__)
     shutil.copy(source, tmp_path / "evidock_verify.py")
