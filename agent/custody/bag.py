@@ -101,7 +101,8 @@ class Bag:
             report.add(Outcome.NOTE, "key", "keys", told)
         if "policy.note" not in self._files.names:
             told = "there is none: the signature of any one witness counts"
-            report.add(Outcome.NOTE, "policy", "policy.note", told)
+            # Whoever names the agency's root key expects its policy: without it a lesser one would be kept to.
+            report.add(Outcome.MISSING if self._roots else Outcome.NOTE, "policy", "policy.note", told)
             self._trust = Trust(keys)
             return None
         policy = open_policy(self._read("policy.note"), self._roots or inside)

@@ -238,5 +238,8 @@ def test_a_policy_that_asks_for_more(two: tuple[Station, list[str]], held: Held)
     assert (failed(found), missing(found)) == (set(), {"quorum both"})
     one = text.replace("both all dems board", "both 1 dems board")
     assert not missing(look(summed(held | {"policy.note": sign(one, root)})))
+    none = summed({name: raw for name, raw in held.items() if name != "policy.note"})
+    assert missing(look(none)) == set()
+    assert missing(look(none, (), (root.verifier,))) == {"policy policy.note"}
     stranger = POLICY.decode().partition("\n\n")[0].replace(witness.vkey, board.vkey) + "\n"
     assert "policy policy.note" in failed(look(summed(held | {"policy.note": sign(stranger, root)})))

@@ -412,9 +412,9 @@ class Bag:
         if not given and not roots:
             self.checks.append((NOTE, "key", "keys", "taken from the bag: compare them with what the agency publishes"))
         if "policy.note" not in self.names:
-            self.checks.append(
-                (NOTE, "policy", "policy.note", "there is none: the signature of any one witness counts")
-            )
+            why = "there is none: the signature of any one witness counts"
+            # Whoever names the agency's root key expects its policy: without it a lesser one would be kept to.
+            self.checks.append((MISSING if roots else NOTE, "policy", "policy.note", why))
             return Trust.of(keys)
         text, signed = open_note(self.read("policy.note"), [key for key in roots or inside if key.kind != 4])
         trust = Trust.of(keys, text)
