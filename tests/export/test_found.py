@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import re
 import shutil
@@ -228,6 +229,58 @@ def test_the_shell_script_finds_changed_bytes(held: Held, bag: Path, tmp_path: P
         for path, raw in held.items():
             (copy / path).write_bytes(raw)
     assert subprocess.run(["sh", script, copy], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.interop
+def test_a_stolen_station_key_signs_no_receipt_and_no_policy(held: Held, tmp_path: Path) -> None:
+    """Whoever has the station's key alone gives it another role in the bag: the names of files are his to choose."""
+    place, receipt = log.verifier.key_id.hex(), "custody/receipts/000001.note"
+    forged = sign(held[receipt].decode().partition("\n\n")[0].replace("copies 2", "copies 9") + "\n", log)
+    policy = sign(f"log {log.vkey}\nquorum none\n", log)
+    pem = held[f"keys/log-{place}.pem"]
+    for changed in (
+        {receipt: forged, f"keys/receipts-{place}.pem": pem},
+        {"policy.note": policy, f"keys/root-{place}.pem": pem},
+        {"policy.note": policy, f"keys/root-{place}.pem": pem, "keys/root.vkey": b""},
+    ):
+        made = summed(held | changed)
+        assert failed(look(made, GIVEN))
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for name, raw in made.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(raw)
+        done = subprocess.run(["sh", folder / "verify.sh"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("custody/000001.tlog-proof", b"index 1\n", b"index 08\n"),
+        ("custody/000001.tlog-proof", b"index 1\n", b"index x\n"),
+        ("custody/000001.tlog-proof", b"index 1\n", b"\n"),
+        ("custody/checkpoint", b"\n6\n", b"\n6x\n"),
+        ("custody/checkpoint", b"\n6\n", b"\n09\n"),
+        ("custody/checkpoint", b"\n6\n", b"\n\n"),
+        ("custody/checkpoint", b"\x97\xa2", b""),
+        ("custody/receipts/000001.note", b"dock-0042/log1 1\n", b"dock-0042/log1 0x1\n"),
+        ("custody/receipts/000001.note", b"sha256", b"sha255"),
+    ],
+)
+def test_the_shell_script_ends_with_a_verdict(
+    held: Held, bag: Path, tmp_path: Path, name: str, old: bytes, new: bytes
+) -> None:
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    raw = held[name].replace(old, new)
+    if old == b"\x97\xa2":  # a witness's line that is too short to hold a time
+        short = base64.b64encode(witness.verifier.key_id + b"\x00")
+        raw = re.sub(rb"(witness1) \S+", rb"\1 " + short, held[name])
+    assert raw != held[name]
+    for path, content in summed(held | {name: raw}).items():
+        (copy / path).write_bytes(content)
+    done = subprocess.run(["sh", copy / "verify.sh"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "FAILED" in done.stdout) == (1, True), done.stdout + done.stderr
 
 
 def test_a_policy_that_asks_for_more(two: tuple[Station, list[str]], held: Held) -> None:

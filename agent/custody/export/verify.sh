@@ -18,17 +18,17 @@ signed() { # NOTE ROLE: in $by who of keys/ROLE-*.pem signed, in $text what; 1 w
         [ "$dash $value" = "— $(openssl base64 -A < "$T/value")" ] || return 1; [ -f "$key" ] || continue
         public=$(openssl pkey -pubin -in "$key" -outform DER | hex); kind=02 at=5 time=; cp "$text" "$T/message"
         [ ${#public} != 88 ] || kind=01 public=${public#????????????????????????} # of Ed25519: the last 32 bytes
-        if [ "$2" = witness ]; then
-            kind=04 at=13 time=$((0x$(tail -c +5 "$T/value" | head -c 8 | hex)))
-            { printf 'cosignature/v1\ntime %d\n' $time; cat "$text"; } > "$T/message"
-        fi
-        grep -qsxF "$name+$id+$(unhex "$kind$public" | openssl base64 -A)" keys/vkeys keys/root.vkey || return 1
+        if [ "$2" = witness ]; then time=$(tail -c +5 "$T/value" | head -c 8 | hex); [ ${#time} = 16 ] || return 1; kind=04 at=13 time=$((0x$time))
+            { printf 'cosignature/v1\ntime %d\n' "$time"; cat "$text"; } > "$T/message"; fi
+        [ "$2" = root ] && list=keys/root.vkey || list=keys/vkeys # the files' names say roles, these lists say whose keys
+        grep -qsxF "$name+$id+$(unhex "$kind$public" | openssl base64 -A)" "$list" || return 1
         tail -c +$at "$T/value" > "$T/signature"; by="$by $name${time:+ (at $(date -ud "@$time" +%FT%TZ 2> /dev/null || echo $time))}"
         openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$T/message" -sigfile "$T/signature" > /dev/null 2>&1 || return 1
     done < "$T/lines"; [ -n "$by" ] || return 2
 }
 note() { signed "$1" "$2"; case $? in 0) ok "$3$by" ;; 2) "$4" "$3 nobody known" ;; *) failed "$3$by: WRONG" ;; esac; }
 proof() { # ENTRY INDEX: the hashes of its proof lead from the entry to the root of the checkpoint (RFC 9162 section 2.1.3.2)
+    case $2 in 0 | [1-9]*) ;; *) return 1 ;; esac; case $2 in *[!0-9]*) return 1 ;; esac
     fn=$2 sn=$((size - 1)) h=$({ printf '\000'; cat "$1.json"; } | sha256sum); [ "$fn" -le $sn ] || return 1
     printf 'c2sp.org/tlog-proof@v1\nindex %d\n' "$fn" > "$T/proof"; [ "custody/$(printf %06d "$fn")" = "$1" ] || return 1
     for p in $(sed '1,/^index /d;/^$/,$d' "$1.tlog-proof"); do
@@ -44,15 +44,15 @@ for b in 256 512; do sums manifest-sha$b.txt $b data; sums tagmanifest-sha$b.txt
 if [ -f custody/checkpoint ]; then note custody/checkpoint witness "checkpoint: cosigned by" missing
     note custody/checkpoint log "checkpoint: signed by" failed; origin=$(head -n 1 "$text") size=$(sed -n 2p "$text")
     root=$(unbase64 "$(sed -n 3p "$text")" | hex); case "$by " in *" $origin "*) ;; *) failed "checkpoint: of another log" ;; esac
+    case $size in '' | 0* | *[!0-9]*) size=0 ;; esac
 else missing "checkpoint: none is here"; fi
 for n in custody/[0-9]*.json; do n=${n%.json}; if [ ! -f "$n.tlog-proof" ]; then missing "$n: no proof"; elif
     proof "$n" "$(sed -n 's/^index //p' "$n.tlog-proof")"; then ok "$n: stands in the log"; else failed "$n: the proof fails"; fi; done
 for f in data/*; do [ -f "$f" ] || continue; id=${f#data/} id=${id%%.*} h=$(sha256sum < "$f")
     if grep -q "\"sha256\":\"${h%% *}\"},\"name\":\"$id\"}\]}\$" custody/[0-9]*.json; then ok "$f: as its entry says"
     else failed "$f: no entry says so"; fi; grep -qsx "capture $id" custody/receipts/*.note || missing "$f: no receipt"; done
-value() { sed -n "s/^$1 //p" "$text"; }
-for r in custody/receipts/*.note; do [ -f "$r" ] || continue; i=$(sed -n "s|^log $origin ||p" "$r"); i=$(printf %06d "$i" 2> /dev/null)
-    if signed "$r" receipts && [ "$r" = "custody/receipts/$i.note" ] && grep -q "\"length\":$(value length)[,}].*\"sha256\":\"$(value \
+value() { sed -n "s/^$1 //p" "$text"; }; for r in custody/receipts/*.note; do [ -f "$r" ] || continue; i=$(sed -n "s|^log $origin ||p" "$r"); i=$(printf %06d "$i" 2> /dev/null)
+    if signed "$r" receipts && [ "${by#* "$origin"}" = "$by" ] && [ "$r" = "custody/receipts/$i.note" ] && grep -q "\"length\":$(value length)[,}].*\"sha256\":\"$(value \
         sha256)\"},\"name\":\"$(value capture)\"}\]}\$" "custody/$i.json"; then ok "$r: stored by$by at $(value stored_at)"
     else failed "$r: does not fit"; fi; done
 for t in custody/*.tsr; do [ ! -f "$t" ] || if openssl ts -verify -data custody/checkpoint -in "$t" -CAfile keys/tsa.pem > /dev/null 2>&1
