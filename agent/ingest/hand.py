@@ -12,11 +12,11 @@ from agent.capture import Capture, Json, Standing, printable
 from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
 from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, pump
 from agent.ingest.leavings import Leavings
-from agent.ingest.order import BadOnes, OneAtATime
+from agent.ingest.order import BadOnes, OneAtATime, whole
 from agent.journal.entry import told_claims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agent.capture import Digest, Holding, Parts
     from agent.driver import Offer
@@ -128,18 +128,33 @@ class Ingest:
     async def _open_stage(self, capture: Capture, token: bytes) -> Stage:
         about = _about(capture)
         try:
-            return await self._spool.run(self._spool.stage, token, about)
+            return await self._staged(token, about)
         except AgentError as error:
             if not isinstance(error.__cause__, FileExistsError):
                 raise
         await self._leavings.set_aside(token.hex(), "the device now offers something else under this origin")
-        return await self._spool.run(self._spool.stage, token, about)
+        return await self._staged(token, about)
+
+    async def _staged(self, token: bytes, about: Mapping[str, Json]) -> Stage:
+        """Open or continue a stage; who is cancelled meanwhile leaves none open, and no thread that makes files."""
+        opened: list[Stage] = []
+
+        async def opening() -> None:
+            opened.append(await self._spool.run(self._spool.stage, token, about))
+
+        try:
+            await whole(opening())
+        except asyncio.CancelledError:
+            for stage in opened:
+                stage.close()
+            raise
+        return opened[0]
 
     async def _begin_anew(self, stage: Stage, capture: Capture, token: bytes, reason: str) -> Stage:
         """Set what arrived aside and open an empty stage; an empty one is opened again."""
         if stage.offset:
             await self._leavings.set_aside(stage.name, reason)
-        return await self._spool.run(self._spool.stage, token, _about(capture))
+        return await self._staged(token, _about(capture))
 
     async def _copy(self, offer: Offer, stage: Stage, arrival: Arrival) -> None:
         """Bring the stage to the capture's end. Whatever is raised, the stage keeps what arrived."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.capture import Json, printable
+from agent.ingest.order import whole
 from agent.journal import Desk, queries
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ class Leavings:
         await self._miss_nothing()
 
     async def set_aside(self, name: str, reason: str) -> None:
-        """A stage file that cannot be continued becomes a part, with its reason in the journal."""
+        """A stage file that cannot be continued becomes a part, with its reason in the journal; both, or neither."""
+        await whole(self._set_aside(name, reason))
+
+    async def _set_aside(self, name: str, reason: str) -> None:
         part = await self._spool.run(self._spool.seal_part, name)
         about: dict[str, Json] = {} if part.about is None else json.loads(part.about)
         await self._desk.write(

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.capture import Holding, Standing, Strength
 from agent.clock import Clock
 from agent.config import Policy
-from agent.errors import DeviceGone, DeviceRefused, SpoolError
+from agent.errors import DeviceGone, DeviceRefused
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from agent.testing.station import Station
 
 LETS_GO = Policy(device="release", receipt="digest", spool_keep=timedelta(0))
@@ -224,97 +221,3 @@ async def test_a_released_capture_that_is_offered_again_is_read_and_released_aga
     assert await station.dock(bench) == {Standing.RELEASED: 1}
     assert clip.given == 200
     assert len(await station.holdings()) == 1
-
-
-# --- devices that keep no copy ----------------------------------------------------------------------------------------
-
-
-@releasing()
-async def test_what_no_device_keeps_is_released_by_the_sweep(station: Station) -> None:
-    device = BenchDevice(volatile=True)
-    held = await receipted(station, device)
-    await station.release.sweep()
-    assert (await station.events(held.id)) == ["held", "receipted", "released"]
-
-
-@releasing(receipt="signed")
-async def test_what_no_device_keeps_and_nothing_proves_is_told_once_and_does_not_turn_in_circles(
-    station: Station,
-) -> None:
-    device = BenchDevice(volatile=True)
-    held = await receipted(station, device)
-    for _ in range(3):
-        await station.release.sweep()
-    assert (await station.events(held.id)) == ["held", "receipted", "release.refused"]
-
-
-# --- the spool forgets ------------------------------------------------------------------------------------------------
-
-
-@releasing(spool="released")
-async def test_the_spool_lets_go_what_the_device_was_told_to_forget(station: Station, bench: BenchDevice) -> None:
-    await receipted(station, bench)
-    await station.release.sweep()
-    assert (await station.only()).spooled
-    await station.dock(bench)
-    await station.release.sweep()
-    holding = await station.only()
-    assert (holding.standing, holding.spooled) == (Standing.PURGED, False)
-    assert station.spool.length(holding.digest.sha256) is None
-
-
-@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(0)))
-async def test_the_spool_may_let_go_what_the_device_keeps(station: Station, bench: BenchDevice) -> None:
-    await receipted(station, bench)
-    await station.release.sweep()
-    holding = await station.only()
-    assert (holding.standing, holding.spooled) == (Standing.RECEIPTED, False)
-    given = bench.given
-    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
-    assert bench.given == given
-
-
-@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(days=7)))
-async def test_the_spool_keeps_for_as_long_as_it_was_told(station: Station, bench: BenchDevice) -> None:
-    await receipted(station, bench)
-    await station.release.sweep()
-    assert (await station.only()).spooled
-
-
-@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="signed", spool_keep=timedelta(0)))
-async def test_the_spool_keeps_what_nothing_proves(station: Station, bench: BenchDevice) -> None:
-    await receipted(station, bench)
-    await station.release.sweep()
-    assert (await station.only()).spooled
-
-
-@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(0)))
-async def test_bytes_that_two_captures_share_go_with_the_last_of_them(station: Station, bench: BenchDevice) -> None:
-    other = BenchDevice("bench:cam-2")
-    held = await receipted(station, bench)
-    other.record("b", some_bytes(100))
-    await station.dock(other)
-    await station.release.sweep()
-    assert station.spool.length(held.digest.sha256) == 100  # the other is only held
-    await station.send()
-    await station.release.sweep()
-    assert station.spool.length(held.digest.sha256) is None
-    await station.restart()
-
-
-@pytest.mark.evidock_station(policy=Policy(spool="receipted", receipt="digest", spool_keep=timedelta(0)))
-async def test_a_disk_that_fails_while_the_spool_lets_go_is_an_error_of_the_spool(
-    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await receipted(station, bench)
-    true_unlink = os.unlink
-
-    def unlink(path: Path, **where: object) -> Never:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os, "unlink", unlink)
-    with pytest.raises(SpoolError):
-        await station.release.sweep()
-    monkeypatch.setattr(os, "unlink", true_unlink)
-    await station.restart()  # the entry is written; the file is let go at the next start
-    assert station.spool.length((await station.only()).digest.sha256) is None

@@ -1,0 +1,124 @@
+"""Our own disk: full, filling up, and four gibibytes on it; and what a device claims that no entry can hold."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent import durable
+from agent.capture import PART_LENGTH, Standing
+from agent.errors import BadCapture, DeviceGone, SpoolFull
+from agent.ingest import SMALL
+from agent.testing.devices import BenchDevice, some_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.testing.station import Station
+
+BIG = 5 * SMALL + 17
+
+
+def parts(station: Station) -> set[str]:
+    return {path.name for path in (station.spool.root / "parts").iterdir()}
+
+
+@pytest.mark.parametrize("length", [100, BIG])
+@pytest.mark.parametrize("stated", [True, False])
+async def test_a_full_spool_loses_nothing_and_goes_on_by_itself(
+    station: Station,
+    bench: BenchDevice,
+    length: int,
+    stated: bool,  # noqa: FBT001
+) -> None:
+    clip = bench.record("a", some_bytes(length), says=length if stated else None)
+    station.spool.watermark = 1 << 60
+    with pytest.raises(SpoolFull):
+        await station.take(bench.offer("a"))
+    assert clip.given == 0
+    station.spool.watermark = 0
+    assert await station.dock(bench) == {Standing.HELD: 1}
+    assert station.damage == []
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+async def test_a_disk_that_fills_in_mid_copy_keeps_what_arrived(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    clip = bench.record("a", some_bytes(BIG), says=None)
+    true_write, count = durable.write_all, [0]
+
+    def write_all(fd: int, data: bytes, offset: int) -> None:
+        if len(data) > 100_000:
+            count[0] += 1
+            if count[0] > after:
+                raise OSError(28, "No space left on device")
+        true_write(fd, data, offset)
+
+    monkeypatch.setattr(durable, "write_all", write_all)
+    with pytest.raises(SpoolFull):
+        await station.take(bench.offer("a"))
+    monkeypatch.undo()
+    assert await station.dock(bench) == {Standing.HELD: 1}
+    assert clip.opened_at[1] >= (after - 1) * SMALL
+    assert station.damage == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stated", [True, False])
+async def test_more_than_four_gibibytes(station: Station, tmp_path: Path, stated: bool) -> None:  # noqa: FBT001
+    """Sparse on the device, so that only our own copy costs anything; it is not read back at the end."""
+    film = tmp_path / "film"
+    film.touch()
+    length = (1 << 32) + 4097
+    os.truncate(film, length)
+    with film.open("r+b") as file:
+        file.seek((1 << 32) - 3)
+        file.write(b"across the border")
+    device = BenchDevice(block=8 * SMALL)
+    device.record("film", film, says=length if stated else None)
+    assert await station.take(device.offer("film")) is Standing.HELD
+    holding = await station.only()
+    assert holding.digest.length == length
+    with film.open("rb") as file:
+        assert holding.digest.sha256 == hashlib.file_digest(file, "sha256").digest()
+    assert len(holding.parts) == length // PART_LENGTH + 1
+
+
+async def test_a_device_gone_before_anything_was_read_costs_nothing(station: Station, bench: BenchDevice) -> None:
+    bench.record("a", some_bytes(BIG), wire="G")
+    with pytest.raises(DeviceGone):
+        await station.take(bench.offer("a"))
+    assert station.ingest.arrivals == {}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"speed": 1.5},
+        {"größe": 1},
+        {"large": 1 << 60},
+        {"lots": "x" * 40_000},
+        {"lots": "x" * 70_000},
+        {"odd": "\ud800"},
+    ],
+)
+@pytest.mark.parametrize("length", [100, BIG])
+async def test_claims_that_cannot_stand_in_an_entry_are_left_out_and_said_so(
+    station: Station, bench: BenchDevice, claims: dict[str, object], length: int
+) -> None:
+    bench.record("a", some_bytes(length), claims=claims)
+    assert await station.dock(bench) == {Standing.HELD: 1}
+
+
+@pytest.mark.parametrize("claims", [{"speed": 1.5}, {"lots": "x" * 70_000}])
+async def test_claims_of_any_size_do_not_keep_a_part_from_being_set_aside(
+    station: Station, bench: BenchDevice, claims: dict[str, object]
+) -> None:
+    bench.record("a", some_bytes(BIG), says=BIG + 1, claims=claims)
+    with pytest.raises(BadCapture):
+        await station.take(bench.offer("a"))
+    assert len(parts(station)) == 1
