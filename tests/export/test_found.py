@@ -15,7 +15,7 @@ from agent.custody import bag_files
 from agent.custody.bag_files import Report, check_files
 from agent.custody.checkpoint import Checkpoint, sign_checkpoint
 from agent.note import Signer, sign
-from tests.export.look import Held, Memory, failed, load, look, missing, summed
+from tests.export.look import Alone, Held, Memory, failed, load, look, missing, summed
 from tests.export.make import AT, KEYS, LOG, POLICY, log, receipts, root, witness
 
 if TYPE_CHECKING:
@@ -67,6 +67,17 @@ def test_every_changed_byte_of_every_file_is_found(held: Held, monkeypatch: pyte
                 count += 1
         files.held[changed] = raw
     assert count >= sum(map(len, held.values()))
+
+
+def test_the_single_file_finds_changed_bytes(held: Held) -> None:
+    chance = random.Random(6)
+    places = [(name, at) for name, raw in held.items() for at in range(len(raw))]
+    for name, at in chance.sample(places, 3000):
+        one = bytearray(held[name])
+        one[at] ^= 1 << chance.randrange(8)
+        bag = Alone(held | {name: bytes(one)})
+        bag._files()
+        assert any(check[0] == "FAILED" for check in bag.checks), (name, at)
 
 
 def test_a_changed_byte_is_found_by_both(held: Held) -> None:
