@@ -271,7 +271,11 @@ class Tunnel:
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # a connection that was opened and not needed
+            writer.close()
+            return
         self.asked.append(head)
         writer.write(f"HTTP/1.1 {self.answer}\r\n\r\n".encode())
         if self.answer.startswith("200"):
