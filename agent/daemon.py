@@ -20,7 +20,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent import durable
-from agent.anchor import Anchor, trust_of
+from agent.anchor import Anchor, trust_of, witness_asked
 from agent.capture import Device, Json, Observation, Standing, canonical
 from agent.clock import Clock, Step, boot_id
 from agent.errors import AgentError, ConfigError, DeviceError, JournalError, Problem, Refusal, SpoolDamaged
@@ -91,7 +91,7 @@ class Agent:
             self.desk, config.custody, self._trust, log=station.log, state=state, stamp=self.clock.stamp
         )
         self._program = Program(state / "releaser.json")
-        self._proving = Proving(_witness_asked(config), lambda: self.anchor.policy)
+        self._proving = Proving(witness_asked(config), lambda: self.anchor.policy)
         self.release = Release(
             self.desk,
             self.spool,
@@ -133,6 +133,10 @@ class Agent:
     def _held(self, holding: Holding) -> None:
         if self.forward is not None:
             self.forward.nudge(holding.priority)
+
+    def troubles(self) -> list[dict[str, str | None]]:
+        """See `agent.station.running.Running.troubles`."""
+        return self.anchor.troubles()
 
     # -- the life of the process --------------------------------------------------------------------------------------
 
@@ -182,8 +186,11 @@ class Agent:
                 _tell_systemd("STOPPING=1")
                 for task in tasks:
                     task.cancel()
-        except* AgentError as errors:
-            raise _first(errors) from errors
+        except BaseExceptionGroup as errors:
+            # Not `except*`: before Python 3.11.4 it wraps what is raised inside it into a group again.
+            if (ours := errors.subgroup(AgentError)) is None:
+                raise
+            raise _first(ours) from errors
 
     async def _until(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
         """Wait for a signal; raises what damaged the spool."""
@@ -263,12 +270,6 @@ def receipt_keys(equipment: Equipment, config: Config) -> list[Verifier]:
     if problems:
         raise ConfigError(problems)
     return keys
-
-
-def _witness_asked(config: Config) -> bool:
-    """Whether nothing may be forgotten before the witnesses' quorum cosigned the entry about it."""
-    named = config.custody.policy is not None or bool(config.custody.witness)
-    return config.policy.witness == "required" or (config.policy.witness == "configured" and named)
 
 
 def _may_be_tried_again(error: BaseException) -> bool:

@@ -19,6 +19,6 @@ of us.
 """
 
 from agent.anchor.room import Anchor
-from agent.anchor.trust import trust_of
+from agent.anchor.trust import trust_of, witness_asked
 
-__all__ = ["Anchor", "trust_of"]
+__all__ = ["Anchor", "trust_of", "witness_asked"]

@@ -254,6 +254,10 @@ class Anchor:
         """What is not as it should be, in the words of `agent.station.problems`."""
         return list(telling.problems(self.problem, self.links, self._stamping))
 
+    def troubles(self) -> list[dict[str, str | None]]:
+        """Those of them that the journal does not tell by itself: what releases wait for without a word."""
+        return [one for one in self.problems() if one["what"] != telling.CONTRADICTED]
+
 
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent.anchor.link import ENROL
 from agent.anchor.publishing import ALARM
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from agent.capture import Json
     from agent.journal import Journal
 
-__all__ = ["heads", "problems", "witness"]
+__all__ = ["CONTRADICTED", "heads", "problems", "witness"]
+
+CONTRADICTED: Final = "custody log"
 
 
 def heads(journal: Journal) -> dict[str, Json]:
@@ -56,7 +58,7 @@ def problems(policy: str | None, links: Iterable[Link], stamping: Stamping | Non
         yield _say("problem", "custody policy", policy, ENROL)
     for link in links:
         if link.contradiction is not None:
-            yield _say("problem", "custody log", f"nothing is released: {link.contradiction}", ALARM)
+            yield _say("problem", CONTRADICTED, f"nothing is released: {link.contradiction}", ALARM)
         elif link.problem is not None:
             yield _say("warning", "witness", link.problem, link.todo)
     if stamping is not None and stamping.problem is not None:

@@ -11,7 +11,7 @@ from agent.note import COSIGNATURE, BadNote, Verifier
 if TYPE_CHECKING:
     from agent.config import Config
 
-__all__ = ["trust_of"]
+__all__ = ["trust_of", "witness_asked"]
 
 
 def trust_of(config: Config) -> Trust:
@@ -40,6 +40,12 @@ def trust_of(config: Config) -> Trust:
     if problems:
         raise ConfigError(problems)
     return Trust(note, tuple(roots), tuple(witnesses))
+
+
+def witness_asked(config: Config) -> bool:
+    """Whether nothing may be forgotten before the witnesses' quorum cosigned the entry about it."""
+    named = config.custody.policy is not None or bool(config.custody.witness)
+    return config.policy.witness == "required" or (config.policy.witness == "configured" and named)
 
 
 def _key(vkey: str, place: str, problems: list[Problem]) -> Verifier | None:

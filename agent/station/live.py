@@ -66,7 +66,7 @@ class Live:
             "departures": self._departures(),
             "links": links,
             "drivers": await self._drivers(),
-            "problems": problems(running.config, summary, room, stamp, links),
+            "problems": problems(running.config, summary, room, stamp, links, running.troubles()),
         }
 
     def devices(self) -> list[View]:

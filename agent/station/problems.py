@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["problems"]
 
 
-def problems(config: Config, summary: View, room: Room, stamp: Stamp, links: Iterable[Mapping[str, Any]]) -> list[View]:
+def problems(
+    config: Config,
+    summary: View,
+    room: Room,
+    stamp: Stamp,
+    links: Iterable[Mapping[str, Any]],
+    troubles: Iterable[Mapping[str, Any]] = (),
+) -> list[View]:
     """The worst first. `state` is `problem` (something stands still) or `warning` (someone should look)."""
     found = [
         *_of_witnesses(summary["checkpoint"]),
@@ -27,6 +34,7 @@ def problems(config: Config, summary: View, room: Room, stamp: Stamp, links: Ite
         *_of_clock(stamp),
         *_of_aside(summary["aside"]),
         *_of_config(config),
+        *map(dict, troubles),
     ]
     return sorted(found, key=lambda one: one["state"] != "problem")
 

@@ -60,6 +60,9 @@ class Running(Protocol):
     forward: Forward | None
     started_at: datetime
 
+    def troubles(self) -> Sequence[Mapping[str, str | None]]:
+        """What keeps releases waiting, in the words of `agent.station.problems`: a witness that is down, a policy."""
+
     @property
     def equipment(self) -> Equipped:
         """What was configured."""

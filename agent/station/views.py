@@ -167,6 +167,7 @@ def _checkpoint(journal: Journal) -> View:
         "signed_at": None if signed is None else rfc3339(signed.signed_at),
         "cosigned_size": 0 if cosigned is None else cosigned.size,
         "cosigned_at": None if cosigned is None or cosigned.cosigned_at is None else rfc3339(cosigned.cosigned_at),
+        "log_vkey": anchors.log_vkey(journal),
         "contradicted_by": [found.vkey for found in anchors.contradictions(journal)],
     }
 

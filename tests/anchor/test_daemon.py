@@ -107,3 +107,16 @@ async def test_a_camera_forgets_under_the_witnesss_word_and_never_after_a_rollba
     assert "history_contradicted" in log
     assert "PRIVATE" not in log
     assert await dems.violations() == []
+
+
+async def test_a_witness_that_is_away_is_told_with_what_waits_for_it(tmp_path: Path, dems: EmulatedDems) -> None:
+    text = TOML.format(folder=tmp_path, dems=dems).replace(f'url = "{dems.witness_url}"', 'url = "http://127.0.0.1:9"')
+    (tmp_path / "agent.toml").write_text(text)
+    clips = tmp_path / "bay" / "DCIM" / "100EVDCK"
+    clips.mkdir(parents=True)
+    (clips / "CLIP0001.MP4").write_bytes(b"one" * 1000)
+    async with daemon(tmp_path) as asked:
+        await until(lambda: standings(asked) == ["receipted"])
+        await until(lambda: any(one["what"] == "witness" for one in asked.status()["problems"]))
+        assert asked.status()["checkpoint"]["log_vkey"].startswith("edge.example.org/dock-1/log1+")
+        assert (clips / "CLIP0001.MP4").exists()

@@ -92,6 +92,9 @@ class Bench:
     def forward(self) -> Forward | None:
         return self.station.forward
 
+    def troubles(self) -> list[dict[str, str | None]]:
+        return []
+
     @property
     def path(self) -> Path:
         return self.config.station.control
