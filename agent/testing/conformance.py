@@ -19,7 +19,7 @@ from agent.capture import LENGTH_MAX, Standing
 from agent.config import Policy
 from agent.errors import BadCapture, CannotResume, DeviceError, DeviceGone, DeviceRefused, SpoolFull
 from agent.testing.devices import some_bytes
-from agent.testing.probe import Probe, read_all
+from agent.testing.probe import Probe, read_all, same_bytes
 from agent.testing.rig import WITHIN, Rig, descriptors, ended, examined, held, not_given, running, until
 from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
@@ -80,13 +80,12 @@ class DriverConformance:
         rig.record("CLIP0001.MP4", FILM)
 
         async def look(offer: Offer) -> None:
-            assert await read_all(offer, 0) == FILM
+            same_bytes(await read_all(offer, 0), FILM)
             if not rig.keeps:
                 return
             for offset in (0, 1, MIB, len(FILM) // 2, len(FILM) - 1, len(FILM)):
                 with suppress(CannotResume):
-                    found = await read_all(offer, offset)
-                    assert found == FILM[offset:], f"what is read from byte {offset} on is not what follows it"
+                    same_bytes(await read_all(offer, offset), FILM[offset:], f"what is read from byte {offset} on")
 
         await examined(rig, look)
 
@@ -114,12 +113,13 @@ class DriverConformance:
         async with running(rig.driver(), probe) as task:
             await until(lambda: bool(probe.failures) or len(part) >= len(FILM))
             assert gone, "nothing was read"
-            assert probe.failures or bytes(part) == FILM, "a reading that was cut off ended as if it were complete"
+            if not probe.failures:
+                same_bytes(bytes(part), FILM, "a reading that was cut off ended as if it were complete; it")
             assert all(isinstance(error, DeviceError) for error in probe.failures), probe.failures
             assert not task.done()
             rig.plug_in()
             await until(lambda: len(part) >= len(FILM))
-        assert bytes(part) == FILM
+        same_bytes(bytes(part), FILM)
 
     async def test_4_a_release_may_be_repeated(self, tmp_path: Path) -> None:
         """By the same offer and, where the device still offers it, by the next."""
@@ -169,7 +169,7 @@ class DriverConformance:
             read.clear()
             rig.record("CLIP0001.MP4", again)
             await until(lambda: bool(read))
-        assert read[0] == again
+        same_bytes(read[0], again)
 
     @pytest.mark.parametrize("error", [BadCapture, DeviceGone, DeviceRefused, CannotResume, SpoolFull])
     async def test_6_what_take_raises_does_not_end_it(self, tmp_path: Path, error: type[Exception]) -> None:
@@ -227,7 +227,7 @@ class DriverConformance:
         async def look(offer: Offer) -> None:
             stated = offer.capture.length
             assert stated is None or 0 <= stated < LENGTH_MAX
-            assert await read_all(offer, 0) == data
+            same_bytes(await read_all(offer, 0), data)
             assert stated in (None, len(data)), f"{stated} bytes were stated and {len(data)} are there"
 
         await examined(rig, look)
@@ -265,7 +265,9 @@ class DriverConformance:
                 for holding in await station.holdings()
             }
             await station.verify()
-        assert found == recorded
+        assert found.keys() == recorded.keys()
+        for key, data in recorded.items():
+            same_bytes(found[key], data, key)
 
     async def test_8_no_descriptor_is_left_behind(self, tmp_path: Path) -> None:
         """By readings that were cancelled."""

@@ -78,3 +78,17 @@ async def read_all(offer: Offer, offset: int) -> bytes:
         if isinstance(source, AsyncGenerator):
             await source.aclose()
     return bytes(found)
+
+
+def same_bytes(found: bytes, recorded: bytes, what: str = "what was read") -> None:
+    """Both are equal, else AssertionError with the first byte that differs.
+
+    Never `assert found == recorded` with films: where CI is set, pytest writes both out and compares them line by line,
+    for hours.
+    """
+    if found == recorded:
+        return
+    pairs = enumerate(zip(found, recorded, strict=False))
+    first = next((at for at, (one, other) in pairs if one != other), min(len(found), len(recorded)))
+    msg = f"{what} differs from byte {first} on: {len(found)} bytes, and {len(recorded)} were recorded"
+    raise AssertionError(msg)
