@@ -117,9 +117,11 @@ def test_watching_tells_what_happens_until_it_is_interrupted(evidock: Evidock, r
             return b"to be seen" in (tmp_path / "seen").read_bytes()
 
         until(told)
-    finally:
         watching.send_signal(signal.SIGINT)
         assert watching.wait(10) == 130
+    finally:
+        watching.kill()
+        watching.wait()
     entry = json.loads((tmp_path / "seen").read_text().splitlines()[0])
     assert entry["subject"][0]["name"] == one["id"]
 
