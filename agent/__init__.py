@@ -17,5 +17,6 @@ Life of a capture, module by module, in the order in which its bytes and its rec
     journal          `released`; by policy, later, `purged`       a file that is left goes at the next start
 
 Beside it: `config` and `registry` say what runs, `daemon` runs it, `station` and `cli` show it to people, `clock` and
-`durable` say what this machine's time and disk are worth, `merkle` and `note` make the journal one to be checked.
+`durable` say what this machine's time and disk are worth, `merkle` and `note` make the journal one to be checked,
+`listening` is where devices knock that push.
 """
