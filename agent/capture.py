@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "DRILL",
     "KEY_MAX",
     "LENGTH_MAX",
     "NO_CLAIMS",
@@ -46,6 +47,9 @@ Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
 """What may stand in a journal entry: JSON without fractions (write a fraction as a string)."""
 
 NO_CLAIMS: Final[Mapping[str, Json]] = MappingProxyType({})
+
+DRILL: Final = "drill:"
+"""How the id of a device begins that the station makes up to try itself. No driver may offer a capture of one."""
 
 KEY_MAX: Final = 1024
 """Most characters that a device's own name for a capture may have."""
@@ -322,6 +326,11 @@ class Holding:
     reason: str | None = None
     """Why it is refused or quarantined, or why its device may not forget it."""
     parts: Parts = field(default=Parts())
+
+    @property
+    def drill(self) -> bool:
+        """The station made it to try itself; it is no evidence."""
+        return self.origin.device.startswith(DRILL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,14 @@ class Source(Protocol):
         """`here`: seen since the start of the daemon; `devices`: all that captures were taken of."""
 
     def captures(
-        self, *, standing: str | None = None, device: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        drills: bool = False,
+        **wanted: str | None,
     ) -> dict[str, Any]:
-        """A page of captures, newest first."""
+        """A page of captures, newest first. `wanted`: standing, device, officer, incident, since."""
 
     def capture(self, beginning: str) -> dict[str, Any]:
         """One capture and its story."""

@@ -1,10 +1,12 @@
 """`evidock capture`: what was taken, where it stands, its story, and what people order of it."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
-from agent.capture import Priority, Standing
+from agent.capture import Priority, Standing, rfc3339
 from agent.cli.asking import source
 from agent.cli.export import export
 from agent.cli.telling import AsJson, length, line, moment, pairs, print_json, table
@@ -17,6 +19,7 @@ app = typer.Typer(
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A capture's id, or its first characters (4 or more).")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Captures' ids, or their first characters.")]
+Before = Annotated[int | None, typer.Option(min=0, help="Only those below this place in the log: the next page.")]
 Why = Annotated[str, typer.Option("--why", help="The reason; it stands in the custody log.")]
 
 
@@ -27,14 +30,59 @@ def list_(
     standing: Annotated[Standing | None, typer.Option(help="Only those that stand here.")] = None,
     device: Annotated[str | None, typer.Option(help="Only those of this device.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="So many.")] = 100,
-    before: Annotated[
-        int | None, typer.Option(min=0, help="Only those below this place in the log: the next page.")
-    ] = None,
+    before: Before = None,
+    drills: Annotated[bool, typer.Option("--drills", help="Drills of this station, and no evidence.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List captures, the newest first."""
     with source(ctx) as station:
-        told = station.captures(standing=standing, device=device, limit=limit, before=before)
+        told = station.captures(standing=standing, device=device, limit=limit, before=before, drills=drills)
+    _list(told, as_json=as_json)
+
+
+@app.command()
+def find(  # noqa: PLR0913 - one option for each thing that people know of a capture
+    ctx: typer.Context,
+    *,
+    officer: Annotated[str | None, typer.Option(help="Name, badge or user number, as the device says it.")] = None,
+    incident: Annotated[str | None, typer.Option(help="Incident, case or call number, as the device says it.")] = None,
+    device: Annotated[str | None, typer.Option(help="Id or serial number of the device.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help='Taken since: "2026-11-22", "2026-11-22T07:00:00Z" or "3 d" (h, min).')
+    ] = None,
+    standing: Annotated[Standing | None, typer.Option(help="Only those that stand here.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="So many.")] = 100,
+    before: Before = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find captures by what people know of them, the newest first."""
+    if not any((officer, incident, device, since)):
+        raise Refusal(
+            "nothing was said to look for", hint="Add --officer, --incident, --device or --since; or: capture list."
+        )
+    with source(ctx) as station:
+        told = station.captures(
+            officer=officer,
+            incident=incident,
+            device=device,
+            since=None if since is None else _moment(since),
+            standing=standing,
+            limit=limit,
+            before=before,
+        )
+    _list(told, as_json=as_json)
+
+
+def _moment(since: str) -> str:
+    """`3 d` as the time that it was then; everything else as it is, for the journal to read."""
+    found = re.fullmatch(r"(\d{1,5})\s*(d|h|min)", since.strip())
+    if found is None:
+        return since
+    ago = timedelta(**{{"d": "days", "h": "hours", "min": "minutes"}[found[2]]: int(found[1])})
+    return rfc3339(datetime.now(UTC) - ago)
+
+
+def _list(told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(told)
         return

@@ -64,10 +64,16 @@ class Daemon:
         return self._ask("/devices")
 
     def captures(
-        self, *, standing: str | None = None, device: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        drills: bool = False,
+        **wanted: str | None,
     ) -> dict[str, Any]:
         """See `Source`."""
-        return self._ask("/captures", standing=standing, device=device, limit=limit, before=before)
+        told = "true" if drills else None
+        return self._ask("/captures", limit=limit, before=before, drills=told, **wanted)
 
     def capture(self, beginning: str) -> dict[str, Any]:
         """See `Source`."""

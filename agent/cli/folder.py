@@ -66,10 +66,15 @@ class Folder:
         return {**views.devices(self._journal), "here": []}
 
     def captures(
-        self, *, standing: str | None = None, device: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        *,
+        limit: int = 100,
+        before: int | None = None,
+        drills: bool = False,
+        **wanted: str | None,
     ) -> dict[str, Any]:
         """See `Source`."""
-        return views.captures(self._journal, standing=standing, device=device, limit=limit, before=before)
+        return views.captures(self._journal, limit=limit, before=before, drills=drills, **wanted)
 
     def capture(self, beginning: str) -> dict[str, Any]:
         """See `Source`."""

@@ -30,6 +30,7 @@ from agent.journal.database import open_database, translated
 from agent.journal.entry import Event, held_detail, statement, told_reason
 from agent.journal.leaves import Leaves
 from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
+from agent.journal.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -285,7 +286,8 @@ class Journal:
     def _hold_new(self, name: str, capture: Capture, digest: Digest, parts: Parts) -> Holding:
         origin, now = capture.origin, self._stamp().at
         row = (self.connection.execute("SELECT max(row) FROM capture").get or 0) + 1
-        seq = self._append(Event.HELD, name, digest, held_detail(capture, digest, parts), row)
+        told = held_detail(capture, digest, parts)
+        seq = self._append(Event.HELD, name, digest, told, row)
         began_at = origin.claims["began_at"]
         made = self.connection.execute(
             "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"  # noqa: S608 - names are ours
@@ -298,8 +300,10 @@ class Journal:
                 CODES[Standing.HELD], int(capture.priority), seq, micros(now), micros(now),
             ),
         ).get  # fmt: skip
-        self._count(Standing.HELD, 1, digest.length)
-        return holding(made, self.log)
+        self.connection.executemany("INSERT INTO word VALUES (?, ?, ?)", [(*word, row) for word in words(told)])
+        found = holding(made, self.log)
+        self._count(found, Standing.HELD, 1)
+        return found
 
     def _act(
         self, known: Holding, standing: Standing, verb: str, actor: str, why: str, **columns: int | str | bytes | None
@@ -323,8 +327,8 @@ class Journal:
         row = self.connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(known.id),)).get
         self._append(event, known.id, known.digest, detail, row, actor=actor)
         if standing is not known.standing:
-            self._count(known.standing, -1, -known.digest.length)
-            self._count(standing, 1, known.digest.length)
+            self._count(known, known.standing, -1)
+            self._count(known, standing, 1)
         return self._set(known, standing=CODES[standing], changed_at=micros(self._stamp().at), **columns)
 
     def _set(self, known: Holding, **columns: int | str | bytes | None) -> Holding:
@@ -352,11 +356,13 @@ class Journal:
         self.leaves.append(leaf, row)
         return seq
 
-    def _count(self, standing: Standing, captures: int, length: int) -> None:
+    def _count(self, known: Holding, standing: Standing, change: int) -> None:
+        if known.drill:  # no evidence, and never counted as such
+            return
         self.connection.execute(
             "INSERT INTO tally VALUES (?1, ?2, ?3) ON CONFLICT (standing)"
             " DO UPDATE SET captures = captures + ?2, bytes = bytes + ?3",
-            (CODES[standing], captures, length),
+            (CODES[standing], change, change * known.digest.length),
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.capture import LENGTH_MAX
 from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id, text_id
+from agent.journal.words import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DeviceTally",
+    "Search",
     "Tally",
     "aside",
     "devices",
@@ -87,22 +89,40 @@ def aside(journal: Journal, limit: int = 1000) -> list[Holding]:
     return _page(journal, "standing IN (5, 6) ORDER BY standing, row", (), limit)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which captures are wanted: those of which everything holds that is said here."""
+
+    standing: Standing | None = None
+    device: str | None = None
+    """Its id or its serial number."""
+    officer: str | None = None
+    """A name, badge or user number, as the device claims it."""
+    incident: str | None = None
+    since: datetime | None = None
+    """Taken at or after."""
+    drills: bool = False
+    """Drills, and no evidence; else evidence, and no drills."""
+
+
 def listing(
-    journal: Journal,
-    *,
-    standing: Standing | None = None,
-    device: str | None = None,
-    limit: int = 100,
-    before: int | None = None,
+    journal: Journal, wanted: Search | None = None, *, limit: int = 100, before: int | None = None
 ) -> list[Holding]:
     """Captures, newest first, below the leaf index `before`."""
-    conditions, values = ["1"], list[Any]()
-    if standing is not None:
+    wanted = wanted or Search()
+    conditions, values = [f"drill = {int(wanted.drills)}"], list[Any]()
+    if wanted.standing is not None:
         conditions.append("standing = ?")
-        values.append(CODES[standing])
-    if device is not None:
-        conditions.append("device = ?")
-        values.append(device)
+        values.append(CODES[wanted.standing])
+    for kind in ("device", "officer", "incident"):
+        if (word := getattr(wanted, kind)) is not None:
+            conditions.append("row IN (SELECT capture FROM word WHERE kind = ? AND value = ?)")
+            values += (kind, folded(word))
+    if wanted.since is not None:
+        # Rows follow the time of taking, except where the clock was set: the first row bounds the look, no more. The
+        # plus has SQLite take the index of times for it, and not walk along the rows.
+        conditions.append("row >= (SELECT min(+row) FROM capture WHERE held_at >= ?) AND held_at >= ?")
+        values += (micros(wanted.since),) * 2
     if before is not None:
         conditions.append("held_seq < ?")
         values.append(before)
@@ -174,7 +194,8 @@ def parts_count(journal: Journal) -> int:
 def devices(journal: Journal) -> list[DeviceTally]:
     """Every device of which captures were taken, newest first. Reads the whole table: for a person, not a loop."""
     rows = journal.connection.execute(
-        "SELECT device, count(*), sum(length), max(held_at) AS newest FROM capture GROUP BY device ORDER BY newest DESC"
+        "SELECT device, count(*), sum(length), max(held_at) AS newest FROM capture WHERE drill = 0"
+        " GROUP BY device ORDER BY newest DESC"
     )
     return [DeviceTally(device, count, length, moment(newest)) for device, count, length, newest in rows]
 

@@ -17,6 +17,7 @@ from agent.journal import anchors
 from agent.journal.entry import PREDICATE_TYPE, STATEMENT_TYPE, Event
 from agent.journal.replay import Replay
 from agent.journal.rows import COLUMNS, STANDINGS, holding, raw_id
+from agent.journal.words import words
 from agent.merkle import HASH_LENGTH, TILE_WIDTH, Frontier, leaf_hash, subtree_root
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Verification:
         self._tails: list[bytearray] = [bytearray()]
         self._told = 0
         self._explained = 0
-        self._captures = 0
+        self._captures = self._words = 0
         self._problems: list[str] = []
         self._more = 0
 
@@ -106,7 +107,13 @@ class Verification:
             yield False
         if self._told != self._explained:
             self._say("captures", f"{self._told} entries speak of captures, and {self._explained} belong to one")
+        if self._count("word WHERE capture <= ?", self._rows) != self._words:
+            self._say("words", "captures are found by words that no entry tells")
         self._tally()
+
+    def _count(self, what: str, *values: int | str) -> int:
+        found: int = self._journal.connection.execute(f"SELECT count(*) FROM {what}", values).get  # noqa: S608 - ours
+        return found
 
     def _say(self, place: str, message: str) -> None:
         if len(self._problems) < PROBLEMS_MAX:
@@ -215,6 +222,7 @@ class Verification:
                 self._say(place, f"entry {seq} speaks of something else")
             if number == 0:
                 self._beginning(place, known, seq, parsed["predicate"])
+                self._found_by(place, row, parsed["predicate"])
             replay.read(parsed["predicate"])
         for complaint in replay.complaints:
             self._say(place, complaint)
@@ -225,6 +233,12 @@ class Verification:
                 self._say(place, f"stands with {name} {kept}, and its entries say {told}")
         if superseded and not replay.superseded:
             self._say(place, "stands superseded, and its entries do not say so")
+
+    def _found_by(self, place: str, row: int, predicate: dict[str, Any]) -> None:
+        for kind, value in words(predicate):
+            self._words += 1
+            if not self._count("word WHERE kind = ? AND value = ? AND capture = ?", kind, value, row):
+                self._say(place, f"cannot be found by the {kind} that its first entry names")
 
     def _beginning(self, place: str, known: Holding, seq: int, predicate: dict[str, Any]) -> None:
         said, device = predicate["capture"], predicate["device"]
@@ -248,7 +262,7 @@ class Verification:
         stored = dict(counted)
         connection = self._journal.connection
         for code, number, length in connection.execute(
-            "SELECT standing, count(*), sum(length) FROM capture GROUP BY standing"
+            "SELECT standing, count(*), sum(length) FROM capture WHERE drill = 0 GROUP BY standing"
         ):
             counted[STANDINGS[code]] = (number, length)
         for code, number, length in connection.execute("SELECT standing, captures, bytes FROM tally"):

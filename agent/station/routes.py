@@ -78,15 +78,16 @@ class Routes:
     async def _captures(self, request: web.Request) -> web.Response:
         query = request.query
         before = _number(query.get("before"))
+        wanted = {name: query.get(name) for name in views.WANTED}
         limit = _number(query.get("limit"))
         return _json(
             await self._running.desk.read(
                 lambda journal: views.captures(
                     journal,
-                    standing=query.get("standing"),
-                    device=query.get("device"),
+                    drills=query.get("drills") == "true",
                     limit=100 if limit is None else limit,
                     before=before,
+                    **wanted,
                 )
             )
         )

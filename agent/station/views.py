@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from agent.capture import Standing, rfc3339
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAGE_MAX",
+    "WANTED",
     "View",
     "capture",
     "captures",
@@ -27,6 +29,9 @@ __all__ = [
     "keepers",
     "summary",
 ]
+
+WANTED: Final = ("standing", "device", "officer", "incident", "since")
+"""By what captures are found; each is optional, and all that are given must hold."""
 
 View: TypeAlias = dict[str, Any]
 """What becomes JSON."""
@@ -61,20 +66,24 @@ def describe(holding: Holding) -> View:
         "spooled": holding.spooled,
         "volatile": holding.volatile,
         "kept_by_order": holding.retained,
+        "drill": holding.drill,
         "reason": holding.reason,
     }
 
 
 def captures(
-    journal: Journal,
-    *,
-    standing: str | None = None,
-    device: str | None = None,
-    limit: int = 100,
-    before: int | None = None,
+    journal: Journal, *, limit: int = 100, before: int | None = None, drills: bool = False, **wanted: str | None
 ) -> View:
-    """A page of captures, newest first. `next` is the `before` of the next page, or null."""
-    found = queries.listing(journal, standing=_standing(standing), device=device, limit=_page(limit), before=before)
+    """A page of captures, newest first. `next` is the `before` of the next page, or null. `wanted`: see `WANTED`."""
+    search = queries.Search(
+        standing=_standing(wanted.get("standing")),
+        device=wanted.get("device"),
+        officer=wanted.get("officer"),
+        incident=wanted.get("incident"),
+        since=_since(wanted.get("since")),
+        drills=drills,
+    )
+    found = queries.listing(journal, search, limit=_page(limit), before=before)
     return {
         "captures": [describe(holding) for holding in found],
         "next": found[-1].index if len(found) == limit else None,
@@ -186,6 +195,17 @@ def _standing(name: str | None) -> Standing | None:
         return Standing(name)
     except ValueError:
         raise Refusal(f"{name!r} is not a standing; there are: {', '.join(Standing)}") from None
+
+
+def _since(text: str | None) -> datetime | None:
+    """A time as RFC 3339 or a day; what names no zone is UTC, as everything here is."""
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refusal(f"{text!r} is no time; write it like 2026-11-22 or 2026-11-22T07:02:17Z") from None
+    return when if when.utcoffset() is not None else when.replace(tzinfo=UTC)
 
 
 def _page(limit: int) -> int:

@@ -89,7 +89,7 @@ def test_the_sums_follow_every_step(journal: Journal) -> None:
     assert {one: tally.captures for one, tally in queries.tally(journal).items()} == dict.fromkeys(WAYS, 1)
     assert [one.standing for one in queries.aside(journal)] == [Standing.REFUSED, Standing.QUARANTINED]
     assert len(queries.listing(journal)) == 6
-    assert len(queries.listing(journal, standing=Standing.HELD, device="usb:0951:1666:SN-1")) == 1
+    assert len(queries.listing(journal, queries.Search(standing=Standing.HELD, device="usb:0951:1666:SN-1"))) == 1
     newest = queries.listing(journal, limit=2)
     assert newest[0].index > newest[1].index
     assert queries.listing(journal, before=newest[1].index)[0].index < newest[1].index
