@@ -48,12 +48,13 @@ from agent.capture import Capture, Device, Observation, Standing, printable
 from agent.errors import DeviceError, SpoolFull
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime, timedelta
 
 __all__ = [
     "BLOCK_LENGTH",
+    "Bay",
     "ClockReading",
     "Driver",
     "DriverOptions",
@@ -64,6 +65,7 @@ __all__ = [
     "ReleasesByPath",
     "ReportsHealth",
     "SetsClock",
+    "ShowsBays",
     "offer_all",
 ]
 
@@ -190,6 +192,51 @@ class ReportsHealth(Protocol):
 
     async def health(self) -> dict[str, str]:
         """What to tell, by the name of the thing: `{"room on the volume": "3.1 GiB of 32 GiB"}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bay:
+    """One place of a dock and what the driver knows of the device in it, for the person who wants to take it out."""
+
+    name: str
+    """What is written beside the place, such as `bay-07`."""
+    device: Device | None = None
+    """None: nothing is plugged in."""
+    officer: str | None = None
+    """Whose device it is, where the device says so."""
+    offering: bool = False
+    """Something that the device lists is being offered to the agent for the first time."""
+    offered_bytes: int = 0
+    """Bytes of everything that is offered in this look."""
+    answered_bytes: int = 0
+    """Bytes of it that were answered, what was held already at once."""
+    complete: bool = False
+    """Since it was plugged in, everything that the device lists was offered and answered, and nothing new is listed.
+    The counts below are of that look; before it they say nothing."""
+    listed: int = 0
+    """Captures that the device's own index lists."""
+    safe: int = 0
+    """Of these: held, or further on their way."""
+    unexplained: int = 0
+    """Of these: neither safe nor set aside nor refused with a reason."""
+    aside: int = 0
+    """Of these: here, and in doubt."""
+    refused: int = 0
+    """Of these: not taken, for a reason that was told."""
+    writable: bool = False
+    """The device is being written to: whoever pulls it now may damage it."""
+    trouble: str | None = None
+    """Why the device cannot be read, or is not known, in a sentence."""
+    todo: str | None = None
+    """What a person should do about that."""
+
+
+@runtime_checkable
+class ShowsBays(Protocol):
+    """A driver that knows which devices are plugged in where, for the dock's screen."""
+
+    def bays(self) -> Sequence[Bay]:
+        """Every place, empty or not, as it stands now. From memory: it is asked every second."""
 
 
 async def offer_all(intake: Intake, offers: Iterable[Offer], *, in_flight: int = 16) -> dict[Standing, int]:

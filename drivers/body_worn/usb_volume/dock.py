@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from agent.driver import BLOCK_LENGTH, offer_all
+from agent.driver import BLOCK_LENGTH, Bay, offer_all
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
 from drivers.body_worn.usb_volume import reckoning
 from drivers.body_worn.usb_volume.blocks import usb_blocks
@@ -24,6 +24,7 @@ from drivers.body_worn.usb_volume.identity import recognise
 from drivers.body_worn.usb_volume.mounts import mounts
 from drivers.body_worn.usb_volume.options import VolumeOptions
 from drivers.body_worn.usb_volume.settling import Settling
+from drivers.body_worn.usb_volume.showing import Shown
 from drivers.body_worn.usb_volume.volume import UNPLUGGED, Volume, look
 from drivers.body_worn.usb_volume.waking import Waker
 from drivers.body_worn.usb_volume.walk import walk
@@ -51,6 +52,12 @@ REST: Final = 10.0
 
 NOBODY: Final = "no volume is here"
 
+FULL_TODO: Final = "Raise `max_entries`, or look at the card."
+UNKNOWN_TODO: Final = "Name its spec or its layout in agent.toml: evidock device explain tells what it looks like."
+
+STAY_SECONDS: Final = 5.0
+"""Between two sights of a device that is being read."""
+
 LOOKS: Final = 64
 """Places that may be looked at in the same moment."""
 
@@ -64,6 +71,7 @@ class Session:
 
     volume: Volume
     window: WriteWindow
+    shown: Shown
     settling: Settling | None = None
     device: Device | None = None
     said: set[int] = field(default_factory=set)
@@ -82,6 +90,7 @@ class UsbVolume:
         self._wire = wire or Wire()
         self._log = structlog.get_logger("driver").bind(driver=options.name)
         self._health: dict[str, str] = {}
+        self._shown: dict[Path, Shown | None] = {} if options.mount is None else {options.mount: None}
         # A look can hang too, in the kernel: it then holds one of these threads, and none of the agent's own.
         self._looks = ThreadPoolExecutor(LOOKS, thread_name_prefix="looks")
 
@@ -107,6 +116,11 @@ class UsbVolume:
         """Room and state of each volume that is attended, by its mount point."""
         return dict(self._health)
 
+    def bays(self) -> list[Bay]:
+        """See `agent.driver.ShowsBays`: one for the configured place, else one for each volume that is plugged in."""
+        name = self._options.name
+        return [Bay(name) if shown is None else shown.bay() for _, shown in sorted(self._shown.items())]
+
     async def _apart(self, work: Callable[[], T], /) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._looks, work)
 
@@ -127,6 +141,7 @@ class UsbVolume:
                 began = time.monotonic()
                 try:
                     session = await self._session(path, session)
+                    self._show(path, session)
                     if session is None:
                         self._health[str(path)] = NOBODY
                         if self._options.mount is None:
@@ -144,6 +159,7 @@ class UsbVolume:
                 await waker.wait(heard, pause - rest)
         finally:
             self._health.pop(str(path), None)
+            self._show(path, None)
             if session is not None:
                 await session.window.close()
 
@@ -158,7 +174,16 @@ class UsbVolume:
         if ground is None:
             return None
         volume = Volume(ground, self._wire)
-        return Session(volume, WriteWindow(volume))
+        window = WriteWindow(volume)
+        port = ground.block.usb.port if ground.block and ground.block.usb else path.name
+        name = self._options.name if self._options.mount else f"{self._options.name} {port}"
+        return Session(volume, window, Shown(name, window))
+
+    def _show(self, path: Path, session: Session | None) -> None:
+        if session is None and self._options.mount is None:
+            self._shown.pop(path, None)
+        else:
+            self._shown[path] = None if session is None else session.shown
 
     async def _pass(self, session: Session, intake: Intake, waker: Waker) -> float:
         """Look at the whole volume once and offer what is settled; how long to wait until the next look."""
@@ -170,15 +195,22 @@ class UsbVolume:
             await self._sighted(session, known, intake)
             if known.layout is None:
                 self._once(session, known.device.id, "device_unknown", why=known.doubt, todo="evidock device explain")
+                session.shown.troubled(known.doubt or "nobody knows this device", UNKNOWN_TODO)
             else:
                 found, ready = await volume.call(partial(self._settled, session, known, known.layout))
+                session.shown.looked(found.entries, ready)
                 self._report(session, known, found, ready)
                 if not self._options.must_be_mountpoint:
                     folders = [volume.ground.path, *(volume.ground.path / unquote(key) for key in found.folders)]
                     await self._apart(partial(waker.watch, folders))
-                standings = await self._offer(session, known, ready, intake)
+                standings = await self._offer(session, known, ready, session.shown.counting(intake))
+                session.shown.offered()
                 if len(ready) == len(found.entries) and not volume.gone:
-                    await self._reckon(session, reckoning.counted(len(ready), found.refusals, standings), intake)
+                    sums = reckoning.counted(len(ready), found.refusals, standings)
+                    session.shown.answered(found.entries, sums)
+                    await self._reckon(session, sums, intake)
+                if not found.whole:
+                    session.shown.troubled("it lists more than is looked at", FULL_TODO)
         if volume.gone:
             raise DeviceGone("the volume was taken away")
         return self._pause(session, time.monotonic() - began)
@@ -195,6 +227,7 @@ class UsbVolume:
             volume.gone = True
             raise DeviceGone("another device took this one's place")
         session.device = device
+        session.shown.device(device)
         await intake.sight(device)
         await self._take_health(session)
 
@@ -216,13 +249,23 @@ class UsbVolume:
                 if (entry.length <= BLOCK_LENGTH) is small:
                     yield Clip(known.device, entry, layout, volume, session.window)
 
-        async with asyncio.TaskGroup() as group:
-            little = group.create_task(offer_all(intake, offers(small=True), in_flight=SMALL_IN_FLIGHT))
-            long = group.create_task(offer_all(intake, offers(small=False), in_flight=self._options.copies))
+        async with asyncio.TaskGroup() as staying:
+            stay = staying.create_task(self._stay(volume, known.device, intake))
+            async with asyncio.TaskGroup() as group:
+                little = group.create_task(offer_all(intake, offers(small=True), in_flight=SMALL_IN_FLIGHT))
+                long = group.create_task(offer_all(intake, offers(small=False), in_flight=self._options.copies))
+            stay.cancel()
         standings = Counter(little.result()) + Counter(long.result())
         if volume.touched:
             self._log.info("volume_offered", device=known.device.id, **{str(one): n for one, n in standings.items()})
         return standings
+
+    async def _stay(self, volume: Volume, device: Device, intake: Intake) -> None:
+        """A copy may take an hour: the device is here all the while, and nobody shall think that it left."""
+        while not volume.gone:
+            await asyncio.sleep(STAY_SECONDS)
+            if not volume.gone:
+                await intake.sight(device)
 
     async def _reckon(self, session: Session, sums: dict[str, Json], intake: Intake) -> None:
         """Tell the sum of a whole look whenever it changed: it becomes an entry, and a difference an alarm."""
@@ -248,9 +291,7 @@ class UsbVolume:
             self._once(session, key, "entry_refused", why=why, device=device)
         if not found.whole:
             most = self._options.max_entries
-            self._once(
-                session, device, "volume_too_full", entries=most, todo="Raise `max_entries`, or look at the card."
-            )
+            self._once(session, device, "volume_too_full", entries=most, todo=FULL_TODO)
         for key in session.settling.late(time.monotonic()) if session.settling else ():
             self._once(session, key, "entry_never_settles", device=device)
         waiting = len(found.entries) - len(ready)
@@ -275,6 +316,7 @@ class UsbVolume:
 
     def _tell(self, path: Path, error: DeviceError) -> None:
         if isinstance(error, DeviceGone):
+            self._show(path, None)
             if self._health.get(str(path)) != NOBODY:
                 self._log.info("volume_gone", mount=str(path), error=str(error))
             self._health[str(path)] = NOBODY
@@ -282,6 +324,8 @@ class UsbVolume:
         if self._health.get(str(path)) != str(error):
             self._log.warning("volume_refused", mount=str(path), error=str(error), todo=error.what_to_do)
         self._health[str(path)] = str(error)
+        if (shown := self._shown.get(path)) is not None:
+            shown.troubled(str(error), error.what_to_do)
 
     async def _take_health(self, session: Session) -> None:
         volume = session.volume

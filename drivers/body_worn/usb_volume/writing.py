@@ -41,6 +41,11 @@ class WriteWindow:
         self._leaving: asyncio.Task[None] | None = None
         self._broken: str | None = None
 
+    @property
+    def writable(self) -> bool:
+        """Somebody may be writing, or the volume is not yet back to how it was: it must not be pulled now."""
+        return self._inside > 0 or self._leaving is not None or self._restore or self._remounting.locked()
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Be inside. `DeviceRefused` where the volume cannot be made writable; nothing was deleted then."""
