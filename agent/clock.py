@@ -2,11 +2,16 @@
 
 The kernel's own discipline (`adjtimex`, read-only, no rights needed) says whether something steers the clock and the
 largest error it admits. Order never rests on the wall clock: boot id and CLOCK_BOOTTIME stand beside it.
+
+The call that asks is also the one that sets, so a hardened unit forbids it. Then a process of its own, which can set
+nothing, asks and leaves the kernel's word in a file: `python -m agent.clock FILE` (evidock-clock.service).
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +31,14 @@ EARLIEST: Final = datetime(2024, 1, 1, tzinfo=UTC)
 
 _STA_UNSYNC: Final = 0x0040
 _TIME_ERROR: Final = 5
+
+TOLD: Final = Path("/run/evidock-clock/word")
+"""Where evidock-clock.service leaves the kernel's word."""
+_EVERY: Final = 15.0
+"""Seconds between two words."""
+_STALE_US: Final = 60_000_000
+_DRIFT_PPM: Final = 500
+"""How far a clock may run off, as the kernel itself assumes for `maxerror` (adjtimex(2))."""
 
 
 class _Timex(ctypes.Structure):
@@ -51,11 +64,56 @@ def boot_id() -> str:
         return "unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What the kernel says of the wall clock."""
+
+    synchronised: bool
+    uncertainty_us: int | None
+
+
+def kernel_word() -> Word | None:
+    """Ask the kernel (adjtimex(2)); None where we may not."""
+    timex = _Timex()
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    if state < 0:
+        return None
+    synchronised = state != _TIME_ERROR and not timex.status & _STA_UNSYNC
+    return Word(synchronised, timex.maxerror if synchronised else None)
+
+
+def told_word(path: Path) -> Word | None:
+    """Read what `tell` wrote in this boot and not long ago; the clock may have drifted meanwhile."""
+    try:
+        said = json.loads(path.read_bytes())
+        age_us = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - int(said["boottime_ns"])) // 1000
+        if not 0 <= age_us < _STALE_US:
+            return None
+        if not said["synchronised"]:
+            return Word(synchronised=False, uncertainty_us=None)
+        return Word(synchronised=True, uncertainty_us=int(said["uncertainty_us"]) + age_us * _DRIFT_PPM // 1_000_000)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def tell(path: Path) -> None:
+    """Write the kernel's word to `path`, whole, for whoever may not ask. `OSError` where it cannot."""
+    word = kernel_word() or Word(synchronised=False, uncertainty_us=None)
+    said = {
+        "boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        "synchronised": word.synchronised,
+        "uncertainty_us": word.uncertainty_us,
+    }
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(json.dumps(said) + "\n", encoding="ascii")
+    new.rename(path)
+
+
 class Clock:
     """Reads the station's clocks. Cheap: the kernel's discipline is asked at most once a second."""
 
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
+    def __init__(self, told: Path = TOLD) -> None:
+        self._told = told
         self._asked_at = -1.0
         self._synchronised = False
         self._uncertainty_us: int | None = None
@@ -76,13 +134,8 @@ class Clock:
         )
 
     def _ask(self) -> None:
-        timex = _Timex()
-        state = self._libc.adjtimex(ctypes.byref(timex))
-        if state < 0:
-            self._synchronised, self._uncertainty_us = False, None
-            return
-        self._synchronised = state != _TIME_ERROR and not timex.status & _STA_UNSYNC
-        self._uncertainty_us = timex.maxerror if self._synchronised else None
+        word = kernel_word() or told_word(self._told) or Word(synchronised=False, uncertainty_us=None)
+        self._synchronised, self._uncertainty_us = word.synchronised, word.uncertainty_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +182,9 @@ class Step:
         stepped = now.at - self._last.at - passed
         self._last = now
         return stepped if abs(stepped) >= self._least else None
+
+
+if __name__ == "__main__":
+    while True:
+        tell(Path(sys.argv[1]))
+        time.sleep(_EVERY)

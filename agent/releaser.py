@@ -1,6 +1,7 @@
 """The program that deletes on a device, and the only one that may: it reads requests, proves them, deletes, answers.
 
-    python -m agent.releaser TRUST.json        (console script: evidock-release)
+    python -m agent.releaser TRUST.json             (console script: evidock-release)
+    python -m agent.releaser --listen TRUST.json    one connection after another at the socket that systemd hands over
 
 It has no network (nothing here imports one) and shares no state with the daemon: of each line on its standard input it
 believes only what it can verify by the keys of its own trust file. It deletes a file when all of this is true:
@@ -24,9 +25,10 @@ import base64
 import errno
 import json
 import os
+import socket
 import stat
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -54,6 +56,11 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O
 _BLOCK: Final = 1 << 20
 _A_DAY: Final = timedelta(days=1)
 """How far two clocks that nobody compared may differ before a receipt counts as stale."""
+_IDLE: Final = 2.0
+"""Seconds without a question after which the program that listens ends."""
+_LINE_MAX: Final = 1 << 20
+_HANDED_OVER: Final = 3
+"""The first descriptor that systemd hands over (sd_listen_fds(3))."""
 _UNPLUGGED: Final = frozenset(
     {errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN, errno.ENOTCONN, errno.ENOMEDIUM, errno.ESTALE}
 )
@@ -268,15 +275,40 @@ def _folder(wanted: _Wanted, parts: list[bytes]) -> Iterator[int]:
         os.close(here)
 
 
+def serve(releaser: Releaser, listening: socket.socket) -> None:
+    """Answer one connection after another until nobody came for a while: so long is the volume writable."""
+    listening.settimeout(_IDLE)
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except TimeoutError:
+            return
+        with connection, connection.makefile("rwb") as asked:
+            connection.settimeout(_IDLE)
+            with suppress(OSError):  # who went away without waiting for the answer asks again
+                while line := asked.readline(_LINE_MAX):
+                    asked.write(json.dumps(releaser.answer(line)).encode() + b"\n")
+                    asked.flush()
+
+
 def main() -> None:
-    """Answer each line of standard input until it ends."""
-    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its one argument
-        sys.exit("usage: python -m agent.releaser TRUST.json")
+    """Answer each line of standard input until it ends; with `--listen`, of each connection."""
+    listening: socket.socket | None = None
+    match sys.argv[1:]:
+        case ["--listen", trust] if os.environ.get("LISTEN_FDS") == "1":
+            listening = socket.socket(fileno=_HANDED_OVER)
+        case [trust] if trust != "--listen":
+            pass
+        case _:
+            sys.exit("usage: python -m agent.releaser [--listen] TRUST.json (--listen: with a socket of systemd)")
     try:
-        believed = Believed.read(Path(sys.argv[1]))
+        believed = Believed.read(Path(trust))
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.exit(f"the trust file cannot be used ({type(error).__name__})")
     releaser = Releaser(believed)
+    if listening is not None:
+        serve(releaser, listening)
+        return
     for line in sys.stdin.buffer:
         answer = json.dumps(releaser.answer(line))
         sys.stdout.write(answer + "\n")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent import durable
 from agent.capture import printable
 from agent.errors import ConfigError, DeviceGone, DeviceRefused, Problem
+from agent.release.doors import Doors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,12 +53,20 @@ def trust_file(path: Path, *, trust: Trust, log: Verifier, asked: bool, receipt_
 
 
 class Program:
-    """One long-lived process for the whole station; one that hangs or dies is replaced by another."""
+    """One long-lived process for the whole station; one that hangs or dies is replaced by another.
 
-    def __init__(self, trust: Path) -> None:
+    A volume that has a release unit is let go by that unit instead: see `agent.release.doors`.
+    """
+
+    def __init__(self, trust: Path, doors: Doors | None = None) -> None:
         self._trust = trust
+        self._doors = doors or Doors()
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
+
+    def has_unit(self, place: Place) -> bool:
+        """Whether a unit of its own makes this volume writable and deletes on it."""
+        return self._doors.of(place) is not None
 
     async def release(self, place: Place, holding: Holding, *, leaf: bytes, proof: bytes) -> str:
         """Have one file deleted; `released`, `absent` (it was gone already), or `DIFFERS` with the file still there.
@@ -78,7 +87,7 @@ class Program:
             "root_id": [str(number) for number in place.root_id],
         }
         async with self._turn:
-            answer = await self._ask(asked, _PATIENCE + place.length / _SLOWEST)
+            answer = await self._ask(asked, _PATIENCE + place.length / _SLOWEST, self._doors.of(place))
         result = str(answer.get("result"))
         if result == "gone":
             raise DeviceGone(str(answer.get("why")))
@@ -99,9 +108,11 @@ class Program:
         except TimeoutError:
             process.kill()  # in a system call on a device that hangs it ends when that does
 
-    async def _ask(self, asked: dict[str, Json], patience: float) -> dict[str, Any]:
+    async def _ask(self, asked: dict[str, Json], patience: float, door: Path | None) -> dict[str, Any]:
         try:
             async with asyncio.timeout(patience):
+                if door is not None:
+                    return await self._doors.ask(door, asked)
                 process = await self._running()
                 writer, reader = process.stdin, process.stdout
                 answer: dict[str, Any] = {}

@@ -141,6 +141,8 @@ class Release:
             await offer.release()
             return "released"
         leaf = await self._desk.read(lambda journal: journal.leaves.leaf(holding.index))
+        if self._program.has_unit(offer.place):
+            return await self._program.release(offer.place, holding, leaf=leaf, proof=proof)
         async with offer.writable():
             return await self._program.release(offer.place, holding, leaf=leaf, proof=proof)
 
