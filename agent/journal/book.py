@@ -26,7 +26,7 @@ from agent.capture import (
     capture_id,
 )
 from agent.errors import JournalError, Refusal
-from agent.journal.database import open_database, translated
+from agent.journal.database import open_database, transaction, translated
 from agent.journal.entry import Event, held_detail, statement, told_reason
 from agent.journal.leaves import Leaves
 from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
@@ -80,7 +80,7 @@ class Journal:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything in the block is durable when it is left, or nothing of it is."""
-        with translated("the journal cannot be written"), self.leaves.undone_on_error(), self.connection:
+        with translated("the journal cannot be written"), self.leaves.undone_on_error(), transaction(self.connection):
             yield
 
     # -- what the agent does ------------------------------------------------------------------------------------------

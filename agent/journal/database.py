@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["APPLICATION_ID", "open_database", "translated"]
+__all__ = ["APPLICATION_ID", "open_database", "transaction", "translated"]
 
 APPLICATION_ID: Final = 0x45764464
 """`EvDd`: marks the file as ours (sqlite.org/fileformat section 1.3.17)."""
@@ -39,6 +39,28 @@ def translated(doing: str) -> Iterator[None]:
         ) from error
     except apsw.Error as error:
         raise JournalError(f"{doing}: {error}") from error
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """Commit what the block did, or undo it; inside another transaction a savepoint, which is all of it or nothing.
+
+    `with connection` would do the same, and hold the interpreter's lock while the commit waits for the disk: every
+    other thread would wait with it. It would also begin with a savepoint, which keeps copies of all pages that change.
+    """
+    if connection.in_transaction:
+        with connection:
+            yield
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # Where the disk failed SQLite may have undone it already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def open_database(path: Path) -> apsw.Connection:
@@ -91,7 +113,7 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
     connection.create_scalar_function("words_of", words_as_json, 1, deterministic=True)  # type: ignore[arg-type]
     for number, file in schemas:
         if number > found:
-            with connection:
+            with transaction(connection):
                 connection.execute(file.read_text(encoding="utf-8"))
                 connection.pragma("application_id", APPLICATION_ID)
                 connection.pragma("user_version", number)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import apsw
 
 from agent import durable
+from agent.journal.database import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +134,7 @@ class Record:
         try:
             if any(job.names for job in batch):
                 durable.force_folder(self._files_fd)
-            with self._writing:  # one transaction: nothing here is expected to fail for one job alone
+            with transaction(self._writing):  # one for all: nothing here is expected to fail for one job alone
                 for job in batch:
                     for sql, values in job.statements:
                         self._writing.execute(sql, values)
