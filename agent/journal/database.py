@@ -48,7 +48,7 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
     `with connection` would do the same, and hold the interpreter's lock while the commit waits for the disk: every
     other thread would wait with it. It would also begin with a savepoint, which keeps copies of all pages that change.
     """
-    if connection.in_transaction:
+    if not connection.get_autocommit():
         with connection:
             yield
         return
@@ -58,7 +58,7 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         connection.execute("COMMIT")
     except BaseException:
         # Where the disk failed SQLite may have undone it already.
-        if connection.in_transaction:
+        if not connection.get_autocommit():
             connection.execute("ROLLBACK")
         raise
 
