@@ -244,6 +244,8 @@ class Capture:
     media_type: str = "application/octet-stream"
     group: str | None = None
     """The recording that this clip belongs to, unique with the device."""
+    clip: int | None = None
+    """Which clip of that recording it is, where the device counts them."""
     priority: Priority = Priority.ROUTINE
     volatile: bool = False
     """The device forgets it as soon as `take` returns (push and streaming devices)."""
@@ -253,6 +255,8 @@ class Capture:
     def __post_init__(self) -> None:
         if self.length is not None and not 0 <= self.length < LENGTH_MAX:
             raise ValueError(f"a length of {self.length} bytes cannot be true")
+        if self.clip is not None and not 0 <= self.clip < LENGTH_MAX:
+            raise ValueError(f"{self.clip} cannot be the number of a clip")
 
     @property
     def origin(self) -> Origin:
@@ -316,6 +320,7 @@ class Holding:
     priority: Priority
     media_type: str
     group: str | None = None
+    clip: int | None = None
     volatile: bool = False
     spooled: bool = True
     """Its bytes lie in the spool."""

@@ -66,8 +66,11 @@ class Source(Protocol):
     def room(self) -> dict[str, Any]:
         """Bytes on the spool's disk."""
 
-    def dossiers(self, captures: list[str]) -> dict[str, Any]:
-        """What an export of these captures needs: entries, proofs, receipts, the checkpoint. Bytes are base64."""
+    def dossiers(self, captures: list[str], *, why: str) -> dict[str, Any]:
+        """What an export of these captures needs: entries, proofs, receipts, the checkpoint. Bytes are base64.
+
+        That they are asked for becomes an entry about each of them.
+        """
 
     def expected(self, after: int) -> dict[str, Any]:
         """A page of what must lie in the spool."""

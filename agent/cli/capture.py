@@ -109,20 +109,34 @@ def _list(told: dict[str, Any], *, as_json: bool) -> None:
 
 @app.command()
 def show(ctx: typer.Context, capture: Id, *, as_json: AsJson = False) -> None:
-    """Show one capture: its digests, its receipt, where it stands and why."""
+    """Show one capture: its digests, its receipt, between which times it was taken, where it stands and why."""
     with source(ctx) as station:
         told = station.capture(capture)["capture"]
     if as_json:
         print_json(told)
         return
-    receipt = told["receipt"]
+    receipt, around, clips = told["receipt"], told.pop("witnessed"), told.pop("recording")
     pairs(
         {
             **told,
             "length": f"{told['length']} ({length(told['length'])})",
             "receipt": f"{receipt['strength']}, by {receipt['destination']}" if receipt else "none yet",
+            "written after": _bound(around["after"], "nobody outside the station has said so yet"),
+            "and before": _bound(around["before"], "nobody outside the station has said so yet"),
         }
     )
+    if len(clips) > 1:
+        line("")
+        line(f"{len(clips)} captures are of this recording:")
+        rows = [(one["id"][:8], one["clip"], one["key"], one["standing"]) for one in clips]
+        table(("id", "clip", "capture", "standing"), rows, right=("clip",))
+
+
+def _bound(bound: dict[str, Any] | None, nobody: str) -> str:
+    """A time around the entry, and whose word it is: never the station's own clock."""
+    if bound is None:
+        return nobody
+    return f"{moment(bound['at'])}, by the clock of {bound['by']} (log of {bound['size']} entries)"
 
 
 @app.command()

@@ -113,9 +113,9 @@ class Daemon:
         """See `Source`."""
         return self._ask("/spool/room")
 
-    def dossiers(self, captures: list[str]) -> dict[str, Any]:
+    def dossiers(self, captures: list[str], *, why: str) -> dict[str, Any]:
         """See `Source`."""
-        return self._ask("/journal/dossiers", body=captures)
+        return self._ask("/journal/dossiers", body={"captures": captures, "why": why})
 
     def expected(self, after: int) -> dict[str, Any]:
         """See `Source`."""

@@ -16,6 +16,7 @@ from agent.cli.asking import source
 from agent.cli.telling import AsJson, line, print_json
 from agent.cli.verify import stamped
 from agent.errors import ConfigError, Refusal, SpoolDamaged
+from agent.station.dossiers import UNSAID
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -31,6 +32,7 @@ def export(
     captures: Annotated[list[str], typer.Argument(metavar="ID...", help="Captures' ids, or their first characters.")],
     *,
     to: Annotated[Path, typer.Option("--to", help="The folder to make; it must not exist.", metavar="FOLDER")],
+    why: Annotated[str, typer.Option("--why", help="For whom; it stands in the custody log.")] = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Write captures and all that proves them into a folder that others can verify without Evidock."""
@@ -42,7 +44,7 @@ def export(
 
     config = configuration(ctx)
     with source(ctx) as station:
-        told = station.dossiers(captures)
+        told = station.dossiers(captures, why=why)
     seal = _seal(config, told)
     labels = Labels(datetime.now(UTC), config.station.agency, agent_version())
     kept = config.station.state / "spool" / "kept"
@@ -55,9 +57,12 @@ def export(
     weak = [check for check in report if check.outcome in (Outcome.MISSING, Outcome.FAILED)]
     if as_json:
         names = [one.id for one in made]
-        print_json({"folder": str(to), "captures": names, "missing": [f"{one.subject}: {one.found}" for one in weak]})
+        missing = [f"{one.subject}: {one.found}" for one in weak]
+        print_json({"folder": str(to), "captures": names, "missing": missing, "left_out": told["left_out"]})
     else:
         line(f"{to}: {len(made)} captures, {sum(one.length for one in made)} bytes", "bold")
+        for name in told["left_out"]:
+            line(f"note: {name} is of the same recording and was not named", "yellow")
         for check in weak:
             line(f"{check.outcome.value.lower()}: {check.what} {check.subject}: {check.found}", "yellow")
         line(f"check it: sh {to}/verify.sh, or: evidock verify {to}")
@@ -66,10 +71,19 @@ def export(
 
 
 def _dossier(told: dict[str, Any]) -> "Dossier":
-    from agent.custody.export import Dossier, Leaf  # noqa: PLC0415
+    from agent.custody.export import Dossier, Leaf, Quoted  # noqa: PLC0415
 
-    story = tuple(Leaf(one["index"], _raw(one["entry"]) or b"", _raw(one["proof"])) for one in told["story"])
-    return Dossier(told["capture"], story, _raw(told["receipt"]), told["spooled"])
+    def leaf(one: dict[str, Any]) -> Leaf:
+        return Leaf(one["index"], _raw(one["entry"]) or b"", _raw(one["proof"]))
+
+    quoted = told["quoted"]
+    return Dossier(
+        told["capture"],
+        tuple(leaf(one) for one in told["story"]),
+        _raw(told["receipt"]),
+        told["spooled"],
+        None if quoted is None else Quoted(leaf(quoted["entry"]), _raw(quoted["checkpoint"]) or b""),
+    )
 
 
 def _seal(config: "Config", told: dict[str, Any]) -> "Seal":

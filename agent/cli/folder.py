@@ -11,7 +11,7 @@ from agent.journal.entry import agent_version
 from agent.journal.verify import Verification
 from agent.spool import Room
 from agent.station import acts, views
-from agent.station.dossiers import dossiers
+from agent.station.dossiers import exported
 from agent.station.live import clock_view, room_view, station_view
 from agent.station.peers import me
 from agent.station.problems import problems
@@ -111,9 +111,10 @@ class Folder:
         """See `Source`."""
         return room_view(self._room())
 
-    def dossiers(self, captures: list[str]) -> dict[str, Any]:
+    def dossiers(self, captures: list[str], *, why: str) -> dict[str, Any]:
         """See `Source`."""
-        return dossiers(self._journal, captures)
+        with self._journal.transaction():
+            return exported(self._journal, captures, actor=me().actor, why=why)
 
     def expected(self, after: int) -> dict[str, Any]:
         """See `Source`."""

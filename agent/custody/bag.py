@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives import serialization
 
 from agent.custody.bag_files import Outcome, Report, check_files, lines_of, read_small
 from agent.custody.bag_signatures import Trust, check_head, check_proof_file, keys_of
-from agent.custody.export.manifest import MANIFEST_TYPE, halves, write_json
+from agent.custody.checkpoint import cosigned_at, open_checkpoint
+from agent.custody.export.manifest import MANIFEST_TYPE, halves, recording, second, write_json, written
 from agent.custody.policy import open_policy
 from agent.custody.receipt import check_receipt, open_receipt
 from agent.errors import BadReceipt
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from agent.custody.bag_files import Files, Sums
     from agent.custody.checkpoint import Checkpoint
+    from agent.custody.export.manifest import Clip
     from agent.note import Verifier
 
 __all__ = ["Bag"]
@@ -57,6 +60,7 @@ class Bag:
         self._trust: Trust | None = None
         self._head: Checkpoint | None = None
         self._checkpoint = b""
+        self._quoted: set[int] = set()
 
     def check(self) -> Report:
         """Everything."""
@@ -73,7 +77,10 @@ class Bag:
         for name in self._matching(r"custody/[0-9]{6,19}\.tlog-proof"):
             if f"{name.removesuffix('tlog-proof')}json" not in self._files.names:
                 report.add(Outcome.FAILED, "entry", name[8:-11], "is a proof without its entry")
+        for name in self._matching(r"custody/[0-9]{6,19}\.checkpoint"):
+            report.attempt("bound", name[8:-11], lambda name=name: self._bound(name))  # type: ignore[misc]
         self._captures()
+        report.attempt("recording", "recordings", self._recordings)
         for name in self._matching(r"custody/[^/]*\.tsr"):
             report.attempt("timestamp", name[8:], lambda name=name: self._token(name))  # type: ignore[misc]
         return report
@@ -142,6 +149,20 @@ class Bag:
         self.report.add(Outcome.MISSING, "entry", name[8:-5], "has no proof")
         return None
 
+    def _bound(self, name: str) -> str | None:
+        """An entry that quotes a cosigned checkpoint: what is written later came after its witnesses' time."""
+        index, raw = int(name[8:-11]), self._read(name)
+        said = self._leaves[index]["predicate"] if index in self._leaves else {}
+        told = said["checkpoint"]["sha256"] if said.get("event") == "anchor.cosigned" else None
+        if self._trust is None or told != sha256(raw).hexdigest():
+            raise BadNote("is not the checkpoint that this entry quotes")
+        opened = open_checkpoint(raw, [key for key in self._trust.logs if key.name == self._log], self._trust.witnesses)
+        self._quoted.add(index)
+        if (at := cosigned_at(opened, self._trust.policy)) is None:
+            self.report.add(Outcome.MISSING, "bound", name[8:-11], "the quorum has not cosigned what it quotes")
+            return None
+        return f"what follows this entry was written after {second(at)}"
+
     # -- captures -----------------------------------------------------------------------------------------------------
 
     def _captures(self) -> None:
@@ -162,7 +183,7 @@ class Bag:
         for id_ in sorted({*held, *files}):
             self._capture_of(id_, held.get(id_), files.get(id_), b3sums)
         places = {f"{index:06d}" for index in held.values()}
-        for name in self._matching(r"custody/receipts/.*|manifests/.*|custody/story-.*"):
+        for name in self._matching(r"custody/receipts/.*|manifests/(?!recording-).*|custody/story-.*"):
             if name.rpartition("/")[2][:-5] not in places and not set(re.findall(_ID, name)) & set(held):
                 report.add(Outcome.FAILED, "files", name, "belongs to no capture of this bag")
 
@@ -247,6 +268,10 @@ class Bag:
             "station_found": found,
             "receipt": note if note in self._files.names else None,
             "recording": self._recording(leaf),
+            "written": written(
+                max((one for one in self._quoted if one < index), default=None),
+                proven=f"custody/{index:06d}.tlog-proof" in self._files.names,
+            ),
         }
         if raw != write_json(should):  # of two equal names in one object, readers take different ones
             raise BadNote("does not say what its entry says")
@@ -262,6 +287,30 @@ class Bag:
         return sorted(
             name for name, said in about if (said["capture"].get("group"), said["device"]["id"]) == (group, device)
         )
+
+    def _recordings(self) -> None:
+        """The manifest of each recording of several captures is, byte for byte, what would be written now."""
+        groups: dict[tuple[str, str], list[Clip]] = {}
+        names = {name[5:41]: name for name in self._matching(rf"data/{_ID}(\.[a-z0-9]+)?")}
+        for index, leaf in sorted(self._leaves.items()):
+            said = leaf["predicate"]
+            if said.get("event") == "held" and said["capture"].get("group"):
+                hashed = leaf_hash(self._read(f"custody/{index:06d}.json")).hex()
+                clip = (index, leaf, hashed, names.get(leaf["subject"][0]["name"]))
+                groups.setdefault((str(said["device"]["id"]), str(said["capture"]["group"])), []).append(clip)
+        made = [recording(*group, self._log, clips) for group, clips in groups.items() if len(clips) > 1]
+        for name, should in made:
+            self.report.attempt("recording", name[10:], lambda name=name, should=should: self._told(name, should))  # type: ignore[misc]
+        for name in sorted(set(self._matching("manifests/recording-.*")) - {name for name, _ in made}):
+            self.report.add(Outcome.FAILED, "recording", name[10:], "is of no recording of this bag")
+
+    def _told(self, name: str, should: bytes) -> str | None:
+        if name not in self._files.names:
+            self.report.add(Outcome.MISSING, "recording", name[10:], "is not in this bag")
+            return None
+        if not self._log or self._read(name) != should:
+            raise BadNote("does not say what the entries say")
+        return f"names {len(json.loads(should)['clips'])} captures, as their entries do"
 
     def _story(self, id_: str) -> str:
         about = [index for index, leaf in sorted(self._leaves.items()) if leaf["subject"][0]["name"] == id_]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agent.custody.policy import Policy
     from agent.note import Signature, Signer, Verifier
 
-__all__ = ["Checkpoint", "NoQuorum", "Opened", "open_checkpoint", "open_cosigned", "sign_checkpoint"]
+__all__ = ["Checkpoint", "NoQuorum", "Opened", "cosigned_at", "open_checkpoint", "open_cosigned", "sign_checkpoint"]
 
 
 class NoQuorum(BadNote):
@@ -102,6 +102,14 @@ def open_checkpoint(raw: bytes, logs: Iterable[Verifier], witnesses: Iterable[Ve
     if not any(signature.by in keys for signature in signatures):
         raise BadNote(f"the log {checkpoint.origin} itself did not sign")
     return Opened(checkpoint, tuple(signatures))
+
+
+def cosigned_at(opened: Opened, policy: Policy | None) -> datetime | None:
+    """Return since when the policy's quorum, or without a policy any witness, had cosigned; None where it has not."""
+    if policy is not None:
+        return policy.cosigned_at(opened.signatures)
+    times = [one.cosigned_at for one in opened.signatures if one.cosigned_at is not None]
+    return min(times, default=None)
 
 
 def open_cosigned(raw: bytes, policy: Policy) -> Opened:

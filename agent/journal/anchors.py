@@ -42,6 +42,7 @@ __all__ = [
     "newest_cosigned",
     "newest_time_stamp",
     "of_size",
+    "quoted_before",
     "root_at",
     "time_stamp_over",
     "unsigned_head",
@@ -167,6 +168,14 @@ def newest_cosigned(journal: Journal) -> Signed | None:
 def covering(journal: Journal, index: int) -> Signed | None:
     """The first checkpoint above leaf `index` that the quorum cosigned."""
     return _one(journal, "cosigned_at IS NOT NULL AND size > ? ORDER BY size", index)
+
+
+def quoted_before(journal: Journal, index: int) -> tuple[int, bytes] | None:
+    """The last entry before leaf `index` that quotes a cosigned checkpoint, and the note that it quotes."""
+    row = _one_row(
+        journal, "SELECT anchored, cosigned FROM checkpoint WHERE anchored < ? ORDER BY anchored DESC", index
+    )
+    return None if row is None else (row[0], row[1])
 
 
 def log_vkey(journal: Journal) -> str | None:

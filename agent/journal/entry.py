@@ -165,6 +165,7 @@ def held_detail(capture: Capture, digest: Digest, parts: Parts) -> dict[str, Jso
     told: dict[str, Json] = {
         "began_at": None if capture.began_at is None else rfc3339(capture.began_at),
         "claims": told_claims(capture.claims),
+        "clip": capture.clip,
         "group": capture.group,
         "key": capture.key,
         "length": digest.length,

@@ -31,6 +31,7 @@ __all__ = [
     "parts_count",
     "queue",
     "recall",
+    "recording",
     "remember",
     "resolve",
     "spooled",
@@ -76,6 +77,12 @@ def evictable(
     if released_only:
         condition += " AND standing = 3"
     return _page(journal, f"{condition} ORDER BY receipted_at", (micros(before), least, below), limit)
+
+
+def recording(journal: Journal, device: str, group: str, limit: int) -> list[Holding]:
+    """Captures that this device says are clips of one recording, in its order, then in that of the log."""
+    condition = "device = ? AND grouping = ? ORDER BY clip, held_seq"
+    return _page(journal, condition, (device, group), limit)
 
 
 def forgotten(journal: Journal, limit: int, below: int = LENGTH_MAX) -> list[Holding]:

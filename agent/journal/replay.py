@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Replay"]
 
 _RETRY: Final = "retry"
+_EXPORT: Final = "export"
 _HOLD: Final = "hold"
 _LIFT: Final = "lift hold"
 _PRIORITISE: Final = "prioritise "
@@ -126,6 +127,8 @@ def _commanded(replay: Replay, predicate: Mapping[str, Any]) -> None:
         replay.retained = command == _HOLD
     elif command.startswith(_PRIORITISE):
         replay.priority = Priority[command.removeprefix(_PRIORITISE).upper()]
+    elif command == _EXPORT:
+        return
     elif command != _RETRY:
         replay.complaints.append(f"nobody can order {command!r}")
     elif replay.standing is not Standing.HELD:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agent.capture import Holding
     from agent.journal import Journal
 
-__all__ = ["VERBS", "WHY_MAX", "act", "chosen", "priority_named"]
+__all__ = ["VERBS", "WHY_MAX", "act", "chosen", "hand_out", "priority_named"]
 
 VERBS: Final = ("retry", "hold", "lift", "prioritise")
 
@@ -27,11 +27,7 @@ def act(journal: Journal, verb: str, beginning: str, *, actor: str, why: str, pr
 
     Raises `Refusal` where the rules do not permit it, where no reason is given, or where no single capture is meant.
     """
-    why = why.strip()
-    if not why or len(why) > WHY_MAX or not why.isprintable():
-        raise Refusal(
-            f"say why in 1 to {WHY_MAX} printable characters", hint='Nothing was changed. Add --why "the reason".'
-        )
+    why = _said(why)
     capture = chosen(journal, beginning)
     match verb:
         case "retry":
@@ -45,6 +41,13 @@ def act(journal: Journal, verb: str, beginning: str, *, actor: str, why: str, pr
     raise Refusal(f"{verb!r} is not an act; there are: {', '.join(VERBS)}")
 
 
+def hand_out(journal: Journal, names: list[str], *, actor: str, why: str) -> None:
+    """Write down who takes a copy of these captures, before it is given. Call it inside a transaction."""
+    why = _said(why)
+    for name in names:
+        journal.hand_out(name, actor=actor, why=why)
+
+
 def chosen(journal: Journal, beginning: str) -> str:
     """The id of the one capture whose id begins so. `Refusal` where there is none, or more than one."""
     if len(beginning) < _SHORTEST:
@@ -56,6 +59,15 @@ def chosen(journal: Journal, beginning: str) -> str:
             hint="Nothing was changed. Give more of the id.",
         )
     return found[0] if found else journal.get(beginning).id
+
+
+def _said(why: str) -> str:
+    why = why.strip()
+    if not why or len(why) > WHY_MAX or not why.isprintable():
+        raise Refusal(
+            f"say why in 1 to {WHY_MAX} printable characters", hint='Nothing was changed. Add --why "the reason".'
+        )
+    return why
 
 
 def priority_named(name: str) -> Priority:

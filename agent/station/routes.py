@@ -12,7 +12,7 @@ from aiohttp import web
 
 from agent.errors import AgentError, Refusal
 from agent.station import acts, views
-from agent.station.dossiers import dossiers
+from agent.station.dossiers import UNSAID, exported
 from agent.station.live import room_view
 from agent.station.peers import GROUP, Peer, peer_of
 
@@ -57,7 +57,6 @@ class Routes:
         app.router.add_get("/journal/entries", self._entries)
         app.router.add_get("/journal/leaves", self._leaves)
         app.router.add_get("/journal/verify", self._verify)
-        app.router.add_post("/journal/dossiers", self._dossiers)
         app.router.add_get("/spool/room", self._room)
         app.router.add_get("/spool/expected", self._expected)
         app.router.add_post("/spool/keepers", self._keepers)
@@ -65,6 +64,7 @@ class Routes:
     def add_acts(self, app: web.Application) -> None:
         """What a person orders."""
         app.router.add_post("/captures/{capture}/{verb}", self._act)
+        app.router.add_post("/journal/dossiers", self._dossiers)
 
     # -- looks --------------------------------------------------------------------------------------------------------
 
@@ -134,11 +134,13 @@ class Routes:
         return answer
 
     async def _dossiers(self, request: web.Request) -> web.Response:
-        asked = await _body(request)
-        if not isinstance(asked, list):
-            raise Refusal("a dossier is asked for with a list of ids")
-        names = [str(name) for name in asked]
-        return _json(await self._running.desk.read(lambda journal: dossiers(journal, names)))
+        actor, asked = await self._actor(request), await _body(request)
+        if not isinstance(asked, dict) or not isinstance(asked.get("captures"), list):
+            raise Refusal('dossiers are asked for with {"captures": [...], "why": "..."}')
+        names, why = [str(name) for name in asked["captures"]], str(asked.get("why") or UNSAID)
+        told = await self._running.desk.write(lambda journal: exported(journal, names, actor=actor, why=why))
+        _log.info("export", captures=len(told["captures"]), actor=actor, why=why)
+        return _json(told)
 
     async def _room(self, _: web.Request) -> web.Response:
         return _json(room_view(await self._running.spool.run(self._running.spool.room)))
@@ -154,14 +156,7 @@ class Routes:
     # -- acts ---------------------------------------------------------------------------------------------------------
 
     async def _act(self, request: web.Request) -> web.Response:
-        peer = _peer(request)
-        if not await asyncio.to_thread(peer.may_act, self._group):
-            raise Refusal(
-                f"only root and members of the group {self._group} may do that",
-                hint=f"Nothing was changed. Ask for membership in the group {self._group}.",
-            )
-        actor = await asyncio.to_thread(lambda: peer.actor)
-        asked = await _body(request)
+        actor, asked = await self._actor(request), await _body(request)
         if not isinstance(asked, dict):
             raise Refusal('an act is asked for with {"why": "..."}')
         verb, beginning = request.match_info["verb"], request.match_info["capture"]
@@ -179,6 +174,16 @@ class Routes:
         if self._running.forward is not None:
             self._running.forward.forgive(done["id"]) if verb == "retry" else self._running.forward.nudge()
         return _json({"capture": done})
+
+    async def _actor(self, request: web.Request) -> str:
+        """Who asks, as it stands in the journal. `Refusal` for those who may only look."""
+        peer = _peer(request)
+        if not await asyncio.to_thread(peer.may_act, self._group):
+            raise Refusal(
+                f"only root and members of the group {self._group} may do that",
+                hint=f"Nothing was changed. Ask for membership in the group {self._group}.",
+            )
+        return await asyncio.to_thread(lambda: peer.actor)
 
 
 def _peer(request: web.Request) -> Peer:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from agent.capture import Standing, rfc3339
 from agent.errors import Refusal
 from agent.journal import anchors, queries
+from agent.journal.witnessed import witnessed
 from agent.station.acts import chosen
 
 if TYPE_CHECKING:
     from agent.capture import Holding
     from agent.journal import Journal
+    from agent.journal.witnessed import Bound
 
 __all__ = [
     "PAGE_MAX",
@@ -54,6 +56,7 @@ def describe(holding: Holding) -> View:
         "blake3": holding.digest.blake3.hex(),
         "media_type": holding.media_type,
         "group": holding.group,
+        "clip": holding.clip,
         "priority": holding.priority.name.lower(),
         "receipt": None
         if receipt is None
@@ -91,9 +94,28 @@ def captures(
 
 
 def capture(journal: Journal, beginning: str) -> View:
-    """One capture with its story: every entry about it, in order."""
+    """One capture with the times around its entry, its recording, and its story: every entry about it, in order."""
     name = chosen(journal, beginning)
-    return {"capture": describe(journal.get(name)), "story": list(queries.story(journal, name))}
+    holding = journal.get(name)
+    around = witnessed(journal, holding.index)
+    told = {
+        **describe(holding),
+        "witnessed": {"after": _bound(around.after), "before": _bound(around.before)},
+        "recording": _recording(journal, holding),
+    }
+    return {"capture": told, "story": list(queries.story(journal, name))}
+
+
+def _bound(bound: Bound | None) -> View | None:
+    return None if bound is None else {"at": rfc3339(bound.at), "by": bound.by, "size": bound.size}
+
+
+def _recording(journal: Journal, holding: Holding) -> list[View]:
+    """The clips of the recording that this one belongs to, itself among them; of a very long one the first."""
+    if holding.group is None:
+        return []
+    found = queries.recording(journal, holding.origin.device, holding.group, PAGE_MAX)
+    return [{"id": one.id, "clip": one.clip, "key": one.origin.key, "standing": one.standing.value} for one in found]
 
 
 def devices(journal: Journal) -> View:

@@ -37,6 +37,8 @@ class Rule(BaseModel):
     """`never`: it is not even opened, whatever it is."""
     group: str | None = None
     """Which recording it belongs to, such as `{folder}/{number}`."""
+    clip: str | None = None
+    """Named group that counts the clips of one recording, where the maker's names do."""
     said: tuple[str, ...] = ()
     """Named groups that tell something of the recording, in the maker's words."""
     conformant: bool | None = None
@@ -53,7 +55,7 @@ class Rule(BaseModel):
             names = re.compile(self.path).groupindex.keys()
         except re.error as error:
             raise ValueError(f"path is no regular expression: {error}") from error
-        asked = {*self.said, *re.findall(r"\{(\w+)\}", self.group or "")}
+        asked = {*self.said, *([self.clip] if self.clip else []), *re.findall(r"\{(\w+)\}", self.group or "")}
         if missing := asked - names:
             raise ValueError(f"path has no group named {', '.join(sorted(missing))}")
         return self
@@ -75,6 +77,12 @@ class Place:
         if self.rule.group is None:
             return None
         return self.rule.group.format_map(self._match.groupdict(default="")).upper()
+
+    @property
+    def clip(self) -> int | None:
+        """Which clip of its recording it is; None where the name does not say so by a number."""
+        text = self._match[self.rule.clip] if self.rule.clip is not None else None
+        return int(text) if text is not None and re.fullmatch("[0-9]{1,9}", text) else None
 
     @property
     def said(self) -> dict[str, str]:

@@ -90,8 +90,11 @@ async def test_a_camera_forgets_under_the_witnesss_word_and_never_after_a_rollba
         await until(lambda: not (clips / "CLIP0001.MP4").exists())
     shutil.copytree(tmp_path / "state", tmp_path / "backup")
     (clips / "CLIP0002.MP4").write_bytes(b"two" * 1000)
-    async with daemon(tmp_path):
+    async with daemon(tmp_path) as asked:
         await until(lambda: not (clips / "CLIP0002.MP4").exists())
+        around = asked.capture(asked.captures()["captures"][0]["id"])["capture"]["witnessed"]
+        assert around["after"]["at"] <= around["before"]["at"]
+        assert [bound["by"] for bound in around.values()] == ["witnesses"] * 2
 
     shutil.rmtree(tmp_path / "state")
     shutil.copytree(tmp_path / "backup", tmp_path / "state")

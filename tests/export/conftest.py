@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.export.make import Station, station
+from tests.export.make import AT, Station, station
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +26,14 @@ def samples() -> Path:
 
 @pytest.fixture(scope="session")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Station, list[str]]]:
-    """A station with two receipted captures of one recording, among other entries."""
+    """A station with two receipted captures of one recording, among other entries; a witness was quoted between."""
     with station(tmp_path_factory.mktemp("station")) as made:
 
         async def take() -> list[str]:
             first = await made.take("DCIM/100MEDIA/CLIP0001.MP4", b"first clip", officer="Tremblay", battery="81")
             await made.take("DCIM/100MEDIA/OTHER.MP4", b"of another recording", group="REC-8")
-            return [first, await made.take("DCIM/100MEDIA/CLIP0002.MP4", b"second clip")]
+            made.quote(AT.replace(minute=1))
+            return [first, await made.take("DCIM/100MEDIA/CLIP0002.MP4", b"second clip", clip=2)]
 
         captures = asyncio.run(take())
         for one in captures:

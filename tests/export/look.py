@@ -33,6 +33,7 @@ class Alone(alone.Bag):
     def __init__(self, held: Held) -> None:
         self.held, self.names, self.odd = held, sorted(held), []
         self.checks, self.sums, self.leaves = [], {}, {}
+        self.quoted = set()
 
     def open(self, name: str) -> io.BytesIO:
         return io.BytesIO(self.held[name])

@@ -12,10 +12,11 @@ from blake3 import blake3
 
 from agent.capture import Capture, Device, Digest, Parts, Receipt, Stamp, Strength
 from agent.custody.checkpoint import Checkpoint, sign_checkpoint
-from agent.custody.export import Dossier, Keys, Labels, Leaf, Seal, export
+from agent.custody.export import Dossier, Keys, Labels, Leaf, Quoted, Seal, export
 from agent.custody.proof import Proof
 from agent.custody.receipt import ReceiptNote, write
-from agent.journal import Journal
+from agent.journal import Journal, anchors
+from agent.journal.anchors import Signed
 from agent.merkle import inclusion_proof
 from agent.note import Signer, sign
 from agent.spool import Spool
@@ -53,15 +54,38 @@ class Station:
     journal: Journal
     spool: Spool
     notes: dict[str, bytes] = field(default_factory=dict)
+    quotes: dict[int, bytes] = field(default_factory=dict)
 
     async def take(
-        self, key: str, data: bytes, *, device: Device = CAMERA, group: str | None = "REC-7", **claims: object
+        self,
+        key: str,
+        data: bytes,
+        *,
+        device: Device = CAMERA,
+        group: str | None = "REC-7",
+        clip: int | None = None,
+        **claims: object,
     ) -> str:
         digest, parts = await self.spool.press(hashlib.sha256(key.encode()).digest()[:16], data)
         assert digest == Digest(hashlib.sha256(data).digest(), blake3(data).digest(), len(data))
-        capture = Capture(device, key, AT.replace(hour=5), len(data), "video/mp4", group, claims=claims)
+        capture = Capture(device, key, AT.replace(hour=5), len(data), "video/mp4", group, clip, claims=claims)
         with self.journal.transaction():
             return self.journal.hold(capture, digest, parts or Parts()).id
+
+    def quote(self, at: datetime) -> int:
+        """The witness cosigns what there is, and an entry quotes that; its index."""
+        index, note = self.journal.leaves.size, self.seal(log, witness.at(at)).checkpoint or b""
+        signed = Signed(index, self.journal.leaves.root(), note, at)
+        with self.journal.transaction():
+            anchors.keep_signed(self.journal, signed)
+            anchors.keep_cosigned(self.journal, signed, note, at)
+            assert anchors.anchor_cosigned(self.journal, [witness.verifier.name])
+        self.quotes[index] = note
+        return index
+
+    def quoted(self, capture: str, seal: Seal) -> Quoted | None:
+        below = [index for index in self.quotes if index < self.journal.get(capture).index]
+        return Quoted(self.leaf(max(below), seal), self.quotes[max(below)]) if below else None
 
     def receipt(self, capture: str, *, signer: Signer = receipts, **changed: object) -> bytes:
         one = self.journal.get(capture)
@@ -87,7 +111,8 @@ class Station:
     def dossier(self, capture: str, seal: Seal) -> Dossier:
         name = f'"name":"{capture}"'.encode()
         about = [index for index, raw in self.journal.leaves.between(0, self.journal.leaves.size) if name in raw]
-        return Dossier(capture, tuple(self.leaf(index, seal) for index in about), self.notes.get(capture))
+        story = tuple(self.leaf(index, seal) for index in about)
+        return Dossier(capture, story, self.notes.get(capture), quoted=self.quoted(capture, seal))
 
     def export(self, folder: Path, captures: list[str], seal: Seal | None = None) -> Path:
         seal = seal or self.seal()

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,10 @@ from agent.custody.export.manifest import OURS, halves
 from agent.custody.export.words import EVENTS, WORDS
 from agent.errors import AgentError, BadReceipt, JournalError, Refusal, SpoolDamaged, SpoolError
 from agent.journal.entry import Event
+from agent.merkle import leaf_hash
 from agent.note import Signer
-from tests.export.look import failed, load, look, missing
-from tests.export.make import AT, CAMERA, KEYS, LABELS, POLICY, log, receipts, root, station, witness
+from tests.export.look import failed, load, look, missing, summed
+from tests.export.make import AT, CAMERA, KEYS, LABELS, LOG, POLICY, log, receipts, root, station, witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     Read = Callable[[bytes], Iterator[bytes]]
 
 Two = tuple["Station", list[str]]
+RECORDING = "manifests/recording-2a6a2a7d-1908-8605-82a5-fb84a0e6b9a6.json"
 
 
 def test_the_same_inputs_give_the_same_bytes(two: Two, bag: Path, tmp_path: Path) -> None:
@@ -53,11 +56,12 @@ def test_what_lies_where(two: Two, bag: Path) -> None:
         ),
         *(f"certificates/{one}.html" for one in (first, second)),
         *(f"custody/story-{one}.jsonl" for one in (first, second)),
-        *(f"custody/{index:06d}.{end}" for index in (1, 3, 4, 5) for end in ("json", "tlog-proof")),
-        *("custody/checkpoint", "custody/receipts/000001.note", "custody/receipts/000003.note"),
+        *(f"custody/{index:06d}.{end}" for index in (1, 3, 4, 5, 6) for end in ("json", "tlog-proof")),
+        *("custody/checkpoint", "custody/receipts/000001.note", "custody/receipts/000004.note"),
+        *("custody/000003.checkpoint", RECORDING),
         *("keys/vkeys", "keys/root.vkey", *(f"keys/{role}-{key.key_id.hex()}.pem" for key, role in ids.items())),
     }
-    assert held["custody/000003.json"] == made.journal.leaves.leaf(3)
+    assert held["custody/000004.json"] == made.journal.leaves.leaf(4)
     assert held["policy.note"] == POLICY
     assert b"Payload-Oxum: 21.2\n" in held["bag-info.txt"]
     assert (bag / "verify.sh").stat().st_mode & 0o100
@@ -79,6 +83,50 @@ def test_a_manifest_is_the_entry_in_two_halves(two: Two, bag: Path) -> None:
         again[part] = {**told["device_said"][part], **told["station_found"][part]}
     assert again == leaf["predicate"]
     assert halves(leaf) == (told["device_said"], told["station_found"])
+
+
+def test_the_manifest_of_a_recording_names_its_clips_by_their_entries(two: Two, bag: Path) -> None:
+    made, (first, second) = two
+    told = json.loads((bag / RECORDING).read_bytes())
+    assert (told["device"], told["group"], told["log"]) == (CAMERA.id, "REC-7", LOG)
+    assert [(one["capture"], one["clip"]) for one in told["clips"]] == [(first, None), (second, 2)]
+    for one in told["clips"]:
+        entry = (bag / f"custody/{one['entry']['index']:06d}.json").read_bytes()
+        assert one["entry"]["leaf_hash"] == leaf_hash(entry).hex()
+        assert one["sha256"] == sha256((bag / one["file"]).read_bytes()).hexdigest()
+    alone = made.export(bag.parent / "alone", [first])
+    assert not list((alone / "manifests").glob("recording-*"))
+
+
+def test_an_entry_lies_between_two_times_that_witnesses_state(two: Two, bag: Path) -> None:
+    _, (first, second) = two
+    told = [json.loads((bag / f"manifests/{one}.json").read_bytes())["written"] for one in (first, second)]
+    both, one = "custody/checkpoint", "custody/000003.checkpoint"
+    assert told == [{"after": None, "before": both}, {"after": one, "before": both}]
+    page = (bag / f"certificates/{second}.html").read_text()
+    assert 'after <span class="time">2026-11-22 07:01:00 UTC</span>' in page
+    assert 'avant <span class="time">2026-11-22 07:20:00 UTC</span>' in page
+
+
+def test_what_quotes_something_else_is_neither_written_nor_believed(two: Two, bag: Path, tmp_path: Path) -> None:
+    made, (_, second) = two
+    seal = made.seal()
+    dossier = made.dossier(second, seal)
+    other = made.seal(log, witness.at(AT.replace(hour=1))).checkpoint
+    wrong = replace(dossier.quoted, checkpoint=other), replace(dossier.quoted, leaf=dossier.story[1])
+    for quoted in wrong:
+        with pytest.raises(JournalError, match="does not quote"):
+            export([replace(dossier, quoted=quoted)], made.spool.read, tmp_path / "no", seal=seal, labels=LABELS)
+    held = load(bag)
+    for changed in (
+        {"custody/000003.checkpoint": other},
+        {"custody/000005.checkpoint": held["custody/000003.checkpoint"]},
+        {RECORDING: held[RECORDING].replace(b"REC-7", b"REC-9")},
+        {RECORDING.replace("2a6a", "2a6b"): held[RECORDING]},
+    ):
+        assert failed(look(summed(held | changed)))
+    del held[RECORDING]
+    assert missing(look(summed(held))) == {f"recording {RECORDING[10:]}"}
 
 
 def test_the_story_is_the_entries(two: Two, bag: Path) -> None:
@@ -201,10 +249,10 @@ def test_what_is_not_there_is_said(two: Two, tmp_path: Path) -> None:
     assert "FEWER" in page
     bare = replace(seal, checkpoint=None)
     gone, wrong, page = bag("no-checkpoint", made.dossier(first, bare), bare)
-    assert (gone, wrong) == ({"checkpoint checkpoint", "entry 000001", "entry 000004"}, set())
+    assert (gone, wrong) == ({"checkpoint checkpoint", "entry 000001", "entry 000005"}, set())
     assert "No proof leads" in page
     late = replace(whole, story=(whole.story[0], replace(whole.story[1], proof=None)))
-    assert bag("no-proof", late)[:2] == ({"entry 000004"}, set())
+    assert bag("no-proof", late)[:2] == ({"entry 000005"}, set())
     trusting = made.seal(policy=None, keys=replace(KEYS, root=None))
     assert bag("no-policy", made.dossier(first, trusting), trusting)[:2] == (set(), set())
     assert evidock_verify.main([str(tmp_path / "no-receipt")]) == 3

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import re
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -137,26 +140,31 @@ def test_through_the_daemons_socket(tmp_path: Path) -> None:
         sign(made)
 
         class Desk:
-            async def read(self, act: Callable[..., object]) -> object:
-                return act(made.journal)
+            async def write(self, act: Callable[..., object]) -> object:
+                with made.journal.transaction():
+                    return act(made.journal)
 
         async def ask() -> tuple[object, str]:
             served = web.Application(middlewares=[translated])
-            Routes(SimpleNamespace(desk=Desk()), SimpleNamespace()).add_looks(served)
+            Routes(SimpleNamespace(desk=Desk()), SimpleNamespace()).add_acts(served)
             runner = web.AppRunner(served)
             await runner.setup()
             await web.UnixSite(runner, str(tmp_path / "socket")).start()
             daemon = Daemon(tmp_path / "socket")
             try:
-                told = await asyncio.to_thread(daemon.dossiers, [capture[:8]])
+                told = await asyncio.to_thread(partial(daemon.dossiers, [capture[:8]], why="the court asked"))
                 with contextlib.suppress(Exception):
-                    return told, str(await asyncio.to_thread(daemon.dossiers, ["0000"]))
+                    return told, str(await asyncio.to_thread(partial(daemon.dossiers, ["0000"], why="x")))
                 return told, "refused"
             finally:
                 await runner.cleanup()
 
         told, refused = asyncio.run(ask())
-        assert told == dossiers(made.journal, [capture])
+        assert told == dossiers(made.journal, [capture])  # its own entry is left to the next bag
+        (last,) = made.journal.leaves.between(made.journal.leaves.size - 1, made.journal.leaves.size)
+        said = json.loads(last[1])["predicate"]
+        assert (said["event"], said["command"], said["why"]) == ("operator.command", "export", "the court asked")
+        assert re.fullmatch(rf"user:.*\({os.getuid()}\)", said["actor"])
         assert refused == "refused"
         assert json.dumps(told).count(LOG) == 1
 

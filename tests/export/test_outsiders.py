@@ -89,7 +89,7 @@ def test_the_shell_script(bag: Path, shell: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert all(line.startswith("OK ") for line in lines)
-    assert len(lines) == 4 + 1 + 2 + 4 + 2 + 2  # sums, policy, checkpoint, entries, captures, receipts
+    assert len(lines) == 4 + 1 + 2 + 5 + 1 + 2 + 2  # sums, policy, checkpoint, entries, quoted, captures, receipts
     assert len((bag / "verify.sh").read_text().splitlines()) <= 60
 
 
@@ -120,7 +120,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_checksum_database(record: Path, bag: Path, tmp_path: Path) -> None:
-    assert run(record, bag, log.vkey, cwd=tmp_path).stdout == "4 entries stand in the log\n"
+    assert run(record, bag, log.vkey, cwd=tmp_path).stdout == "5 entries stand in the log\n"
     copy = shutil.copytree(bag, tmp_path / "bag")
     (copy / "custody/000001.json").write_bytes((bag / "custody/000001.json").read_bytes() + b"\n")
     assert run(record, copy, log.vkey, cwd=tmp_path).returncode == 1

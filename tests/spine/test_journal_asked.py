@@ -10,9 +10,11 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
 from agent.capture import Priority, Standing
+from agent.errors import Refusal
 from agent.journal import Event, Journal, queries
+from agent.station import dossiers, views
 from agent.testing.audit import read_journal
-from tests.spine.make import WAYS, brought, digest, hold, receipt, reopened
+from tests.spine.make import DEVICE, WAYS, brought, digest, hold, receipt, reopened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,3 +119,39 @@ def test_the_same_bytes_of_two_devices_are_one_file_with_two_keepers(journal: Jo
             journal.purge(known.id)
     assert queries.keepers(journal, first.digest.sha256) == 0
     assert queries.was_purged(journal, first.digest.sha256)
+
+
+def test_clips_of_one_recording_stand_in_the_devices_order(journal: Journal) -> None:
+    for key, clip, group in (
+        ("c", 3, "REC-7"),
+        ("a", 1, "REC-7"),
+        ("b", 2, "REC-7"),
+        ("x", 1, "REC-8"),
+        ("y", 2, None),
+    ):
+        hold(journal, key, group=group, clip=clip)
+    found = queries.recording(journal, DEVICE.id, "REC-7", 2)
+    assert [(one.origin.key, one.clip) for one in found] == [("a", 1), ("b", 2)]
+    told = views.capture(journal, found[0].id)["capture"]
+    assert [one["key"] for one in told["recording"]] == ["a", "b", "c"]
+    assert told["clip"] == 1
+    assert read_journal(journal).problems == []
+    sql = (
+        "EXPLAIN QUERY PLAN SELECT 1 FROM capture WHERE device = 'd' AND grouping = 'g' ORDER BY clip, held_seq LIMIT 9"
+    )
+    assert "capture_grouping" in str(list(journal.connection.execute(sql)))
+
+
+def test_an_export_is_an_entry_about_each_capture_and_waits_for_no_checkpoint(journal: Journal) -> None:
+    known = [hold(journal, key, group="REC-7") for key in "abc"]
+    with journal.transaction():
+        told = dossiers.exported(journal, [one.id for one in known[:2]], actor="user:anna(1000)", why="case 7")
+    assert told["left_out"] == [known[2].id]
+    for one in known[:2]:
+        story = list(queries.story(journal, one.id))
+        said = story[-1]["predicate"]
+        assert (said["command"], said["actor"], said["why"]) == ("export", "user:anna(1000)", "case 7")
+        assert len(dossiers.dossiers(journal, [one.id])["captures"][0]["story"]) == 1
+    assert read_journal(journal).problems == []
+    with pytest.raises(Refusal, match="say why"), journal.transaction():
+        dossiers.exported(journal, [known[0].id], actor="user:anna(1000)", why=" ")

@@ -1,7 +1,7 @@
 """What a court gets: a bag (RFC 8493) of captures with all that proves them, made to be verified without us.
 
     dossier       what is known of each capture, verified before it is told
-    manifest      one capture: the device's word apart from our findings
+    manifest      one capture: the device's word apart from our findings; and one recording of several captures
     case          the same in CASE/UCO, for other tools
     certificate   the same on paper, in English and French
     bag           all of it as files, and the sums over them
@@ -12,6 +12,6 @@ does.
 """
 
 from agent.custody.export.bag import Labels, export
-from agent.custody.export.dossier import Dossier, Keys, Leaf, Seal
+from agent.custody.export.dossier import Dossier, Keys, Leaf, Quoted, Seal
 
-__all__ = ["Dossier", "Keys", "Labels", "Leaf", "Seal", "export"]
+__all__ = ["Dossier", "Keys", "Labels", "Leaf", "Quoted", "Seal", "export"]

@@ -19,7 +19,7 @@ from agent.capture import printable
 from agent.custody.export.case import describe
 from agent.custody.export.certificate import certificate
 from agent.custody.export.dossier import facts_of, sealed
-from agent.custody.export.manifest import manifest
+from agent.custody.export.manifest import manifest, recordings
 from agent.errors import Refusal, SpoolDamaged, SpoolError
 
 if TYPE_CHECKING:
@@ -147,6 +147,11 @@ def _evidence(captures: Sequence[Facts], seal: Seal) -> dict[str, bytes]:
             made[f"custody/{leaf.index:06d}.json"] = leaf.entry
             if leaf.proof is not None:
                 made[f"custody/{leaf.index:06d}.tlog-proof"] = leaf.proof
+        if (quoted := one.dossier.quoted) is not None:
+            place = f"custody/{quoted.leaf.index:06d}"
+            made |= {f"{place}.json": quoted.leaf.entry, f"{place}.checkpoint": quoted.checkpoint}
+            if quoted.leaf.proof is not None:
+                made[f"{place}.tlog-proof"] = quoted.leaf.proof
         made[f"custody/story-{one.id}.jsonl"] = b"".join(leaf.entry + b"\n" for leaf in one.dossier.story)
         if one.dossier.receipt is not None:
             made[f"custody/receipts/{one.place}.note"] = one.dossier.receipt
@@ -177,6 +182,7 @@ def _trust(seal: Seal) -> dict[str, bytes]:
 def _about(captures: Sequence[Facts], under: Sealed, labels: Labels) -> dict[str, bytes]:
     """What people and other tools read."""
     made = {f"manifests/{one.id}.json": manifest(one, under.seal.log, captures) for one in captures}
+    made |= recordings(captures, under.seal.log)
     for one in captures:
         made[f"certificates/{one.id}.html"] = certificate(one, under, labels.version, labels.bagged_at)
     made["case.jsonld"] = describe(captures, under, labels.version)

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import printable
+from agent.custody.export.manifest import second
 from agent.custody.export.words import EVENTS, LANGUAGES, WORDS
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class _Page:
         yield self._w("id"), _code(facts.id)
         if facts.recording is not None:
             yield self._w("group"), _said(facts.recording[1])
+        if facts.capture.get("clip") is not None:
+            yield self._w("clip"), _said(facts.capture["clip"])
 
     def _from(self) -> Iterator[tuple[str, str]]:
         facts, unsaid = self._facts, f'<span class="quiet">{self._w("unsaid")}</span>'
@@ -120,6 +123,7 @@ class _Page:
         build = f"{self._w('build')} {_code(str(agent.get('build_sha256', '?')))}"
         yield self._w("software"), f"Evidock {_said(agent.get('version', '?'))}<br>{build}"
         yield self._w("recorded_at"), _time(said["recorded_at"])
+        yield self._w("written"), self._written()
         clock = said.get("clock", {})
         error = clock.get("uncertainty_us")
         shown = self._w("unknown")
@@ -127,6 +131,14 @@ class _Page:
             shown = self._w("error", whole=error // 1000, rest=f"{error % 1000:03}")
         state = "synchronised" if clock.get("synchronised") else "unsynchronised"
         yield self._w("clock"), self._w(state, source=_said(clock.get("source", "?")), error=shown)
+
+    def _written(self) -> str:
+        """Between which times, as witnesses state them."""
+        nobody = self._w("nobody")
+        after, before = (
+            nobody if at is None else _time(str(second(at))) for at in (self._facts.after, self._facts.before)
+        )
+        return f"{self._w('after', time=after)}<br>{self._w('before', time=before)}"
 
     def _story(self) -> str:
         rows = "".join(

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import printable
-from agent.custody.checkpoint import open_checkpoint
+from agent.custody.checkpoint import cosigned_at, open_checkpoint
 from agent.custody.policy import NO_QUORUM, open_policy
 from agent.custody.proof import Proof
 from agent.custody.receipt import check_receipt
@@ -20,10 +21,11 @@ from agent.note import BadNote
 
 if TYPE_CHECKING:
     from agent.custody.checkpoint import Opened
+    from agent.custody.policy import Policy
     from agent.custody.receipt import ReceiptNote
     from agent.note import Verifier
 
-__all__ = ["Dossier", "Facts", "Keys", "Leaf", "Seal", "Sealed", "facts_of", "sealed"]
+__all__ = ["Dossier", "Facts", "Keys", "Leaf", "Quoted", "Seal", "Sealed", "facts_of", "sealed"]
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -61,6 +63,15 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
+class Quoted:
+    """An entry that quotes a cosigned checkpoint by its SHA-256: whatever follows it came after the witnesses' time."""
+
+    leaf: Leaf
+    checkpoint: bytes
+    """The note that is quoted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dossier:
     """All that is exported of one capture."""
 
@@ -72,6 +83,8 @@ class Dossier:
     """The DEMS's signed note."""
     spooled: bool = True
     """Its bytes lie in the spool; otherwise the bag holds only what is known of them."""
+    quoted: Quoted | None = None
+    """What was quoted last before the entry that says held; None where no witness had cosigned anything yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,9 @@ class Sealed:
     opened: Opened | None
     cosigned: bool
     """By the policy's quorum, or by any witness where there is no policy."""
+    cosigned_at: datetime | None = None
+    """Since when, by the witnesses' clocks."""
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,10 @@ class Facts:
     statement: dict[str, Any]
     """The entry that says held, parsed."""
     receipt: ReceiptNote | None
+    after: datetime | None = None
+    """The entry was written after this time, as witnesses state it."""
+    before: datetime | None = None
+    """And before this one."""
 
     @property
     def id(self) -> str:
@@ -194,9 +214,9 @@ def sealed(seal: Seal) -> Sealed:
         # Only keys of this very log: the checkpoint of another one finds no key here.
         logs = [key for key in seal.keys.logs if key.name == seal.log]
         opened = open_checkpoint(seal.checkpoint, logs, seal.keys.witnesses)
-        if policy is None:
-            return Sealed(seal, opened, cosigned=any(one.time is not None for one in opened.signatures))
-        return Sealed(seal, opened, cosigned=policy.quorum == NO_QUORUM or policy.satisfied(opened.signatures))
+        at = cosigned_at(opened, policy)
+        nobody_asked = policy is not None and policy.quorum == NO_QUORUM
+        return Sealed(seal, opened, nobody_asked or at is not None, at, policy)
     except BadNote as bad:
         raise JournalError(f"what the log {printable(seal.log)} is signed with cannot be trusted: {bad}") from bad
 
@@ -222,13 +242,40 @@ def facts_of(dossier: Dossier, under: Sealed) -> Facts:
             index=leaf.index,
             not_before=datetime.fromisoformat(statement["predicate"]["recorded_at"]),
         )
-    return Facts(dossier, leaf, entries, statement, receipt)
+    before = under.cosigned_at if leaf.proof is not None else None
+    return Facts(dossier, leaf, entries, statement, receipt, _after(dossier.quoted, leaf, under), before)
+
+
+def _after(quoted: Quoted | None, held: Leaf, under: Sealed) -> datetime | None:
+    """When witnesses had cosigned what was quoted before this entry. Raises `JournalError` where it does not hold."""
+    if quoted is None:
+        return None
+    entry = _proven(quoted.leaf, under)
+    told = entry["predicate"].get("checkpoint", {})
+    if (
+        _event(entry) != "anchor.cosigned"
+        or quoted.leaf.index >= held.index
+        or told.get("sha256") != sha256(quoted.checkpoint).hexdigest()
+    ):
+        raise JournalError(f"entry {quoted.leaf.index} does not quote the checkpoint that is given with it")
+    logs = [key for key in under.seal.keys.logs if key.name == under.seal.log]
+    try:
+        return cosigned_at(open_checkpoint(quoted.checkpoint, logs, under.seal.keys.witnesses), under.policy)
+    except BadNote as bad:
+        raise JournalError(f"the checkpoint that entry {quoted.leaf.index} quotes cannot be trusted: {bad}") from bad
 
 
 def _entry(leaf: Leaf, dossier: Dossier, under: Sealed) -> dict[str, Any]:
-    entry: dict[str, Any] = json.loads(leaf.entry)
-    if entry["predicate"]["seq"] != leaf.index or entry["subject"][0]["name"] != dossier.capture:
+    entry = _proven(leaf, under)
+    if entry["subject"][0]["name"] != dossier.capture:
         raise JournalError(f"entry {leaf.index} is not one of capture {dossier.capture}")
+    return entry
+
+
+def _proven(leaf: Leaf, under: Sealed) -> dict[str, Any]:
+    entry: dict[str, Any] = json.loads(leaf.entry)
+    if entry["predicate"]["seq"] != leaf.index:
+        raise JournalError(f"entry {leaf.index} has another place in the log")
     if leaf.proof is None:
         return entry
     try:

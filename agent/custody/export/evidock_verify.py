@@ -23,6 +23,7 @@ import re
 import shutil
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,6 +183,15 @@ class Trust:
                 name = words[1]
         return name, name in said
 
+    def since(self, signed: list[tuple[Key, int | None]]) -> str | None:
+        """The earliest time at which the quorum had cosigned, by the witnesses' clocks."""
+        timed = sorted(((time, key) for key, time in signed if time is not None), key=lambda one: one[0])
+        for last, _ in timed:
+            name, made = self.quorum([(key, time) for time, key in timed if time <= last])
+            if made and name != "none":
+                return second(last)
+        return None
+
 
 @dataclass
 class Head:
@@ -190,6 +200,13 @@ class Head:
     origin: str
     size: int
     root: bytes
+    since: str | None = None
+    """When the quorum had cosigned it."""
+
+
+def second(time: int) -> str:
+    """POSIX seconds as RFC 3339."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def check_head(raw: bytes, trust: Trust, into: list[Check]) -> Head | None:
@@ -207,9 +224,9 @@ def check_head(raw: bytes, trust: Trust, into: list[Check]) -> Head | None:
     into.append((OK, "checkpoint", origin, f"signed by the log, {head.size} entries"))
     for key, time in signed:
         if time is not None:
-            when = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            into.append((OK, "witness", key.name, f"cosigned at {when}"))
+            into.append((OK, "witness", key.name, f"cosigned at {second(time)}"))
     name, made = trust.quorum(signed)
+    head.since = trust.since(signed)
     into.append((OK if made else MISSING, "quorum", name, "has cosigned" if made else "has not cosigned"))
     return head
 
@@ -253,6 +270,8 @@ class Bag:
         self.sums: dict[str, dict[str, str]] = {}
         """For each file its digests, computed now, and its length."""
         self.leaves: dict[int, dict[str, Any]] = {}
+        self.quoted: set[int] = set()
+        """Entries that quote a cosigned checkpoint."""
 
     def _walk(self, folder: Path, above: str) -> Iterator[str]:
         for entry in os.scandir(folder):
@@ -314,7 +333,10 @@ class Bag:
         for name in self.matching(r"custody/[0-9]{6,19}\.tlog-proof"):
             if name[:-10] + "json" not in self.names:
                 self.checks.append((FAILED, "entry", name[8:-11], "is a proof without its entry"))
+        for name in self.matching(r"custody/[0-9]{6,19}\.checkpoint"):
+            self.check("bound", name[8:-11], self._bound, name, trust)
         self._captures(trust)
+        self.check("recording", "recordings", self._recordings)
         for name in self.matching(r"custody/[^/]*\.tsr"):
             self.check("timestamp", name[8:], self._token, name)
         return self.checks
@@ -353,7 +375,7 @@ class Bag:
             if f"custody/story-{id_}.jsonl" in self.names:
                 self.check("story", id_, self._story, id_)
         places = {f"{index:06d}" for index in held.values()}
-        for name in self.matching(r"custody/receipts/.*|manifests/.*|custody/story-.*"):
+        for name in self.matching(r"custody/receipts/.*|manifests/(?!recording-).*|custody/story-.*"):
             if name.rpartition("/")[2][:-5] not in places and not set(re.findall(ID, name)) & set(held):
                 self.checks.append((FAILED, "files", name, "belongs to no capture of this bag"))
 
@@ -492,6 +514,7 @@ class Bag:
         held = [leaf for leaf in self.leaves.values() if leaf["predicate"]["event"] == "held"]
         said_by = [(leaf["subject"][0]["name"], leaf["predicate"]) for leaf in held]
         same = [name for name, made in said_by if [made["capture"].get("group"), made["device"]["id"]] == one]
+        below = [one for one in self.quoted if one < index]
         should = {
             "type": "https://evidock.example/manifest/v1", "capture": id_, "file": file,
             "entry": {"log": origin, "index": index, "leaf_hash": hashlib.sha256(b"\x00" + raw).hexdigest()},
@@ -499,11 +522,67 @@ class Bag:
             "station_found": {**rest, **found, "digest": leaf["subject"][0]["digest"]},
             "receipt": note if note in self.names else None,
             "recording": sorted(same) if one[0] else [],
+            "written": {
+                "after": f"custody/{max(below):06d}.checkpoint" if below else None,
+                "before": "custody/checkpoint" if f"custody/{index:06d}.tlog-proof" in self.names else None,
+            },
         }  # fmt: skip
         # Byte for byte: of two equal names in one object, readers take different ones.
         same_bytes = told == (json.dumps(should, indent=2, sort_keys=True) + "\n").encode()
         need(same_bytes, "does not say what its entry says")
         return f"says what entry {index} says"
+
+    def _bound(self, name: str, trust: Trust | None) -> str | None:
+        index, raw = int(name[8:-11]), self.read(name)
+        said = self.leaves[index]["predicate"] if index in self.leaves else {}
+        told = said["checkpoint"]["sha256"] if said.get("event") == "anchor.cosigned" else None
+        if trust is None or told != hashlib.sha256(raw).hexdigest():
+            raise Wrong("is not the checkpoint that this entry quotes")
+        found: list[Check] = []
+        head = check_head(raw, trust, found)
+        if head is None or head.origin.encode() != self.read("custody/checkpoint").split(b"\n")[0]:
+            raise Wrong(found[0][3] if head is None else "is of another log")
+        self.quoted.add(index)
+        if head.since is None:
+            self.checks.append((MISSING, "bound", name[8:-11], "the quorum has not cosigned what it quotes"))
+            return None
+        return f"what follows this entry was written after {head.since}"
+
+    def _recordings(self) -> None:
+        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        files = {name[5:41]: name for name in self.matching(rf"data/{ID}(\.[a-z0-9]+)?")}
+        for index, leaf in sorted(self.leaves.items()):
+            said, subject = leaf["predicate"].get("capture", {}), leaf["subject"][0]
+            if leaf["predicate"].get("event") != "held" or not said.get("group"):
+                continue
+            hashed = hashlib.sha256(b"\x00" + self.read(f"custody/{index:06d}.json")).hexdigest()
+            groups.setdefault((str(leaf["predicate"]["device"]["id"]), str(said["group"])), []).append({
+                "capture": subject["name"], "clip": said.get("clip"), "began_at": said["began_at"],
+                "length": said["length"], "sha256": subject["digest"]["sha256"], "file": files.get(subject["name"]),
+                "entry": {"index": index, "leaf_hash": hashed},
+            })  # fmt: skip
+        origin, expected = self.read("custody/checkpoint").split(b"\n")[0].decode(), set()
+        for (device, group), clips in groups.items():
+            clips.sort(key=lambda one: (one["clip"] is not None, one["clip"] or 0, one["entry"]["index"]))
+            about = json.dumps({"device": device, "group": group}, ensure_ascii=False, separators=(",", ":")).encode()
+            raw = bytearray(hashlib.sha256(about).digest()[:16])
+            raw[6], raw[8] = raw[6] & 0x0F | 0x80, raw[8] & 0x3F | 0x80
+            name = f"manifests/recording-{uuid.UUID(bytes=bytes(raw))}.json"
+            should = {"type": "https://evidock.example/recording/v1", "log": origin, "device": device, "group": group,
+                      "clips": clips}  # fmt: skip
+            if len(clips) > 1:
+                expected.add(name)
+                self.check("recording", name[10:], self._recording, name, should)
+        for name in sorted(set(self.matching("manifests/recording-.*")) - expected):
+            self.checks.append((FAILED, "recording", name[10:], "is of no recording of this bag"))
+
+    def _recording(self, name: str, should: dict[str, Any]) -> str | None:
+        if name not in self.names:
+            self.checks.append((MISSING, "recording", name[10:], "is not in this bag"))
+            return None
+        same = self.read(name) == (json.dumps(should, indent=2, sort_keys=True) + "\n").encode()
+        need(same and should["log"], "does not say what the entries say")
+        return f"names {len(should['clips'])} captures, as their entries do"
 
     def _story(self, id_: str) -> str:
         about = [index for index, leaf in sorted(self.leaves.items()) if leaf["subject"][0]["name"] == id_]

@@ -2,21 +2,41 @@
 
 Both halves together are the entry `held`, field by field: nothing is added, nothing is left out, nothing is edited. A
 reader makes the manifest again from the entry, and compares.
+
+A recording of several captures has a manifest too: which captures the device says belong together, in what order, each
+by its digest and the hash of its entry.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Final
+import uuid
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from agent.capture import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from agent.custody.export.dossier import Facts
 
-__all__ = ["MANIFEST_TYPE", "OURS", "halves", "manifest", "write_json"]
+__all__ = [
+    "MANIFEST_TYPE",
+    "OURS",
+    "Clip",
+    "halves",
+    "manifest",
+    "recording",
+    "recordings",
+    "second",
+    "write_json",
+    "written",
+]
 
 MANIFEST_TYPE: Final = "https://evidock.example/manifest/v1"
+RECORDING_TYPE: Final = "https://evidock.example/recording/v1"
 
 OURS: Final[Mapping[str, frozenset[str]]] = {
     "capture": frozenset({"length", "media_type", "priority", "volatile"}),
@@ -51,8 +71,68 @@ def manifest(facts: Facts, log: str, others: Iterable[Facts]) -> bytes:
             "station_found": found,
             "receipt": None if facts.receipt is None else f"custody/receipts/{facts.place}.note",
             "recording": sorted(same),
+            "written": written(
+                None if facts.dossier.quoted is None else facts.dossier.quoted.leaf.index,
+                proven=facts.held.proof is not None,
+            ),
         }
     )
+
+
+def written(quoted: int | None, *, proven: bool) -> dict[str, str | None]:
+    """Between what the entry was written: files of the bag whose cosignatures state the times, for a reader to verify.
+
+    It came after whoever cosigned the one, for an entry before it quotes that; and before whoever cosigned the other.
+    """
+    return {
+        "after": None if quoted is None else f"custody/{quoted:06d}.checkpoint",
+        "before": "custody/checkpoint" if proven else None,
+    }
+
+
+def second(at: datetime | None) -> str | None:
+    """A witness's time, which has whole seconds; None stays None."""
+    return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def recordings(captures: Iterable[Facts], log: str) -> dict[str, bytes]:
+    """Name and content of a manifest for each recording of which the bag has more than one capture."""
+    found: dict[tuple[str, str], list[Facts]] = {}
+    for one in captures:
+        if one.recording is not None:
+            found.setdefault(one.recording, []).append(one)
+    return dict(
+        recording(device, group, log, [(one.held.index, one.statement, one.leaf_hash, one.file) for one in clips])
+        for (device, group), clips in found.items()
+        if len(clips) > 1
+    )
+
+
+Clip: TypeAlias = "tuple[int, Mapping[str, Any], str, str | None]"
+"""Index, entry `held`, hash of that entry, and file in the bag."""
+
+
+def recording(device: str, group: str, log: str, clips: Iterable[Clip]) -> tuple[str, bytes]:
+    """Name and content of the manifest of one recording, in the device's order, then in that of the log."""
+    raw = bytearray(hashlib.sha256(canonical({"device": device, "group": group})).digest()[:16])
+    raw[6], raw[8] = raw[6] & 0x0F | 0x80, raw[8] & 0x3F | 0x80
+    told = []
+    for index, statement, hashed, file in clips:
+        said, subject = statement["predicate"]["capture"], statement["subject"][0]
+        told.append(
+            {
+                "capture": subject["name"],
+                "clip": said.get("clip"),
+                "began_at": said["began_at"],
+                "length": said["length"],
+                "sha256": subject["digest"]["sha256"],
+                "file": file,
+                "entry": {"index": index, "leaf_hash": hashed},
+            }
+        )
+    told.sort(key=lambda one: (one["clip"] is not None, one["clip"] or 0, one["entry"]["index"]))
+    made = {"type": RECORDING_TYPE, "log": log, "device": device, "group": group, "clips": told}
+    return f"manifests/recording-{uuid.UUID(bytes=bytes(raw))}.json", write_json(made)
 
 
 def write_json(value: object) -> bytes:

@@ -36,8 +36,7 @@ proof() { # ENTRY INDEX: the hashes of its proof lead from the entry to the root
         if [ $left = 1 ]; then h=$(unhex "01$p${h%% *}" | sha256sum); else h=$(unhex "01${h%% *}$p" | sha256sum); fi
         while [ $left = 1 ] && [ $((fn & 1)) = 0 ] && [ "$fn" != 0 ]; do fn=$((fn >> 1)) sn=$((sn >> 1)); done
         fn=$((fn >> 1)) sn=$((sn >> 1))
-    done; { echo; cat custody/checkpoint; } >> "$T/proof"; cmp -s "$T/proof" "$1.tlog-proof" && [ $sn = 0 ] && [ "${h%% *}" = "$root" ]
-}
+    done; { echo; cat custody/checkpoint; } >> "$T/proof"; cmp -s "$T/proof" "$1.tlog-proof" && [ $sn = 0 ] && [ "${h%% *}" = "$root" ]; }
 if [ -n "$(find . ! -type d ! -type f -o -name '*[!A-Za-z0-9._-]*')" ]; then failed "a link, or a name that no export gives"; exit 1; fi
 for b in 256 512; do sums manifest-sha$b.txt $b data; sums tagmanifest-sha$b.txt $b . ! -path './data/*' ! -path './tagmanifest-sha???.txt'; done
 [ ! -f policy.note ] || note policy.note root "policy: signed by" failed
@@ -48,13 +47,14 @@ if [ -f custody/checkpoint ]; then note custody/checkpoint witness "checkpoint: 
 else missing "checkpoint: none is here"; fi
 for n in custody/[0-9]*.json; do n=${n%.json}; if [ ! -f "$n.tlog-proof" ]; then missing "$n: no proof"; elif
     proof "$n" "$(sed -n 's/^index //p' "$n.tlog-proof")"; then ok "$n: stands in the log"; else failed "$n: the proof fails"; fi; done
+for q in custody/[0-9]*.checkpoint; do [ -f "$q" ] || continue; h=$(sha256sum < "$q"); if grep -qs "\"sha256\":\"${h%% *}\".*\"event\":\"anchor.cosigned\"" "${q%checkpoint}json" &&
+    signed "$q" log && [ -z "${by##* "$origin"}" ] && signed "$q" witness; then ok "$q: quoted by its entry, after$by"; else failed "$q: does not fit"; fi; done
 for f in data/*; do [ -f "$f" ] || continue; id=${f#data/} id=${id%%.*} h=$(sha256sum < "$f")
     if grep -q "\"sha256\":\"${h%% *}\"},\"name\":\"$id\"}\]}\$" custody/[0-9]*.json; then ok "$f: as its entry says"
     else failed "$f: no entry says so"; fi; grep -qsx "capture $id" custody/receipts/*.note || missing "$f: no receipt"; done
 value() { sed -n "s/^$1 //p" "$text"; }; for r in custody/receipts/*.note; do [ -f "$r" ] || continue; i=$(sed -n "s|^log $origin ||p" "$r"); i=$(printf %06d "$i" 2> /dev/null)
     if signed "$r" receipts && [ "${by#* "$origin"}" = "$by" ] && [ "$r" = "custody/receipts/$i.note" ] && grep -q "\"length\":$(value length)[,}].*\"sha256\":\"$(value \
-        sha256)\"},\"name\":\"$(value capture)\"}\]}\$" "custody/$i.json"; then ok "$r: stored by$by at $(value stored_at)"
-    else failed "$r: does not fit"; fi; done
+        sha256)\"},\"name\":\"$(value capture)\"}\]}\$" "custody/$i.json"; then ok "$r: stored by$by at $(value stored_at)"; else failed "$r: does not fit"; fi; done
 for t in custody/*.tsr; do [ ! -f "$t" ] || if openssl ts -verify -data custody/checkpoint -in "$t" -CAfile keys/tsa.pem > /dev/null 2>&1
     then ok "$t: time stamp"; else failed "$t: time stamp"; fi; done
 exit $code

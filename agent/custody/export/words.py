@@ -32,6 +32,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "media_type": ("Media type", "Type de média"),
     "id": ("Id of the capture", "Identifiant de la capture"),
     "group": ("Recording that it belongs to", "Enregistrement auquel elle appartient"),
+    "clip": ("Which clip of that recording", "Numéro de séquence dans cet enregistrement"),
     "from": ("From what, in the device’s own words", "De quoi, selon l’appareil lui-même"),
     "said": (
         "What follows is what the device said of itself, unedited. Nobody but the device vouches for it. Characters "
@@ -55,6 +56,13 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "software": ("Software", "Logiciel"),
     "build": ("digest of the program:", "empreinte du programme :"),
     "recorded_at": ("Held since, by the station’s clock", "Conservée depuis, selon l’horloge du poste"),
+    "written": (
+        "Entry written, by the clocks of witnesses, not by the station’s",
+        "Inscription écrite, selon les horloges des témoins et non celle du poste",
+    ),
+    "after": ("after {time}", "après {time}"),
+    "before": ("before {time}", "avant {time}"),
+    "nobody": ("(no witness has said so)", "(aucun témoin ne l’a dit)"),
     "clock": ("The station’s clock at that moment", "L’horloge du poste à ce moment"),
     "synchronised": (
         "synchronised with {source}, largest error {error}",

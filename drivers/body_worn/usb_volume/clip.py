@@ -247,6 +247,7 @@ def described(device: Device, entry: Entry, layout: Layout, volume: Volume) -> C
         length=entry.length,
         media_type=place.media_type,
         group=place.group,
+        clip=place.clip,
         priority=URGENCY[layout.locked if locked else place.rule.urgency],
         claims=claims,
     )

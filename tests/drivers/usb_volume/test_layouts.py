@@ -63,6 +63,17 @@ def test_where_a_path_stands(name: str, path: str, role: str | None, group: str 
     assert (place.rule.role if place else None, place.group if place else None) == (role, group)
 
 
+@pytest.mark.parametrize(
+    ("path", "clip"), [("A/REC7_002.MP4", 2), ("A/REC7_.MP4", None), ("A/REC7_9999999999.MP4", None)]
+)
+def test_a_layout_may_count_the_clips_of_a_recording(path: str, clip: int | None) -> None:
+    rule = {"path": "A/(?P<stem>[^_]+)_(?P<part>[0-9]*).MP4", "role": REC, "group": "{stem}", "clip": "part"}
+    made = Layout.model_validate({"name": "x", "title": "x", "roots": ["A"], "media_types": {}, "rules": [rule]})
+    place = made.place(path)
+    assert place is not None
+    assert (place.group, place.clip) == ("REC7", clip)
+
+
 def test_what_a_name_tells() -> None:
     event = layout("blackvue").place("BlackVue/Record/20261122_101112_EFS.mp4")
     assert event is not None
@@ -125,6 +136,7 @@ def test_every_shipped_file_is_sound_and_says_what_is_not_verified() -> None:
         ({"rules": [{"path": "(", "role": "recording"}]}, "no regular expression"),
         ({"rules": [{"path": ".*", "role": "never"}]}, "`why` belongs"),
         ({"rules": [{"path": ".*", "role": "recording", "group": "{stem}"}]}, "no group named stem"),
+        ({"rules": [{"path": ".*", "role": "recording", "clip": "part"}]}, "no group named part"),
         ({"rules": []}, "at least 1"),
         ({"roots": []}, "a root is the name"),
         ({"roots": ["DCIM/x"]}, "a root is the name"),
