@@ -13,7 +13,8 @@ believes only what it can verify by the keys of its own trust file. It deletes a
    meanwhile.
 
 Then it unlinks it and forces the folder to the device, which is what makes a deletion last on FAT. If power fails in
-between, the file is there or it is not; asked again it deletes it, or answers `absent` after it forced the folder.
+between, the file is there or it is not; asked again it deletes it, or answers `absent` after it forced the folder. What
+is asked together shares the forcing of folders, and none of it is answered before.
 
 Answers, one JSON line each: `released`, `absent`, `differs` (with `sha256`), `gone` (another volume, or none, is there
 now), `refused`; all but the first two leave everything as it was, and say `why`.
@@ -25,12 +26,12 @@ import base64
 import errno
 import json
 import os
-import socket
 import stat
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -45,7 +46,8 @@ from agent.merkle import BadProof
 from agent.note import BadNote, Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.custody.policy import Policy
 
@@ -142,18 +144,35 @@ class Releaser:
 
     def answer(self, line: bytes) -> dict[str, str]:
         """Do what a line asks for, if it is proven."""
+        return self.answers([line])[0]
+
+    def answers(self, lines: Sequence[bytes]) -> list[dict[str, str]]:
+        """Do what each line asks for, if it is proven, and return what came of each, once that is durable."""
+        with ExitStack() as stack:
+            folders = _Folders(stack)
+            answers = [self._one(line, folders) for line in lines]
+            for folder, unlinked in folders.touched.items():
+                try:
+                    durable.force_folder(folder)
+                except OSError as error:
+                    for number in unlinked:
+                        answers[number] = _failed(error)
+                        self._broken.add(folders.volumes[folder])
+        return answers
+
+    def _one(self, line: bytes, folders: _Folders) -> dict[str, str]:
+        folders.number += 1
         try:
             wanted = _Wanted.read(line)
         except (ValueError, KeyError, TypeError) as error:
             return {"result": "refused", "why": f"the request cannot be read ({type(error).__name__})"}
         try:
             digest = self._prove(wanted)
-            return {"result": self._delete(wanted, digest)}
+            return {"result": self._delete(wanted, digest, folders)}
         except _No as no:
             return no.answer
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else "an error of the system"
-            return {"result": "gone" if error.errno in _UNPLUGGED else "refused", "why": why}
+            return _failed(error)
 
     # -- what is proven -----------------------------------------------------------------------------------------------
 
@@ -187,25 +206,21 @@ class Releaser:
 
     # -- what is deleted ----------------------------------------------------------------------------------------------
 
-    def _delete(self, wanted: _Wanted, digest: bytes) -> str:
+    def _delete(self, wanted: _Wanted, digest: bytes, folders: _Folders) -> str:
         *parts, name = wanted.path.split(b"/")
         if any(part in {b"", b".", b".."} or b"\0" in part for part in (*parts, name)):
             raise _No("refused", "the path is not one of a file below the volume")
         if wanted.root_id in self._broken:
             raise _No("refused", "the device did not confirm a deletion; unplug it and plug it in again")
-        with _folder(wanted, parts) as folder:
-            result = "released"
-            try:
-                self._check_file(wanted, digest, name, folder)
-                os.unlink(name, dir_fd=folder)
-            except FileNotFoundError:
-                result = "absent"  # an earlier request came as far as here: what is left to do is to make it last
-            try:
-                durable.force_folder(folder)
-            except OSError:
-                self._broken.add(wanted.root_id)
-                raise
-        return result
+        folder = folders.of(wanted, parts)
+        try:
+            self._check_file(wanted, digest, name, folder)
+            os.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            folders.touch(folder, wanted)
+            return "absent"  # an earlier request came as far as here: what is left to do is to make it last
+        folders.touch(folder, wanted)
+        return "released"
 
     def _check_file(self, wanted: _Wanted, digest: bytes, name: bytes, folder: int) -> None:
         """Return only when the file, read from the device, is what was proven."""
@@ -253,6 +268,34 @@ def _opened(name: bytes, flags: int, folder: int) -> int:
         return os.open(name, flags, dir_fd=folder)
 
 
+def _failed(error: OSError) -> dict[str, str]:
+    why = os.strerror(error.errno) if error.errno else "an error of the system"
+    return {"result": "gone" if error.errno in _UNPLUGGED else "refused", "why": why}
+
+
+class _Folders:
+    """The folders of one batch, open until it is done, and which requests deleted in them."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._open: dict[tuple[bytes, tuple[int, int], tuple[bytes, ...]], int] = {}
+        self.number = -1
+        """Of the request under way."""
+        self.touched: dict[int, list[int]] = {}
+        """Numbers of requests by folder."""
+        self.volumes: dict[int, tuple[int, int]] = {}
+
+    def of(self, wanted: _Wanted, parts: list[bytes]) -> int:
+        key = (wanted.root, wanted.root_id, tuple(parts))
+        if key not in self._open:
+            self._open[key] = self._stack.enter_context(_folder(wanted, parts))
+        return self._open[key]
+
+    def touch(self, folder: int, wanted: _Wanted) -> None:
+        self.touched.setdefault(folder, []).append(self.number)
+        self.volumes[folder] = wanted.root_id
+
+
 @contextmanager
 def _folder(wanted: _Wanted, parts: list[bytes]) -> Iterator[int]:
     """The file's folder, opened step by step from the volume's root, so that no link can lead out of it."""
@@ -275,6 +318,22 @@ def _folder(wanted: _Wanted, parts: list[bytes]) -> Iterator[int]:
         os.close(here)
 
 
+def batches(read: Callable[[], bytes]) -> Iterator[list[bytes]]:
+    """The lines that came together, again and again until the end; what is no line in the end is none."""
+    waiting = b""
+    while came := read():
+        *lines, waiting = (waiting + came).split(b"\n")
+        if lines:
+            yield lines
+        if len(waiting) > _LINE_MAX:
+            return
+
+
+def told(answers: list[dict[str, str]]) -> bytes:
+    """Answers as lines."""
+    return b"".join(json.dumps(answer).encode() + b"\n" for answer in answers)
+
+
 def serve(releaser: Releaser, listening: socket.socket) -> None:
     """Answer one connection after another until nobody came for a while: so long is the volume writable."""
     listening.settimeout(_IDLE)
@@ -283,12 +342,10 @@ def serve(releaser: Releaser, listening: socket.socket) -> None:
             connection, _ = listening.accept()
         except TimeoutError:
             return
-        with connection, connection.makefile("rwb") as asked:
+        with connection, suppress(OSError):  # who went away without waiting for the answer asks again
             connection.settimeout(_IDLE)
-            with suppress(OSError):  # who went away without waiting for the answer asks again
-                while line := asked.readline(_LINE_MAX):
-                    asked.write(json.dumps(releaser.answer(line)).encode() + b"\n")
-                    asked.flush()
+            for lines in batches(partial(connection.recv, _BLOCK)):
+                connection.sendall(told(releaser.answers(lines)))
 
 
 def main() -> None:
@@ -296,6 +353,8 @@ def main() -> None:
     listening: socket.socket | None = None
     match sys.argv[1:]:
         case ["--listen", trust] if os.environ.get("LISTEN_FDS") == "1":
+            import socket  # noqa: PLC0415 - for what systemd opened; who is asked by a pipe has none
+
             listening = socket.socket(fileno=_HANDED_OVER)
         case [trust] if trust != "--listen":
             pass
@@ -309,9 +368,8 @@ def main() -> None:
     if listening is not None:
         serve(releaser, listening)
         return
-    for line in sys.stdin.buffer:
-        answer = json.dumps(releaser.answer(line))
-        sys.stdout.write(answer + "\n")
+    for lines in batches(partial(os.read, sys.stdin.fileno(), _BLOCK)):
+        sys.stdout.buffer.write(told(releaser.answers(lines)))
         sys.stdout.flush()
 
 

@@ -7,23 +7,24 @@ systemd listens there and starts the program, under a user of its own, when the 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import stat
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from agent.release.asking import LINE_MAX
 
 if TYPE_CHECKING:
-    from agent.capture import Json
+    from collections.abc import AsyncIterator
+
     from agent.driver import Place
+    from agent.release.asking import Ends
 
 __all__ = ["FOLDER", "Doors"]
 
 FOLDER: Final = Path("/run/evidock-release")
 """Where the sockets are: only root may make any there (tmpfiles.d)."""
-
-_LINE_MAX: Final = 64 * 1024
 
 
 class Doors:
@@ -40,17 +41,12 @@ class Doors:
         except OSError:
             return None
 
-    async def ask(self, door: Path, asked: dict[str, Json]) -> dict[str, Any]:
-        """Ask one question. Raises `OSError` or `ValueError`; what was done is then not known."""
-        reader, writer = await asyncio.open_unix_connection(str(door), limit=_LINE_MAX)
+    @asynccontextmanager
+    async def open(self, door: Path) -> AsyncIterator[Ends]:
+        """The two ends of a connection. Raises `OSError`."""
+        reader, writer = await asyncio.open_unix_connection(str(door), limit=LINE_MAX)
         try:
-            writer.write(json.dumps(asked).encode() + b"\n")
-            await writer.drain()
-            line = await reader.readline()
-            if not line:
-                raise ConnectionError("it ended without an answer")
-            answer: dict[str, Any] = json.loads(line)
-            return answer
+            yield reader, writer
         finally:
             writer.close()
             with suppress(OSError):

@@ -10,29 +10,29 @@ import asyncio
 import base64
 import json
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from agent import durable
 from agent.capture import printable
 from agent.errors import ConfigError, DeviceGone, DeviceRefused, Problem
+from agent.release.asking import LINE_MAX, Line
 from agent.release.doors import Doors
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agent.capture import Holding, Json
     from agent.custody.trust import Trust
     from agent.driver import Place
     from agent.note import Verifier
+    from agent.release.asking import Ends
 
 __all__ = ["DIFFERS", "Program", "trust_file"]
 
 DIFFERS: Final = "differs"
-_PATIENCE: Final = 60.0
-_SLOWEST: Final = 256 * 1024
-"""Bytes per second below which a device is taken for hung."""
-_LINE_MAX: Final = 64 * 1024
 _END_WITHIN: Final = 5.0
 
 
@@ -61,8 +61,8 @@ class Program:
     def __init__(self, trust: Path, doors: Doors | None = None) -> None:
         self._trust = trust
         self._doors = doors or Doors()
-        self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
+        self._lines: dict[Path | None, Line] = {}
 
     def has_unit(self, place: Place) -> bool:
         """Whether a unit of its own makes this volume writable and deletes on it."""
@@ -86,8 +86,9 @@ class Program:
             "root": printable(place.root),
             "root_id": [str(number) for number in place.root_id],
         }
-        async with self._turn:
-            answer = await self._ask(asked, _PATIENCE + place.length / _SLOWEST, self._doors.of(place))
+        door = self._doors.of(place)
+        line = self._lines.setdefault(door, Line(self._own if door is None else partial(self._doors.open, door)))
+        answer = await line.ask(json.dumps(asked).encode() + b"\n", place.length)
         result = str(answer.get("result"))
         if result == "gone":
             raise DeviceGone(str(answer.get("why")))
@@ -97,6 +98,8 @@ class Program:
 
     async def aclose(self) -> None:
         """Let the process end."""
+        for line in self._lines.values():
+            await line.aclose()
         process, self._process = self._process, None
         if process is None:
             return
@@ -108,39 +111,27 @@ class Program:
         except TimeoutError:
             process.kill()  # in a system call on a device that hangs it ends when that does
 
-    async def _ask(self, asked: dict[str, Json], patience: float, door: Path | None) -> dict[str, Any]:
+    @asynccontextmanager
+    async def _own(self) -> AsyncIterator[Ends]:
+        """The two ends of the process of our own, which goes on after it was asked; one that failed is ended."""
         try:
-            async with asyncio.timeout(patience):
-                if door is not None:
-                    return await self._doors.ask(door, asked)
-                process = await self._running()
-                writer, reader = process.stdin, process.stdout
-                answer: dict[str, Any] = {}
-                if writer is not None and reader is not None:  # both were asked for
-                    writer.write(json.dumps(asked).encode() + b"\n")
-                    await writer.drain()
-                    answer = json.loads(await reader.readline())
-                return answer
-        except (OSError, ValueError) as error:
-            # Whether it was deleted is not known: the device says so when it offers the capture again, or does not.
-            self._give_up()
-            raise DeviceRefused(
-                f"the release program did not answer ({type(error).__name__})",
-                hint="The agent starts it again. If it lasts, look at the device and at the journal of the service.",
-            ) from error
+            yield await self._running()
         except BaseException:
             self._give_up()  # its answer would be taken for that of the next question
             raise
 
-    async def _running(self) -> asyncio.subprocess.Process:
+    async def _running(self) -> Ends:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "agent.releaser", str(self._trust)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                limit=_LINE_MAX,
+                limit=LINE_MAX,
             )
-        return self._process
+        reader, writer = self._process.stdout, self._process.stdin
+        if reader is None or writer is None:  # both were asked for
+            raise ConnectionError("it has no ends to speak to")
+        return reader, writer
 
     def _give_up(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ import structlog
 
 from agent.capture import Standing, Strength, printable
 from agent.custody.receipt import check_receipt
-from agent.driver import ReleasesByPath
+from agent.driver import BLOCK_LENGTH, ReleasesByPath
 from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal, SpoolDamaged
 from agent.journal import Desk, queries
 from agent.release.program import DIFFERS
@@ -42,6 +43,23 @@ _A_DAY: Final = timedelta(days=1)
 """How far two clocks that nobody compared may differ before a receipt counts as stale."""
 _SWEEP: Final = 30.0
 _PAGE: Final = 256
+_FEW: Final = 8
+_MANY: Final = 64
+"""Captures that are let go at once: of more than a block, and of at most one."""
+_AT_ONCE: Final = 64 * 1024
+"""Bytes that are hashed where they come: a thread would cost more than it frees."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What the journal knows of an origin that is offered."""
+
+    holding: Holding | None
+    doubted: bool = False
+    ripe: bool = False
+    """The grace period is over."""
+    proof: bytes | None = None
+    leaf: bytes = b""
 
 
 class Release:
@@ -57,43 +75,54 @@ class Release:
         stamp: Callable[[], Stamp],
         proving: Proving | None = None,
         program: Program | None = None,
-        in_flight: int = 8,
     ) -> None:
         self._desk, self._spool, self._policy = desk, spool, policy
         self._keys, self._stamp = tuple(keys), stamp
         self._proving, self._program = proving or Proving(asked=policy.witness == "required"), program
         self._least = Strength[policy.receipt.upper()]
-        self._places = asyncio.Semaphore(in_flight)
+        self._few, self._many = asyncio.Semaphore(_FEW), asyncio.Semaphore(_MANY)
         self._log = structlog.get_logger("release")
 
     async def consider(self, offer: Offer) -> Standing:
         """The device still has this receipted capture and offers it: let it forget, if everything is proven."""
         token = offer.capture.origin.token
-        holding, doubted = await self._desk.read(lambda journal: (journal.of_origin(token), journal.doubts(token)))
+        case = await self._desk.read(lambda journal: self._look(journal, token))
+        holding = case.holding
         if holding is None:
             return Standing.UNKNOWN
         if holding.standing is not Standing.RECEIPTED or self._policy.device == "keep" or holding.retained:
             return holding.standing
-        if (reason := self._why_not(holding, doubted=doubted)) is not None:
+        if (reason := self._why_not(holding, doubted=case.doubted, ripe=case.ripe)) is not None:
             await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))
             return holding.standing
-        if self._stamp().at < (holding.receipted_at or holding.changed_at) + self._policy.grace:
+        # Not old enough, not cosigned yet, or a witness contradicts us: nothing is wrong with this capture, it waits.
+        if case.proof is None:
             return holding.standing
-        # Not cosigned yet, or a witness contradicts us: nothing is wrong with this capture, it waits.
-        if (proof := await self._desk.read(lambda journal: self._proving.prove(journal, holding.index))) is None:
-            return holding.standing
-        async with self._places:
-            return await self._release(offer, holding, proof)
+        async with self._few if offer.capture.length is None or offer.capture.length > BLOCK_LENGTH else self._many:
+            return await self._release(offer, holding, case.leaf, case.proof)
 
-    def _why_not(self, holding: Holding, *, doubted: bool) -> str | None:
-        """The reason why its device may not forget it, in words for a person; None when it may."""
+    def _look(self, journal: Journal, token: bytes) -> _Case:
+        """What the journal knows of this origin, in one visit."""
+        holding = journal.of_origin(token)
+        if holding is None or holding.standing is not Standing.RECEIPTED:
+            return _Case(holding)
+        ripe = self._stamp().at >= (holding.receipted_at or holding.changed_at) + self._policy.grace
+        proof = self._proving.prove(journal, holding.index) if ripe and self._policy.device == "release" else None
+        leaf = b"" if proof is None else journal.leaves.leaf(holding.index)
+        return _Case(holding, journal.doubts(token), ripe, proof, leaf)
+
+    def _why_not(self, holding: Holding, *, doubted: bool, ripe: bool = True) -> str | None:
+        """The reason why its device may not forget it, in words for a person; None when it may.
+
+        What is not `ripe` is offered many times before it may go: its signature is verified when it matters.
+        """
         receipt = holding.receipt
         if doubted:
             return "two readings of this capture differed: a person must look at what is quarantined first"
         if receipt is None or receipt.strength < self._least:
             word = "nothing" if receipt is None else f"only its {receipt.strength.name.lower()}"
             return f"the DEMS has proven {word}; the policy asks for a receipt that is {self._policy.receipt}"
-        if receipt.strength is Strength.SIGNED:
+        if receipt.strength is Strength.SIGNED and ripe:
             try:
                 check_receipt(
                     receipt.note or b"",
@@ -109,7 +138,7 @@ class Release:
                 return f"the stored receipt does not verify: {error}"
         return None
 
-    async def _release(self, offer: Offer, holding: Holding, proof: bytes) -> Standing:
+    async def _release(self, offer: Offer, holding: Holding, leaf: bytes, proof: bytes) -> Standing:
         try:
             again = await self._read_again(offer, holding)
         except (BadCapture, CannotResume, DeviceRefused) as error:
@@ -126,7 +155,7 @@ class Release:
         except Refusal:  # a person was quicker
             return (await self._desk.read(lambda journal: journal.get(holding.id))).standing
         try:
-            if await self._delete(offer, holding, proof) == DIFFERS:
+            if await self._delete(offer, holding, leaf, proof) == DIFFERS:
                 return await self._differs(offer, holding, "the release program read other bytes than the agent did")
         except DeviceRefused as error:
             return await self._refused(holding, f"the device did not delete it: {error}")
@@ -134,13 +163,12 @@ class Release:
         self._log.debug("released", capture=holding.id, key=holding.origin.key)
         return released.standing
 
-    async def _delete(self, offer: Offer, holding: Holding, proof: bytes) -> str:
+    async def _delete(self, offer: Offer, holding: Holding, leaf: bytes, proof: bytes) -> str:
         """By the program of its own, wherever it can prove all that it must; it asks for a signed receipt."""
         signed = holding.receipt is not None and holding.receipt.strength is Strength.SIGNED
         if self._program is None or not signed or not isinstance(offer, ReleasesByPath):
             await offer.release()
             return "released"
-        leaf = await self._desk.read(lambda journal: journal.leaves.leaf(holding.index))
         if self._program.has_unit(offer.place):
             return await self._program.release(offer.place, holding, leaf=leaf, proof=proof)
         async with offer.writable():
@@ -168,7 +196,10 @@ class Release:
                 length += len(block)
                 if length > holding.digest.length:
                     break
-                await self._spool.run(hasher.feed, block)
+                if len(block) > _AT_ONCE:
+                    await self._spool.run(hasher.feed, block)
+                else:
+                    hasher.feed(block)
         finally:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()

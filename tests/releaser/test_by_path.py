@@ -137,9 +137,9 @@ async def test_a_program_that_was_killed_is_started_again(station: Proven, volum
     station.run_driver(driver(volume))
     await station.until(Standing.HELD, 2)
     await station.send()
-    process = await station.program._running()
+    await station.program._running()
+    process = station.program._process
     os.kill(process.pid, signal.SIGSTOP)
-    station.program._turn = asyncio.Lock()
     await station.anchor.sign()
     await station.anchor.publish()
     await asyncio.sleep(0.3)
@@ -163,11 +163,12 @@ async def test_a_program_that_cannot_start_deletes_nothing(station: Proven, volu
 
 
 async def test_a_program_that_hangs_is_given_up(station: Proven, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.release.program._PATIENCE", 0.2)
+    monkeypatch.setattr("agent.release.asking._PATIENCE", 0.2)
     station.run_driver(driver(volume))
     await station.until(Standing.HELD, 2)
     await station.send()
-    process = await station.program._running()
+    await station.program._running()
+    process = station.program._process
     os.kill(process.pid, signal.SIGSTOP)
     place = station.offers[0].place  # type: ignore[attr-defined]
     with pytest.raises(DeviceRefused, match="did not answer"):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from agent import durable
 from agent.note import Note, decode64, encode64
-from agent.releaser import Believed, Releaser
+from agent.releaser import Believed, Releaser, batches
 from tests.releaser.case import (
     CONTENT,
     COSIGNED_AT,
@@ -100,6 +100,32 @@ def test_a_deletion_that_the_device_does_not_confirm_is_the_last_on_this_volume(
         assert releaser.answer(case.line())["result"] == "refused"
     assert "did not confirm" in releaser.answer(make_case(case.root).line())["why"]
     assert case.file.exists()
+
+
+def test_what_is_asked_together_shares_the_forcing_of_a_folder_and_is_answered_after_it(
+    releaser: Releaser, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[bool] = []
+    monkeypatch.setattr(durable, "force_folder", lambda _: forced.append(case.file.exists()))
+    other = make_case(case.root, b"DCIM/100EVDCK/CLIP0002.MP4")
+    results = [one["result"] for one in releaser.answers([case.line(), b"nonsense", case.line(), other.line()])]
+    assert results == ["released", "refused", "absent", "released"]
+    assert forced == [False]
+
+
+def test_a_folder_that_cannot_be_forced_is_a_no_to_all_that_was_asked_together(
+    releaser: Releaser, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: int) -> None:
+        raise durable.ForceFailed(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(durable, "force_folder", fails)
+    assert {one["result"] for one in releaser.answers([case.line(), case.line()])} == {"refused"}
+
+
+def test_lines_are_answered_however_they_arrive() -> None:
+    pieces = iter([b"one\ntw", b"o\nthree\n", b"left", b""])
+    assert list(batches(lambda: next(pieces))) == [[b"one"], [b"two", b"three"]]
 
 
 NO_CHANGE: dict[str, Callable[[Case], Case]] = {

@@ -44,7 +44,7 @@ __all__ = ["UsbVolume"]
 
 T = TypeVar("T")
 
-SMALL_IN_FLIGHT: Final = 32
+SMALL_IN_FLIGHT: Final = 64
 """Captures of at most a block that are taken at once: what they cost is waiting, not the wire."""
 
 REST: Final = 10.0

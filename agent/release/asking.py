@@ -1,0 +1,98 @@
+"""Questions to the program that deletes: those that wait together are asked together, and each gets its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from agent.errors import DeviceRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = ["LINE_MAX", "Ends", "Line"]
+
+Ends: TypeAlias = "tuple[asyncio.StreamReader, asyncio.StreamWriter]"
+
+LINE_MAX: Final = 64 * 1024
+"""Bytes of one answer."""
+
+_TOGETHER: Final = 64
+"""Questions of one batch: they share the forcing of folders, and none is answered before."""
+_PATIENCE: Final = 60.0
+_SLOWEST: Final = 256 * 1024
+"""Bytes per second below which a device is taken for hung."""
+
+
+@dataclass(slots=True)
+class _Question:
+    line: bytes
+    length: int
+    answer: asyncio.Future[dict[str, Any]]
+
+
+class Line:
+    """The way to one program. `ends` gives the two ends of it for as long as one batch lasts."""
+
+    def __init__(self, ends: Callable[[], AbstractAsyncContextManager[Ends]]) -> None:
+        self._ends = ends
+        self._waiting: deque[_Question] = deque()
+        self._asking: asyncio.Task[None] | None = None
+
+    async def ask(self, line: bytes, length: int) -> dict[str, Any]:
+        """Ask one question about a file of so many bytes. Raises `DeviceRefused` where no answer comes.
+
+        Whoever is cancelled meanwhile asked all the same: the answer is read, and nobody hears it.
+        """
+        question = _Question(line, length, asyncio.get_running_loop().create_future())
+        self._waiting.append(question)
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._work())
+        return await question.answer
+
+    async def aclose(self) -> None:
+        """Ask nothing more."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait({self._asking})
+
+    async def _work(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(_TOGETHER, len(self._waiting)))]
+            try:
+                async with asyncio.timeout(_PATIENCE + sum(one.length for one in batch) / _SLOWEST):
+                    await self._ask(batch)
+            except (OSError, ValueError) as error:  # a time-out is an OSError
+                self._fail(batch, error)
+            except BaseException as error:
+                self._fail([*batch, *self._waiting], error)
+                self._waiting.clear()
+                raise
+
+    async def _ask(self, batch: list[_Question]) -> None:
+        async with self._ends() as (reader, writer):
+            # Not drained: the answers are read at once, so that neither side waits for the other with full hands.
+            writer.write(b"".join(question.line for question in batch))
+            for question in batch:
+                line = await reader.readline()
+                if not line:
+                    raise ConnectionError("it ended without an answer")
+                answer: dict[str, Any] = json.loads(line)
+                if not question.answer.done():
+                    question.answer.set_result(answer)
+
+    def _fail(self, batch: list[_Question], error: BaseException) -> None:
+        """Whether they were deleted is not known: the device says so when it offers them again, or does not."""
+        for question in batch:
+            if question.answer.done():
+                continue
+            refused = DeviceRefused(
+                f"the release program did not answer ({type(error).__name__})",
+                hint="The agent starts it again. If it lasts, look at the device and at the journal of the service.",
+            )
+            refused.__cause__ = error
+            question.answer.set_exception(refused)
