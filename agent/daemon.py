@@ -21,9 +21,19 @@ from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent import durable
 from agent.anchor import Anchor, trust_of, witness_asked
-from agent.capture import Device, Json, Observation, Standing, canonical
+from agent.capture import DRILL, Device, Json, Observation, Standing, canonical
 from agent.clock import Clock, Step, boot_id
-from agent.errors import AgentError, ConfigError, DeviceError, JournalError, Problem, Refusal, SpoolDamaged
+from agent.errors import (
+    AgentError,
+    BadCapture,
+    ConfigError,
+    DeviceError,
+    JournalError,
+    Problem,
+    Refusal,
+    SpoolDamaged,
+    SpoolFull,
+)
 from agent.forward import Forward
 from agent.ingest import Ingest
 from agent.journal import Desk, Event, Journal
@@ -31,8 +41,10 @@ from agent.note import BadNote, Verifier
 from agent.presence import Presence
 from agent.registry import Equipment, LoadedDriver, equip
 from agent.release import Program, Proving, Release, trust_file
+from agent.repairs import Raised
 from agent.spool import Spool
 from agent.station.control import Control
+from agent.station.troubles import Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +57,9 @@ if TYPE_CHECKING:
     from agent.driver import Offer
 
 __all__ = ["Agent", "locked", "receipt_keys"]
+
+_STEADY = 30.0
+"""Seconds that a driver must run before it counts as well again."""
 
 
 @contextmanager
@@ -84,6 +99,8 @@ class Agent:
             state / "spool", watermark=config.spool.watermark, read_back=config.spool.read_back, boot_id=boot_id()
         )
         self.ingest = Ingest(self.desk, self.spool, on_held=self._held, on_damage=self._stop_for)
+        self.raised = Raised()
+        self._troubles = Troubles()
         drivers = {loaded.options.name: loaded.driver for loaded in self.equipment.drivers}
         self.presence = Presence(self.desk, self.clock, drivers)
         self.devices = self.presence.devices
@@ -125,7 +142,13 @@ class Agent:
 
     async def take(self, offer: Offer, /) -> Standing:
         """See `agent.driver.Intake.take`. What is receipted and still offered may be released here."""
-        standing = await self.ingest.take(offer)
+        try:
+            _is_no_drill(offer.capture.device)
+            standing = await self.ingest.take(offer)
+        except (DeviceError, SpoolFull) as error:
+            self._troubles.not_taken(offer.capture, error)
+            raise
+        self._troubles.taken(offer.capture)
         if standing is Standing.RECEIPTED:
             standing = await self.release.consider(offer)
         return standing
@@ -136,7 +159,8 @@ class Agent:
 
     def troubles(self) -> list[dict[str, str | None]]:
         """See `agent.station.running.Running.troubles`."""
-        return self.anchor.troubles()
+        here = {name for name, seen in self.devices.items() if seen.present}
+        return [*self.anchor.troubles(), *self._troubles.notices(here)]
 
     # -- the life of the process --------------------------------------------------------------------------------------
 
@@ -210,11 +234,10 @@ class Agent:
 
     async def _supervised(self, loaded: LoadedDriver) -> None:
         """Run a driver for ever: one that fails is started again, later each time, and keeps no other from working."""
+        name = loaded.options.name
 
         def failed(state: RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            todo = error.what_to_do if isinstance(error, AgentError) else None
-            self._log.error("driver_failed", driver=loaded.options.name, error=repr(error), todo=todo)
+            self._troubles.driver_failed(name, state.outcome.exception() if state.outcome else None)
 
         async for attempt in AsyncRetrying(
             wait=wait_random_exponential(multiplier=1, max=60),
@@ -222,6 +245,7 @@ class Agent:
             before_sleep=failed,
         ):
             with attempt:
+                steady = asyncio.get_running_loop().call_later(_STEADY, self._troubles.driver_well, name)
                 try:
                     await loaded.driver.run(self)
                 except Exception as error:
@@ -231,6 +255,8 @@ class Agent:
                         # It was told to end and stumbled while it did: ended it has, and it is not to begin again.
                         raise asyncio.CancelledError from error
                     raise
+                finally:
+                    steady.cancel()
                 raise DeviceError(f"the driver {loaded.options.name} ended by itself")
 
     async def _housekeeping(self) -> None:
@@ -251,6 +277,11 @@ class Agent:
         """What was configured, by digest: names of files with secrets stay on the station."""
         raw = canonical({"text": repr(self.config.model_dump(mode="json"))})
         return {"policy": self.config.policy.model_dump(mode="json"), "sha256": sha256(raw).hexdigest()}
+
+
+def _is_no_drill(device: Device) -> None:
+    if device.id.startswith(DRILL):
+        raise BadCapture(f"{device.id} is a name of the station's own drills, and no device may bear it")
 
 
 def receipt_keys(equipment: Equipment, config: Config) -> list[Verifier]:

@@ -41,10 +41,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
-import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.capture import Capture, Device, Observation, Standing, printable
+from agent.capture import Capture, Device, Observation, Standing
 from agent.errors import DeviceError, SpoolFull
 
 if TYPE_CHECKING:
@@ -242,18 +241,17 @@ class ShowsBays(Protocol):
 async def offer_all(intake: Intake, offers: Iterable[Offer], *, in_flight: int = 16) -> dict[Standing, int]:
     """Offer everything once, several at a time, and count where they stand; what fails is offered again next time.
 
-    One capture that is hurt does not keep the others from being taken: `DeviceError` and `SpoolFull` are logged and
-    passed by. `in_flight` bounds how many are under way, so a device of a million captures costs the memory of a few.
+    One capture that is hurt does not keep the others from being taken: `DeviceError` and `SpoolFull`, of which the
+    agent tells once, are passed by. `in_flight` bounds how many are under way, so a device of a million captures costs
+    the memory of a few.
     """
-    log = structlog.get_logger("driver")
     counts: dict[Standing, int] = {}
     places = asyncio.Semaphore(in_flight)
 
     async def one(offer: Offer) -> None:
         try:
             standing = await intake.take(offer)
-        except (DeviceError, SpoolFull) as error:
-            log.warning("capture_not_taken", key=printable(offer.capture.key), error=str(error), todo=error.what_to_do)
+        except (DeviceError, SpoolFull):
             standing = Standing.UNKNOWN
         finally:
             places.release()

@@ -21,6 +21,7 @@ from agent.capture import PART_LENGTH, Priority, Receipt, Standing, Strength
 from agent.custody.receipt import check_receipt
 from agent.errors import AgentError, BadReceipt, JournalError, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
 from agent.journal import Desk, queries
+from agent.sides import Sides
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -85,6 +86,7 @@ class Forward:
         self._news = asyncio.Event()
         self._failures = 0
         self._round = 0
+        self._failing = Sides()
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
         self.link = Link(name)
@@ -167,7 +169,7 @@ class Forward:
         except Exception as error:  # noqa: BLE001 - whatever one capture makes an uplink do, the others are sent
             self._step_aside(holding)
             todo = error.what_to_do if isinstance(error, AgentError) else AgentError.hint
-            self._log.error("not_sent", capture=holding.id, error=repr(error), todo=todo)
+            self._failing.broke(holding.id, repr(error), self._log.error, "not_sent", capture=holding.id, todo=todo)
         finally:
             del self.departures[holding.id]
             self._places.release()
@@ -205,6 +207,7 @@ class Forward:
         proven = self._believe(holding, receipt)
         await self._desk.write(lambda journal: journal.receipt(holding.id, proven))
         self._aside.pop(holding.id, None)
+        self._failing.works(holding.id, self._log.info, "sent_after_all", capture=holding.id)
         self._recovered()
         self._log.debug("receipted", capture=holding.id, strength=proven.strength.name.lower())
 

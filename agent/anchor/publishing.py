@@ -72,6 +72,8 @@ class Publishing:
         try:
             await self._bring(signed, session, trust)
             link.well()
+            if not was_up:
+                self._log.info("witness_up", witness=link.verifier.name)
         except UplinkError as error:
             self._failed(error, was_up=was_up)
         except JournalError:

@@ -74,6 +74,8 @@ class Stamping:
         at = await asyncio.to_thread(self._verified, token, note, request.nonce)
         kept = TimeStamp(signed.size, note, token, self._url, at)
         await self._desk.write(lambda journal: anchors.keep_time_stamp(journal, kept))
+        if self.problem is not None:
+            self._log.info("stamped_again", authority=self._url)
         self.problem = self.todo = None
         return True
 

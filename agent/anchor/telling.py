@@ -8,6 +8,7 @@ from agent.anchor.link import ENROL
 from agent.anchor.publishing import ALARM
 from agent.capture import rfc3339
 from agent.journal import anchors
+from agent.repairs import repair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,15 +56,12 @@ def witness(link: Link) -> dict[str, Json]:
 def problems(policy: str | None, links: Iterable[Link], stamping: Stamping | None) -> Iterator[dict[str, str | None]]:
     """What is not as it should be. `policy`: why it cannot be used."""
     if policy is not None:
-        yield _say("problem", "custody policy", policy, ENROL)
+        yield repair("policy.unusable", "problem", "custody policy", policy, ENROL)
     for link in links:
         if link.contradiction is not None:
-            yield _say("problem", CONTRADICTED, f"nothing is released: {link.contradiction}", ALARM)
+            detail = f"nothing is released: {link.contradiction}"
+            yield repair("witness.contradicts", "problem", CONTRADICTED, detail, ALARM)
         elif link.problem is not None:
-            yield _say("warning", "witness", link.problem, link.todo)
+            yield repair("witness.down", "warning", f"witness {link.verifier.name}", link.problem, link.todo)
     if stamping is not None and stamping.problem is not None:
-        yield _say("warning", "time stamps", stamping.problem, stamping.todo)
-
-
-def _say(state: str, what: str, detail: str, todo: str | None) -> dict[str, str | None]:
-    return {"state": state, "what": what, "detail": detail, "todo": todo}
+        yield repair("stamps.missing", "warning", "time stamps", stamping.problem, stamping.todo)

@@ -9,9 +9,11 @@ from agent.clock import Clock
 from agent.journal import Journal
 from agent.journal.entry import agent_version
 from agent.journal.verify import Verification
+from agent.machine.disk import ground_of
 from agent.spool import Room
 from agent.station import acts, views
 from agent.station.dossiers import exported
+from agent.station.forecast import measured
 from agent.station.live import clock_view, room_view, station_view
 from agent.station.peers import me
 from agent.station.problems import problems
@@ -44,6 +46,10 @@ class Folder:
     def status(self) -> dict[str, Any]:
         """See `Source`: the keys of the daemon's answer, with nothing in those that only it knows."""
         summary, room, stamp = views.summary(self._journal), self._room(), self._clock.stamp()
+        forecast = measured(self._journal, self._config.policy)
+        full_in = None if forecast is None else forecast.full_in(room.usable)
+        ground = ground_of(self._config.station.state)
+        found = problems(self._config, summary, room, stamp, [], full_in=full_in, ground=ground)
         return {
             "running": False,
             "version": agent_version(),
@@ -51,14 +57,14 @@ class Folder:
             "started_at": None,
             "uptime": None,
             "clock": clock_view(stamp),
-            "room": room_view(room),
+            "room": room_view(room, forecast),
             **summary,
             "devices": [],
             "arrivals": [],
             "departures": [],
             "links": [],
             "drivers": [],
-            "problems": problems(self._config, summary, room, stamp, []),
+            "problems": [{**one, "since": None} for one in found],
         }
 
     def devices(self) -> dict[str, Any]:
@@ -109,7 +115,7 @@ class Folder:
 
     def room(self) -> dict[str, Any]:
         """See `Source`."""
-        return room_view(self._room())
+        return room_view(self._room(), measured(self._journal, self._config.policy))
 
     def dossiers(self, captures: list[str], *, why: str) -> dict[str, Any]:
         """See `Source`."""

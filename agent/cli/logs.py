@@ -1,4 +1,7 @@
-"""How the daemon logs: JSON lines for journald, readable lines for a terminal, and never a secret."""
+"""How the daemon logs: with fields to journald, readable lines to a terminal, JSON lines elsewhere; never a secret.
+
+The names of events and their meaning stand in `docs/events.md`.
+"""
 
 import io
 import logging
@@ -9,6 +12,8 @@ from contextlib import suppress
 from typing import Any, Final, TextIO, cast
 
 import structlog
+
+from agent.cli.journald import Journald
 
 __all__ = ["configure", "without_secrets"]
 
@@ -54,16 +59,26 @@ def configure(*, verbose: bool = False) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    if sys.stderr.isatty():
-        last: list[Any] = [without_secrets, structlog.dev.ConsoleRenderer(pad_event_to=24)]
+    factory: Any = structlog.WriteLoggerFactory(cast("TextIO", _Unbroken(sys.stderr)))
+    journald = Journald.behind(sys.stderr)
+    if journald is not None:
+        last: list[Any] = [structlog.processors.format_exc_info, without_secrets, journald.rendered]
+        factory = journald.loggers
+    elif sys.stderr.isatty():
+        last = [without_secrets, structlog.dev.ConsoleRenderer(pad_event_to=24)]
     else:
         last = [structlog.processors.format_exc_info, without_secrets, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unbroken(sys.stderr))),
+        logger_factory=factory,
         cache_logger_on_first_use=True,
     )
+    handler = _for_libraries(shared, last) if journald is None else journald.handler(without_secrets)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def _for_libraries(shared: list[Any], last: list[Any]) -> logging.Handler:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -71,4 +86,4 @@ def configure(*, verbose: bool = False) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    return handler

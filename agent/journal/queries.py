@@ -24,6 +24,7 @@ __all__ = [
     "aside",
     "devices",
     "evictable",
+    "first_held_at",
     "forgotten",
     "keepers",
     "listing",
@@ -36,6 +37,7 @@ __all__ = [
     "resolve",
     "spooled",
     "story",
+    "taken_between",
     "tally",
     "was_purged",
 ]
@@ -205,6 +207,22 @@ def devices(journal: Journal) -> list[DeviceTally]:
         " GROUP BY device ORDER BY newest DESC"
     )
     return [DeviceTally(device, count, length, moment(newest)) for device, count, length, newest in rows]
+
+
+def first_held_at(journal: Journal) -> datetime | None:
+    """When the first capture was taken that this journal tells of."""
+    found = journal.connection.execute("SELECT min(held_at) FROM capture").get
+    return None if found is None else moment(found)
+
+
+def taken_between(journal: Journal, since: datetime, until: datetime) -> tuple[int, int]:
+    """Bytes that were taken in this time: (all of them, those that have left the spool since)."""
+    taken, gone = journal.connection.execute(
+        "SELECT coalesce(sum(length), 0), coalesce(sum(length) FILTER (WHERE spooled = 0), 0) FROM capture"
+        " WHERE held_at >= ? AND held_at < ?",
+        (micros(since), micros(until)),
+    ).get
+    return taken, gone
 
 
 def recall(journal: Journal, capture: str, destination: str) -> str | None:

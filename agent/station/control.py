@@ -7,11 +7,12 @@ import grp
 import os
 import stat
 from contextlib import AsyncExitStack, suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
-from agent.errors import ConfigError, Problem
+from agent.errors import AgentError, ConfigError, Problem
 from agent.station.live import Live
 from agent.station.peers import GROUP
 from agent.station.routes import Routes, translated
@@ -29,6 +30,7 @@ PATH_MAX: Final = 107
 _MODE: Final = 0o660
 _BODY_MAX: Final = 256 * 1024
 _SAMPLE: Final = 0.5
+_LOOK: Final = 15.0
 
 
 def check_path(path: Path) -> None:
@@ -98,8 +100,13 @@ class Control:
         self._path.chmod(_MODE)
 
     async def _sample(self) -> None:
+        looked_at = float("-inf")
         while True:
             self._live.sample()
+            if monotonic() - looked_at > _LOOK:
+                looked_at = monotonic()
+                with suppress(AgentError):  # whatever is wrong with the journal ends the daemon elsewhere
+                    await self._live.status()  # notices come and go, and the log hears of it, though nobody looks
             await asyncio.sleep(_SAMPLE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from datetime import UTC, datetime
 from time import monotonic
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 from agent.capture import rfc3339
 from agent.driver import ReportsHealth
 from agent.journal.entry import agent_version
+from agent.machine.disk import ground_of
 from agent.station import views
+from agent.station.forecast import measured
 from agent.station.problems import problems
 
 if TYPE_CHECKING:
@@ -18,12 +21,16 @@ if TYPE_CHECKING:
 
     from agent.capture import Stamp
     from agent.config import Config
+    from agent.machine.disk import Ground
     from agent.spool import Room
+    from agent.station.forecast import Forecast
     from agent.station.running import Running
     from agent.station.views import View
 
 __all__ = ["Live", "clock_view", "room_view", "station_view"]
 
+_SELDOM: Final = 60.0
+"""Seconds between two looks at what changes slowly."""
 _WINDOW: Final = 3.0
 """Seconds over which a rate is measured."""
 
@@ -34,6 +41,9 @@ class Live:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._rates = _Rates()
+        self._seldom_at = float("-inf")
+        self._forecast: Forecast | None = None
+        self._ground: Ground | None = None
 
     def sample(self) -> None:
         """Note how far everything is."""
@@ -52,6 +62,11 @@ class Live:
         room = await running.spool.run(running.spool.room)
         stamp = running.clock.stamp()
         links = self._links()
+        forecast = await self._seldom()
+        full_in = None if forecast is None else forecast.full_in(room.usable)
+        found = problems(
+            running.config, summary, room, stamp, links, running.troubles(), full_in=full_in, ground=self._ground
+        )
         return {
             "running": True,
             "version": agent_version(),
@@ -59,15 +74,27 @@ class Live:
             "started_at": rfc3339(running.started_at),
             "uptime": (now - running.started_at).total_seconds(),
             "clock": clock_view(stamp),
-            "room": room_view(room),
+            "room": room_view(room, forecast),
             **summary,
             "devices": self.devices(),
             "arrivals": self._arrivals(),
             "departures": self._departures(),
             "links": links,
             "drivers": await self._drivers(),
-            "problems": problems(running.config, summary, room, stamp, links, running.troubles()),
+            "problems": running.raised.look(found),
         }
+
+    async def _seldom(self) -> Forecast | None:
+        """What costs more than a glance and changes slowly: today's rate, and the disk below the spool."""
+        if monotonic() - self._seldom_at > _SELDOM:
+            self._seldom_at = monotonic()
+            running = self._running
+            self._forecast = await running.desk.read(lambda journal: measured(journal, running.config.policy))
+            try:
+                self._ground = await asyncio.to_thread(ground_of, running.config.station.state)
+            except OSError:
+                self._ground = None
+        return self._forecast
 
     def devices(self) -> list[View]:
         """Every device seen since the start, those that are here first."""
@@ -166,6 +193,13 @@ def clock_view(stamp: Stamp) -> View:
     return {"at": rfc3339(stamp.at), **stamp.claims}
 
 
-def room_view(room: Room) -> View:
-    """Bytes on the spool's disk."""
-    return {"total": room.total, "free": room.free, "watermark": room.watermark, "usable": room.usable}
+def room_view(room: Room, forecast: Forecast | None = None) -> View:
+    """Bytes on the spool's disk, the bytes that a day adds to them, and the seconds until it is full at that rate."""
+    return {
+        "total": room.total,
+        "free": room.free,
+        "watermark": room.watermark,
+        "usable": room.usable,
+        "a_day": None if forecast is None else forecast.a_day,
+        "full_in": None if forecast is None else forecast.full_in(room.usable),
+    }

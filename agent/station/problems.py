@@ -1,21 +1,26 @@
-"""What is not as it should be, in words for the person at the dock, each with what to do."""
+"""What is not as it should be, in words for the person at the dock, each with what to do: see `agent.repairs`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agent.clock import EARLIEST
 from agent.errors import SpoolFull
+from agent.repairs import repair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from agent.capture import Stamp
     from agent.config import Config
+    from agent.machine.disk import Ground
     from agent.spool import Room
     from agent.station.views import View
 
-__all__ = ["problems"]
+__all__ = ["SOON", "problems"]
+
+SOON: Final = 24 * 3600.0
+"""Seconds: a spool that will be full within this time is told of."""
 
 
 def problems(
@@ -25,12 +30,16 @@ def problems(
     stamp: Stamp,
     links: Iterable[Mapping[str, Any]],
     troubles: Iterable[Mapping[str, Any]] = (),
+    *,
+    full_in: float | None = None,
+    ground: Ground | None = None,
 ) -> list[View]:
     """The worst first. `state` is `problem` (something stands still) or `warning` (someone should look)."""
     found = [
         *_of_witnesses(summary["checkpoint"]),
         *_of_links(links),
-        *_of_room(room),
+        *_of_room(room, full_in),
+        *_of_disk(ground),
         *_of_clock(stamp),
         *_of_aside(summary["aside"]),
         *_of_config(config),
@@ -39,51 +48,71 @@ def problems(
     return sorted(found, key=lambda one: one["state"] != "problem")
 
 
-def _say(state: str, what: str, detail: str, todo: str | None) -> View:
-    return {"state": state, "what": what, "detail": detail, "todo": todo}
-
-
 def _of_links(links: Iterable[Mapping[str, Any]]) -> Iterator[View]:
     for link in links:
         if not link["up"]:
-            yield _say("problem", "uplink", f"{link['name']}: {link['problem']}", link["todo"])
+            yield repair("uplink.down", "problem", "uplink", f"{link['name']}: {link['problem']}", link["todo"])
 
 
 def _of_witnesses(checkpoint: Mapping[str, Any]) -> Iterator[View]:
     for vkey in checkpoint["contradicted_by"]:
         detail = f"the witness {vkey.partition('+')[0]} knows another history of this log: nothing is released"
         todo = "Call the station's administrator: this journal was rolled back, cloned or changed. Change nothing."
-        yield _say("problem", "witness", detail, todo)
+        yield repair("witness.contradicts", "problem", "witness", detail, todo)
 
 
-def _of_room(room: Room) -> Iterator[View]:
+def _of_room(room: Room, full_in: float | None) -> Iterator[View]:
     if not room.usable:
-        yield _say("problem", "room", "the spool has no room above the watermark: nothing is taken", SpoolFull.hint)
+        detail = "the spool has no room above the watermark: nothing is taken"
+        yield repair("room.full", "problem", "room", detail, SpoolFull.hint)
+    elif full_in is not None and full_in < SOON:
+        detail = f"the spool is full in {max(1, round(full_in / 3600))} h at today's rate"
+        todo = (
+            "Bring captures to the DEMS faster, let the spool forget sooner (policy.spool), or give it a larger disk."
+        )
+        yield repair("room.soon", "warning", "room", detail, todo)
+
+
+def _of_disk(ground: Ground | None) -> Iterator[View]:
+    if ground is None:
+        return
+    if ground.read_only:
+        todo = "Call the station's administrator: the disk may be failing. The devices still have what was not held."
+        yield repair("disk.read_only", "problem", "disk", "the spool's file system is mounted read-only", todo)
+    said = [*ground.troubles, *(f"{disk.name}: {trouble}" for disk in ground.disks for trouble in disk.troubles)]
+    if said:
+        todo = "Have the disk replaced before it fails. Until then: evidock check, evidock spool verify."
+        yield repair("disk.errors", "warning", "disk", "; ".join(said), todo)
 
 
 def _of_clock(stamp: Stamp) -> Iterator[View]:
     if stamp.at < EARLIEST:
-        yield _say("problem", "clock", "the station's clock is years behind", "Set the clock, and look at its battery.")
+        todo = "Set the clock, and look at its battery."
+        yield repair("clock.behind", "problem", "clock", "the station's clock is years behind", todo)
     elif not stamp.synchronised:
         todo = "Let the station keep its time by NTP or GNSS; timedatectl tells how it does."
-        yield _say("warning", "clock", "nothing keeps the station's clock right, and every entry says so", todo)
+        detail = "nothing keeps the station's clock right, and every entry says so"
+        yield repair("clock.unkept", "warning", "clock", detail, todo)
 
 
 def _of_aside(aside: Mapping[str, int]) -> Iterator[View]:
     if aside["refused"]:
         todo = "The administrator of the DEMS must say why: evidock capture list --standing refused."
-        yield _say("warning", "refused", f"the DEMS refused {_captures(aside['refused'])}", todo)
+        detail = f"the DEMS refused {_captures(aside['refused'])}"
+        yield repair("captures.refused", "warning", "refused", detail, todo)
     if aside["quarantined"]:
         todo = "A person must look: evidock capture list --standing quarantined."
-        yield _say("warning", "quarantined", f"{_captures(aside['quarantined'])} stand aside in doubt", todo)
+        detail = f"{_captures(aside['quarantined'])} stand aside in doubt"
+        yield repair("captures.quarantined", "warning", "quarantined", detail, todo)
 
 
 def _of_config(config: Config) -> Iterator[View]:
     if not config.uplink:
         todo = "Add an [[uplink]] table."
-        yield _say("warning", "uplink", "no destination is configured: what is taken stays here", todo)
+        yield repair("uplink.none", "warning", "uplink", "no destination is configured: what is taken stays here", todo)
     if not config.driver:
-        yield _say("warning", "driver", "no driver is configured: nothing is taken", "Add a [[driver]] table.")
+        todo = "Add a [[driver]] table."
+        yield repair("driver.none", "warning", "driver", "no driver is configured: nothing is taken", todo)
 
 
 def _captures(count: int) -> str:

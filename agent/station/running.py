@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agent.forward import Forward
     from agent.ingest import Ingest
     from agent.journal import Desk
+    from agent.repairs import Raised
     from agent.spool import Spool
 
 __all__ = ["Equipped", "Loaded", "Running", "Seen"]
@@ -59,9 +60,10 @@ class Running(Protocol):
     ingest: Ingest
     forward: Forward | None
     started_at: datetime
+    raised: Raised
 
     def troubles(self) -> Sequence[Mapping[str, str | None]]:
-        """What keeps releases waiting, in the words of `agent.station.problems`: a witness that is down, a policy."""
+        """Repair notices that only the daemon can make: a driver that fails, a witness that is down, a policy."""
 
     @property
     def equipment(self) -> Equipped:

@@ -15,6 +15,7 @@ from agent.capture import Device
 from agent.clock import Clock
 from agent.config import Config, parse
 from agent.driver import DriverOptions
+from agent.repairs import Raised
 from agent.station.control import Control
 from agent.testing.devices import BenchDevice
 from agent.testing.station import Station
@@ -72,6 +73,7 @@ class Bench:
     devices: dict[str, Seen] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    raised: Raised = field(default_factory=Raised)
     equipment: Equipped = field(
         default_factory=lambda: Equipped([Loaded(DriverOptions(use="bench.device", name="bay-1"), Healthy())])
     )
