@@ -62,6 +62,6 @@ def problems(policy: str | None, links: Iterable[Link], stamping: Stamping | Non
             detail = f"nothing is released: {link.contradiction}"
             yield repair("witness.contradicts", "problem", CONTRADICTED, detail, ALARM)
         elif link.problem is not None:
-            yield repair("witness.down", "warning", f"witness {link.verifier.name}", link.problem, link.todo)
+            yield repair("witness.down", "warning", "witness", link.problem, link.todo)
     if stamping is not None and stamping.problem is not None:
         yield repair("stamps.missing", "warning", "time stamps", stamping.problem, stamping.todo)

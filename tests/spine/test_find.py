@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
@@ -12,15 +13,13 @@ import pytest
 from agent.capture import DRILL, Device, Parts
 from agent.clock import Clock
 from agent.errors import Refusal
-from agent.journal import Journal, queries
+from agent.journal import Journal, database, queries
 from agent.journal.verify import Verification
 from agent.journal.words import WORDS_MAX, folded, words
 from agent.station import views
 from tests.spine.make import DEVICE, LOG, capture, digest, hold, reopened
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from agent.journal.verify import Report
 
 OTHER = Device(id="usb:0951:1666:SN-2", family="body_worn", driver="bay1", serial="SN-2")
@@ -97,14 +96,11 @@ def test_what_a_device_claims_is_bounded() -> None:
 
 
 def test_an_older_journal_is_found_through_as_well(journal: Journal, tmp_path: Path) -> None:
-    """Back to the schema before the index, and forwards again."""
+    """What it held before there was an index, in a file of that schema."""
     hold(journal, "a", claims=AXIS)
     hold(journal, "b", claims=NOTE, device=OTHER)
-    path = next(tmp_path.rglob("*.db"))
-    journal.connection.execute(
-        "DROP INDEX capture_drill; DROP INDEX capture_held_at; DROP TABLE word; ALTER TABLE capture DROP COLUMN drill;"
-        " PRAGMA user_version = 2"
-    )
+    path = tmp_path / "older.db"
+    _older(journal, path)
     again = reopened(journal, path)
     try:
         assert names(views.captures(again, officer="PC Anna Lind")) == ["a"]
@@ -112,6 +108,21 @@ def test_an_older_journal_is_found_through_as_well(journal: Journal, tmp_path: P
         assert verified(again).ok
     finally:
         again.close()
+
+
+def _older(journal: Journal, path: Path) -> None:
+    """The rows of this journal in a file of schema 2, with the columns that it had."""
+    older = apsw.Connection(str(path))
+    for file in sorted((Path(database.__file__).parent / "schema").glob("*.sql"))[:2]:
+        older.execute(file.read_text())
+    older.pragma("application_id", database.APPLICATION_ID)
+    older.pragma("user_version", 2)
+    for (table,) in older.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        columns = ", ".join(one[1] for one in older.execute(f"PRAGMA table_info({table})"))
+        rows = journal.connection.execute(f"SELECT {columns} FROM {table}").fetchall()  # noqa: S608 - names are ours
+        if rows:
+            older.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
+    older.close()
 
 
 def test_a_changed_index_is_found_out(journal: Journal) -> None:
