@@ -362,11 +362,21 @@ class Stamp:
     synchronised: bool
     uncertainty_us: int | None
     """The largest error that the kernel admits."""
+    offset_us: int | None = None
+    """How far the clock is known to be off and is being corrected; None where nobody keeps it right."""
+    last_sync_at: datetime | None = None
+    """When it was set right last, by itself; None where that was not seen."""
 
     @property
     def claims(self) -> dict[str, Json]:
         """The part that stands under `clock` in the journal."""
-        return {"source": self.source, "synchronised": self.synchronised, "uncertainty_us": self.uncertainty_us}
+        return {
+            "last_sync_at": None if self.last_sync_at is None else rfc3339(self.last_sync_at),
+            "offset_us": self.offset_us,
+            "source": self.source,
+            "synchronised": self.synchronised,
+            "uncertainty_us": self.uncertainty_us,
+        }
 
 
 def capture_id(origin: Origin, sha256: bytes) -> str:

@@ -30,13 +30,17 @@ EARLIEST: Final = datetime(2024, 1, 1, tzinfo=UTC)
 """A station's clock before this is wrong for certain: it began at 1970 or lost its battery."""
 
 _STA_UNSYNC: Final = 0x0040
+_STA_NANO: Final = 0x2000
 _TIME_ERROR: Final = 5
 
 TOLD: Final = Path("/run/evidock-clock/word")
 """Where evidock-clock.service leaves the kernel's word."""
 _EVERY: Final = 15.0
 """Seconds between two words."""
+TIMESYNCD: Final = Path("/run/systemd/timesync/synchronized")
+"""systemd-timesyncd touches this file each time it has set the clock right."""
 _STALE_US: Final = 60_000_000
+_ROUNDING_US: Final = 1000
 _DRIFT_PPM: Final = 500
 """How far a clock may run off, as the kernel itself assumes for `maxerror` (adjtimex(2))."""
 
@@ -70,6 +74,8 @@ class Word:
 
     synchronised: bool
     uncertainty_us: int | None
+    offset_us: int | None = None
+    """What is left of the last correction (`offset` of adjtimex(2))."""
 
 
 def kernel_word() -> Word | None:
@@ -79,7 +85,9 @@ def kernel_word() -> Word | None:
     if state < 0:
         return None
     synchronised = state != _TIME_ERROR and not timex.status & _STA_UNSYNC
-    return Word(synchronised, timex.maxerror if synchronised else None)
+    if not synchronised:
+        return Word(synchronised=False, uncertainty_us=None)
+    return Word(True, timex.maxerror, timex.offset // (1000 if timex.status & _STA_NANO else 1))  # noqa: FBT003
 
 
 def told_word(path: Path) -> Word | None:
@@ -91,7 +99,8 @@ def told_word(path: Path) -> Word | None:
             return None
         if not said["synchronised"]:
             return Word(synchronised=False, uncertainty_us=None)
-        return Word(synchronised=True, uncertainty_us=int(said["uncertainty_us"]) + age_us * _DRIFT_PPM // 1_000_000)
+        drift_us, offset_us = age_us * _DRIFT_PPM // 1_000_000, said.get("offset_us")
+        return Word(True, int(said["uncertainty_us"]) + drift_us, None if offset_us is None else int(offset_us))  # noqa: FBT003
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -101,6 +110,7 @@ def tell(path: Path) -> None:
     word = kernel_word() or Word(synchronised=False, uncertainty_us=None)
     said = {
         "boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        "offset_us": word.offset_us,
         "synchronised": word.synchronised,
         "uncertainty_us": word.uncertainty_us,
     }
@@ -112,11 +122,11 @@ def tell(path: Path) -> None:
 class Clock:
     """Reads the station's clocks. Cheap: the kernel's discipline is asked at most once a second."""
 
-    def __init__(self, told: Path = TOLD) -> None:
-        self._told = told
+    def __init__(self, told: Path = TOLD, timesyncd: Path = TIMESYNCD) -> None:
+        self._told, self._timesyncd = told, timesyncd
         self._asked_at = -1.0
-        self._synchronised = False
-        self._uncertainty_us: int | None = None
+        self._word = Word(synchronised=False, uncertainty_us=None)
+        self._last_sync_at: datetime | None = None
 
     def stamp(self) -> Stamp:
         """One moment, as all our clocks tell it."""
@@ -128,14 +138,31 @@ class Clock:
             at=datetime.now(UTC),
             boot_id=boot_id(),
             mono_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
-            source="kernel" if self._synchronised else "none",
-            synchronised=self._synchronised,
-            uncertainty_us=self._uncertainty_us,
+            source="kernel" if self._word.synchronised else "none",
+            synchronised=self._word.synchronised,
+            uncertainty_us=self._word.uncertainty_us,
+            offset_us=self._word.offset_us,
+            last_sync_at=self._last_sync_at,
         )
 
     def _ask(self) -> None:
         word = kernel_word() or told_word(self._told) or Word(synchronised=False, uncertainty_us=None)
-        self._synchronised, self._uncertainty_us = word.synchronised, word.uncertainty_us
+        before, self._word = self._word, word
+        if self._asked_at >= 0 and _was_set_right(before, word):
+            self._last_sync_at = datetime.now(UTC)
+        try:
+            touched = datetime.fromtimestamp(self._timesyncd.stat().st_mtime, UTC)
+        except (OSError, ValueError):
+            return
+        if self._last_sync_at is None or touched > self._last_sync_at:
+            self._last_sync_at = touched
+
+
+def _was_set_right(before: Word, now: Word) -> bool:
+    """Between two corrections the largest error only grows; where it shrank, the clock has just been set right."""
+    if before.uncertainty_us is None or now.uncertainty_us is None:
+        return now.synchronised and not before.synchronised
+    return now.uncertainty_us < before.uncertainty_us - _ROUNDING_US
 
 
 @dataclass(frozen=True, slots=True)

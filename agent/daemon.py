@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
-from agent import durable
+from agent import durable, selftest
 from agent.anchor import Anchor, trust_of, witness_asked
 from agent.capture import DRILL, Device, Json, Observation, Standing, canonical
 from agent.clock import Clock, Step, boot_id
@@ -36,7 +36,7 @@ from agent.errors import (
 )
 from agent.forward import Forward
 from agent.ingest import Ingest
-from agent.journal import Desk, Event, Journal
+from agent.journal import Desk, Event, Journal, anchors
 from agent.note import BadNote, Verifier
 from agent.presence import Presence
 from agent.registry import Equipment, LoadedDriver, equip
@@ -187,9 +187,7 @@ class Agent:
                 stack.push_async_callback(self._program.aclose)
                 for loaded in self.equipment.uplinks:
                     stack.push_async_callback(loaded.uplink.aclose)
-                await self.desk.write(
-                    lambda journal: journal.record(Event.AGENT_STARTED, {"config": self._config_claims()})
-                )
+                await self.desk.write(self._started)
                 await self.ingest.recover()
                 await self._work(stop, damaged)
                 with suppress(JournalError):
@@ -272,6 +270,15 @@ class Agent:
                 detail: dict[str, Json] = {"by_us": stepped // timedelta(microseconds=1)}
                 await self.desk.write(lambda journal, told=detail: journal.record(Event.CLOCK_STEPPED, told))  # type: ignore[misc]
                 self._log.warning("clock_stepped", by=str(stepped), todo="nothing, where time was just set right")
+
+    def _started(self, journal: Journal) -> None:
+        """How this run began: with what configuration, and what was found in order before."""
+        tested, last = selftest.last(), anchors.check_head(journal)
+        found: dict[str, Json] = {
+            "known_answers": list(tested.tests),
+            "log_begins_with_checkpoint": None if last is None else last.size,
+        }
+        journal.record(Event.AGENT_STARTED, {"config": self._config_claims(), "self_test": found})
 
     def _config_claims(self) -> Json:
         """What was configured, by digest: names of files with secrets stay on the station."""

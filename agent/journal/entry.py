@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from agent import selftest
 from agent.capture import Digest, Json, Stamp, canonical, rfc3339
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def statement(
     predicate: dict[str, Json] = {
         **detail,
         "actor": actor,
-        "agent": {"build_sha256": build_digest(), "version": agent_version()},
+        "agent": _agent(),
         "boot_id": stamp.boot_id,
         "clock": stamp.claims,
         "event": event.value,
@@ -136,6 +137,16 @@ def statement(
     if len(leaf) > LEAF_MAX:
         raise ValueError(f"an entry of {len(leaf)} bytes is larger than the log can hold ({LEAF_MAX})")
     return leaf
+
+
+def _agent() -> dict[str, Json]:
+    """Which program wrote the entry, and that it passed its self-test. Raises `JournalError` where it does not."""
+    tested = selftest.last()
+    return {
+        "build_sha256": build_digest(),
+        "self_test": {"at": rfc3339(tested.at), "result": "passed"},
+        "version": agent_version(),
+    }
 
 
 @cache

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.testing.dems import EmulatedDems
 
 
-async def until(true: Callable[[], object], within: float = 5.0) -> None:
+async def until(true: Callable[[], object], within: float = 30.0) -> None:
     async with asyncio.timeout(within):
         while not (await found if asyncio.iscoroutine(found := true()) else found):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
