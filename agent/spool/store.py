@@ -266,8 +266,12 @@ class Spool:
 
     async def blocks(self, sha256: bytes, offset: int, length: int) -> AsyncIterator[bytes]:
         """`length` bytes of a kept file from `offset` on, in blocks of 256 KiB, one read of 2 MiB ahead."""
-        fd = await self.run(self._open, sha256)
         end = offset + length
+        if length <= BLOCK:  # one visit to a thread
+            if block := await self.run(self._some, sha256, offset, length):
+                yield block
+            return
+        fd = await self.run(self._open, sha256)
         try:
             ahead = self._ahead(fd, offset, end)
             while offset < end:
@@ -282,6 +286,16 @@ class Spool:
         finally:
             # A read in a thread may still use the descriptor: it is closed behind that read.
             self._workers.submit(os.close, fd)
+
+    def _some(self, sha256: bytes, offset: int, length: int) -> bytes:
+        fd = self._open(sha256)
+        try:
+            block = os.pread(fd, length, offset)
+        finally:
+            os.close(fd)
+        if len(block) < length:
+            raise SpoolDamaged(f"the kept file {sha256.hex()} ends at {offset + len(block)}, before {offset + length}")
+        return block
 
     def _ahead(self, fd: int, offset: int, end: int) -> asyncio.Future[bytes]:
         length = max(0, min(_READ_AHEAD, end - offset))

@@ -82,7 +82,7 @@ class UplinkOptions(BaseModel):
     """Entry point of the uplink, such as `tus`."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     """Name of this destination."""
-    in_flight: Annotated[int, Field(ge=1, le=64)] = 8
+    in_flight: Annotated[int, Field(ge=1, le=64)] = 16
     """How many captures are on their way at once."""
     receipt_keys: tuple[str, ...] = ()
     """vkeys (C2SP signed-note) of those whose receipts are believed."""

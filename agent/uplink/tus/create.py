@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from agent.errors import UplinkDown, UplinkRefused
-from agent.uplink.tus.body import Body
+from agent.uplink.tus.body import PIECE, Body
 from agent.uplink.tus.find import asked
 from agent.uplink.tus.trip import Place
 from agent.uplink.tus.trouble import Cut, explained, said
@@ -46,10 +46,15 @@ async def _whole(trip: Trip, abilities: Abilities) -> Place | None:  # noqa: RET
     headers = _headers(trip) | {"Content-Type": BYTES_TYPE, "Content-Length": str(trip.length)}
     if abilities.checks_parts:
         headers["Upload-Checksum"] = checksum(trip.holding.digest.sha256)
-    body = Body(trip.sending.blocks(0, trip.length), trip.length, trip.stall, verifying=trip.verifying)
+    blocks = trip.sending.blocks(0, trip.length)
+    body: Body | bytes
+    if trip.length <= PIECE:  # there is nothing to watch: it goes out with its headers
+        body = b"".join([block async for block in blocks])
+    else:
+        body = Body(blocks, trip.length, trip.stall, verifying=trip.verifying)
     trip.sending.progress(0)
     try:
-        answer = await trip.door.ask("POST", trip.door.url, headers, body)
+        answer = await trip.door.ask("POST", trip.door.url, headers, body, verifying=trip.verifying)
     except Cut as cut:
         await trip.doubt(cut)
         return None

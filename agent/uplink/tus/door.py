@@ -61,11 +61,13 @@ class Door:
         method: str,
         url: URL,
         headers: dict[str, str] | None = None,
-        body: Body | None = None,
+        body: Body | bytes | None = None,
         *,
         verifying: float = 0.0,
     ) -> Answer:
         """Send one request and return its answer, whatever it is; `verifying` seconds may pass beyond the usual ones.
+
+        What is sent as `bytes` is so short that nobody watches how it goes out.
 
         Raises `UplinkDown` where no connection came about, `Cut` where one failed, and what the body's source raised.
         """
@@ -75,22 +77,23 @@ class Door:
             sent["Authorization"] = f"Bearer {self._token}"
         if self.tls is None:
             sent |= self._proxy_headers  # without TLS there is no CONNECT that could carry them
+        watched = None if isinstance(body, bytes) else body
         try:
             async with asyncio.timeout(self._options.connect_timeout + self._options.stall + verifying) as limit:
-                if body is not None:
-                    body.watched_by(limit)
+                if watched is not None:
+                    watched.watched_by(limit)
                 return await self._exchanged(method, url, sent, body, limit)
         except (aiohttp.ClientError, OSError, ssl.SSLError) as error:  # OSError covers the time-outs
-            if body is not None and body.failure is not None:
-                raise body.failure from error
+            if watched is not None and watched.failure is not None:
+                raise watched.failure from error
             raise translated(error, url, proxy=self.proxy) from error
         finally:
-            if body is not None:
-                body.watched_by(None)
-                await body.close()
+            if watched is not None:
+                watched.watched_by(None)
+                await watched.close()
 
     async def _exchanged(
-        self, method: str, url: URL, headers: dict[str, str], body: Body | None, limit: asyncio.Timeout
+        self, method: str, url: URL, headers: dict[str, str], body: Body | bytes | None, limit: asyncio.Timeout
     ) -> Answer:
         # Leaving the block also ends a body that is still being sent: an early answer is an answer.
         async with self._opened().request(
@@ -102,7 +105,7 @@ class Door:
             proxy=self.proxy,
             proxy_headers=self._proxy_headers,
         ) as response:
-            if body is not None:
+            if body is not None and not isinstance(body, bytes):
                 body.watched_by(None)
             limit.reschedule(asyncio.get_running_loop().time() + self._options.stall)
             read = b""
