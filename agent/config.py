@@ -5,15 +5,16 @@ Nothing secret stands in the file: keys and tokens are named by path. A missing 
 
 from __future__ import annotations
 
-import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.errors import ConfigError, Problem
+from agent.quantities import Duration, Length
+from agent.traffic import Traffic
 
 __all__ = [
     "Config",
@@ -28,45 +29,6 @@ __all__ = [
     "parse",
     "problems_of",
 ]
-
-_UNITS = {
-    "": 1,
-    "b": 1,
-    "kib": 1 << 10,
-    "mib": 1 << 20,
-    "gib": 1 << 30,
-    "tib": 1 << 40,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-}
-_SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
-
-
-def _length(value: object) -> object:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())):
-        unit = _UNITS.get(found[2].lower())
-        if unit is not None:
-            return int(float(found[1]) * unit)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError('write a length such as "2 GiB" or "500 MB"')
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", value.strip())):
-        unit = _SECONDS.get(found[2])
-        if unit is not None:
-            return timedelta(seconds=float(found[1]) * unit)
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError('write a duration such as "30 s", "12 h" or "7 d"')
-
-
-Length = Annotated[int, BeforeValidator(_length), Field(ge=0)]
-"""Bytes, written as `"2 GiB"`."""
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-"""Written as `"30 s"`, `"12 h"`, `"7 d"`."""
 
 _NAME = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 _DOMAIN = r"^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$"
@@ -172,6 +134,7 @@ class Config(_Table):
     spool: SpoolConfig = SpoolConfig()
     policy: Policy = Policy()
     custody: Custody = Custody()
+    traffic: Traffic = Traffic()
     driver: tuple[dict[str, Any], ...] = ()
     """One table for each driver; `use` names it, and it knows its own fields."""
     uplink: tuple[dict[str, Any], ...] = ()

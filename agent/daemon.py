@@ -35,6 +35,7 @@ from agent.errors import (
     SpoolFull,
 )
 from agent.forward import Forward
+from agent.gate import Gate
 from agent.ingest import Ingest
 from agent.journal import Desk, Event, Journal, anchors
 from agent.note import BadNote, Verifier
@@ -45,6 +46,7 @@ from agent.repairs import Raised
 from agent.spool import Spool
 from agent.station.control import Control
 from agent.station.troubles import Troubles
+from agent.traffic import class_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +100,13 @@ class Agent:
         self.spool = Spool(
             state / "spool", watermark=config.spool.watermark, read_back=config.spool.read_back, boot_id=boot_id()
         )
-        self.ingest = Ingest(self.desk, self.spool, on_held=self._held, on_damage=self._stop_for)
+        self.ingest = Ingest(
+            self.desk,
+            self.spool,
+            on_held=self._held,
+            on_damage=self._stop_for,
+            classify=lambda capture: class_of(self.gate.traffic, capture),
+        )
         self.raised = Raised()
         self._troubles = Troubles()
         drivers = {loaded.options.name: loaded.driver for loaded in self.equipment.drivers}
@@ -118,6 +126,7 @@ class Agent:
             proving=self._proving,
             program=self._program,
         )
+        self.gate = Gate(self.desk, config.traffic)
         self.forward: Forward | None = None
         for loaded in self.equipment.uplinks:
             self.forward = Forward(
@@ -127,6 +136,7 @@ class Agent:
                 name=loaded.options.name,
                 in_flight=loaded.options.in_flight,
                 keys=keys,
+                gate=self.gate,
             )
 
     # -- the hand: agent.driver.Intake --------------------------------------------------------------------------------
@@ -155,7 +165,7 @@ class Agent:
 
     def _held(self, holding: Holding) -> None:
         if self.forward is not None:
-            self.forward.nudge(holding.priority)
+            self.forward.nudge(holding)
 
     def troubles(self) -> list[dict[str, str | None]]:
         """See `agent.station.running.Running.troubles`."""
@@ -199,6 +209,7 @@ class Agent:
                 tasks = [group.create_task(self._supervised(loaded)) for loaded in self.equipment.drivers]
                 if self.forward is not None:
                     tasks.append(group.create_task(self.forward.run()))
+                tasks.append(group.create_task(self.gate.run()))
                 tasks.append(group.create_task(self.release.run()))
                 tasks.append(group.create_task(self.anchor.run()))
                 tasks.append(group.create_task(self._housekeeping()))

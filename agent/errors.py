@@ -9,7 +9,7 @@
         SpoolFull (again)    SpoolDamaged
       JournalError           the custody record cannot be written or trusted: everything stops; the only fatal one
       UplinkError            the side of the DEMS: captures stay held
-        UplinkDown (again)   UplinkRefused   BadReceipt
+        UplinkDown (again)   NotNow (again)   UplinkRefused   BadReceipt
 
 `again` says whether the same act may succeed later without a person. Exceptions of libraries are translated into these
 at one door per library, with the original as `__cause__`.
@@ -30,6 +30,7 @@ __all__ = [
     "DeviceGone",
     "DeviceRefused",
     "JournalError",
+    "NotNow",
     "Problem",
     "Refusal",
     "SpoolDamaged",
@@ -182,6 +183,14 @@ class UplinkDown(UplinkError):
         """Seconds that the DEMS asked us to wait, where it said so."""
         self.alone = alone
         """Only this capture has to wait; the destination serves the others."""
+
+
+class NotNow(UplinkError):
+    """Nothing failed: a more urgent capture goes first, or the policy lets these bytes wait. What arrived stays."""
+
+    exit_code = 44
+    again = True
+    hint = "Nothing to do: it is sent when its turn comes, or when the policy permits it."
 
 
 class UplinkRefused(UplinkError):

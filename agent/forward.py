@@ -3,43 +3,62 @@
 The journal is the queue; this room keeps nothing that a restart could lose. It owns every second try: a destination
 that does not answer is left alone for a while (full jitter, at most five minutes), a capture that fails by itself
 steps aside and does not keep the others waiting, and no count of failures ever drops one.
+
+Whose turn it is, the journal tells (`agent.journal.turns`); what may go now, the gate does (`agent.gate`). A capture
+that is under way gives its place to a more urgent one between two requests, never within one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
+from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from tenacity import RetryCallState, wait_random_exponential
 
-from agent.capture import PART_LENGTH, Priority, Receipt, Standing, Strength
+from agent.capture import PART_LENGTH, Receipt, Standing, Strength
 from agent.custody.receipt import check_receipt
-from agent.errors import AgentError, BadReceipt, JournalError, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
-from agent.journal import Desk, queries
+from agent.errors import AgentError, BadReceipt, JournalError, NotNow, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
+from agent.gate import Gate
+from agent.journal import Desk, queries, turns
+from agent.journal.rows import micros
 from agent.sides import Sides
+from agent.traffic import Traffic
+from agent.uplink import Announces
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from agent.capture import Holding
+    from agent.capture import Holding, Priority
+    from agent.gate import Charge
+    from agent.journal.turns import Turn
     from agent.note import Verifier
     from agent.spool import Spool
     from agent.uplink import Uplink
 
-__all__ = ["PAUSE_MAX", "Departure", "Forward", "Link"]
+__all__ = ["PAUSE_MAX", "STABLE", "Departure", "Forward", "Link"]
 
 PAUSE_MAX: Final = 300.0
 """Seconds that we wait at most before trying a destination again on our own account."""
+
+FIRST_PAUSE: Final = 4
+"""The first pause of a destination lasts as long as the fourth of a capture, eight seconds at most: stations that lost
+a DEMS together must not come back together."""
+
+STABLE: Final = 60.0
+"""Seconds that a destination must serve us before its earlier failures are forgotten."""
 
 _RETRY_AFTER_MAX: Final = 3600.0
 _PAGE: Final = 64
 _IDLE: Final = 60.0
 _DOUBTS_MAX: Final = 3
+_AGED_REQUESTS: Final = 4
+"""Requests for which one that waited too long keeps its place, whatever else comes."""
 _CLOCKS_DIFFER: Final = timedelta(days=1)
 
 
@@ -50,6 +69,11 @@ class Departure:
     holding: Holding
     confirmed: int = 0
     resumed_at: int | None = None
+    aged: bool = False
+    """It goes because it has waited too long."""
+    requests: int = 0
+    give_way: bool = False
+    """Another one goes first: this one leaves before its next request."""
 
 
 @dataclass(slots=True)
@@ -75,27 +99,48 @@ class Forward:
     """Sends what is held to one destination."""
 
     def __init__(
-        self, desk: Desk, spool: Spool, uplink: Uplink, *, name: str, in_flight: int, keys: Sequence[Verifier]
+        self,
+        desk: Desk,
+        spool: Spool,
+        uplink: Uplink,
+        *,
+        name: str,
+        in_flight: int,
+        keys: Sequence[Verifier],
+        gate: Gate | None = None,
     ) -> None:
         self._desk, self._spool, self._uplink = desk, spool, uplink
         self._keys = tuple(keys)
         self._in_flight = in_flight
-        self._places = asyncio.Semaphore(in_flight)
-        self._ready: deque[Holding] = deque()
+        self._gate = gate or Gate(desk, Traffic())
+        self._gate.on_change(self.nudge)
+        self._ready: deque[Turn] = deque()
         self._aside: dict[str, _Aside] = {}
         self._news = asyncio.Event()
+        self._served: dict[Priority, str] = {}
+        self._turn = 0
+        self._told = -1
         self._failures = 0
+        self._up_since = -STABLE
         self._round = 0
         self._failing = Sides()
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
         self.link = Link(name)
 
-    def nudge(self, priority: Priority | None = None) -> None:
-        """Something may be ready to be sent. None: the order may have changed."""
-        if priority is None or (self._ready and priority < self._ready[0].priority):
+    def nudge(self, held: Holding | None = None) -> None:
+        """A capture that was just held may be sent. None: the order, or what may go, may have changed."""
+        if held is None:
+            self._told = -1
+        if held is None or self._goes_before(held):
             self._ready.clear()
         self._news.set()
+
+    def _goes_before(self, held: Holding) -> bool:
+        """Whether it may belong before something that was fetched already: by its class, or as its device's first."""
+        first = self._ready[0].holding if self._ready else held
+        new = all(turn.holding.origin.device != held.origin.device for turn in self._ready)
+        return held.priority < first.priority or (held.priority == first.priority and new)
 
     def forgive(self, capture: str) -> None:
         """A person asks to try this one now."""
@@ -107,17 +152,22 @@ class Forward:
         """Send, until cancelled. Raises `JournalError` only."""
         # What was under way when an earlier run was cancelled is not any more.
         self.departures.clear()
-        self._places = asyncio.Semaphore(self._in_flight)
         async with asyncio.TaskGroup() as group:
             while True:
-                await self._places.acquire()
-                holding = await self._next()
-                self.departures[holding.id] = Departure(holding)
-                group.create_task(self._one(holding))
+                turn = await self._next()
+                if len(self.departures) >= self._in_flight:
+                    self._make_way(turn.holding)
+                    self._ready.appendleft(turn)  # it is still the next one, unless news say otherwise
+                    await self._wait(_IDLE)
+                    continue
+                self._turn += 1
+                self._served[turn.holding.priority] = turn.holding.origin.device
+                departure = self.departures[turn.holding.id] = Departure(turn.holding, aged=turn.aged)
+                group.create_task(self._one(departure))
 
     # -- which one ----------------------------------------------------------------------------------------------------
 
-    async def _next(self) -> Holding:
+    async def _next(self) -> Turn:
         """Wait for the first capture in order that is neither under way nor aside."""
         while True:
             self._news.clear()
@@ -126,9 +176,10 @@ class Forward:
                 await self._wait(self.link.again_at - now)
                 continue
             while self._ready:
-                holding = self._ready.popleft()
-                if self._may_go(holding.id, now):
-                    return holding
+                turn = self._ready.popleft()
+                if self._may_go(turn.holding.id, now):
+                    return turn
+            await self._tell_of_those_who_wait()
             self._ready.extend(await self._refill(now))
             if not self._ready:
                 soonest = min((aside.until for aside in self._aside.values()), default=now + _IDLE)
@@ -138,16 +189,30 @@ class Forward:
         aside = self._aside.get(capture)
         return capture not in self.departures and (aside is None or aside.until <= now)
 
-    async def _refill(self, now: float) -> list[Holding]:
-        """The next page of the queue that has anything to send: those aside are stepped over, however many they are."""
-        after = (-1, -1)
-        while True:
-            page = await self._desk.read(lambda journal, after=after: queries.queue(journal, _PAGE, after))  # type: ignore[misc]
-            if not page:
-                return []
-            if ready := [holding for holding in page if self._may_go(holding.id, now)]:
-                return ready
-            after = (int(page[-1].priority), page[-1].index)
+    async def _refill(self, now: float) -> list[Turn]:
+        """The next page of the queue: those under way or aside are stepped over, however many they are."""
+        skip = self.departures.keys() | {name for name, aside in self._aside.items() if aside.until > now}
+        traffic = self._gate.traffic
+        order = turns.Order(
+            classes=self._gate.classes(),
+            newest_first=frozenset(traffic.newest_first),
+            served=dict(self._served),
+            aged_before=micros(datetime.now(UTC) - traffic.ageing),
+            turn=self._turn,
+        )
+        return await self._desk.read(lambda journal: turns.turns(journal, order, skip=skip, limit=_PAGE))
+
+    def _make_way(self, holding: Holding) -> None:
+        """All places are taken: ask the least urgent for its own, if it is less urgent or its device has several."""
+        going = [one for one in self.departures.values() if one.requests > _AGED_REQUESTS or not one.aged]
+        if any(one.give_way for one in going):
+            return
+        lanes = Counter(one.holding.origin.device for one in self.departures.values())
+        last = max(going, key=lambda one: (one.holding.priority, lanes[one.holding.origin.device]), default=None)
+        if last is None or last.holding.priority < holding.priority:
+            return
+        shares = lanes[last.holding.origin.device] > 1 and not lanes[holding.origin.device]
+        last.give_way = last.holding.priority > holding.priority or shares
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -158,9 +223,25 @@ class Forward:
 
     # -- one capture --------------------------------------------------------------------------------------------------
 
-    async def _one(self, holding: Holding) -> None:
+    async def _tell_of_those_who_wait(self) -> None:
+        """Let the DEMS know of captures whose bytes may not go yet, where it can be told; one page at a time."""
+        classes = self._gate.told_classes() if isinstance(self._uplink, Announces) else ()
+        if not classes or len(self.departures) >= self._in_flight:
+            return
+        after, name = self._told, self.link.name
+        page = await self._desk.read(lambda journal: turns.untold(journal, name, classes, after=after, limit=_PAGE))
+        for holding in page:
+            self._told = holding.index
+            if self._may_go(holding.id, monotonic()):
+                self.departures[holding.id] = departure = Departure(holding)
+                await self._one(departure, content=False)
+                if monotonic() < self.link.again_at:
+                    return
+
+    async def _one(self, departure: Departure, *, content: bool = True) -> None:
+        holding = departure.holding
         try:
-            await self._try(holding)
+            await self._try(departure, content=content)
         except JournalError:
             raise
         except Refusal as error:
@@ -172,13 +253,14 @@ class Forward:
             self._failing.broke(holding.id, repr(error), self._log.error, "not_sent", capture=holding.id, todo=todo)
         finally:
             del self.departures[holding.id]
-            self._places.release()
             self._news.set()
 
-    async def _try(self, holding: Holding) -> None:
-        round_ = self._round
+    async def _try(self, departure: Departure, *, content: bool) -> None:
+        round_, holding = self._round, departure.holding
         try:
-            await self._send(holding)
+            await self._send(departure, content=content)
+        except NotNow as error:
+            self._log.debug("waits", capture=holding.id, confirmed=departure.confirmed, reason=str(error))
         except UplinkDown as error:
             aside = self._step_aside(holding)
             if not error.alone:
@@ -194,16 +276,22 @@ class Forward:
         except SpoolDamaged as error:
             await self._look_at_spool(holding, error)
 
-    async def _send(self, holding: Holding) -> None:
-        name = self.link.name
+    async def _send(self, departure: Departure, *, content: bool) -> None:
+        name, holding = self.link.name, departure.holding
         current, state = await self._desk.read(
             lambda journal: (journal.get(holding.id), queries.recall(journal, holding.id, name))
         )
         if current.standing is not Standing.HELD:
             return
-        departure = self.departures[holding.id]
-        sending = _Sending(holding, self._spool, self._desk, destination=name, state=state, departure=departure)
-        receipt = await self._uplink.send(sending)
+        sending = _Sending(self._spool, self._desk, self._gate, destination=name, state=state, departure=departure)
+        try:
+            if not content and isinstance(self._uplink, Announces):
+                await self._uplink.announce(sending)
+                self._recovered()
+                return
+            receipt = await self._uplink.send(sending)
+        finally:
+            await sending.settle()
         proven = self._believe(holding, receipt)
         await self._desk.write(lambda journal: journal.receipt(holding.id, proven))
         self._aside.pop(holding.id, None)
@@ -274,7 +362,7 @@ class Forward:
             return
         self._round += 1
         self._failures += 1
-        pause = _jitter(self._failures)
+        pause = _jitter(self._failures + FIRST_PAUSE - 1)
         if error.retry_after is not None:
             pause = max(pause, min(error.retry_after, _RETRY_AFTER_MAX))
         self.link.again_at = monotonic() + pause
@@ -283,8 +371,10 @@ class Forward:
         self.link.up, self.link.problem, self.link.todo = False, str(error), error.what_to_do
 
     def _recovered(self) -> None:
-        self._failures = 0
+        if self.link.up and monotonic() - self._up_since >= STABLE:
+            self._failures = 0
         if not self.link.up:
+            self._up_since = monotonic()
             self._log.info("destination_up", destination=self.link.name)
             self.link.up, self.link.problem, self.link.todo = True, None, None
             # What stepped aside because the destination was down need not wait for its own turn.
@@ -297,10 +387,11 @@ class _Sending:
     """See `agent.uplink.Sending`."""
 
     def __init__(
-        self, holding: Holding, spool: Spool, desk: Desk, *, destination: str, state: str | None, departure: Departure
+        self, spool: Spool, desk: Desk, gate: Gate, *, destination: str, state: str | None, departure: Departure
     ) -> None:
-        self._holding, self._spool, self._desk = holding, spool, desk
+        self._holding, self._spool, self._desk, self._gate = departure.holding, spool, desk, gate
         self._destination, self._state, self._departure = destination, state, departure
+        self._charge: Charge | None = None
 
     @property
     def holding(self) -> Holding:
@@ -308,6 +399,36 @@ class _Sending:
 
     def blocks(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
         return self._spool.blocks(self._holding.digest.sha256, offset, length)
+
+    async def turn(self, length: int, /) -> None:
+        if self._departure.give_way:
+            raise NotNow("another capture goes first")
+        await self.settle()
+        self._charge = await self._gate.admit(self._holding.priority, length)
+        self._departure.requests += 1
+
+    async def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+        charge, self._charge = self._charge, None
+        bucket, unsent = self._gate.bucket, length
+        try:
+            async with aclosing(self._spool.blocks(self._holding.digest.sha256, offset, length)) as blocks:
+                async for block in blocks:
+                    at = 0
+                    while at < len(block):
+                        piece = bucket.piece(len(block) - at)
+                        await bucket.take(piece)
+                        unsent -= piece
+                        yield block[at : at + piece] if piece < len(block) else block
+                        at += piece
+        finally:
+            if charge is not None:
+                await self._gate.settle(charge, unsent)
+
+    async def settle(self) -> None:
+        """Give back what was counted for a request that never came to its bytes."""
+        charge, self._charge = self._charge, None
+        if charge is not None:
+            await self._gate.settle(charge, charge.length)
 
     async def sha256_through(self, offset: int, /) -> bytes:
         if offset == self._holding.digest.length:
@@ -331,7 +452,7 @@ class _Sending:
 
 
 def _jitter(tries: int) -> float:
-    """Full jitter: anything from nothing to 2^tries seconds, at most PAUSE_MAX."""
+    """Full jitter: anything from nothing to 2^(tries-1) seconds, at most PAUSE_MAX."""
     state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
     state.attempt_number = tries
     return wait_random_exponential(multiplier=1, max=PAUSE_MAX)(state)

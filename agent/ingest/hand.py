@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent.capture import Capture, Json, Standing, printable
+from agent.capture import Capture, Json, Priority, Standing, printable
 from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
 from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, pump
 from agent.ingest.leavings import Leavings
@@ -39,11 +40,12 @@ class Ingest:
         *,
         on_held: Callable[[Holding], None],
         on_damage: Callable[[SpoolDamaged], None],
+        classify: Callable[[Capture], Priority] = lambda capture: capture.priority,
         large_in_flight: int = 60,
         small_in_flight: int = 64,
     ) -> None:
         self._desk, self._spool = desk, spool
-        self._on_held, self._on_damage = on_held, on_damage
+        self._on_held, self._on_damage, self._classify = on_held, on_damage, classify
         self._large = asyncio.Semaphore(large_in_flight)
         self._small = asyncio.Semaphore(small_in_flight)
         self._order, self._bad = OneAtATime(), BadOnes()
@@ -184,7 +186,9 @@ class Ingest:
 
     # -- promising ----------------------------------------------------------------------------------------------------
 
-    async def _hold(self, capture: Capture, digest: Digest, parts: Parts) -> Holding:
+    async def _hold(self, offered: Capture, digest: Digest, parts: Parts) -> Holding:
+        capture = replace(offered, priority=self._classify(offered))
+
         def promise(journal: Journal) -> Holding:
             # Looked at here, in the journal's thread: a purge of the same bytes from another device may just have let
             # the file go. Then it is taken once more.

@@ -20,7 +20,7 @@ from agent.spool.sealer import Sealer, spool_error
 from agent.spool.stage import ABOUT, Stage, read_about
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
     from pathlib import Path
 
     from agent.capture import Digest, Json, Parts
@@ -264,7 +264,7 @@ class Spool:
 
     # -- leaving ------------------------------------------------------------------------------------------------------
 
-    async def blocks(self, sha256: bytes, offset: int, length: int) -> AsyncIterator[bytes]:
+    async def blocks(self, sha256: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """`length` bytes of a kept file from `offset` on, in blocks of 256 KiB, one read of 2 MiB ahead."""
         end = offset + length
         if length <= BLOCK:  # one visit to a thread

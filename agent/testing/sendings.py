@@ -32,6 +32,13 @@ class HeldSending:
         """Its bytes from the spool."""
         return self._station.spool.blocks(self._holding.digest.sha256, offset, length)
 
+    async def turn(self, _: int, /) -> None:
+        """Nothing else wants to go."""
+
+    def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+        """The same, as fast as they can be read."""
+        return self.blocks(offset, length)
+
     async def sha256_through(self, offset: int, /) -> bytes:
         """SHA-256 of its first bytes, computed from the spool."""
         spool = self._station.spool

@@ -22,12 +22,14 @@ from agent.clock import Clock
 from agent.config import Policy
 from agent.driver import offer_all
 from agent.forward import Forward
+from agent.gate import Gate
 from agent.ingest import Ingest
 from agent.journal import Desk, Journal, queries
 from agent.release import Release
 from agent.spool import Spool
 from agent.testing.audit import audit_arrivals, audit_devices, audit_spool, read_journal
 from agent.testing.uplinks import BenchUplink, arrived_at
+from agent.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -72,6 +74,7 @@ class Station:
         self.damage: list[SpoolDamaged] = []
         """What would have ended the daemon."""
         self.forward: Forward | None = None
+        self.gate: Gate
         self._uplink: tuple[Uplink, str, tuple[Verifier, ...], int] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.desk: Desk
@@ -95,6 +98,7 @@ class Station:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.desk = Desk(lambda: Journal.open(self.folder / "journal.db", log=self.log, stamp=self.stamp))
         await self.desk.open()
+        self.gate = Gate(self.desk, Traffic())
         self.spool = Spool(
             self.folder / "spool", watermark=self.watermark, read_back=self.read_back, boot_id=self.boot_id
         )
@@ -138,7 +142,9 @@ class Station:
     def _make_forward(self) -> None:
         if self._uplink is not None:
             uplink, name, keys, in_flight = self._uplink
-            self.forward = Forward(self.desk, self.spool, uplink, name=name, in_flight=in_flight, keys=keys)
+            self.forward = Forward(
+                self.desk, self.spool, uplink, name=name, in_flight=in_flight, keys=keys, gate=self.gate
+            )
 
     # -- agent.driver.Intake -------------------------------------------------------------------------------------------
 
@@ -159,7 +165,7 @@ class Station:
 
     def _held(self, holding: Holding) -> None:
         if self.forward is not None:
-            self.forward.nudge(holding.priority)
+            self.forward.nudge(holding)
 
     # -- what a test does ----------------------------------------------------------------------------------------------
 

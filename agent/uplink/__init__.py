@@ -6,7 +6,7 @@ send, in which order, whether to try again, or whether a device may forget: `age
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Holding, Receipt
 
-__all__ = ["Finding", "Sending", "Uplink", "UplinkOptions"]
+__all__ = ["Announces", "Finding", "Sending", "Uplink", "UplinkOptions"]
 
 
 class Sending(Protocol):
@@ -30,6 +30,16 @@ class Sending(Protocol):
 
         Raises `SpoolDamaged` when the kept file is missing, too short or unreadable.
         """
+
+    async def turn(self, length: int, /) -> None:
+        """Ask before each request that brings so many bytes.
+
+        Raises `NotNow`, which `send` lets through: something more urgent goes first, or the policy lets these bytes
+        wait. What the receiver has confirmed stays.
+        """
+
+    def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+        """The same bytes as `blocks`, for the body of a request: at the pace that the policy allows."""
 
     async def sha256_through(self, offset: int, /) -> bytes:
         """SHA-256 of the first `offset` bytes: from the journal at the end of a part, else computed from the spool."""
@@ -51,7 +61,8 @@ class Uplink(Protocol):
         """Bring the capture to the receiver, continuing where an earlier try stopped, and return what it answered.
 
         The receipt is not believed here: `forward` verifies it. Raises `UplinkDown` (try again later), `UplinkRefused`
-        (no, for ever), `BadReceipt`, or `SpoolDamaged`. Cancellation leaves a state from which `send` continues.
+        (no, for ever), `BadReceipt`, `SpoolDamaged`, or what `Sending.turn` raised. Cancellation leaves a state from
+        which `send` continues.
         """
 
     async def check(self) -> list[Finding]:
@@ -59,6 +70,14 @@ class Uplink(Protocol):
 
     async def aclose(self) -> None:
         """Close what is open."""
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """An uplink whose receiver can be told of a capture before its bytes come."""
+
+    async def announce(self, sending: Sending, /) -> None:
+        """Tell the receiver what the capture is, and remember where its bytes will go. Raises as `send` does."""
 
 
 class Finding(BaseModel):

@@ -77,6 +77,11 @@ class MemorySending:
             self.read += len(block)
             yield block
 
+    async def turn(self, _: int, /) -> None: ...
+
+    def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+        return self.blocks(offset, length)
+
     async def sha256_through(self, offset: int, /) -> bytes:
         return hashlib.sha256(self.data[:offset]).digest()
 

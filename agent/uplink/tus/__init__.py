@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.errors import UplinkDown
 from agent.uplink.tus.checkup import checked
+from agent.uplink.tus.create import announced
 from agent.uplink.tus.door import Door
 from agent.uplink.tus.options import TusOptions
 from agent.uplink.tus.parts import PartLength
@@ -60,6 +61,14 @@ class TusUplink:
             raise
         self._confirmed.pop(str(place.url), None)
         return receipt
+
+    async def announce(self, sending: Sending, /) -> None:
+        """Create the upload, without a byte, where that was not done yet: the DEMS knows what is here.
+
+        Raises `UplinkDown` or `UplinkRefused`.
+        """
+        if sending.recall() is None:
+            await announced(Trip(self._door, sending, self._part, self._options.stall, self._confirmed))
 
     async def check(self) -> list[Finding]:
         """Try name, connection, TLS and one round trip, and say in plain words what the server can do."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.uplink.tus.trip import Trip
     from agent.uplink.tus.wire import Abilities, Answer
 
-__all__ = ["created"]
+__all__ = ["announced", "created"]
 
 CREATIONS: Final = 3
 """Uploads that are made for one capture in one go: a server that loses each of them needs a person."""
@@ -41,12 +41,19 @@ async def created(trip: Trip) -> Place:
     return await _empty(trip)
 
 
+async def announced(trip: Trip) -> Place:
+    """Create the upload without a byte: what the capture is, and where its bytes will go."""
+    await trip.door.abilities()
+    return await _empty(trip)
+
+
 async def _whole(trip: Trip, abilities: Abilities) -> Place | None:  # noqa: RET503 - the last case never returns
     """Create and fill in one request; None when that request left a doubt, which creating without bytes resolves."""
+    await trip.sending.turn(trip.length)
     headers = _headers(trip) | {"Content-Type": BYTES_TYPE, "Content-Length": str(trip.length)}
     if abilities.checks_parts:
         headers["Upload-Checksum"] = checksum(trip.holding.digest.sha256)
-    blocks = trip.sending.blocks(0, trip.length)
+    blocks = trip.sending.outgoing(0, trip.length)
     body: Body | bytes
     if trip.length <= PIECE:  # there is nothing to watch: it goes out with its headers
         body = b"".join([block async for block in blocks])

@@ -40,6 +40,7 @@ async def brought(trip: Trip) -> Place:
 async def _next(trip: Trip, place: Place) -> Place:
     """Send one part and return where the upload stands then, however it went."""
     end = trip.part.end(place.offset, trip.length)
+    await trip.sending.turn(end - place.offset)
     headers = {
         "Content-Type": BYTES_TYPE,
         "Content-Length": str(end - place.offset),
@@ -52,7 +53,7 @@ async def _next(trip: Trip, place: Place) -> Place:
         digest = journaled(trip.holding, place.offset, end) or await hashed(trip.sending, place.offset, end)
         headers["Upload-Checksum"] = checksum(digest)
     verifying = trip.verifying if end == trip.length else 0.0
-    blocks = trip.sending.blocks(place.offset, end - place.offset)
+    blocks = trip.sending.outgoing(place.offset, end - place.offset)
     body = Body(blocks, end - place.offset, trip.stall, verifying=verifying)
     try:
         answer = await trip.door.ask("PATCH", place.url, headers, body)

@@ -1,0 +1,65 @@
+"""How lengths, durations and rates are written in agent.toml: `"2 GiB"`, `"12 h"`, `"20 Mbit/s"`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field
+
+__all__ = ["Duration", "Length", "Rate"]
+
+_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+    "tib": 1 << 40,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+}
+_SECONDS: Final = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
+_BITS: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
+
+
+def _length(value: object) -> object:
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())):
+        unit = _UNITS.get(found[2].lower())
+        if unit is not None:
+            return int(float(found[1]) * unit)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError('write a length such as "2 GiB" or "500 MB"')
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", value.strip())):
+        unit = _SECONDS.get(found[2])
+        if unit is not None:
+            return timedelta(seconds=float(found[1]) * unit)
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError('write a duration such as "30 s", "12 h" or "7 d"')
+
+
+def _rate(value: object) -> object:
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)/s", value.strip())):
+        unit = found[2].lower()
+        if unit in _BITS:
+            return float(found[1]) * _BITS[unit] / 8
+        if unit in _UNITS:
+            return float(found[1]) * _UNITS[unit]
+    if isinstance(value, float):
+        return value
+    raise ValueError('write a rate such as "20 Mbit/s" or "500 kB/s"')
+
+
+Length = Annotated[int, BeforeValidator(_length), Field(ge=0)]
+"""Bytes, written as `"2 GiB"`."""
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+"""Written as `"30 s"`, `"12 h"`, `"7 d"`."""
+Rate = Annotated[float, BeforeValidator(_rate), Field(ge=1000)]
+"""Bytes per second, written as `"20 Mbit/s"` or `"500 kB/s"`."""

@@ -1,0 +1,293 @@
+"""Whose turn it is: classes, devices in turn, what waited too long; and who gives way to whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.capture import Priority, Receipt, Standing, Strength
+from agent.gate import Gate
+from agent.journal import turns
+from agent.journal.rows import micros
+from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.uplinks import BenchUplink
+from agent.traffic import LinkClass, Traffic
+from agent.traffic.options import LinkRule, LinkTable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.journal import Journal
+    from agent.testing.station import Station
+    from agent.uplink import Sending
+
+LONG_AGO = micros(datetime(2000, 1, 1, tzinfo=UTC))
+
+
+def order(journal: Journal, **changes: object) -> turns.Order:
+    known = {
+        "classes": tuple(Priority),
+        "newest_first": frozenset(),
+        "served": {},
+        "aged_before": LONG_AGO,
+        "turn": 0,
+    }
+    return turns.Order(**(known | changes))  # type: ignore[arg-type]
+
+
+async def filled(station: Station, **devices: list[Priority]) -> None:
+    for name, priorities in devices.items():
+        device = BenchDevice(f"bench:{name}")
+        for number, priority in enumerate(priorities):
+            device.record(f"{name}{number}", some_bytes(10, f"{name}{number}"), priority=priority)
+            await station.dock(device)  # one after another: the order of taking is the test's
+
+
+async def keys(station: Station, limit: int = 100, **changes: object) -> list[str]:
+    return await station.desk.read(
+        lambda journal: [
+            turn.holding.origin.key for turn in turns.turns(journal, order(journal, **changes), skip=(), limit=limit)
+        ]
+    )
+
+
+async def test_devices_of_a_class_take_turns_however_much_one_brought(station: Station) -> None:
+    await filled(station, a=[Priority.ROUTINE] * 20, b=[Priority.ROUTINE] * 2, c=[Priority.ROUTINE])
+    assert await keys(station, 6) == ["a0", "b0", "c0", "a1", "b1", "a2"]
+    assert await keys(station, 3, served={Priority.ROUTINE: "bench:a"}) == ["b0", "c0", "a0"]
+    assert await keys(station, 3, served={Priority.ROUTINE: "bench:zzz"}) == ["a0", "b0", "c0"]
+
+
+async def test_a_more_urgent_class_goes_before_any_turn(station: Station) -> None:
+    await filled(station, a=[Priority.BULK, Priority.ROUTINE], b=[Priority.USE_OF_FORCE, Priority.BULK])
+    assert await keys(station) == ["b0", "a1", "a0", "b1"]
+    assert await keys(station, classes=(Priority.BULK,)) == ["a0", "b1"]
+
+
+async def test_the_newest_goes_first_where_that_is_asked_for(station: Station) -> None:
+    await filled(station, a=[Priority.HIT] * 3, b=[Priority.ROUTINE] * 2)
+    assert await keys(station, newest_first=frozenset({Priority.HIT})) == ["a2", "a1", "a0", "b0", "b1"]
+
+
+async def test_one_turn_in_eight_is_for_what_waited_too_long(station: Station) -> None:
+    await filled(station, old=[Priority.BULK] * 3, new=[Priority.USE_OF_FORCE] * 40)
+    soon = micros(datetime.now(UTC) + timedelta(days=1))
+    found = await keys(station, 24, aged_before=soon)
+    assert [place for place, key in enumerate(found) if key.startswith("old")] == [7, 15, 23]
+    assert Counter(key[:3] for key in await keys(station, 100, aged_before=soon)) == {"old": 3, "new": 40}
+    assert all(key.startswith("new") for key in await keys(station, 24))  # nothing has waited too long
+
+
+async def test_each_step_is_one_look_into_an_index(station: Station) -> None:
+    """SQLite's own plan: no scan and no sort, for the queue may be long."""
+    looks = {
+        "SELECT device FROM capture WHERE standing = 1 AND priority = 5 AND device > 'a' ORDER BY device LIMIT 1",
+        "SELECT * FROM capture WHERE standing = 1 AND priority = 5 AND device = 'a' ORDER BY held_seq",
+        "SELECT * FROM capture WHERE standing = 1 AND priority = 5 AND device = 'a' ORDER BY held_seq DESC",
+        "SELECT * FROM capture WHERE standing = 1 AND priority = 5 ORDER BY held_seq",
+    }
+
+    def plans(journal: Journal) -> list[str]:
+        return [
+            str(row[3]) for look in looks for row in journal.connection.execute(f"EXPLAIN QUERY PLAN {look}").fetchall()
+        ]
+
+    found = await station.desk.read(plans)
+    assert all(plan.startswith("SEARCH capture USING") and "INDEX" in plan for plan in found), found
+
+
+# --- under way --------------------------------------------------------------------------------------------------------
+
+
+class Slow(BenchUplink):
+    """Asks for its turn before each of some requests, and waits in between until it is let go on."""
+
+    def __init__(self, requests: int = 6, length: int = 10) -> None:
+        super().__init__()
+        self.requests, self.length = requests, length
+        self.steps = asyncio.Semaphore(0)
+        self.began: list[str] = []
+        self.done: list[str] = []
+
+    async def send(self, sending: Sending, /) -> Receipt:
+        key = sending.holding.origin.key
+        self.began.append(key)
+        for _ in range(self.requests):
+            await sending.turn(self.length)
+            async for _ in sending.outgoing(0, self.length):
+                await self.steps.acquire()
+        self.done.append(key)
+        return await super().send(sending)
+
+
+@asynccontextmanager
+async def sending(station: Station) -> AsyncIterator[None]:
+    running = asyncio.create_task(station.forward.run())
+    yield
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def until(condition: object, within: float = 10.0) -> None:
+    async with asyncio.timeout(within):
+        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - another task makes it true
+            await asyncio.sleep(0.005)
+
+
+async def test_a_more_urgent_capture_takes_the_place_of_another_between_two_requests(station: Station) -> None:
+    uplink = Slow()
+    station.connect(uplink, in_flight=2)
+    await filled(station, a=[Priority.ROUTINE], b=[Priority.BULK])
+    async with sending(station):
+        await until(lambda: sorted(uplink.began) == ["a0", "b0"])
+        await filled(station, c=[Priority.USE_OF_FORCE])
+        await asyncio.sleep(0.02)
+        assert "c0" not in uplink.began  # within a request nobody is pushed
+        for _ in range(2):
+            uplink.steps.release()
+        await until(lambda: "c0" in uplink.began)
+        assert {one.holding.origin.key for one in station.forward.departures.values()} == {"a0", "c0"}
+        for _ in range(100):
+            uplink.steps.release()
+        await until(lambda: len(uplink.done) == 3)
+    assert uplink.began.count("b0") == 2
+    assert uplink.began.count("a0") == 1
+
+
+async def test_send_this_first_takes_a_place_too(station: Station) -> None:
+    uplink = Slow()
+    station.connect(uplink, in_flight=1)
+    await filled(station, a=[Priority.ROUTINE] * 5)
+    async with sending(station):
+        await until(lambda: uplink.began == ["a0"])
+        wanted = next(one for one in await station.holdings() if one.origin.key == "a4")
+        await station.desk.write(lambda j: j.prioritise(wanted.id, Priority.FIRST, actor="anna", why="the court asks"))
+        station.forward.nudge()
+        for _ in range(100):
+            uplink.steps.release()
+        await until(lambda: len(uplink.done) == 5)
+    assert uplink.done[0] == "a4" or uplink.began[1] == "a4"
+
+
+async def test_a_device_with_all_lanes_gives_one_to_a_device_that_has_none(station: Station) -> None:
+    uplink = Slow(requests=50)
+    station.connect(uplink, in_flight=3)
+    await filled(station, a=[Priority.ROUTINE] * 6)
+    async with sending(station):
+        await until(lambda: len(uplink.began) == 3)
+        await filled(station, b=[Priority.ROUTINE] * 6)
+        for _ in range(12):
+            uplink.steps.release()
+        await until(lambda: "b0" in uplink.began)
+        lanes = Counter(one.holding.origin.device for one in station.forward.departures.values())
+        assert lanes == {"bench:a": 2, "bench:b": 1}
+        await asyncio.sleep(0.05)
+        assert lanes == Counter(one.holding.origin.device for one in station.forward.departures.values())
+
+
+# --- the gate ---------------------------------------------------------------------------------------------------------
+
+RULES = Traffic(
+    rule=(LinkRule(links=(LinkClass.LTE,), classes=(Priority.ROUTINE,), content=False),),
+    on={LinkClass.LTE: LinkTable(budget=105)},
+    timezone="America/Toronto",
+)
+
+
+@pytest.fixture
+async def gated(station: Station, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    gate = Gate(station.desk, RULES)
+    station.gate = gate
+    return gate
+
+
+async def test_another_link_counts_from_the_next_request_on(station: Station, gated: Gate) -> None:
+    uplink = Slow()
+    station.connect(uplink, in_flight=4)
+    await filled(station, a=[Priority.ROUTINE, Priority.HIT])
+    async with sending(station):
+        await until(lambda: len(uplink.began) == 2)
+        gated.move(LinkClass.LTE)
+        for _ in range(100):
+            uplink.steps.release()
+        await until(lambda: uplink.done == ["a1"])
+        await until(lambda: not station.forward.departures)
+        assert await station.count(Standing.HELD) == 1
+        gated.move(LinkClass.WIRED)
+        await until(lambda: uplink.done == ["a1", "a0"])
+
+
+async def test_what_counts_for_a_day_is_never_exceeded_and_outlives_a_restart(station: Station, gated: Gate) -> None:
+    uplink = Slow(requests=4)
+    station.connect(uplink, in_flight=1)
+    gated.move(LinkClass.LTE)
+    for _ in range(1000):
+        uplink.steps.release()
+    await filled(station, a=[Priority.HIT] * 5)
+    async with sending(station):
+        await until(lambda: gated.waiting().get("hit") == "today's budget for lte is spent")
+        await until(lambda: not station.forward.departures)
+    assert len(uplink.done) == 2  # 4 requests of 10 bytes each; the third capture stopped after two more
+    day = (await station.desk.read(lambda j: j.connection.execute("SELECT * FROM spent").fetchall()))[0]
+    assert day[1:] == ("lte", 100)
+    await station.restart()
+    again = Gate(station.desk, RULES)
+    again.move(LinkClass.LTE)
+    station.gate = again
+    station.connect(uplink, in_flight=1)
+    async with sending(station):
+        await until(lambda: again.waiting().get("hit") == "today's budget for lte is spent")
+    assert len(uplink.done) == 2
+
+
+async def test_what_did_not_go_is_given_back(station: Station, gated: Gate) -> None:
+    gated.move(LinkClass.LTE)
+    charge = await gated.admit(Priority.HIT, 100)
+    await gated.settle(charge, 60)
+    assert await gated.admit(Priority.HIT, 65) is not None
+
+
+class Announcing(BenchUplink):
+    def __init__(self) -> None:
+        super().__init__(strength=Strength.DIGEST)
+        self.told: list[str] = []
+
+    async def announce(self, sending: Sending, /) -> None:
+        self.told.append(sending.holding.origin.key)
+        await sending.remember("told")
+
+
+async def test_the_dems_is_told_of_what_may_not_go_yet_and_only_once(station: Station, gated: Gate) -> None:
+    uplink = Announcing()
+    station.connect(uplink)
+    gated.move(LinkClass.LTE)
+    await filled(station, a=[Priority.ROUTINE] * 3)
+    async with sending(station):
+        await until(lambda: uplink.told == ["a0", "a1", "a2"])
+        await filled(station, b=[Priority.ROUTINE])
+        await until(lambda: uplink.told == ["a0", "a1", "a2", "b0"])
+    await station.restart()
+    again = station.gate = Gate(station.desk, RULES)
+    again.move(LinkClass.LTE)
+    station.connect(uplink)
+    async with sending(station):
+        await asyncio.sleep(0.1)
+        assert len(uplink.told) == 4
+        assert not uplink.stored
+        again.move(LinkClass.WIRED)
+        await until(lambda: len(uplink.stored) == 4)
+
+
+async def test_metadata_of_all_goes_before_content_of_any(station: Station) -> None:
+    uplink = Announcing()
+    station.gate = Gate(station.desk, Traffic(metadata_first=True))
+    station.connect(uplink)
+    await filled(station, a=[Priority.ROUTINE] * 5)
+    await station.send()
+    assert uplink.told == ["a0", "a1", "a2", "a3", "a4"]
+    assert await station.count(Standing.RECEIPTED) == 5
