@@ -170,7 +170,7 @@ class Agent:
     def troubles(self) -> list[dict[str, str | None]]:
         """See `agent.station.running.Running.troubles`."""
         here = {name for name, seen in self.devices.items() if seen.present}
-        return [*self.anchor.troubles(), *self._troubles.notices(here)]
+        return [*self.anchor.troubles(), *self.gate.troubles(), *self._troubles.notices(here)]
 
     # -- the life of the process --------------------------------------------------------------------------------------
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from agent.capture import Priority
 from agent.errors import NotNow
 from agent.journal import turns
+from agent.repairs import repair
+from agent.sides import Sides
 from agent.traffic import Bucket, LinkClass, Traffic, day_of, networkmanager, verdict
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Gate:
         self.bucket = Bucket()
         self._full: set[tuple[str, LinkClass]] = set()
         self._listeners: list[Callable[[], None]] = []
+        self._sides = Sides()
         self._log = structlog.get_logger("gate")
         self._set_rate()
 
@@ -86,6 +89,23 @@ class Gate:
         """Why classes have to wait now, by their names."""
         found = {one.name.lower(): self.verdict(one).reason for one in Priority}
         return {name: reason for name, reason in found.items() if reason}
+
+    def told(self) -> dict[str, Any]:
+        """For whoever watches: the link, what it bears, and who has to wait."""
+        return {
+            "link": self.link.value,
+            "portal": self.portal,
+            "bandwidth": self.bucket.rate,
+            "waiting": self.waiting(),
+        }
+
+    def troubles(self) -> list[dict[str, str | None]]:
+        """Repair notices."""
+        if not self.portal:
+            return []
+        detail = f"the network ({self.link}) shows a login page where the world should be (captive portal)"
+        todo = "Open a browser on this station and log in to the network, or use another one."
+        return [repair("network.portal", "warning", "network", detail, todo)]
 
     async def admit(self, priority: Priority, length: int) -> Charge | None:
         """Let a request with so many bytes go, counted durably where the link has a budget. Raises `NotNow`."""
@@ -166,7 +186,8 @@ class Gate:
                 try:
                     await self._until_other_rules(traffic)
                 except networkmanager.SILENT as error:
-                    self._log.warning("networkmanager_silent", error=repr(error), link=traffic.link.value)
+                    todo = "Is NetworkManager running? Else write `source` and `link` of [traffic] in agent.toml."
+                    self._sides.broke("bus", repr(error), self._log.warning, "networkmanager_silent", todo=todo)
                     self.move(traffic.link)
             await asyncio.sleep(_LOOK)
 
@@ -174,6 +195,7 @@ class Gate:
         """Follow NetworkManager as long as these rules are the station's. Raises its `SILENT`."""
 
         def tell(link: LinkClass, portal: bool) -> None:  # noqa: FBT001 - the watch calls it
+            self._sides.works("bus", self._log.info, "networkmanager_answers")
             if self.traffic.source == "networkmanager":
                 self.move(link, portal=portal)
 

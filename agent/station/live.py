@@ -80,6 +80,7 @@ class Live:
             "arrivals": self._arrivals(),
             "departures": self._departures(),
             "links": links,
+            "traffic": running.gate.told(),
             "drivers": await self._drivers(),
             "problems": running.raised.look(found),
         }

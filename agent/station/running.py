@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.driver import DriverOptions
     from agent.forward import Forward
+    from agent.gate import Gate
     from agent.ingest import Ingest
     from agent.journal import Desk
     from agent.repairs import Raised
@@ -59,6 +60,7 @@ class Running(Protocol):
     spool: Spool
     ingest: Ingest
     forward: Forward | None
+    gate: Gate
     started_at: datetime
     raised: Raised
 
