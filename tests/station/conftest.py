@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.forward import Forward
+    from agent.gate import Gate
     from agent.ingest import Ingest
     from agent.journal import Desk
     from agent.spool import Spool
@@ -85,6 +86,10 @@ class Bench:
     @property
     def spool(self) -> Spool:
         return self.station.spool
+
+    @property
+    def gate(self) -> Gate:
+        return self.station.gate
 
     @property
     def ingest(self) -> Ingest:
