@@ -20,6 +20,7 @@ __all__ = [
     "Config",
     "Custody",
     "Duration",
+    "Identity",
     "Length",
     "Policy",
     "SpoolConfig",
@@ -127,6 +128,17 @@ class Custody(_Table):
     """Time between two tokens, while the log grows."""
 
 
+class Identity(_Table):
+    """Where the agency's certificates come from; see `evidock identity`."""
+
+    est_url: Annotated[str, Field(pattern=r"^https://[^\s/@]+(/[^\s]*)?$")] | None = None
+    """EST server (RFC 7030), such as `https://est.example.org`; a label of the authority follows as its path."""
+    est_ca_file: Path | None = None
+    """PEM authorities that its certificate is checked against; default: the system's."""
+    est_login_file: Path | None = None
+    """File with `user:password`, for the first certificate; afterwards the certificate itself is shown."""
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -135,6 +147,7 @@ class Config(_Table):
     policy: Policy = Policy()
     custody: Custody = Custody()
     traffic: Traffic = Traffic()
+    identity: Identity = Identity()
     driver: tuple[dict[str, Any], ...] = ()
     """One table for each driver; `use` names it, and it knows its own fields."""
     uplink: tuple[dict[str, Any], ...] = ()

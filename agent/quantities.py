@@ -57,9 +57,14 @@ def _rate(value: object) -> object:
     raise ValueError('write a rate such as "20 Mbit/s" or "500 kB/s"')
 
 
-Length = Annotated[int, BeforeValidator(_length), Field(ge=0)]
+# What a person may write, for the schema that editors read.
+_WRITTEN_LENGTH = Annotated[str, Field(pattern=r"^\d+(\.\d+)? *([KMGT]i?B|[kMGT]?B)?$", examples=["2 GiB"])]
+_WRITTEN_DURATION = Annotated[str, Field(pattern=r"^\d+(\.\d+)? *(ms|s|min|h|d)$", examples=["30 s", "7 d"])]
+_WRITTEN_RATE = Annotated[str, Field(pattern=r"^\d+(\.\d+)? *[A-Za-z]+/s$", examples=["20 Mbit/s"])]
+
+Length = Annotated[int, BeforeValidator(_length, json_schema_input_type=_WRITTEN_LENGTH | int), Field(ge=0)]
 """Bytes, written as `"2 GiB"`."""
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_duration, json_schema_input_type=_WRITTEN_DURATION)]
 """Written as `"30 s"`, `"12 h"`, `"7 d"`."""
-Rate = Annotated[float, BeforeValidator(_rate), Field(ge=1000)]
+Rate = Annotated[float, BeforeValidator(_rate, json_schema_input_type=_WRITTEN_RATE), Field(ge=1000)]
 """Bytes per second, written as `"20 Mbit/s"` or `"500 kB/s"`."""

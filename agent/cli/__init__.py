@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "UNEXPECTED", "Settings", "app", "configuration", "main"]
 
 COMMANDS: Final = {
     "run": "Run the daemon of this station.",
+    "init": "Set up a station: ask four questions, and write configuration, folders and keys. Never overwrites.",
     "check": "Try everything that the daemon needs, and say what to do where something is wrong.",
     "status": "Show what is here, what is under way, and what a person must do.",
     "device": "The devices in the dock.",
@@ -29,6 +30,7 @@ COMMANDS: Final = {
     "verify": "Check an exported bag, a proof or a checkpoint.",
     "driver": "The drivers that are installed.",
     "config": "The configuration.",
+    "identity": "Who this station is to others.",
     "dems": "An emulated DEMS, for trying things out.",
     "demo": "Show the whole life of some captures, with an emulated camera and an emulated DEMS.",
     "version": "Show which Evidock this is.",

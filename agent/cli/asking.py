@@ -1,7 +1,5 @@
 """Where the command line gets its answers: from the daemon where one runs, else from the state folder itself."""
 
-import os
-import pwd
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +10,7 @@ import typer
 
 from agent.cli import configuration
 from agent.cli.daemon import Daemon
+from agent.cli.owner import as_owner
 from agent.errors import Refusal
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def source(ctx: typer.Context) -> Iterator[Source]:
         yield daemon
         return
     _look_at(config.station.state)
-    with _as_owner(config.station.state):
+    with as_owner(config.station.state):
         until = time.monotonic() + _STARTING
         while True:
             try:
@@ -141,27 +140,3 @@ def _look_at(state: Path) -> None:
         raise Refusal(
             f"you may not look into {state}", hint="Nothing was changed. Run this as root or as the daemon's user."
         ) from None
-
-
-@contextmanager
-def _as_owner(state: Path) -> Iterator[None]:
-    """Where root looks, look as the folder's owner: files of root would keep the daemon from its own journal."""
-    owner = state.stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
-        yield
-        return
-    try:
-        name = pwd.getpwuid(owner.st_uid).pw_name
-        groups = os.getgrouplist(name, owner.st_gid)
-    except KeyError:
-        groups = [owner.st_gid]
-    before = os.getgroups()
-    os.setgroups(groups)
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(before)

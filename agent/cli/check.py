@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from agent.config import Config
 from agent.daemon import receipt_keys
 from agent.driver import ReportsHealth
 from agent.errors import ConfigError, DeviceError, JournalError, Refusal, SpoolError, SpoolFull, UplinkDown
+from agent.identity import expiries
 from agent.registry import Equipment, equip
 from agent.station.control import check_path
 from agent.uplink import Finding
@@ -78,6 +80,8 @@ def _all(ctx: typer.Context) -> Iterator[tuple[str, Finding]]:
         for one in look(config):
             yield kind, one
     yield "rights", _secrets(equipment)
+    for expiry in expiries(config.uplink, datetime.now(UTC)):
+        yield "uplink", Finding(state=expiry.state, what=expiry.what, detail=expiry.detail, todo=expiry.todo)
     yield "clock", _clock()
     for kind, one in asyncio.run(_equipment(equipment)):
         yield kind, one

@@ -1,6 +1,7 @@
 """`evidock config`: what the daemon would work with, defaults included."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
@@ -13,11 +14,6 @@ from agent.cli.telling import AsJson, line, print_json
 from agent.registry import equip
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The configuration.")
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `show` a command of its own, although it is the only one."""
 
 
 @app.command()
@@ -37,6 +33,14 @@ def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
         return
     for text in _toml(told):
         line(text)
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print what agent.toml may hold, as JSON Schema: editors complete the file by it."""
+    from agent.cli.schema import schema_text  # noqa: PLC0415 - loads every driver
+
+    sys.stdout.write(schema_text())
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a driver's options hold

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.clock import EARLIEST
 from agent.errors import SpoolFull
+from agent.identity import expiries
 from agent.repairs import repair
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def problems(
         *_of_clock(stamp),
         *_of_aside(summary["aside"]),
         *_of_config(config),
+        *_of_certificates(config, stamp),
         *map(dict, troubles),
     ]
     return sorted(found, key=lambda one: one["state"] != "problem")
@@ -104,6 +106,15 @@ def _of_aside(aside: Mapping[str, int]) -> Iterator[View]:
         todo = "A person must look: evidock capture list --standing quarantined."
         detail = f"{_captures(aside['quarantined'])} stand aside in doubt"
         yield repair("captures.quarantined", "warning", "quarantined", detail, todo)
+
+
+def _of_certificates(config: Config, stamp: Stamp) -> Iterator[View]:
+    for found in expiries(config.uplink, stamp.at):
+        detail = f"{found.what}: {found.detail}"
+        if found.state == "problem":
+            yield repair("certificate.ended", "problem", "certificate", detail, found.todo)
+        else:
+            yield repair("certificate.ending", "warning", "certificate", detail, found.todo)
 
 
 def _of_config(config: Config) -> Iterator[View]:

@@ -1,0 +1,137 @@
+"""`evidock identity`: the key of this station's log, and the certificate that it shows to the DEMS."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from agent.capture import rfc3339
+from agent.cli import configuration
+from agent.cli.owner import as_owner
+from agent.cli.telling import AsJson, line, print_json
+from agent.config import Config
+from agent.errors import ConfigError, Refusal
+from agent.identity import CERTIFICATE, Certificate, fingerprint, install, look, request
+from agent.identity.est import enrol as enrol_at
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who this station is to others.")
+
+
+@app.command()
+def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show the public key of the log with its fingerprint, and the certificate with its end."""
+    with _keys(ctx) as (config, folder):
+        told: dict[str, Any] = {"log": config.station.log, **_log_key(config), "certificate": _certificate(folder)}
+    if as_json:
+        print_json(told)
+        return
+    line(f"log          {told['log']}")
+    line(f"key          {told['vkey'] or told['key_file']}")
+    if told["fingerprint"]:
+        line(f"             {told['fingerprint']}")
+    found = told["certificate"]
+    if found is None:
+        line("certificate  none; ask for one with: evidock identity request, or evidock identity enrol")
+    else:
+        line(f"certificate  {found['subject']}, by {found['issuer']}")
+        line(f"             until {found['not_after']}", "yellow" if found["due"] else None)
+
+
+@app.command("request")
+def ask(ctx: typer.Context) -> None:
+    """Print a certificate request (PKCS #10, PEM) for the agency's authority. The same key until it is answered."""
+    with _keys(ctx) as (config, folder):
+        made = request(folder, name=config.station.name, agency=config.station.agency)
+    sys.stdout.write(made.public_bytes(Encoding.PEM).decode())
+
+
+@app.command("install")
+def put(
+    ctx: typer.Context, file: Annotated[Path, typer.Argument(help="Certificate and chain, PEM.", metavar="FILE")]
+) -> None:
+    """Put the certificate that the authority made into use, with its chain; key and certificate change together."""
+    try:
+        chain = x509.load_pem_x509_certificates(file.read_bytes())
+    except OSError as error:
+        raise Refusal(f"{file}: {error.strerror}", hint="Nothing was changed.") from error
+    except ValueError as error:
+        raise Refusal(f"{file} holds no certificates in PEM", hint="Nothing was changed.") from error
+    with _keys(ctx) as (_, folder):
+        _installed(folder, install(folder, chain))
+
+
+@app.command()
+def enrol(
+    ctx: typer.Context,
+    *,
+    when_due: Annotated[bool, typer.Option("--when-due", help="Only where it is time to renew.")] = False,
+) -> None:
+    """Have the certificate made, or renewed, by the agency's EST server (table [identity] of agent.toml)."""
+    with _keys(ctx) as (config, folder):
+        asked = config.identity
+        if asked.est_url is None:
+            raise Refusal("no EST server is named", hint="Name it as identity.est_url in agent.toml.")
+        current, now = folder / CERTIFICATE, datetime.now(UTC)
+        try:
+            found = look(current)
+        except (OSError, ValueError):
+            found = None
+        if when_due and found is not None and not found.due(now):
+            line(f"It holds until {rfc3339(found.not_after)}; nothing to do.")
+            return
+        known = found is not None and found.not_before <= now < found.not_after
+        chain = enrol_at(
+            asked.est_url,
+            request(folder, name=config.station.name, agency=config.station.agency),
+            ca_file=asked.est_ca_file,
+            login_file=None if known else asked.est_login_file,
+            certificate=current if known else None,
+        )
+        _installed(folder, install(folder, chain))
+
+
+def _installed(folder: Path, found: Certificate) -> None:
+    line(f"{folder / CERTIFICATE}: {found.subject}, until {rfc3339(found.not_after)}")
+    line("The daemon uses it from its next reload on: systemctl reload evidock.")
+
+
+@contextmanager
+def _keys(ctx: typer.Context) -> Iterator[tuple[Config, Path]]:
+    """The folder of keys, entered as its owner, so that root leaves no file there that the daemon cannot read."""
+    config = configuration(ctx)
+    state = config.station.state
+    if not state.is_dir():
+        raise Refusal(f"there is no {state}", hint="Set this station up with: evidock init.")
+    with as_owner(state):
+        yield config, state / "keys"
+
+
+def _log_key(config: Config) -> dict[str, str | None]:
+    from agent.anchor.keys import CREDENTIAL, load_key  # noqa: PLC0415
+
+    path = config.custody.log_key or config.station.state / "keys" / CREDENTIAL
+    try:
+        key = load_key(path, config.station.log).verifier
+    except ConfigError:
+        return {"vkey": None, "fingerprint": None, "key_file": f"not to be read here: {path}, or given by systemd"}
+    return {"vkey": key.vkey, "fingerprint": fingerprint(key), "key_file": str(path)}
+
+
+def _certificate(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = look(folder / CERTIFICATE)
+    except (OSError, ValueError):
+        return None
+    return {
+        "subject": found.subject,
+        "issuer": found.issuer,
+        "not_before": rfc3339(found.not_before),
+        "not_after": rfc3339(found.not_after),
+        "due": found.due(datetime.now(UTC)),
+    }

@@ -1,0 +1,157 @@
+"""`evidock init`: four questions, and a station that can start: its configuration, its folders, and its key."""
+
+import os
+import pwd
+import sys
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from agent.cli.owner import acting_as
+from agent.cli.telling import line
+from agent.config import Config, parse
+from agent.errors import Refusal
+
+app = typer.Typer(add_completion=False)
+
+_SYSTEM: Final = Path("/etc/evidock")
+_USER: Final = "evidock"
+_BAYS_MAX: Final = 128
+
+
+@app.command()
+def init(
+    ctx: typer.Context,
+    *,
+    name: Annotated[str | None, typer.Option(help="Name of this station, such as dock-0042.")] = None,
+    agency: Annotated[str | None, typer.Option(help="The agency's domain, such as example.org.")] = None,
+    dems: Annotated[str | None, typer.Option(help="Address of the DEMS; an empty one: later.")] = None,
+    bays: Annotated[int | None, typer.Option(help="Bays for cameras that show a USB volume.", min=0)] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder of spool, journal and keys.")] = None,
+) -> None:
+    """Set up a station: ask four questions, and write configuration, folders and keys. Never overwrites."""
+    from agent.cli.templates import agent_toml  # noqa: PLC0415
+    from agent.registry import equip  # noqa: PLC0415 - loads every driver
+
+    path: Path = ctx.obj.config.absolute()
+    if path.exists():
+        raise Refusal(f"{path} is there already", hint="Nothing was changed. Edit it, then run: evidock check.")
+    ask = _Questions()
+    name = name or ask("--name", "What is this station called? (such as dock-0042)")
+    agency = agency or ask("--agency", "What is the agency's domain? (such as example.org)")
+    dems = ask("--dems", "Where is the DEMS? (https address; leave it empty for later)", "") if dems is None else dems
+    bays = _number(ask("--bays", "How many bays does this dock have for cameras?", "0")) if bays is None else bays
+    if bays > _BAYS_MAX:
+        raise Refusal(f"a station has at most {_BAYS_MAX} bays", hint="Nothing was changed.")
+    folder, socket = _places(path)
+    text = agent_toml(name=name, agency=agency, dems=dems, bays=bays, state=state or folder, socket=socket)
+    config = parse(text, str(path))
+    equip(config)
+    with ExitStack() as stack:
+        _write(path, text)
+        stack.callback(path.unlink)
+        vkey = _make_state(config)
+        stack.pop_all()
+    _tell(path, config, vkey)
+
+
+class _Questions:
+    """Asks at a terminal; elsewhere says which flag answers."""
+
+    def __call__(self, flag: str, question: str, default: str | None = None) -> str:
+        if not sys.stdin.isatty():
+            raise Refusal(f"nobody is here to answer: {question}", hint=f"Nothing was changed. Give {flag}.")
+        answer: str = typer.prompt(question, default=default, show_default=bool(default))
+        return answer.strip()
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 4):  # noqa: PLR2004
+        raise Refusal(f"{text!r} is no number of bays", hint="Nothing was changed.")
+    return int(text)
+
+
+def _places(path: Path) -> tuple[Path, Path | None]:
+    """State folder and socket: those of the service for its configuration, else beside the file."""
+    if path.parent != _SYSTEM:
+        return path.parent / "state", None
+    instance = "" if path.name == "agent.toml" else f"-{path.stem}"
+    return Path(f"/var/lib/evidock{instance}"), Path(f"/run/evidock{instance}/control.sock")
+
+
+def _owner() -> pwd.struct_passwd | None:
+    """The user that the service runs as, where root sets it up."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(_USER)
+    except KeyError:
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write configuration and schema; never over a file that is there."""
+    from agent.cli.schema import FILE, schema_text  # noqa: PLC0415
+
+    owner = _owner()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            if owner is not None:
+                os.fchown(file.fileno(), 0, owner.pw_gid)
+        schema = path.parent / FILE
+        schema.write_text(schema_text(), encoding="utf-8")
+        schema.chmod(0o644)
+    except FileExistsError:
+        raise Refusal(f"{path} is there already", hint="Nothing was changed.") from None
+    except OSError as error:
+        raise Refusal(
+            f"{error.filename or path}: {error.strerror}",
+            hint="Run this as root, or give a place of your own: evidock --config ./agent.toml init.",
+        ) from error
+
+
+def _make_state(config: Config) -> str | None:
+    """Make the state folder and the log's key, as the user that the service runs as; the key's public half."""
+    from agent import durable  # noqa: PLC0415
+    from agent.anchor.keys import CREDENTIAL, load_key, make_key  # noqa: PLC0415
+
+    state, owner = config.station.state, _owner()
+    try:
+        durable.make_folder(state)
+        if owner is not None:
+            os.chown(state, owner.pw_uid, owner.pw_gid)
+    except OSError as error:
+        raise Refusal(f"{state}: {error.strerror}", hint="Nothing was changed. Run this as root.") from error
+    sealed = Path("/etc/credstore.encrypted") / f"{state.name}.{CREDENTIAL}"
+    if sealed.exists():
+        line(f"The key of the log is {sealed}: systemd hands it to the service.")
+        return None
+    with nullcontext() if owner is None else acting_as(owner.pw_uid, owner.pw_gid):
+        path = state / "keys" / CREDENTIAL
+        if not path.exists():
+            make_key(path, config.station.log)
+        return load_key(path, config.station.log).verifier.vkey
+
+
+def _tell(path: Path, config: Config, vkey: str | None) -> None:
+    from agent.identity import fingerprint  # noqa: PLC0415
+    from agent.note import Verifier  # noqa: PLC0415
+
+    line(f"Written: {path}")
+    line(f"State:   {config.station.state}")
+    if vkey is not None:
+        line(f"Key:     {vkey}")
+        line(f"         {fingerprint(Verifier.parse(vkey))}")
+        line("Give this key to whoever checks this station's log: the DEMS, the witnesses, the agency.")
+    if not config.uplink:
+        line("No DEMS is named yet: what is taken stays here until [[uplink]] is filled in.", "yellow")
+    if not config.driver:
+        line("No bay is named yet: nothing is taken until a [[driver]] table is filled in.", "yellow")
+    service = "evidock" if path.stem == "agent" else f"evidock@{path.stem}"
+    start = f"systemctl enable --now {service}" if path.parent == _SYSTEM else f"evidock --config {path} run"
+    line(f"Next: evidock check, then: {start}")

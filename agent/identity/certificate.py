@@ -1,0 +1,202 @@
+"""The client certificate: key and chain in one file, so that a renewal replaces both at once or not at all.
+
+    keys/client.next.pem   a key whose certificate was asked for; it waits here and is used by nobody
+    keys/client.pem        the certificate, its chain, and its key: `client_cert` of an uplink
+
+If power fails between the two, the request stands and is answered again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from agent import durable
+from agent.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from agent.note import Verifier
+
+__all__ = [
+    "CERTIFICATE",
+    "Certificate",
+    "Expiry",
+    "expiries",
+    "fingerprint",
+    "install",
+    "look",
+    "pending_key",
+    "request",
+]
+
+CERTIFICATE: Final = "client.pem"
+_NEXT: Final = "client.next.pem"
+_FILE_MAX: Final = 256 * 1024
+_COMMON_NAME_MAX: Final = 64  # ub-common-name, RFC 5280 appendix A
+_SOON: Final = timedelta(days=30)
+_PEM: Final = serialization.Encoding.PEM
+_SPKI: Final = serialization.PublicFormat.SubjectPublicKeyInfo
+_TODO: Final = "Renew it: evidock identity enrol, or evidock identity request and install."
+
+
+def fingerprint(key: Verifier) -> str:
+    """SHA-256 of the key as DER SubjectPublicKeyInfo, in groups that can be read out: what openssl shows of it too."""
+    der = serialization.load_pem_public_key(key.pem()).public_bytes(serialization.Encoding.DER, _SPKI)
+    return "SHA-256 " + " ".join(re.findall("....", sha256(der).hexdigest()))
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a certificate says; the first of its file, whose holder we are."""
+
+    subject: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+
+    @classmethod
+    def of(cls, found: x509.Certificate) -> Certificate:
+        """Read it."""
+        return cls(
+            found.subject.rfc4514_string(),
+            found.issuer.rfc4514_string(),
+            found.not_valid_before_utc,
+            found.not_valid_after_utc,
+        )
+
+    def due(self, now: datetime) -> bool:
+        """Whether it is time to renew it: a third of its life is left, or less than thirty days of a long one."""
+        life = self.not_after - self.not_before
+        return self.not_after - now < min(life / 3, max(_SOON, life / 12))
+
+
+def look(path: Path) -> Certificate:
+    """What the file's first certificate says. Raises `OSError` or `ValueError`."""
+    if path.stat().st_size > _FILE_MAX:
+        raise ValueError("it is too large for a certificate")
+    return Certificate.of(x509.load_pem_x509_certificate(path.read_bytes()))
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """A certificate of ours that ends soon, has ended, or cannot be read."""
+
+    state: str
+    """`warning` or `problem`."""
+    what: str
+    detail: str
+    todo: str
+
+
+def expiries(tables: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[Expiry]:
+    """Everything to be said of the certificates that these tables of agent.toml name as `client_cert`."""
+    for table in tables:
+        path = table.get("client_cert")
+        if path is None:
+            continue
+        what = f"{table.get('name', '?')}.client_cert"
+        try:
+            found = look(Path(str(path)))
+        except OSError as error:
+            yield Expiry("problem", what, f"{path}: {error.strerror}", "Put it there: evidock identity install.")
+        except ValueError:
+            yield Expiry("problem", what, f"{path} holds no certificate", "Put one there: evidock identity install.")
+        else:
+            yield from _expiry(found, what, now)
+
+
+def _expiry(found: Certificate, what: str, now: datetime) -> Iterator[Expiry]:
+    until = f"{found.not_after:%Y-%m-%d %H:%M} UTC"
+    if now >= found.not_after:
+        yield Expiry("problem", what, f"it ended on {until}: the DEMS need not talk to this station", _TODO)
+    elif now < found.not_before:
+        yield Expiry("problem", what, f"it holds from {found.not_before:%Y-%m-%d %H:%M} UTC on", "Look at the clock.")
+    elif found.due(now):
+        yield Expiry("warning", what, f"it ends on {until}", _TODO)
+
+
+# -- asking for one ----------------------------------------------------------------------------------------------------
+
+
+def pending_key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    """The key whose certificate is asked for; made where there is none. P-256: every authority takes it."""
+    path = folder / _NEXT
+    try:
+        if path.exists():
+            return _key(path.read_bytes())
+        key = ec.generate_private_key(ec.SECP256R1())
+        durable.make_folder(folder)
+        durable.replace_file(path, _private(key))
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror}", hint="Run this as root or as the daemon's user.") from error
+    return key
+
+
+def request(folder: Path, *, name: str, agency: str) -> x509.CertificateSigningRequest:
+    """A request (PKCS #10) for this station's name below the agency's domain. The same key until it was answered."""
+    full = f"{name}.{agency}"
+    common = full if len(full) <= _COMMON_NAME_MAX else name
+    return (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(full)]), critical=False)
+        .sign(pending_key(folder), hashes.SHA256())
+    )
+
+
+def install(folder: Path, chain: Sequence[x509.Certificate], now: datetime | None = None) -> Certificate:
+    """Put the answer of the authority into use. `Refusal` where it is not for a key of ours, or does not hold now."""
+    target, waiting = folder / CERTIFICATE, folder / _NEXT
+    now = now or datetime.now(UTC)
+    for path in (waiting, target):
+        try:
+            key = _key(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Refusal(f"{path}: {error.strerror}", hint="Run this as root or as the daemon's user.") from error
+        public = key.public_key().public_bytes(_PEM, _SPKI)
+        leaf = [one for one in chain if one.public_key().public_bytes(_PEM, _SPKI) == public]
+        if leaf:
+            break
+    else:
+        hint = "Nothing was changed. Ask for one with: evidock identity request."
+        raise Refusal("this certificate is not for a key of this station", hint=hint)
+    found = Certificate.of(leaf[0])
+    if not found.not_before <= now < found.not_after:
+        when = f"it holds from {found.not_before:%Y-%m-%d %H:%M} to {found.not_after:%Y-%m-%d %H:%M} UTC"
+        raise Refusal(f"this certificate does not hold now: {when}", hint="Nothing was changed. Look at the clock.")
+    ordered = [leaf[0], *(one for one in chain if one is not leaf[0])]
+    content = b"".join(one.public_bytes(_PEM) for one in ordered) + _private(key)
+    try:
+        durable.replace_file(target, content)
+        waiting.unlink(missing_ok=True)
+    except OSError as error:
+        raise Refusal(f"{target}: {error.strerror}", hint="Run this as root or as the daemon's user.") from error
+    return found
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    found = re.search(rb"-----BEGIN PRIVATE KEY-----.+?-----END PRIVATE KEY-----", pem, re.DOTALL)
+    try:
+        key = serialization.load_pem_private_key(found[0] if found else b"", None)
+    except ValueError:
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise Refusal("the station's own key file is damaged", hint="Nothing was changed. Move it away and ask anew.")
+    return key
