@@ -23,7 +23,7 @@ def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     equipment = equip(config)
     told = _plain(
         {
-            **config.model_dump(),
+            **config.model_dump(by_alias=True),
             "driver": [loaded.options.model_dump() for loaded in equipment.drivers],
             "uplink": [loaded.options.model_dump() for loaded in equipment.uplinks],
         }
