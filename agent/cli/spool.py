@@ -13,7 +13,7 @@ import typer
 from agent import durable
 from agent.cli import configuration
 from agent.cli.asking import Source, source
-from agent.cli.telling import AsJson, length, line, pairs, print_json, progress
+from agent.cli.telling import AsJson, duration, length, line, pairs, print_json, progress
 from agent.errors import Refusal, SpoolDamaged
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The files on this station's disk.")
@@ -32,7 +32,9 @@ def room(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(told)
     else:
-        pairs({name: f"{count} ({length(count)})" for name, count in told.items()})
+        lasts = told.pop("full_in")
+        pairs({name: f"{count} ({length(count)})" for name, count in told.items() if count is not None})
+        line("lasts as it is" if lasts is None else f"full in {duration(lasts)} at today's rate")
 
 
 @app.command()

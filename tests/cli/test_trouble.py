@@ -16,7 +16,7 @@ import pytest
 from agent.cli import UNEXPECTED
 from agent.cli.check import WARNED
 from agent.cli.logs import without_secrets
-from agent.errors import ConfigError, JournalError, Refusal, SpoolFull, UplinkDown
+from agent.errors import ConfigError, JournalError, Refusal, SpoolDamaged, SpoolFull, UplinkDown
 from tests.cli.conftest import Dock, until
 
 if TYPE_CHECKING:
@@ -133,17 +133,24 @@ def findings(evidock: Evidock, dock: Dock, expected: set[int]) -> dict[str, dict
     told = evidock("--config", dock.config, "check", "--json")
     assert told.code in expected, told.out
     assert told.code == told.json["exit_code"]
-    return {one["kind"]: one for one in told.json["findings"]}
+    worst_last = sorted(told.json["findings"], key=lambda one: ("ok", "warning", "problem").index(one["state"]))
+    return {one["kind"]: one for one in worst_last}
 
 
 def test_check(evidock: Evidock, dock: Dock) -> None:
     found = findings(evidock, dock, {0, WARNED})  # a container's clock is nobody's
     assert {kind for kind, one in found.items() if one["state"] == "ok"} >= {
         "config",
-        "daemon",
+        "disk",
+        "driver",
+        "firmware",
+        "journal",
         "rights",
         "room",
-        "driver",
+        "serial",
+        "spool",
+        "update",
+        "usb",
     }
     assert all(one["todo"] for one in found.values() if one["state"] != "ok")
     shown = evidock("--config", dock.config, "check")
@@ -172,6 +179,25 @@ def test_check_names_what_is_wrong(evidock: Evidock, still: Dock, tmp_path: Path
     still.config.write_text(text)
     still.state.chmod(0o755)
     assert findings(evidock, still, {20})["rights"]["state"] in ("ok", "problem")
+
+
+def test_check_looks_at_journal_and_spool_and_the_worst_decides(evidock: Evidock, still: Dock) -> None:
+    kept = sorted((still.state / "spool" / "kept").iterdir(), key=lambda path: path.stat().st_size)
+    kept[-1].chmod(0o600)
+    raw = bytearray(kept[-1].read_bytes())
+    raw[1000] ^= 1
+    kept[-1].write_bytes(raw)
+    found = findings(evidock, still, {SpoolDamaged.exit_code})
+    assert "other bytes" in found["spool"]["detail"]
+    assert "evidock spool verify" in found["spool"]["todo"]
+    kept[-1].unlink()
+    assert "is missing" in findings(evidock, still, {SpoolDamaged.exit_code})["spool"]["detail"]
+    import apsw  # noqa: PLC0415 - here alone the journal is opened from outside
+
+    connection = apsw.Connection(str(still.state / "journal.db"))
+    connection.execute("UPDATE capture SET standing = 3 WHERE row = 2")
+    connection.close()
+    assert findings(evidock, still, {JournalError.exit_code})["journal"]["state"] == "problem"
 
 
 def test_check_before_anything_was_set_up(evidock: Evidock, tmp_path: Path) -> None:

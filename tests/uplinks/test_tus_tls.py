@@ -302,7 +302,10 @@ async def test_https_goes_through_a_proxy_unseen(
         address = f"http://127.0.0.1:{tunnel.port}"
         uplink = connect(double.url, ca_file=ca_file, proxy=address, proxy_login_file=login)
         assert (await uplink.send(MemorySending(some_bytes(MIB)))).strength is Strength.SIGNED
+        found = {finding.what: finding for finding in await uplink.check()}
         await uplink.aclose()
+    assert str(tunnel.port) in found["proxy"].detail
+    assert (found["certificate"].state, "signed by" in found["certificate"].detail) == ("ok", True)
     assert tunnel.asked[0].startswith(b"CONNECT 127.0.0.1")
     assert base64.b64encode(b"dock:secret") in tunnel.asked[0]
     assert "Proxy-Authorization" not in double.seen[0].headers

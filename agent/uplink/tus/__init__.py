@@ -16,6 +16,7 @@ from agent.errors import UplinkDown
 from agent.uplink.tus.checkup import checked
 from agent.uplink.tus.create import announced
 from agent.uplink.tus.door import Door
+from agent.uplink.tus.identity import proxy_headers
 from agent.uplink.tus.options import TusOptions
 from agent.uplink.tus.parts import PartLength
 from agent.uplink.tus.receipts import receipt_of
@@ -72,7 +73,8 @@ class TusUplink:
 
     async def check(self) -> list[Finding]:
         """Try name, connection, TLS and one round trip, and say in plain words what the server can do."""
-        return await checked(self._door, wait=self._options.connect_timeout)
+        headers = proxy_headers(self._options)
+        return await checked(self._door, wait=self._options.connect_timeout, proxy_headers=headers)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -6,13 +6,15 @@ import asyncio
 import ssl
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agent.errors import UplinkDown
 from agent.uplink import Finding
-from agent.uplink.tus.trouble import unreachable
+from agent.uplink.tus.trouble import bounded, unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from yarl import URL
 
     from agent.uplink.tus.door import Door
@@ -25,10 +27,10 @@ RENEW_DAYS: Final = 21
 _DAY: Final = 86400.0
 
 
-async def checked(door: Door, *, wait: float) -> list[Finding]:
+async def checked(door: Door, *, wait: float, proxy_headers: dict[str, str] | None = None) -> list[Finding]:
     """Try one thing after the other until one fails; that one says what to do."""
     findings: list[Finding] = []
-    # Behind a proxy only the proxy is reached from here; the certificate is then seen in the round trip.
+    # Behind a proxy only the proxy is reached from here; the certificate is then seen through a tunnel of our own.
     first = door.proxy or door.url
     try:
         findings.append(await _name(first))
@@ -39,6 +41,13 @@ async def checked(door: Door, *, wait: float) -> list[Finding]:
         what = ("name", "connection", "round trip")[min(len(findings), 2)]
         return [*findings, Finding(what=what, state="problem", detail=str(error), todo=error.what_to_do)]
     milliseconds = (time.monotonic() - started) * 1000
+    if door.proxy is None:
+        findings.append(Finding(what="proxy", state="ok", detail="none is used"))
+    else:
+        place = f"{door.proxy.host}:{door.proxy.port}"
+        findings.append(Finding(what="proxy", state="ok", detail=f"{place} brings us to {door.url.authority}"))
+        if (seen := await _through(door, proxy_headers or {}, wait)) is not None:
+            findings.append(seen)
     findings.append(Finding(what="round trip", state="ok", detail=f"tus 1.0.0 answered in {milliseconds:.0f} ms"))
     return [*findings, *_able(abilities)]
 
@@ -73,6 +82,33 @@ async def _connection(door: Door, first: URL, wait: float) -> list[Finding]:
         writer.close()
 
 
+async def _through(door: Door, headers: dict[str, str], wait: float) -> Finding | None:
+    """The certificate of the DEMS, seen through a tunnel (CONNECT, RFC 9110 section 9.3.6) made for this alone."""
+    if door.tls is None or door.proxy is None:
+        return None
+    place = f"{door.url.host}:{door.url.port}"
+    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}", *(f"{name}: {value}" for name, value in headers.items())]
+    try:
+        async with asyncio.timeout(wait):
+            reader, writer = await asyncio.open_connection(door.proxy.host, door.proxy.port)
+            try:
+                writer.write("\r\n".join([*lines, "", ""]).encode())
+                if b" 200" not in (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0]:
+                    return None  # it was through the tunnel a moment ago: the round trip says what there is to say
+                await writer.start_tls(door.tls, server_hostname=door.url.host)
+                return _certificate(writer.get_extra_info("ssl_object"))
+            finally:
+                writer.close()
+    except (OSError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return None
+
+
+def _signed_by(certificate: Mapping[str, Any]) -> str:
+    """Who signed it, in the certificate's own words."""
+    names = {name: value for part in certificate.get("issuer", ()) for name, value in part}
+    return bounded(str(names.get("commonName") or names.get("organizationName") or "?"))
+
+
 def _certificate(tls: ssl.SSLObject) -> Finding:
     certificate = tls.getpeercert() or {}
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
@@ -81,7 +117,8 @@ def _certificate(tls: ssl.SSLObject) -> Finding:
     return Finding(
         what="certificate",
         state="warning" if soon else "ok",
-        detail=f"{tls.version()}, the certificate of the DEMS is good for {days} more days",
+        detail=f"{tls.version()}, the certificate of the DEMS is good for {days} more days; signed by "
+        f"{_signed_by(certificate)}, whom we trust",
         todo="Ask the administrator of the DEMS to renew its certificate." if soon else None,
     )
 

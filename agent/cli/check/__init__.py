@@ -1,0 +1,120 @@
+"""`evidock check`: everything that the daemon needs, tried in order; each line is ok, or says what to do.
+
+It needs neither root nor a running daemon: what may not be looked at is a warning that says so.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+import typer
+
+from agent.cli import configuration
+from agent.cli.check import equipment, machine, record, state
+from agent.cli.check.lines import Lines, ok, problem
+from agent.cli.telling import AsJson, line, print_json, progress, table
+from agent.daemon import receipt_keys
+from agent.errors import (
+    ConfigError,
+    DeviceError,
+    JournalError,
+    Refusal,
+    SpoolDamaged,
+    SpoolError,
+    SpoolFull,
+    UnknownFirmware,
+    UplinkDown,
+)
+from agent.identity import expiries
+from agent.registry import Equipment, equip
+from agent.station.control import check_path
+from agent.uplink import Finding
+
+__all__ = ["WARNED", "app"]
+
+app = typer.Typer(add_completion=False)
+
+WARNED: Final = 4
+"""Exit code where there are warnings and nothing worse."""
+
+_CODES: Final = {
+    "config": ConfigError.exit_code,
+    "journal": JournalError.exit_code,
+    "spool": SpoolDamaged.exit_code,
+    "rights": SpoolError.exit_code,
+    "disk": SpoolError.exit_code,
+    "room": SpoolFull.exit_code,
+    "clock": JournalError.exit_code,
+    "daemon": Refusal.exit_code,
+    "driver": DeviceError.exit_code,
+    "usb": DeviceError.exit_code,
+    "serial": DeviceError.exit_code,
+    "firmware": UnknownFirmware.exit_code,
+    "uplink": UplinkDown.exit_code,
+    "update": Refusal.exit_code,
+}
+"""Exit code of a problem of each kind, the worst kind first: mostly the one that the daemon itself would end with."""
+
+
+@app.command()
+def check(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """Try everything that the daemon needs, and say what to do where something is wrong."""
+    findings = []
+    for kind, found in _all(ctx):
+        progress(f"{kind}: {found.what}")
+        findings.append((kind, found))
+    progress("")
+    wrong = {kind for kind, found in findings if found.state == "problem"}
+    warned = any(found.state == "warning" for _, found in findings)
+    code = next((worst for kind, worst in _CODES.items() if kind in wrong), WARNED if warned else 0)
+    if as_json:
+        lines = [{"kind": kind, **found.model_dump()} for kind, found in findings]
+        print_json({"ok": not wrong, "exit_code": code, "findings": lines})
+    else:
+        table(("", "", "what", "detail"), [(found.state, kind, found.what, found.detail) for kind, found in findings])
+        for todo, (how, places) in _todo(found for _, found in findings).items():
+            line(f"{', '.join(places)}: {todo}", "red" if how == "problem" else "yellow")
+    raise typer.Exit(code)
+
+
+def _all(ctx: typer.Context) -> Lines:
+    try:
+        config = configuration(ctx)
+    except ConfigError as error:
+        for found in error.problems:
+            yield problem("config", found.path, found.message, error.what_to_do)
+        return
+    equipped = Equipment((), ())
+    try:
+        equipped = equip(config)
+        receipt_keys(equipped, config)
+        check_path(config.station.control)
+    except ConfigError as error:
+        for found in error.problems:
+            yield problem("config", found.path, found.message, error.what_to_do)
+    else:
+        yield ok("config", "agent.toml", str(ctx.obj.config))
+    yield from state.daemon(config)
+    yield from state.rights(config)
+    yield from state.secrets(equipped)
+    yield from state.room(config)
+    yield from machine.disks(config)
+    yield from machine.clock()
+    yield from record.looked_at(ctx, config)
+    yield from machine.usb()
+    yield from machine.serial(config)
+    yield from equipment.devices(config, equipped)
+    for expiry in expiries(config.uplink, datetime.now(UTC)):
+        yield "uplink", Finding(state=expiry.state, what=expiry.what, detail=expiry.detail, todo=expiry.todo)
+    yield from asyncio.run(equipment.destinations(equipped))
+    yield from machine.update(config)
+
+
+def _todo(findings: Iterable[Finding]) -> dict[str, tuple[str, list[str]]]:
+    """What a person should do, each once: (state, where)."""
+    advice: dict[str, tuple[str, list[str]]] = {}
+    for found in findings:
+        if found.todo is not None and found.state != "ok":
+            advice.setdefault(found.todo, (found.state, []))[1].append(found.what)
+    return advice
