@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,6 +57,8 @@ __all__ = [
     "ClockReading",
     "Driver",
     "DriverOptions",
+    "Enrolment",
+    "Enrols",
     "Intake",
     "Offer",
     "Place",
@@ -236,6 +238,28 @@ class ShowsBays(Protocol):
 
     def bays(self) -> Sequence[Bay]:
         """Every place, empty or not, as it stands now. From memory: it is asked every second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What somebody carries to a device so that it finds us."""
+
+    name: str
+    """What the file is called."""
+    content: bytes
+    """May hold a password: it is written for its owner alone."""
+    made: tuple[str, ...] = ()
+    """Files that were made for it and that the driver needs from now on: a certificate, a password."""
+    todo: tuple[str, ...] = ()
+    """What a person does with it, in sentences."""
+
+
+@runtime_checkable
+class Enrols(Protocol):
+    """A driver, as a class, whose devices must be told where to find us: `evidock device enrol`."""
+
+    def enrol(self, options: Any, /) -> Enrolment:  # noqa: ANN401 - the driver's own Options
+        """Make what the device is given; files of the options that are not there yet are made. `ConfigError`."""
 
 
 async def offer_all(intake: Intake, offers: Iterable[Offer], *, in_flight: int = 16) -> dict[Standing, int]:

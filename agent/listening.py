@@ -9,7 +9,11 @@ long a silence may last, and a stop after which no handler runs any more. What e
     client_ca                whoever has no certificate of ours
 
 An answer means to a device that it may forget. So nothing here answers in a handler's place, and a handler that was
-ended by the stop has answered nothing: its connection is closed.
+ended by the stop has answered nothing: its connection is closed. So it is where a handler let `JournalError` or
+`SpoolDamaged` through: then this station may promise nothing any more, and `Bound.serve` raises it.
+
+    async with listening(app, options.listen) as bound:
+        await bound.serve()
 """
 
 from __future__ import annotations
@@ -21,19 +25,19 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import structlog
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent.config import Length
-from agent.errors import ConfigError, DeviceRefused, Problem
+from agent.errors import ConfigError, DeviceRefused, JournalError, Problem, SpoolDamaged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
-__all__ = ["Bound", "ListenOptions", "check_certificates", "listening"]
+__all__ = ["Bound", "ListenOptions", "check_certificates", "hang_up", "listening"]
 
 _LINGER: Final = 2.0
 """Seconds for which the rest of a body is read that a handler did not want, so that its answer is seen."""
@@ -131,6 +135,18 @@ class Bound:
         self.turned_away: Counter[str] = Counter()
         """Connections that were closed for a reason of ours, since the start: `network`, `full`, `handshake`,
         `stalled`."""
+        self._fatal: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
+
+    async def serve(self) -> NoReturn:
+        """Wait for ever; raises what a handler let through after which nothing may be promised."""
+        await asyncio.shield(self._fatal)
+        raise AssertionError("nothing was raised")  # pragma: no cover - the future is only ever given an exception
+
+    def end(self, error: JournalError | SpoolDamaged) -> None:
+        """Let `serve` raise this."""
+        if not self._fatal.done():
+            self._fatal.set_exception(error)
+            self._fatal.exception()  # seen, where nobody serves
 
 
 @asynccontextmanager
@@ -169,6 +185,13 @@ async def listening(app: web.Application, options: ListenOptions) -> AsyncIterat
             await runner.cleanup()
 
 
+def hang_up(request: web.BaseRequest) -> web.Response:
+    """Close the connection without an answer; return this from the handler."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)  # nobody will see it
+
+
 def _socket(options: ListenOptions) -> socket.socket:
     host, six = str(options.address), options.address.version == 6  # noqa: PLR2004
     both = six and options.address.is_unspecified and socket.has_dualstack_ipv6()
@@ -189,7 +212,7 @@ class _Door:
 
     def __init__(self, options: ListenOptions, context: ssl.SSLContext | None) -> None:
         self.options, self.context = options, context
-        self.bound = Bound("", "", 0)
+        self.bound: Bound
         self.lines: dict[object, _Line] = {}
         """By aiohttp's own protocol of the connection."""
         self._visits: set[asyncio.Task[None]] = set()
@@ -279,6 +302,9 @@ class _Door:
             line.request, line.task = request, task
             try:
                 return await handler(request)
+            except (JournalError, SpoolDamaged) as error:
+                self.bound.end(error)
+                return hang_up(request)
             finally:
                 line.request = line.task = None
 

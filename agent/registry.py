@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ValidationError
 
 from agent.config import problems_of
-from agent.driver import DriverOptions
-from agent.errors import ConfigError, Problem
+from agent.driver import DriverOptions, Enrols
+from agent.errors import ConfigError, Problem, Refusal
 from agent.uplink import UplinkOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.config import Config
-    from agent.driver import Driver
+    from agent.driver import Driver, Enrolment
     from agent.uplink import Uplink
 
-__all__ = ["DRIVERS", "UPLINKS", "Equipment", "LoadedDriver", "LoadedUplink", "equip", "installed"]
+__all__ = ["DRIVERS", "UPLINKS", "Equipment", "LoadedDriver", "LoadedUplink", "enrolled", "equip", "installed"]
 
 DRIVERS: Final = "evidock.drivers"
 UPLINKS: Final = "evidock.uplinks"
@@ -84,21 +84,39 @@ def equip(config: Config) -> Equipment:
     return Equipment(tuple(drivers), tuple(uplinks))
 
 
+def enrolled(config: Config, wanted: str) -> Enrolment:
+    """What the devices of one driver are given so that they find us; the driver itself is not made.
+
+    `wanted` is its name, or a part of its `use` that no other table has. Raises `Refusal` and `ConfigError`.
+    """
+    tables = list(enumerate(config.driver))
+    found = [one for one in tables if one[1].get("name") == wanted]
+    found = found or [one for one in tables if wanted in str(one[1].get("use"))]
+    if len(found) != 1:
+        how = "no [[driver]] table is" if not found else f"{len(found)} [[driver]] tables are"
+        raise Refusal(f"{how} called {wanted!r} in agent.toml", hint="List them: evidock driver list.")
+    (number, table), problems = found[0], list[Problem]()
+    made = _options(table, f"driver[{number}]", DRIVERS, DriverOptions, problems)
+    if made is None:
+        raise ConfigError(problems)
+    kind, options = made
+    if not isinstance(kind, Enrols):
+        raise Refusal(f"the devices of {options.use} need no file to find this station", hint="Plug them in.")
+    try:
+        return kind.enrol(options)
+    except ConfigError as error:
+        places = [Problem(f"driver[{number}].{problem.path}", problem.message) for problem in error.problems]
+        raise ConfigError(places, hint=error.what_to_do) from error
+
+
 def _make(
     tables: tuple[dict[str, Any], ...], word: str, group: str, base: type[Any], problems: list[Problem]
 ) -> list[tuple[Any, Any]]:
-    known = installed(group)
     made: list[tuple[Any, Any]] = []
     names: set[str] = set()
     for number, table in enumerate(tables):
         place = f"{word}[{number}]"
-        entry = known.get(str(table.get("use")))
-        if entry is None:
-            problems.append(
-                Problem(f"{place}.use", f"must be one of: {', '.join(sorted(known)) or 'none is installed'}")
-            )
-            continue
-        if (one := _make_one(entry, table, place, base, problems)) is None:
+        if (one := _make_one(table, place, group, base, problems)) is None:
             continue
         if one[0].name in names:
             problems.append(Problem(f"{place}.name", f"{one[0].name} is used twice"))
@@ -108,8 +126,27 @@ def _make(
 
 
 def _make_one(
-    entry: EntryPoint, table: Mapping[str, Any], place: str, base: type[Any], problems: list[Problem]
+    table: Mapping[str, Any], place: str, group: str, base: type[Any], problems: list[Problem]
 ) -> tuple[Any, Any] | None:
+    if (found := _options(table, place, group, base, problems)) is None:
+        return None
+    kind, options = found
+    try:
+        return options, kind(options)
+    except ConfigError as error:
+        problems.extend(Problem(f"{place}.{found.path}", found.message) for found in error.problems)
+    return None
+
+
+def _options(
+    table: Mapping[str, Any], place: str, group: str, base: type[Any], problems: list[Problem]
+) -> tuple[Any, Any] | None:
+    """(the class that a table's `use` names, its options)."""
+    known = installed(group)
+    entry = known.get(str(table.get("use")))
+    if entry is None:
+        problems.append(Problem(f"{place}.use", f"must be one of: {', '.join(sorted(known)) or 'none is installed'}"))
+        return None
     try:
         kind = entry.load()
     except Exception as error:  # noqa: BLE001 - whatever a stranger's package does while it is imported
@@ -120,10 +157,7 @@ def _make_one(
         problems.append(Problem(f"{place}.use", f"{entry.value} has no Options derived from {base.__name__}"))
         return None
     try:
-        options = options_type.model_validate(dict(table))
-        return options, kind(options)
+        return kind, options_type.model_validate(dict(table))
     except ValidationError as error:
         problems.extend(problems_of(error, f"{place}."))
-    except ConfigError as error:
-        problems.extend(Problem(f"{place}.{found.path}", found.message) for found in error.problems)
     return None

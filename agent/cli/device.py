@@ -1,15 +1,20 @@
 """`evidock device`: what is in the dock, what happens there, and why a device is not understood."""
 
+import os
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from agent.cli import configuration
 from agent.cli.asking import Source, source
 from agent.cli.telling import AsJson, length, line, lines, moment, pairs, print_json, table
 from agent.cli.words import sentence
 from agent.errors import Refusal
+from agent.registry import enrolled
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The devices in the dock.")
 
@@ -85,6 +90,47 @@ def explain(ctx: typer.Context, device: Id, *, as_json: AsJson = False) -> None:
     pairs({**one, "bytes": length(one["bytes"]), **{f"health of {place}": said for place, said in health.items()}})
     for advice in todo:
         line(advice, "yellow")
+
+
+@app.command()
+def enrol(
+    ctx: typer.Context,
+    driver: Annotated[
+        str,
+        typer.Argument(metavar="DRIVER", help="`name` of a [[driver]] table, or a part of its `use`, such as axis."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file to write, or `-`; default: named for the driver, here.")
+    ] = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write the file that devices of a driver need to find this station, and make what the driver needs for it."""
+    told = enrolled(configuration(ctx), driver)
+    for file in told.made:
+        line(f"made {file}")
+    if out == Path("-"):
+        sys.stdout.buffer.write(told.content)
+        return
+    path = out or Path(told.name)
+    _write_secret(path, told.content, force=force)
+    line(f"wrote {path}")
+    for advice in told.todo:
+        line(advice, "yellow")
+
+
+def _write_secret(path: Path, content: bytes, *, force: bool) -> None:
+    """For its owner alone: it may hold a password."""
+    try:
+        if force:
+            path.unlink(missing_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with open(fd, "wb") as file:  # noqa: PTH123 - of a descriptor
+            file.write(content)
+    except FileExistsError as error:
+        raise Refusal(f"{path} is there already", hint="Give another --out, or --force to write over it.") from error
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Give another --out.") from error
 
 
 def _todo(one: dict[str, Any], *, running: bool) -> list[str]:

@@ -12,7 +12,7 @@ import trustme
 from aiohttp import web
 from pydantic import ValidationError
 
-from agent.errors import ConfigError, DeviceRefused
+from agent.errors import AgentError, ConfigError, DeviceRefused, JournalError, SpoolDamaged
 from agent.listening import Bound, ListenOptions, check_certificates, listening
 
 if TYPE_CHECKING:
@@ -287,3 +287,17 @@ def test_wrong_files_are_told(tmp_path: Path, authority: dict[str, Any]) -> None
 def test_tls_is_left_out_only_on_purpose(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ListenOptions.model_validate({"address": "127.0.0.1", "port": 0, **wrong})
+
+
+@pytest.mark.parametrize("error", [JournalError, SpoolDamaged])
+async def test_what_makes_promises_impossible_is_answered_by_nobody_and_raised(error: type[AgentError]) -> None:
+    async def put(request: web.Request) -> web.Response:
+        raise error("as a test asked")
+
+    house = House()
+    house.app.router.add_put("/bad/now", put)
+    async with open_house(house) as bound:
+        serving = asyncio.create_task(bound.serve())
+        assert await knock(bound, b"PUT /bad/now HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n") == b""
+        with pytest.raises(error):
+            await serving
