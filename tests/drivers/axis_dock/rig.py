@@ -48,6 +48,7 @@ class AxisRig(Rig):
         self.options = options(tmp_path)
         self.connection = json.loads(AxisDock.enrol(self.options).content)
         self._waiting: dict[str, bytes] = {}
+        self._ever: dict[str, bytes] = {}
         self._short: set[str] = set()
         self._sending: asyncio.Task[None] | None = None
 
@@ -55,8 +56,8 @@ class AxisRig(Rig):
         return AxisDock(self.options)
 
     def record(self, name: str, data: bytes) -> str:
-        self._waiting[name] = data
-        self.plug_in()
+        self._waiting[name] = self._ever[name] = data
+        self._start()
         return f"{PLACE}/{name}"
 
     def holds(self, key: str) -> bool:
@@ -66,6 +67,11 @@ class AxisRig(Rig):
         self._short.add(key.removeprefix(f"{PLACE}/"))
 
     def plug_in(self) -> None:
+        """A controller that comes back does not know which answers were on their way, and sends all of it again."""
+        self._waiting |= self._ever
+        self._start()
+
+    def _start(self) -> None:
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
