@@ -149,11 +149,13 @@ class Agent:
     async def observe(self, observation: Observation, /) -> None:
         """See `agent.driver.Intake.observe`."""
         await self.presence.observe(observation)
+        await self.release.listed(observation)
 
     async def take(self, offer: Offer, /) -> Standing:
         """See `agent.driver.Intake.take`. What is receipted and still offered may be released here."""
         try:
             _is_no_drill(offer.capture.device)
+            self.release.offered(offer)
             standing = await self.ingest.take(offer)
         except (DeviceError, SpoolFull) as error:
             self._troubles.not_taken(offer.capture, error)
@@ -199,6 +201,7 @@ class Agent:
                     stack.push_async_callback(loaded.uplink.aclose)
                 await self.desk.write(self._started)
                 await self.ingest.recover()
+                await self.release.recover()
                 await self._work(stop, damaged)
                 with suppress(JournalError):
                     await self.desk.write(lambda journal: journal.record(Event.AGENT_STOPPED, {}))

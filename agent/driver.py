@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK_LENGTH",
+    "INDEX",
     "Bay",
     "ClockReading",
     "Driver",
@@ -72,6 +73,13 @@ __all__ = [
 
 BLOCK_LENGTH = 1024 * 1024
 """Bytes that `Offer.open` had best yield at a time. Smaller blocks work and are slower; larger ones cost memory."""
+
+INDEX = "device.index"
+"""Kind of the observation that a device was looked at as a whole and everything that was found was offered.
+
+Its detail says `complete: true` where no capture on the device can have escaped that look. It may be told after each
+look: an entry is written when it says something else than the last one.
+"""
 
 
 class Offer(Protocol):

@@ -11,7 +11,7 @@ import structlog
 
 from agent.capture import Device, Json, Observation, rfc3339
 from agent.clock import Clock, compare
-from agent.driver import ReadsClock
+from agent.driver import INDEX, ReadsClock
 from agent.errors import DeviceError
 from agent.journal import Desk, Event
 
@@ -46,6 +46,7 @@ class Presence:
         self._desk, self._clock, self._drivers = desk, clock, dict(drivers)
         self._log = structlog.get_logger("presence")
         self.devices: dict[str, Sighting] = {}
+        self._indexes: dict[str, Mapping[str, Json]] = {}
 
     async def sight(self, device: Device) -> bool:
         """Note that this device is here now. True: it was not a moment ago, or it says something else of itself now."""
@@ -55,8 +56,11 @@ class Presence:
             return False
         first_at = now if known is None else known.first_at
         self.devices[device.id] = Sighting(device, first_at, now, monotonic())
+        self._indexes.pop(device.id, None)
         while len(self.devices) > _DEVICES_MAX:
-            del self.devices[next(iter(self.devices))]
+            oldest = next(iter(self.devices))
+            del self.devices[oldest]
+            self._indexes.pop(oldest, None)
         detail: dict[str, Json] = {"device": device.claims}
         await self._desk.write(lambda journal: journal.record(Event.DEVICE_ATTACHED, detail))
         self._log.info("device_attached", device=device.id, driver=device.driver, place=device.place)
@@ -64,7 +68,12 @@ class Presence:
         return True
 
     async def observe(self, observation: Observation) -> None:
-        """A fact about the world becomes an entry."""
+        """A fact about the world becomes an entry; the sum of a look only where the last look had another."""
+        if observation.kind == INDEX:
+            if self._indexes.get(observation.device) == observation.detail:
+                return
+            if observation.device in self.devices:
+                self._indexes[observation.device] = dict(observation.detail)
         told: dict[str, Json] = {
             "detail": dict(observation.detail),
             "device": observation.device,

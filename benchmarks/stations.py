@@ -9,9 +9,7 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-
-from agent.testing.process import BARE, DaemonProcess, tus
+from agent.testing.process import COMMAND, DaemonProcess, tally, tus
 from benchmarks.measured import Measured, cpu_seconds, peak_memory
 
 if TYPE_CHECKING:
@@ -70,36 +68,24 @@ async def life(folder: Path, volume: Path, dems: DemsProcess, count: int) -> Mea
     uplink = tus(dems.url, dems.receipt_vkey, ca_file=dems.ca_file)
     policy = {"device": "release"}
     async with _daemon(folder, drivers=[driver(volume)], uplink=uplink, policy=policy) as station:
-        before = (await _tally(station)).get("released", 0)
+        before = (await tally(station.state)).get("released", 0)
         return await _until(station, lambda tally: tally.get("released", 0) - before >= count)
 
 
 @asynccontextmanager
 async def _daemon(folder: Path, **tables: Any) -> AsyncIterator[DaemonProcess]:  # noqa: ANN401 - tables of agent.toml
-    async with DaemonProcess(folder, command=BARE, **tables) as station:
+    async with DaemonProcess(folder, command=COMMAND, **tables) as station:
         yield station
 
 
 async def _until(station: DaemonProcess, done: Callable[[Mapping[str, int]], bool]) -> Measured:
+    await station.ready()
     began = perf_counter()
     pid = station.pid or 0
     before = cpu_seconds(pid)
-    await station.ready()
-    while not done(await _tally(station)):  # noqa: ASYNC110 - another process cannot set an event
-        await asyncio.sleep(0.02)
+    while not done(await tally(station.state)):  # noqa: ASYNC110 - another process cannot set an event
+        await asyncio.sleep(0.05)
     return Measured(perf_counter() - began, cpu_seconds(pid) - before, peak_memory(pid))
-
-
-async def _tally(station: DaemonProcess) -> Mapping[str, int]:
-    connector = aiohttp.UnixConnector(str(station.state / "control.sock"))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        while True:
-            try:
-                async with session.get("http://station/status") as answer:
-                    captures = (await answer.json())["tally"]
-                    return {name: value["captures"] for name, value in captures.items()}
-            except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.02)
 
 
 def clear(*folders: Path) -> None:

@@ -182,13 +182,28 @@ class Journal:
         if known.standing is not Standing.RECEIPTED:
             raise Refusal(f"capture {capture} stands {known.standing} and cannot be released")
         _may_go(known)
-        return self._step(known, known.standing, Event.RELEASE_INTENDED, detail)
+        intended = self._step(known, known.standing, Event.RELEASE_INTENDED, detail)
+        self.connection.execute(
+            "INSERT OR REPLACE INTO intended SELECT row, ? FROM capture WHERE id = ?",
+            (self.leaves.size - 1, raw_id(capture)),
+        )
+        return intended
 
     def release(self, capture: str, detail: Mapping[str, Json] = NO_CLAIMS) -> Holding:
         """The device has forgotten it, or never kept it."""
         known = self.get(capture)
         _may_go(known)
         return self._step(known, Standing.RELEASED, Event.RELEASED, detail, reason=None)
+
+    def infer_release(self, capture: str, listing: Mapping[str, Json]) -> Holding:
+        """Its release was begun, nobody wrote how it ended, and a complete listing made later has it no more."""
+        intention: int | None = self.connection.execute(
+            "SELECT seq FROM intended WHERE capture = (SELECT row FROM capture WHERE id = ?)", (raw_id(capture),)
+        ).get
+        if intention is None:
+            raise Refusal(f"no release of capture {capture} was begun")
+        told: dict[str, Json] = {"intention": intention, "listing": dict(listing)}
+        return self.release(capture, {"inferred": told})
 
     def refuse_release(self, capture: str, reason: str) -> Holding:
         """Its device may not forget it, or could not; written once for each reason."""
@@ -333,6 +348,8 @@ class Journal:
         row = self.connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(known.id),)).get
         self._append(event, known.id, known.digest, detail, row, actor=actor)
         if standing is not known.standing:
+            if known.standing is Standing.RECEIPTED:
+                self.connection.execute("DELETE FROM intended WHERE capture = ?", (row,))
             self._count(known, known.standing, -1)
             self._count(known, standing, 1)
         return self._set(known, standing=CODES[standing], changed_at=micros(self._stamp().at), **columns)

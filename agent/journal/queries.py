@@ -26,6 +26,7 @@ __all__ = [
     "evictable",
     "first_held_at",
     "forgotten",
+    "intended",
     "keepers",
     "listing",
     "parts",
@@ -91,6 +92,11 @@ def forgotten(journal: Journal, limit: int, below: int = LENGTH_MAX) -> list[Hol
     """Receipted captures of devices that kept no copy: nobody will offer them again. `below`: as above."""
     condition = "volatile = 1 AND standing = 2 AND retained = 0 AND reason IS NULL AND held_seq < ? ORDER BY row"
     return _page(journal, condition, (below,), limit)
+
+
+def intended(journal: Journal, limit: int = 100_000) -> list[Holding]:
+    """Captures whose release was begun and not ended: few, unless a device was pulled out in the middle."""
+    return _page(journal, "row IN (SELECT capture FROM intended)", (), limit)
 
 
 def aside(journal: Journal, limit: int = 1000) -> list[Holding]:

@@ -4,7 +4,8 @@ Level, not edge: a device offers again what it still has, and each time the capt
 considered, so there is no list of things to release that could be lost.
 
 If power fails here: before `release.intended` nothing has happened; after it and before `released`, the device either
-offers the capture again, and it is read and released again, or it has it no more.
+offers the capture again, and it is read and released again, or it has it no more: then the next complete look at that
+device shows it, and `released` says that it was inferred, and from what.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import structlog
 
 from agent.capture import Standing, Strength, printable
 from agent.custody.receipt import check_receipt
-from agent.driver import BLOCK_LENGTH, ReleasesByPath
+from agent.driver import BLOCK_LENGTH, INDEX, ReleasesByPath
 from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal, SpoolDamaged
 from agent.journal import Desk, queries
 from agent.release.program import DIFFERS
@@ -29,7 +30,7 @@ from agent.spool import Hasher
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent.capture import Digest, Holding, Json, Stamp
+    from agent.capture import Digest, Holding, Json, Observation, Stamp
     from agent.config import Policy
     from agent.driver import Offer
     from agent.journal import Journal
@@ -81,7 +82,47 @@ class Release:
         self._proving, self._program = proving or Proving(asked=policy.witness == "required"), program
         self._least = Strength[policy.receipt.upper()]
         self._few, self._many = asyncio.Semaphore(_FEW), asyncio.Semaphore(_MANY)
+        self._begun: dict[bytes, Holding] = {}
+        """Whose release was begun and has no end in the journal, by origin."""
+        self._still: set[bytes] = set()
+        """Those of them that their device has offered since it was last listed as a whole."""
         self._log = structlog.get_logger("release")
+
+    # -- begun, and not ended -----------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Find what an earlier run began. Run once, before anything is offered."""
+        begun = await self._desk.read(queries.intended)
+        self._begun = {holding.origin.token: holding for holding in begun}
+
+    def offered(self, offer: Offer) -> None:
+        """The device has this, now: call it for every offer, before anything is made of it."""
+        if self._begun and (token := offer.capture.origin.token) in self._begun:
+            self._still.add(token)
+
+    async def listed(self, observation: Observation) -> None:
+        """A device was looked at as a whole: what was to be released, and is not there any more, it has forgotten.
+
+        What it offered in this look is still there. A look that may have missed something shows nothing, nor does a
+        device that is away: it is not looked at.
+        """
+        if observation.kind != INDEX or observation.detail.get("complete") is not True:
+            return
+        mine = {token for token, holding in self._begun.items() if holding.origin.device == observation.device}
+        gone = mine - self._still
+        self._still -= mine
+        for token in gone:
+            holding = self._begun.pop(token)
+            try:
+                await self._desk.write(
+                    lambda journal, id_=holding.id: journal.infer_release(id_, observation.detail)  # type: ignore[misc]
+                )
+            except Refusal as error:  # a person ordered otherwise meanwhile
+                self._log.info("overtaken", capture=holding.id, reason=str(error))
+                continue
+            self._log.info("release_inferred", capture=holding.id, device=observation.device)
+
+    # -- one capture --------------------------------------------------------------------------------------------------
 
     async def consider(self, offer: Offer) -> Standing:
         """The device still has this receipted capture and offers it: let it forget, if everything is proven."""
@@ -149,10 +190,14 @@ class Release:
                 f"it was {holding.digest.sha256.hex()} of {holding.digest.length}"
             )
             return await self._differs(offer, holding, reason)
+        token = holding.origin.token
+        self._begun[token] = holding
+        self._still.add(token)  # for this look has found it
         told: dict[str, Json] = {"blake3": again.blake3.hex(), "length": again.length, "sha256": again.sha256.hex()}
         try:
             await self._desk.write(lambda journal: journal.intend_release(holding.id, {"read_again": told}))
         except Refusal:  # a person was quicker
+            self._end(token)
             return (await self._desk.read(lambda journal: journal.get(holding.id))).standing
         try:
             if await self._delete(offer, holding, leaf, proof) == DIFFERS:
@@ -160,8 +205,13 @@ class Release:
         except DeviceRefused as error:
             return await self._refused(holding, f"the device did not delete it: {error}")
         released = await self._desk.write(lambda journal: journal.release(holding.id))
+        self._end(token)
         self._log.debug("released", capture=holding.id, key=holding.origin.key)
         return released.standing
+
+    def _end(self, token: bytes) -> None:
+        self._begun.pop(token, None)
+        self._still.discard(token)
 
     async def _delete(self, offer: Offer, holding: Holding, leaf: bytes, proof: bytes) -> str:
         """By the program of its own, wherever it can prove all that it must; it asks for a signed receipt."""
@@ -182,6 +232,7 @@ class Release:
             todo="keep the device; its reader, its cable or its card may be failing",
         )
         found = await self._desk.write(lambda journal: journal.quarantine(holding.id, reason, superseded=True))
+        self._end(holding.origin.token)
         return found.standing
 
     async def _refused(self, holding: Holding, reason: str) -> Standing:

@@ -23,6 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import aiohttp
+
 from agent.clock import Clock
 from agent.journal import Journal
 from agent.testing.audit import Book, audit_arrivals, audit_devices, audit_spool, read_journal
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from agent.testing.audit import Witness
     from agent.testing.uplinks import BenchUplink, Receiver
 
-__all__ = ["BARE", "COMMAND", "DaemonProcess", "audit_state", "read_state", "toml", "tus"]
+__all__ = ["BARE", "COMMAND", "DaemonProcess", "audit_state", "read_state", "tally", "toml", "tus"]
 
 _RUN: Final = (
     "import asyncio, sys; from pathlib import Path; from agent.config import load; from agent.daemon import Agent\n"
@@ -89,6 +91,19 @@ def read_state(state: Path, log: str = LOG) -> Book | None:
             return read_journal(journal)
         finally:
             journal.close()
+
+
+async def tally(state: Path) -> dict[str, int]:
+    """How many captures stand where, as the daemon that runs on this state folder tells it; waits until it listens."""
+    connector = aiohttp.UnixConnector(str(state / "control.sock"))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        while True:
+            try:
+                async with session.get("http://station/status") as answer:
+                    told: dict[str, dict[str, int]] = (await answer.json())["tally"]
+                    return {standing: sums["captures"] for standing, sums in told.items()}
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.02)
 
 
 async def audit_state(

@@ -107,6 +107,7 @@ class Station:
         self.release = Release(self.desk, self.spool, self.policy, keys=keys, stamp=self.stamp)
         self._make_forward()
         await self.ingest.recover()
+        await self.release.recover()
 
     async def stop(self) -> None:
         """Close everything; what is half copied stays as it is."""
@@ -154,10 +155,13 @@ class Station:
 
     async def observe(self, observation: Observation, /) -> None:
         """See `agent.driver.Intake.observe`."""
-        self.observed.append(observation)
+        if not any(one.detail == observation.detail for one in self.observed[-1:]):
+            self.observed.append(observation)
+        await self.release.listed(observation)
 
     async def take(self, offer: Offer, /) -> Standing:
         """See `agent.driver.Intake.take`."""
+        self.release.offered(offer)
         standing = await self.ingest.take(offer)
         if standing is Standing.RECEIPTED:
             standing = await self.release.consider(offer)

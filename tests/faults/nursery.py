@@ -17,12 +17,15 @@ import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+WINDOW = "released"
+"""This fault is a SIGKILL after a device has forgotten a capture, and before its entry is written."""
 
 
 def daemon(config: Path, words: str, fault: str, counts: str) -> int:
     from agent.config import load  # noqa: PLC0415
     from agent.daemon import Agent  # noqa: PLC0415
     from agent.errors import AgentError  # noqa: PLC0415
+    from agent.journal import Journal  # noqa: PLC0415
 
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -32,7 +35,9 @@ def daemon(config: Path, words: str, fault: str, counts: str) -> int:
     os.dup2(log, 2)
     try:
         agent = Agent(load(config))
-        if fault:
+        if fault == WINDOW:
+            Journal.release = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        elif fault:
             libc.evidock_fault(fault.encode())
             os.environ |= {"EVIDOCK_FAULT": fault, "EVIDOCK_FAULT_COUNTS": counts or "/dev/null"}
         asyncio.run(agent.run())

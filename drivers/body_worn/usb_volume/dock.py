@@ -206,7 +206,7 @@ class UsbVolume:
                 standings = await self._offer(session, known, ready, session.shown.counting(intake))
                 session.shown.offered()
                 if len(ready) == len(found.entries) and not volume.gone:
-                    sums = reckoning.counted(len(ready), found.refusals, standings)
+                    sums = reckoning.counted(len(ready), found.refusals, standings, complete=found.complete)
                     session.shown.answered(found.entries, sums)
                     await self._reckon(session, sums, intake)
                 if not found.whole:
@@ -268,12 +268,12 @@ class UsbVolume:
                 await intake.sight(device)
 
     async def _reckon(self, session: Session, sums: dict[str, Json], intake: Intake) -> None:
-        """Tell the sum of a whole look whenever it changed: it becomes an entry, and a difference an alarm."""
-        if session.device is None or sums == session.sums:
+        """Tell the sum of a whole look: where it changed it becomes an entry, and a difference an alarm."""
+        if session.device is None:
             return
-        session.sums = sums
-        if sums["unexplained"]:
+        if sums["unexplained"] and sums != session.sums:
             self._log.warning("captures_unexplained", device=session.device.id, todo=reckoning.TODO, **sums)
+        session.sums = sums
         await intake.observe(reckoning.observation(session.device.id, sums))
 
     def _pause(self, session: Session, took: float) -> float:

@@ -12,27 +12,31 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from agent.capture import Observation, Standing
+from agent.driver import INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.capture import Json
 
-__all__ = ["KIND", "TODO", "counted", "observation"]
+__all__ = ["TODO", "counted", "observation"]
 
-KIND: Final = "device.index"
 TODO: Final = "Leave the device in the dock; what was not taken is told above, and is tried again."
 
 _ASIDE: Final = frozenset({Standing.QUARANTINED})
 _OPEN: Final = frozenset({Standing.UNKNOWN})
 
 
-def counted(offered: int, refused: int, standings: Mapping[Standing, int]) -> dict[str, Json]:
-    """The sum, where every capture that was found was offered: a count for each word above."""
+def counted(offered: int, refused: int, standings: Mapping[Standing, int], *, complete: bool = True) -> dict[str, Json]:
+    """The sum, where every capture that was found was offered: a count for each word above.
+
+    `complete`: none that lies there can have been missed.
+    """
     aside = sum(standings.get(standing, 0) for standing in _ASIDE)
     safe = sum(count for standing, count in standings.items() if standing not in _ASIDE | _OPEN)
     return {
         "aside": aside,
+        "complete": complete,
         "listed": offered + refused,
         "refused": refused,
         "safe": safe,
@@ -42,4 +46,4 @@ def counted(offered: int, refused: int, standings: Mapping[Standing, int]) -> di
 
 def observation(device: str, detail: Mapping[str, Json]) -> Observation:
     """The sum as a fact that becomes an entry; the time is ours, for a volume tells none."""
-    return Observation(device, KIND, datetime.now(UTC), detail)
+    return Observation(device, INDEX, datetime.now(UTC), detail)

@@ -66,6 +66,19 @@ class Walk:
     """Folder entries looked at, of every kind."""
     whole: bool = True
     """False where there were more entries than we look at."""
+    missed: int = 0
+    """Places where a capture may lie that could not be looked at: a folder that cannot be read, a name that is a link
+    where a capture could be."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether no capture that lies there can have been missed."""
+        return self.whole and not self.missed
+
+    def miss(self, key: str, why: str) -> None:
+        """Note that what lies there is not known, and why."""
+        self.missed += 1
+        self.refuse(key, why)
 
     def refuse(self, key: str, why: str) -> None:
         """Note that this is not taken, and why."""
@@ -128,7 +141,7 @@ class _Walker:
     def _inner(self, folder: int, name: str, prefix: str, depth: int) -> None:
         key = prefix + _shown(name)
         if depth >= DEPTH_MAX or len(key) >= KEY_MAX:
-            self._found.refuse(key, "its folders lie too deep")
+            self._found.miss(key, "its folders lie too deep")
             return
         try:
             opened = open_at(os.fsencode(name), FOLDER, folder)
@@ -137,7 +150,7 @@ class _Walker:
             return
         try:
             if os.fstat(opened).st_dev != self._volume.ground.root[0]:
-                self._found.refuse(key, "another file system is mounted here")
+                self._found.miss(key, "another file system is mounted here")
                 return
             self._found.folders.append(key)
             self._folder(opened, f"{key}/", depth + 1)
@@ -151,7 +164,7 @@ class _Walker:
             return None
         key = prefix + _shown(name)
         if "/" in name:  # a damaged or hostile file system: the kernel checks most of them, not all
-            self._found.refuse(key, "its name holds a path")
+            self._found.miss(key, "its name holds a path")
             return None
         try:
             what = entry.stat(follow_symlinks=False)
@@ -160,8 +173,11 @@ class _Walker:
             return None
         if stat.S_ISDIR(what.st_mode):
             return name
-        if (why := self._unfit(what, key)) or (why := self._forbidden(key)):
-            self._found.refuse(key, why)
+        unfit, forbidden = self._unfit(what, key), self._forbidden(key)
+        if unfit and (stat.S_ISLNK(what.st_mode) or not forbidden):
+            self._found.miss(key, unfit)  # a link may stand where a folder of captures stood
+        elif forbidden:
+            self._found.refuse(key, forbidden)
         else:
             attributes = self._attributes(folder, name) if self._is_fat else None
             self._found.entries.append(Entry(key, what.st_size, what.st_mtime_ns, what.st_mode, attributes))
@@ -208,7 +224,7 @@ class _Walker:
         failure = self._volume.failure(error, key)
         if isinstance(failure, DeviceGone):
             raise failure from error
-        self._found.refuse(key, str(failure))
+        self._found.miss(key, str(failure))
 
 
 def _shown(name: str) -> str:

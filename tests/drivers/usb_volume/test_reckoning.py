@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.capture import Standing
+from agent.driver import INDEX
 from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
 from drivers.body_worn.usb_volume import UsbVolume
-from drivers.body_worn.usb_volume.reckoning import KIND, counted
+from drivers.body_worn.usb_volume.reckoning import counted
 from drivers.body_worn.usb_volume.wire import Wire
 
 if TYPE_CHECKING:
@@ -64,14 +65,14 @@ async def told(station: Station, count: int) -> list[dict[str, Any]]:
     async with asyncio.timeout(10):
         while len(station.observed) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-    assert {one.kind for one in station.observed} == {KIND}
+    assert {one.kind for one in station.observed} == {INDEX}
     return [dict(one.detail) for one in station.observed]
 
 
 async def test_all_that_is_listed_is_safe_and_that_is_said_once(station: Station, volume: Path) -> None:
     station.run_driver(driver(volume))
     sums = await told(station, 1)
-    assert sums == [{"aside": 0, "listed": 42, "refused": 0, "safe": 42, "unexplained": 0}]
+    assert sums == [{"aside": 0, "complete": True, "listed": 42, "refused": 0, "safe": 42, "unexplained": 0}]
     await station.send()  # receipted is as safe as held: no other entry
     await asyncio.sleep(0.3)
     assert len(station.observed) == 1
