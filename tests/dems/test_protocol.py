@@ -11,14 +11,16 @@ import pytest
 from blake3 import blake3
 from yarl import URL
 
-from agent.testing.dems import EmulatedDems
-from tests.dems.client import b64, checksum_of, sample
+from agent.testing.dems import DemsProcess, EmulatedDems
+from tests.dems.client import Client, b64, checksum_of, sample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.dems.client import Client, ClientOf
+    import aiohttp
+
+    from tests.dems.client import Answer, ClientOf
 
 
 async def test_options_say_what_is_offered(tus: Client, dems: EmulatedDems) -> None:
@@ -26,7 +28,7 @@ async def test_options_say_what_is_offered(tus: Client, dems: EmulatedDems) -> N
     assert answer.status == 204
     assert answer.headers["Tus-Version"] == answer.headers["Tus-Resumable"] == "1.0.0"
     assert answer.headers["Tus-Extension"] == "creation,creation-with-upload,checksum,expiration,termination"
-    assert answer.headers["Tus-Checksum-Algorithm"] == "sha256,blake3,sha1"
+    assert answer.headers["Tus-Checksum-Algorithm"] == "sha256,sha256-through,blake3,sha1"
     assert answer.headers["Tus-Max-Size"] == str(1 << 40)
     assert answer.headers["Evidock-Receipt"] == "signed"
 
@@ -74,9 +76,44 @@ async def test_a_wrong_checksum_moves_nothing(tus: Client, algorithm: str) -> No
     assert (await tus.patch(url, 0, b"a" * 400, Upload_Checksum=right)).offset == 400
 
 
+async def test_a_part_is_proven_by_the_digest_of_everything_through_its_end(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    async with DemsProcess(tmp_path / "d") as dems:
+        tus, one = Client(session, dems.url), sample(os.urandom(3_000_000))
+        url = await tus.create(one)
+
+        async def part(begin: int, end: int, body: bytes | None = None) -> Answer:
+            stated = f"sha256-through {b64(hashlib.sha256(one.data[:end]).digest())}"
+            return await tus.patch(url, begin, body or one.data[begin:end], Upload_Checksum=stated)
+
+        assert (await part(0, 1_000_000)).offset == 1_000_000
+        wrong = await part(1_000_000, 2_000_000, one.data[:1_000_000])
+        assert (wrong.status, wrong.offset) == (460, 1_000_000)
+        assert (await part(1_000_000, 2_000_000)).offset == 2_000_000
+        one_more = one.data[2_000_000:2_500_000]
+        assert (await tus.patch(url, 2_000_000, one_more, **checksum_of(one_more))).offset == 2_500_000
+        dems.kill()
+        await dems.restart()
+        assert (await part(2_500_000, 2_900_000)).offset == 2_900_000  # what was before is read from the file again
+        last = await part(2_900_000, 3_000_000)
+        assert last.offset == 3_000_000
+        assert "Evidock-Receipt" in last.headers
+        assert await dems.violations() == []
+
+
 @pytest.mark.parametrize(
     "said",
-    ["md5 1B2M2Y8AsgTpgAmY7PhCfg==", "sha256", "sha256 ", "sha256 !!!!", "sha256 AAAA", "SHA256 AAAA", "sha256  AAAA"],
+    [
+        "md5 1B2M2Y8AsgTpgAmY7PhCfg==",
+        "sha256-through AAAA",
+        "sha256",
+        "sha256 ",
+        "sha256 !!!!",
+        "sha256 AAAA",
+        "SHA256 AAAA",
+        "sha256  AAAA",
+    ],
 )
 async def test_a_checksum_that_cannot_be_checked(tus: Client, said: str) -> None:
     url = await tus.create(sample(b"abc"))

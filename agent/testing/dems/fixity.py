@@ -20,9 +20,10 @@ _BLOCK: Final = 1 << 20
 class Fixity:
     """SHA-256, and BLAKE3 where it was claimed, over a file's first bytes; read once, in order, as they become final.
 
-    What it reads was written, verified and forced before, so it sees the file and not the request. It does not see the
-    medium: the pages come from the kernel's cache. A DEMS that must know its medium reads again later; that is the work
-    of a scrub, not of an upload. Everything here blocks and belongs on a worker thread.
+    What it reads was written before, so it sees the file and not the request: bytes that were verified and forced, or,
+    in a `fork`, those that it is only just verifying. It does not see the medium: the pages come from the kernel's
+    cache. A DEMS that must know its medium reads again later; that is the work of a scrub, not of an upload.
+    Everything here blocks and belongs on a worker thread.
     """
 
     def __init__(self, name: str, folder_fd: int, *, with_blake3: bool) -> None:
@@ -48,6 +49,13 @@ class Fixity:
             if self._position < offset:
                 self._read(offset)
             return [hasher.digest() for hasher in self._hashers]
+
+    def fork(self) -> Fixity:
+        """Return another that has read as much, to go on with bytes that may yet be refused."""
+        with self._lock:
+            fork = Fixity(self._name, self._folder_fd, with_blake3=self._with_blake3)
+            fork._position, fork._hashers = self._position, [hasher.copy() for hasher in self._hashers]
+            return fork
 
     def advance(self, offset: int) -> None:
         """Read on through `offset` where that was not done yet."""

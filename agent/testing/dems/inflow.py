@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from agent.testing.dems.faults import Fault
+    from agent.testing.dems.fixity import Fixity
     from agent.testing.dems.wire import Checksum
 
 __all__ = ["Body", "Ending", "Sink", "copy_into"]
@@ -47,13 +48,20 @@ class Ending(Enum):
 
 
 class Sink:
-    """Where bytes go: the open file, and the checksum of the request. Blocks; belongs on a worker thread."""
+    """Where bytes go: the open file, and the checksum of the request. Blocks; belongs on a worker thread.
 
-    def __init__(self, fd: int, offset: int, checksum: Checksum | None) -> None:
+    `fixity` is what was read of the file so far. A checksum of everything through the end of the body is verified by
+    going on with it, so that the bytes are hashed once for this and for the receipt.
+    """
+
+    def __init__(self, fd: int, offset: int, checksum: Checksum | None, fixity: Callable[[], Fixity]) -> None:
         self._fd = fd
         self._lock = threading.Lock()
         self._checksum = checksum
-        self._hasher = None if checksum is None else checksum.hasher()
+        self._hasher = None if checksum is None or checksum.through else checksum.hasher()
+        self._fixity = fixity
+        self.read: Fixity | None = None
+        """What was read of the file through `end`, where the checksum asked for it."""
         self.end = offset
         """Offset after the last byte that was written."""
 
@@ -69,11 +77,18 @@ class Sink:
             if blocks and (written := os.pwritev(self._fd, blocks, self.end)) < length:
                 durable.write_all(self._fd, b"".join(blocks)[written:], self.end + written)
             self.end += length
+            if self._checksum is not None and self._checksum.through:
+                self.read = self.read or self._fixity().fork()
+                self.read.advance(self.end)
 
     @property
     def verified(self) -> bool:
         """Whether what was taken is what the request's checksum says; true where it stated none."""
-        return self._hasher is None or self._checksum is None or self._hasher.digest() == self._checksum.digest
+        if self._checksum is None:
+            return True
+        if self.read is not None:
+            return self.read.through(self.end)[0] == self._checksum.digest
+        return self._hasher is not None and self._hasher.digest() == self._checksum.digest
 
     def force(self) -> None:
         """Bring the bytes and the file's length to the disk. After a failure the file must not be used again."""

@@ -64,7 +64,7 @@ class Receiver:
         """
         upload = door.upload
         try:
-            sink = Sink(self._store.open(upload), upload.offset, checksum)
+            sink = Sink(self._store.open(upload), upload.offset, checksum, lambda: self._store.fixity(upload))
         except OSError as error:
             await self._our_fault(upload, error)
         before = upload.received
@@ -134,7 +134,10 @@ class Receiver:
             raise RefusedRequest(CHECKSUM_MISMATCH, "The body is not what Upload-Checksum says.", _offset(upload))
         if done.found is None:
             await self._store.commit(door, done.end)
-            self._read_ahead(upload)
+            if sink.read is None:
+                self._read_ahead(upload)
+            else:
+                upload.fixity = sink.read
         elif _as_claimed(upload, done.found):
             door.note = done.note
             await self._store.commit(door, done.end, State.STORED)
@@ -151,7 +154,7 @@ class Receiver:
         sink.force()
         if sink.end < upload.length:
             return _Settled(verified=True, end=sink.end)
-        found = self._store.fixity(upload).through(upload.length)
+        found = (sink.read or self._store.fixity(upload)).through(upload.length)
         note = self._sign(door, found) if _as_claimed(upload, found) else None
         return _Settled(verified=True, end=sink.end, found=found, note=note)
 

@@ -112,7 +112,7 @@ class TusServer:
         headers = {"Tus-Version": wire.VERSION, "Tus-Max-Size": str(options.max_size)}
         if options.checksums:
             extensions.insert(2, "checksum")
-            headers["Tus-Checksum-Algorithm"] = ",".join(wire.ALGORITHMS)
+            headers["Tus-Checksum-Algorithm"] = ",".join(wire.OFFERED)
         if options.receipts:
             headers[wire.RECEIPT] = "signed"
         return {**headers, "Tus-Extension": ",".join(extensions)}

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from aiohttp import web
 from blake3 import blake3
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ALGORITHMS",
     "CHECKSUM_MISMATCH",
+    "OFFERED",
     "OFFSET_MEDIA_TYPE",
     "RECEIPT",
     "RECEIPT_REFUSED",
+    "THROUGH",
     "VERSION",
     "Checksum",
     "Hasher",
@@ -60,6 +62,9 @@ class Hasher(Protocol):
     def digest(self) -> bytes:
         """Return the digest of what was taken in."""
 
+    def copy(self) -> Self:
+        """Return another that took the same in."""
+
 
 def _blake3() -> Hasher:
     return blake3()
@@ -70,7 +75,14 @@ ALGORITHMS: Final[Mapping[str, Callable[[], Hasher]]] = {
     "blake3": _blake3,
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),  # tus: a server must know at least sha1
 }
-"""The algorithms of `Upload-Checksum`, in the order of our preference."""
+"""The algorithms of `Upload-Checksum` that look at one body alone, in the order of our preference."""
+
+THROUGH: Final = "sha256-through"
+"""SHA-256 of the upload from its first byte through the end of the body: the sender knows it from its journal, and who
+stores the upload computes it anyway."""
+
+OFFERED: Final = ("sha256", THROUGH, "blake3", "sha1")
+"""All algorithms of `Upload-Checksum`, as `Tus-Checksum-Algorithm` names them."""
 
 
 class RefusedRequest(Exception):
@@ -94,8 +106,13 @@ class Checksum:
     algorithm: str
     digest: bytes
 
+    @property
+    def through(self) -> bool:
+        """It speaks of everything before the body too."""
+        return self.algorithm == THROUGH
+
     def hasher(self) -> Hasher:
-        """Return a fresh hasher of its algorithm."""
+        """Return a fresh hasher of its algorithm, for one body alone."""
         return ALGORITHMS[self.algorithm]()
 
 
@@ -111,10 +128,10 @@ def number(text: str | None, name: str) -> int:
 def parse_checksum(text: str) -> Checksum:
     """Return what `Upload-Checksum: <algorithm> <base64>` states, or refuse with 400 as the extension demands."""
     algorithm, _, value = text.partition(" ")
-    if algorithm not in ALGORITHMS:
-        raise RefusedRequest(400, f"Upload-Checksum names none of {', '.join(ALGORITHMS)}.")
+    if algorithm not in OFFERED:
+        raise RefusedRequest(400, f"Upload-Checksum names none of {', '.join(OFFERED)}.")
     digest = _decoded(value, "Upload-Checksum")
-    if len(digest) != len(ALGORITHMS[algorithm]().digest()):
+    if len(digest) != len(ALGORITHMS.get(algorithm, hashlib.sha256)().digest()):
         raise RefusedRequest(400, f"Upload-Checksum has not the length of a {algorithm} digest.")
     return Checksum(algorithm, digest)
 
