@@ -275,18 +275,18 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Digests of a capture's parts of PART_LENGTH bytes (the last may be shorter).
+    """Digests at the ends of a capture's parts of PART_LENGTH bytes (the last may be shorter).
 
-    Both strings are 32 bytes times the number of parts, and empty for a capture of one part, whose own digest serves.
+    32 bytes times the number of parts, and empty for a capture of one part, whose own digest serves.
     """
 
     sha256: bytes = b""
-    """SHA-256 of each part by itself."""
+    """SHA-256 of each part by itself: only in entries of builds that hashed every byte twice for it."""
     through: bytes = b""
-    """SHA-256 of everything from the first byte through the end of each part."""
+    """SHA-256 of everything from the first byte through the end of each part: it costs nothing beside the whole."""
 
     def __len__(self) -> int:
-        return len(self.sha256) // 32
+        return len(self.through) // 32
 
 
 @dataclass(frozen=True, slots=True)

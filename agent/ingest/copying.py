@@ -1,4 +1,4 @@
-"""The long copy: the next block is read while the last one is hashed and written, and an earlier mark is forced."""
+"""The long copy: blocks are read while earlier ones are hashed and written, and an earlier mark is forced."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def pump(spool: Spool, offer: Offer, stage: Stage, arrival: Arrival, *, co
     overlap = await spool.run(stage.last, BLOCK)
     arrival.arrived = arrival.resumed_at = stage.offset
     fed = stage.offset
-    absorbing, marking = _Errand(), _Errand()
+    lanes, marking = spool.lanes(stage.absorb, stage.hasher.whole), _Errand()
     try:
         async with closing(_gathered(offer.open(stage.offset - len(overlap)))) as source:
             async for block in source:
@@ -55,41 +55,22 @@ async def pump(spool: Spool, offer: Offer, stage: Stage, arrival: Arrival, *, co
                 fed += len(fresh)
                 if limit is not None and fed > limit:
                     raise BadCapture(contradiction(capture, fed))
-                await absorbing.finish()
+                if fresh:
+                    await lanes.give(fresh)
                 arrival.arrived = stage.offset
-                if stage.mark_is_due:
+                if stage.due:
                     if limit is None:
                         spool.require(BLOCK)
                     await marking.finish()
-                    marking.begin(spool.run(stage.mark, stage.offset, stage.hasher.fast_so_far()))
-                if fresh:
-                    absorbing.begin(_absorb(spool, stage, fresh))
-        await absorbing.finish()
+                    marking.begin(spool.run(stage.mark, *stage.due.popleft()))
+        await lanes.finish()
         await marking.finish()
         if overlap:
             raise BadCapture(f"{capture.key}: the device now gives fewer bytes than before it went away")
     finally:
-        await absorbing.settle()
+        await lanes.settle()
         await marking.settle()
     arrival.arrived = stage.offset
-
-
-async def _absorb(spool: Spool, stage: Stage, block: bytes) -> None:
-    """One block through all lanes at once; the file's length grows last, so it never runs ahead of the hashes."""
-    hasher = stage.hasher
-
-    def fast_and_write() -> None:
-        stage.write(block)
-        hasher.fast(block)
-
-    lanes = [
-        spool.run(hasher.whole, block),
-        spool.run(hasher.part, block),
-        spool.run(fast_and_write),
-    ]
-    for result in await asyncio.gather(*lanes, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
 
 
 class _Errand:

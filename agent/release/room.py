@@ -240,7 +240,7 @@ class Release:
         return (await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))).standing
 
     async def _read_again(self, offer: Offer, holding: Holding) -> Digest:
-        hasher, length = Hasher(parts=False), 0
+        hasher, length = Hasher(), 0
         source = offer.open(0)
         try:
             async for block in source:

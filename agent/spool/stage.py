@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +37,7 @@ _READ: Final = 1024 * 1024
 
 
 class Stage:
-    """One capture on its way into the spool. For one thread at a time, except that lanes hash beside `write`."""
+    """One capture on its way into the spool. For one thread at a time; only `mark` may run beside `absorb`."""
 
     def __init__(self, name: str, folder_fd: int, fd: int, about_fd: int, hasher: Hasher, offset: int) -> None:
         self.name = name
@@ -46,7 +47,9 @@ class Stage:
         self._folder_fd = folder_fd
         self._fd = fd
         self._about_fd = about_fd
-        self._marked = offset
+        self._marked = self._due_at = offset
+        self.due: deque[tuple[int, bytes]] = deque()
+        """Offset and BLAKE3 of the marks that are to be made."""
 
     @classmethod
     def begin(cls, name: str, folder_fd: int, about: Mapping[str, Json], hasher: Hasher, *, boot_id: str) -> Stage:
@@ -99,6 +102,14 @@ class Stage:
         """Reserve room for the whole capture; OSError with ENOSPC when there is none."""
         durable.reserve(self._fd, length - self.offset)
 
+    def absorb(self, block: bytes) -> None:
+        """One lane of the copy: append a block, and BLAKE3 after it; so a mark is always of both at the same offset."""
+        self.write(block)
+        self.hasher.fast(block)
+        if self.offset - self._due_at >= MARK_EVERY:
+            self._due_at = self.offset
+            self.due.append((self.offset, self.hasher.fast_so_far()))
+
     def write(self, block: bytes) -> None:
         """Append a block. Where writing fails, the offset stays at the last whole block and the rest is cut away."""
         try:
@@ -112,11 +123,6 @@ class Stage:
         """Up to `length` bytes before the offset: to compare with what the device gives there now."""
         begin = max(0, self.offset - length)
         return os.pread(self._fd, self.offset - begin, begin)
-
-    @property
-    def mark_is_due(self) -> bool:
-        """Whether enough was written since the last mark."""
-        return self.offset - self._marked >= MARK_EVERY
 
     def mark(self, offset: int, digest: bytes) -> None:
         """Everything before `offset` is on the disk and has this BLAKE3; the page cache gives it back."""

@@ -11,11 +11,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent import durable
 from agent.errors import SpoolDamaged, SpoolFull
 from agent.spool.hashing import Hasher
+from agent.spool.lanes import Lanes, Road
+from agent.spool.memory import reuse_blocks
 from agent.spool.sealer import Sealer, spool_error
 from agent.spool.stage import ABOUT, Stage, read_about
 
@@ -73,6 +76,7 @@ class Spool:
     def __init__(self, root: Path, *, watermark: int, read_back: bool, boot_id: str) -> None:
         self.root, self.boot_id = root, boot_id
         self.watermark = watermark
+        reuse_blocks()
         for name in ("stage", "kept", "parts"):
             durable.make_folder(root / name)
         self._stage_fd, self._kept_fd, self._parts_fd = (
@@ -81,6 +85,7 @@ class Spool:
         )
         self._sealer = Sealer(self._stage_fd, self._kept_fd, read_back=read_back)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="spool")
+        self._road = Road(self._workers)
         self._numbers = itertools.count()
 
     def close(self) -> None:
@@ -96,6 +101,10 @@ class Spool:
             return await asyncio.get_running_loop().run_in_executor(self._workers, act, *arguments)
         except OSError as error:
             raise spool_error("working in the spool", error) from error
+
+    def lanes(self, *acts: Callable[[bytes], None]) -> Lanes:
+        """Lanes for the blocks of one copy, in the spool's threads; OSError becomes SpoolError."""
+        return Lanes(self._road, [partial(_translated, act) for act in acts])
 
     # -- room ---------------------------------------------------------------------------------------------------------
 
@@ -234,7 +243,7 @@ class Spool:
 
     def sha256_now(self, sha256: bytes) -> bytes:
         """SHA-256 of what lies under this name now."""
-        hasher = Hasher(parts=False)
+        hasher = Hasher()
         for block in self.read(sha256):
             hasher.feed(block)
         return hasher.finish()[0].sha256
@@ -303,7 +312,7 @@ class Spool:
 
     def sha256_of_first(self, sha256: bytes, length: int) -> bytes:
         """SHA-256 of a kept file's first `length` bytes, read now."""
-        hasher, left = Hasher(parts=False), length
+        hasher, left = Hasher(), length
         for block in self.read(sha256, past_cache=False):
             hasher.feed(block[:left])
             left -= min(left, len(block))
@@ -320,8 +329,15 @@ class Spool:
             raise SpoolDamaged(f"the kept file {sha256.hex()} is missing from the spool") from error
 
 
+def _translated(act: Callable[[bytes], None], block: bytes) -> None:
+    try:
+        act(block)
+    except OSError as error:
+        raise spool_error("working in the spool", error) from error
+
+
 def _digest_of(fd: int) -> Digest:
-    hasher, offset = Hasher(parts=False), 0
+    hasher, offset = Hasher(), 0
     while block := os.pread(fd, _READ_AHEAD, offset):
         hasher.feed(block)
         offset += len(block)

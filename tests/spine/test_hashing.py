@@ -1,4 +1,4 @@
-"""The three lanes against the plain way to compute the same digests."""
+"""The two lanes against the plain way to compute the same digests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ def plainly(data: bytes) -> tuple[Digest, Parts]:
     if len(data) <= PART:
         return digest, Parts()
     ends = [*range(PART, len(data), PART), len(data)]
-    each = b"".join(hashlib.sha256(data[(end - 1) // PART * PART : end]).digest() for end in ends)
-    through = b"".join(hashlib.sha256(data[:end]).digest() for end in ends)
-    return digest, Parts(each, through)
+    return digest, Parts(through=b"".join(hashlib.sha256(data[:end]).digest() for end in ends))
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +47,7 @@ def test_the_lanes_may_run_apart(data: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashing, "PART_LENGTH", PART)
         hasher = Hasher()
-        for lane in (hasher.fast, hasher.whole, hasher.part):
+        for lane in (hasher.fast, hasher.whole):
             for block in data:
                 lane(block)
         assert hasher.finish() == plainly(b"".join(data))
@@ -65,15 +63,9 @@ def test_lengths_around_the_end_of_a_part(length: int) -> None:
     assert len(parts) == (0 if length <= PART else -(-length // PART))
 
 
-def test_without_parts_only_the_whole_is_known() -> None:
-    hasher = Hasher(parts=False)
-    hasher.feed(b"x" * (3 * PART))
-    assert hasher.finish() == (plainly(b"x" * (3 * PART))[0], Parts())
-
-
 def test_lanes_that_were_fed_different_lengths_are_no_digest() -> None:
     hasher = Hasher()
     hasher.whole(b"abc")
-    hasher.part(b"abc")
+    hasher.fast(b"ab")
     with pytest.raises(ValueError, match="same bytes"):
         hasher.finish()

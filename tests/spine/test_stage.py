@@ -30,10 +30,10 @@ def copy(spool: Spool, upto: int, *, marks: bool = True) -> None:
     going = spool.stage(TOKEN, ABOUT)
     while going.offset < upto:
         block = DATA[going.offset : min(going.offset + 50, upto)]
-        going.write(block)
-        going.hasher.feed(block)
-        if marks and going.mark_is_due:
-            going.mark(going.offset, going.hasher.fast_so_far())
+        going.absorb(block)
+        going.hasher.whole(block)
+        while marks and going.due:
+            going.mark(*going.due.popleft())
     going.close()
 
 

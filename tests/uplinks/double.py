@@ -62,12 +62,16 @@ def note(capture: str, sha256: str, log: str) -> bytes:
 
 
 class Double:
-    """The server; `signs` makes it speak our dialect, `digests` lets HEAD tell a `Repr-Digest`."""
+    """The server; `signs` makes it speak our dialect, `digests` lets HEAD tell a `Repr-Digest`.
+
+    `through` makes it verify parts by the digest of everything through their end.
+    """
 
     def __init__(
         self,
         *,
         checksums: bool = True,
+        through: bool = False,
         signs: bool = False,
         digests: bool = False,
         extensions: tuple[str, ...] = PLAIN,
@@ -75,6 +79,7 @@ class Double:
         relative: bool = True,
     ) -> None:
         self.checksums = checksums
+        self.through = through
         self.signs = signs
         self.digests = digests
         self.extensions = extensions
@@ -167,7 +172,7 @@ class Double:
         extensions = [*self.extensions, "checksum"] if self.checksums else self.extensions
         headers = {"Tus-Version": "1.0.0", "Tus-Extension": ",".join(extensions)}
         if self.checksums:
-            headers["Tus-Checksum-Algorithm"] = "sha256,blake3,sha1"
+            headers["Tus-Checksum-Algorithm"] = "sha256,blake3,sha1" + ",sha256-through" * self.through
         if self.signs:
             headers["Evidock-Receipt"] = "signed"
         if self.longest is not None:
@@ -206,7 +211,9 @@ class Double:
             return said(400)  # nobody sees it: what is not there as a whole cannot be verified and is dropped
         if self.checksums and (claimed := request.headers.get("Upload-Checksum")) is not None:
             name, _, value = claimed.partition(" ")
-            if hashlib.new(name, body).digest() != base64.b64decode(value):
+            through = self.through and name == "sha256-through"
+            found = hashlib.sha256(upload.held + body) if through else hashlib.new(name, body)
+            if found.digest() != base64.b64decode(value):
                 return said(460)
         upload.held += body
         return None

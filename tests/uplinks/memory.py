@@ -27,12 +27,10 @@ def holding_of(data: bytes, *, key: str = "DCIM/100MEDIA/CLIP0001.MP4", index: i
     began_at = datetime(2026, 11, 22, 7, 2, 17, 123000, tzinfo=UTC)
     origin = Origin("usb:0951:1666:SN-BWC-0002", key, began_at)
     digest = Digest(hashlib.sha256(data).digest(), blake3(data).digest(), len(data))
-    each, through, running = [], [], hashlib.sha256()
+    through, running = [], hashlib.sha256()
     if len(data) > PART_LENGTH:
         for at in range(0, len(data), PART_LENGTH):
-            part = data[at : at + PART_LENGTH]
-            running.update(part)
-            each.append(hashlib.sha256(part).digest())
+            running.update(data[at : at + PART_LENGTH])
             through.append(running.digest())
     return Holding(
         id=capture_id(origin, digest.sha256),
@@ -46,7 +44,7 @@ def holding_of(data: bytes, *, key: str = "DCIM/100MEDIA/CLIP0001.MP4", index: i
         priority=Priority.ROUTINE,
         media_type="video/mp4",
         group="recording-1",
-        parts=Parts(b"".join(each), b"".join(through)),
+        parts=Parts(through=b"".join(through)),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from agent.capture import PART_LENGTH
 from agent.errors import BadReceipt, SpoolDamaged
 from tests.uplinks.double import PLAIN, cut, says, then, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
@@ -45,6 +46,21 @@ async def test_460_for_bytes_that_the_spool_lost_is_damage_of_the_spool(
     with pytest.raises(SpoolDamaged, match="not what the journal says"):
         await connect(double.url).send(MemorySending(data, damage=data[:-1] + bytes([data[-1] ^ 1])))
     assert double.received() == MIB
+
+
+@pytest.mark.parametrize("through", [True, False])
+async def test_a_spool_that_lost_bytes_of_a_later_part_is_found_at_that_part(
+    serve: Serve, connect: Connect, *, through: bool
+) -> None:
+    double = await serve(through=through)
+    data = some_bytes(2 * PART_LENGTH + MIB)
+    damaged = bytearray(data)
+    damaged[PART_LENGTH + 7] ^= 1
+    with pytest.raises(SpoolDamaged, match="not what the journal says"):
+        await connect(double.url).send(MemorySending(data, damage=bytes(damaged)))
+    assert bytes(double.only.held) == data[:PART_LENGTH]
+    # A digest made from what lies there now would be right for it: it is compared before any of it is sent.
+    assert double.received() == (2 * PART_LENGTH if through else PART_LENGTH)
 
 
 @pytest.mark.parametrize("length", [MIB, 3 * MIB])

@@ -16,7 +16,8 @@ from agent.capture import PART_LENGTH
 from agent.errors import UplinkDown
 from agent.uplink.tus import TusUplink
 from agent.uplink.tus.options import FLOOR
-from agent.uplink.tus.parts import STREAK, PartLength, journaled
+from agent.uplink.tus.parts import STREAK, PartLength
+from agent.uplink.tus.proofs import journaled
 from agent.uplink.tus.trouble import explained
 from agent.uplink.tus.wire import (
     Abilities,
@@ -146,17 +147,15 @@ def test_receipts_lie_beside_the_place_of_creation(url: str) -> None:
     assert str(door.beside("receipts/x")) == "https://dems.example.org/receipts/x"
 
 
-def test_which_stretches_the_journal_knows() -> None:
+def test_through_which_ends_the_journal_knows_the_digest() -> None:
     holding = holding_of(some_bytes(2 * PART_LENGTH + 5))
-    whole, third = holding.digest.length, 2 * PART_LENGTH
-    assert journaled(holding, 0, whole) == holding.digest.sha256
-    assert journaled(holding, 0, PART_LENGTH) == holding.parts.sha256[:32]
-    assert journaled(holding, third, whole) == hashlib.sha256(some_bytes(third + 5)[third:]).digest()
-    for offset, end in [(0, MIB), (1, PART_LENGTH), (0, third), (PART_LENGTH, whole), (third, third + 1)]:
-        assert journaled(holding, offset, end) is None
+    for end in (PART_LENGTH, 2 * PART_LENGTH, 2 * PART_LENGTH + 5):
+        assert journaled(holding, end) == hashlib.sha256(some_bytes(2 * PART_LENGTH + 5)[:end]).digest()
+    for end in (0, 1, MIB, PART_LENGTH - 1, PART_LENGTH + 1, 2 * PART_LENGTH + 4, 3 * PART_LENGTH):
+        assert journaled(holding, end) is None
     small = holding_of(b"abc")
-    assert journaled(small, 0, 3) == small.digest.sha256
-    assert journaled(small, 1, 3) is None
+    assert journaled(small, 3) == small.digest.sha256
+    assert journaled(small, PART_LENGTH) is None
 
 
 def test_parts_shrink_when_they_are_lost_and_grow_again_but_not_beyond_what_a_proxy_takes() -> None:

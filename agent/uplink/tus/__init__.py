@@ -60,6 +60,8 @@ class TusUplink:
             while len(self._confirmed) > CONFIRMED_MAX:
                 self._confirmed.pop(next(iter(self._confirmed)))
             raise
+        finally:
+            await trip.proofs.close()
         self._confirmed.pop(str(place.url), None)
         return receipt
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from agent.errors import UplinkDown, UplinkRefused
 from agent.uplink.tus.body import PIECE, Body
 from agent.uplink.tus.find import asked
+from agent.uplink.tus.proofs import Proof
 from agent.uplink.tus.trip import Place
 from agent.uplink.tus.trouble import Cut, explained, said
 from agent.uplink.tus.wire import BYTES_TYPE, checksum, metadata, note_in
@@ -71,7 +72,7 @@ async def _whole(trip: Trip, abilities: Abilities) -> Place | None:  # noqa: RET
         case 413 if not answer.tus and trip.part.refused(trip.length):
             return None
         case 460 if answer.tus:
-            await wrong(trip, answer, 0, trip.length, trip.holding.digest.sha256)
+            await wrong(trip, answer, 0, trip.length, Proof("sha256", trip.holding.digest.sha256))
             return None
         case 423:
             await trip.locked(answer)

@@ -1,23 +1,15 @@
-"""How much of a capture one request carries, and the digest of that stretch."""
+"""How much of a capture one request carries."""
 
 from __future__ import annotations
 
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from agent.capture import PART_LENGTH
 from agent.uplink.tus.options import FLOOR
 
-if TYPE_CHECKING:
-    from agent.capture import Holding
-    from agent.uplink import Sending
-
-__all__ = ["PartLength", "hashed", "journaled"]
+__all__ = ["PartLength"]
 
 STREAK: Final = 8
 """Parts that arrive in a row before a part is made larger again."""
-
-_HASH: Final = 32
 
 
 class PartLength:
@@ -62,21 +54,3 @@ class PartLength:
 
 def _half(length: int) -> int:
     return max(FLOOR, length // 2 // FLOOR * FLOOR)
-
-
-def journaled(holding: Holding, offset: int, end: int) -> bytes | None:
-    """Return the SHA-256 of a stretch where the journal knows it: the whole, or one of its parts."""
-    if offset == 0 and end == holding.digest.length:
-        return holding.digest.sha256
-    index, rest = divmod(offset, PART_LENGTH)
-    if rest or end != min(offset + PART_LENGTH, holding.digest.length) or index >= len(holding.parts):
-        return None
-    return holding.parts.sha256[index * _HASH : (index + 1) * _HASH]
-
-
-async def hashed(sending: Sending, offset: int, end: int) -> bytes:
-    """Return the SHA-256 of a stretch of the kept file as it reads now."""
-    state = sha256()
-    async for block in sending.blocks(offset, end - offset):
-        state.update(block)  # a fraction of a millisecond for one block: a thread would cost more than it frees
-    return state.digest()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import structlog
 
 from agent.errors import UplinkDown
+from agent.uplink.tus.proofs import Proofs
 from agent.uplink.tus.trouble import explained
 from agent.uplink.tus.wire import retry_after
 
@@ -55,6 +56,7 @@ class Trip:
         self.stall = stall
         self.verifying = self.length / REREAD
         """Seconds that the server may need before it can say what it holds."""
+        self.proofs = Proofs(sending)
         self._confirmed = confirmed
         self.creations = 0
         self.wrong_at: int | None = None

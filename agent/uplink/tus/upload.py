@@ -9,7 +9,6 @@ from agent.uplink.tus.body import Body
 from agent.uplink.tus.create import created
 from agent.uplink.tus.find import asked, found, gone
 from agent.uplink.tus.options import FLOOR
-from agent.uplink.tus.parts import hashed, journaled
 from agent.uplink.tus.trip import Place
 from agent.uplink.tus.trouble import Cut, explained
 from agent.uplink.tus.wire import BYTES_TYPE, CHECKSUM_MISMATCH, checksum, note_in
@@ -46,26 +45,25 @@ async def _next(trip: Trip, place: Place) -> Place:
         "Content-Length": str(end - place.offset),
         "Upload-Offset": str(place.offset),
     }
-    digest = None
-    if (await trip.door.abilities()).checks_parts:
-        # After a resume in mid-part, and for parts of another length than the journal's, the stretch is read once more
-        # from the page cache: cheap beside the link, and no byte travels unchecked.
-        digest = journaled(trip.holding, place.offset, end) or await hashed(trip.sending, place.offset, end)
-        headers["Upload-Checksum"] = checksum(digest)
+    abilities = await trip.door.abilities()
+    proof = await trip.proofs.of(abilities, place.offset, end)
+    if proof is not None:
+        headers["Upload-Checksum"] = checksum(proof.digest, proof.algorithm)
+        await trip.proofs.prepare(abilities, end, trip.part.end(end, trip.length))
     verifying = trip.verifying if end == trip.length else 0.0
     blocks = trip.sending.outgoing(place.offset, end - place.offset)
     body = Body(blocks, end - place.offset, trip.stall, verifying=verifying)
     try:
         answer = await trip.door.ask("PATCH", place.url, headers, body)
     except Cut as cut:
-        return await _after_cut(trip, place, body, cut, checked=digest is not None)
+        return await _after_cut(trip, place, body, cut, checked=proof is not None)
     if answer.status == 204 and answer.tus and answer.offset == end:  # noqa: PLR2004 - No Content
         after = Place(place.url, end, answer)
         trip.part.kept()
         trip.confirm(after)
         return after
     if answer.status == CHECKSUM_MISMATCH and answer.tus:
-        await wrong(trip, answer, place.offset, end, digest)
+        await wrong(trip, answer, place.offset, end, proof)
     else:
         await _not_taken(trip, answer, end - place.offset)
     return await asked(trip, place.url) or await created(trip)

@@ -22,6 +22,7 @@ __all__ = [
     "BYTES_TYPE",
     "CHECKSUM_MISMATCH",
     "RECEIPT",
+    "THROUGH",
     "VERSION",
     "Abilities",
     "Answer",
@@ -40,6 +41,9 @@ CHECKSUM_MISMATCH: Final = 460
 BYTES_TYPE: Final = "application/offset+octet-stream"
 RECEIPT: Final = "Evidock-Receipt"
 """In OPTIONS: `signed`. In the answer for a complete upload: the signed note in base64."""
+
+THROUGH: Final = "sha256-through"
+"""An algorithm of `Upload-Checksum`: SHA-256 of the upload from its first byte through the end of the body."""
 
 RETRY_AFTER_MAX: Final = 3600.0
 """Seconds: a server that asks for more is asked again after this long."""
@@ -100,6 +104,11 @@ class Abilities:
         return "checksum" in self.extensions and "sha256" in self.checksums
 
     @property
+    def checks_through(self) -> bool:
+        """The SHA-256 of everything through the end of a part proves that part as well: no byte is hashed for it."""
+        return self.checks_parts and THROUGH in self.checksums
+
+    @property
     def takes_whole(self) -> bool:
         """One request may create and fill an upload.
 
@@ -121,9 +130,9 @@ def number(text: str | None) -> int | None:
     return value if value < LENGTH_MAX else None
 
 
-def checksum(sha256: bytes) -> str:
+def checksum(digest: bytes, algorithm: str = "sha256") -> str:
     """Return the value of `Upload-Checksum`."""
-    return f"sha256 {base64.b64encode(sha256).decode()}"
+    return f"{algorithm} {base64.b64encode(digest).decode()}"
 
 
 def metadata(holding: Holding) -> str:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import BadReceipt, SpoolDamaged
-from agent.uplink.tus.parts import hashed
+from agent.uplink.tus.proofs import hashed, journaled
 from agent.uplink.tus.trouble import said
 from agent.uplink.tus.wire import RECEIPT
 
 if TYPE_CHECKING:
+    from agent.uplink.tus.proofs import Proof
     from agent.uplink.tus.trip import Trip
     from agent.uplink.tus.wire import Answer
 
 __all__ = ["wrong"]
 
 
-async def wrong(trip: Trip, answer: Answer, offset: int, end: int, digest: bytes | None) -> None:
+async def wrong(trip: Trip, answer: Answer, offset: int, end: int, proof: Proof | None) -> None:
     """Return when the stretch deserves a second try.
 
     Raises `SpoolDamaged` where the spool no longer gives what the journal says, and `BadReceipt` where it does and the
@@ -24,10 +25,10 @@ async def wrong(trip: Trip, answer: Answer, offset: int, end: int, digest: bytes
     """
     trip.log.warning("bytes_refused_as_wrong", offset=offset, end=end)
     if answer.headers.get(RECEIPT) == "refused":
-        await _verify_spool(trip, 0, trip.length, trip.holding.digest.sha256)
+        await _verify_spool(trip, 0, trip.length)
         raise BadReceipt(f"the DEMS stored every byte and found another digest{said(answer)}")
-    if digest is not None:
-        await _verify_spool(trip, offset, end, digest)
+    if proof is not None:
+        await _verify_spool(trip, offset, end, proof)
     if trip.wrong_at == offset:
         raise BadReceipt(
             f"the DEMS says twice that bytes {offset} to {end} arrived wrong (460); the spool has them as journaled",
@@ -36,6 +37,8 @@ async def wrong(trip: Trip, answer: Answer, offset: int, end: int, digest: bytes
     trip.wrong_at = offset
 
 
-async def _verify_spool(trip: Trip, offset: int, end: int, expected: bytes) -> None:
-    if await hashed(trip.sending, offset, end) != expected:
+async def _verify_spool(trip: Trip, offset: int, end: int, proof: Proof | None = None) -> None:
+    known = journaled(trip.holding, end)
+    expected, begin = (known, 0) if known is not None or proof is None else (proof.digest, offset)
+    if await hashed(trip.sending, begin, end) != expected:
         raise SpoolDamaged(f"bytes {offset} to {end} of capture {trip.holding.id} are not what the journal says")
