@@ -80,6 +80,9 @@ class Policy(_Table):
     """`release`: captures are deleted on their device once the DEMS has proven that it holds them."""
     receipt: Literal["signed", "digest"] = "signed"
     """The least that a receipt must prove before device or spool may forget."""
+    receipts_from: tuple[str, ...] = ()
+    """Names of the destinations that must all have proven that they hold a capture before device or spool may forget
+    it. Empty: the one whose receipt came first suffices."""
     witness: Literal["required", "configured", "none"] = "configured"
     """Whether the entry `held` must lie under a checkpoint that the witnesses' quorum cosigned before device or spool
     may forget. `configured`: it must as soon as `[custody]` names a witness; `required`: without one nothing starts."""

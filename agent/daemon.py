@@ -37,7 +37,8 @@ from agent.errors import (
 from agent.forward import Forward
 from agent.gate import Gate
 from agent.ingest import Ingest
-from agent.journal import Desk, Event, Journal, anchors
+from agent.journal import Desk, Event, Journal, anchors, copies
+from agent.journal.owing import Destinations
 from agent.note import BadNote, Verifier
 from agent.presence import Presence
 from agent.registry import Equipment, LoadedDriver, equip
@@ -49,7 +50,7 @@ from agent.station.troubles import Troubles
 from agent.traffic import class_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tenacity import RetryCallState
@@ -127,17 +128,33 @@ class Agent:
             program=self._program,
         )
         self.gate = Gate(self.desk, config.traffic)
-        self.forward: Forward | None = None
-        for loaded in self.equipment.uplinks:
-            self.forward = Forward(
-                self.desk,
-                self.spool,
-                loaded.uplink,
-                name=loaded.options.name,
-                in_flight=loaded.options.in_flight,
-                keys=keys,
-                gate=self.gate,
+        self.forwards = self._make_forwards(keys)
+
+    def _make_forwards(self, keys: Sequence[Verifier]) -> tuple[Forward, ...]:
+        """One for each destination, the primary first: a fallback looks at it."""
+        made: list[Forward] = []
+        for loaded in sorted(self.equipment.uplinks, key=lambda one: one.options.role != "primary"):
+            options = loaded.options
+            made.append(
+                Forward(
+                    self.desk,
+                    self.spool,
+                    loaded.uplink,
+                    options,
+                    keys=keys,
+                    gate=self.gate,
+                    instead_of=made[0] if options.role == "fallback" else None,
+                )
             )
+        return tuple(made)
+
+    def _destinations(self) -> Destinations:
+        roles = [(loaded.options.name, loaded.options.role) for loaded in self.equipment.uplinks]
+        return Destinations(
+            all=tuple(name for name, _ in roles),
+            copies=tuple(name for name, role in roles if role == "copy"),
+            needed=self.config.policy.receipts_from,
+        )
 
     # -- the hand: agent.driver.Intake --------------------------------------------------------------------------------
 
@@ -166,8 +183,8 @@ class Agent:
         return standing
 
     def _held(self, holding: Holding) -> None:
-        if self.forward is not None:
-            self.forward.nudge(holding)
+        for forward in self.forwards:
+            forward.nudge(holding)
 
     def troubles(self) -> list[dict[str, str | None]]:
         """See `agent.station.running.Running.troubles`."""
@@ -200,6 +217,7 @@ class Agent:
                 for loaded in self.equipment.uplinks:
                     stack.push_async_callback(loaded.uplink.aclose)
                 await self.desk.write(self._started)
+                await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
                 await self.ingest.recover()
                 await self.release.recover()
                 await self._work(stop, damaged)
@@ -210,8 +228,7 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as group, Control(self):
                 tasks = [group.create_task(self._supervised(loaded)) for loaded in self.equipment.drivers]
-                if self.forward is not None:
-                    tasks.append(group.create_task(self.forward.run()))
+                tasks.extend(group.create_task(forward.run()) for forward in self.forwards)
                 tasks.append(group.create_task(self.gate.run()))
                 tasks.append(group.create_task(self.release.run()))
                 tasks.append(group.create_task(self.anchor.run()))

@@ -15,7 +15,7 @@ import structlog
 
 from agent.capture import Priority
 from agent.errors import NotNow
-from agent.journal import turns
+from agent.journal import spending
 from agent.repairs import repair
 from agent.sides import Sides
 from agent.traffic import Bucket, LinkClass, Traffic, day_of, networkmanager, verdict
@@ -118,7 +118,7 @@ class Gate:
         charge = Charge(day_of(self.traffic, self._now()), self.link, length)
         most = None if found.beyond_budget else table.budget
         if not await self._desk.write(
-            lambda journal: turns.spend(journal, charge.day, charge.link.value, length, most)
+            lambda journal: spending.spend(journal, charge.day, charge.link.value, length, most)
         ):
             # One request that no longer fits ends the day: the same capture would ask again and again.
             self._full.add((charge.day, charge.link))
@@ -130,7 +130,9 @@ class Gate:
     async def settle(self, charge: Charge, unsent: int) -> None:
         """Give back what did not go after all."""
         if unsent:
-            await self._desk.write(lambda journal: turns.spend(journal, charge.day, charge.link.value, -unsent, None))
+            await self._desk.write(
+                lambda journal: spending.spend(journal, charge.day, charge.link.value, -unsent, None)
+            )
 
     # -- what changes -------------------------------------------------------------------------------------------------
 

@@ -77,11 +77,27 @@ def equip(config: Config) -> Equipment:
         LoadedUplink(options, made)
         for options, made in _make(config.uplink, "uplink", UPLINKS, UplinkOptions, problems)
     ]
-    if len(uplinks) > 1:
-        problems.append(Problem("uplink", "there can be one destination"))
+    problems += _roles(uplinks, config)
     if problems:
         raise ConfigError(problems)
     return Equipment(tuple(drivers), tuple(uplinks))
+
+
+def _roles(uplinks: list[LoadedUplink], config: Config) -> list[Problem]:
+    """What does not fit together: one destination is the primary, and the policy names only those that there are."""
+    names = {loaded.options.name for loaded in uplinks}
+    primaries = [loaded.options.name for loaded in uplinks if loaded.options.role == "primary"]
+    found = [
+        Problem("policy.receipts_from", f"no [[uplink]] is named {name}")
+        for name in config.policy.receipts_from
+        if uplinks and name not in names
+    ]
+    if uplinks and len(primaries) != 1:
+        told = f"{', '.join(primaries)} are" if primaries else "none is"
+        found.append(
+            Problem("uplink", f'one destination must be the primary, and {told}: write role = "copy" or "fallback"')
+        )
+    return found
 
 
 def enrolled(config: Config, wanted: str) -> Enrolment:

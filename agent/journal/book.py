@@ -29,6 +29,7 @@ from agent.errors import JournalError, Refusal
 from agent.journal.database import open_database, transaction, translated
 from agent.journal.entry import Event, held_detail, statement, told_reason
 from agent.journal.leaves import Leaves
+from agent.journal.owing import Destinations, owe
 from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
 from agent.journal.words import words
 
@@ -49,6 +50,7 @@ class Journal:
         self.log = log
         """Origin of the custody log (c2sp.org/tlog-checkpoint)."""
         self.leaves = Leaves(connection)
+        self.destinations = Destinations()
         self._stamp = stamp
 
     @classmethod
@@ -128,9 +130,13 @@ class Journal:
             receipted_at=micros(self._stamp().at),
             reason=None,
         )
-        self.connection.execute(
-            "DELETE FROM upload WHERE capture = (SELECT row FROM capture WHERE id = ?)", (raw_id(capture),)
-        )
+        row = self.row(capture)
+        for table in ("upload", "owed"):
+            self.connection.execute(
+                f"DELETE FROM {table} WHERE capture = ? AND destination = ?",  # noqa: S608 - our names
+                (row, receipt.destination),
+            )
+        owe(self.connection, row, self.destinations.needed)
         return holding_
 
     def refuse(self, capture: str, reason: str) -> Holding:
@@ -230,6 +236,11 @@ class Journal:
         known = self.get(capture)
         return self._step(known, known.standing, Event.FIXITY_CHECKED, detail)
 
+    def note(self, capture: str, event: Event, detail: Mapping[str, Json]) -> Holding:
+        """An entry about a capture that stays where it stands."""
+        known = self.get(capture)
+        return self._step(known, known.standing, event, detail)
+
     # -- what a person does -------------------------------------------------------------------------------------------
 
     def retry(self, capture: str, *, actor: str, why: str) -> Holding:
@@ -255,6 +266,7 @@ class Journal:
     def prioritise(self, capture: str, priority: Priority, *, actor: str, why: str) -> Holding:
         """Send it before (or after) others."""
         known = self.get(capture)
+        self.connection.execute("UPDATE owed SET priority = ? WHERE capture = ?", (int(priority), self.row(capture)))
         return self._act(
             known, known.standing, f"prioritise {priority.name.lower()}", actor, why, priority=int(priority)
         )
@@ -275,6 +287,11 @@ class Journal:
         """What stands here of this capture."""
         row = self.connection.execute(f"SELECT {COLUMNS} FROM capture WHERE id = ?", (raw_id(capture),)).get  # noqa: S608
         return None if row is None else holding(row, self.log)
+
+    def row(self, capture: str) -> int:
+        """Its row in the tables."""
+        row: int = self.connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(capture),)).get
+        return row
 
     def get(self, capture: str) -> Holding:
         """The same; raises `Refusal` where there is none."""
@@ -324,6 +341,7 @@ class Journal:
         self.connection.executemany("INSERT INTO word VALUES (?, ?, ?)", [(*word, row) for word in words(told)])
         found = holding(made, self.log)
         self._count(found, Standing.HELD, 1)
+        owe(self.connection, row, self.destinations.copies)
         return found
 
     def _act(

@@ -64,6 +64,7 @@ class Event(StrEnum):
     CHANGED_AFTER_SEEN = "capture.changed_after_seen"
     QUARANTINED = "quarantined"
     RECEIPTED = "receipted"
+    COPIED = "copied"
     REFUSED = "refused"
     RELEASE_INTENDED = "release.intended"
     RELEASED = "released"
@@ -81,6 +82,7 @@ PREMIS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.OFFERED_AGAIN: "fixity check",
         Event.QUARANTINED: "quarantine",
         Event.RECEIPTED: "replication",
+        Event.COPIED: "replication",
         Event.RELEASE_INTENDED: "fixity check",
         Event.RELEASED: "deletion",
         Event.PURGED: "deletion",

@@ -73,10 +73,10 @@ def evictable(
     """Receipted (or released) captures whose bytes still lie in the spool, receipted before a moment, oldest first.
 
     `least`: the weakest receipt that counts, as the number of its `Strength`. `below`: only those whose entry `held`
-    stands below this leaf.
+    stands below this leaf. What another destination still has to get stays.
     """
     condition = "spooled = 1 AND standing IN (2, 3) AND receipted_at <= ? AND retained = 0 AND strength >= ?"
-    condition += " AND held_seq < ?"
+    condition += " AND held_seq < ? AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.capture = capture.row)"
     if released_only:
         condition += " AND standing = 3"
     return _page(journal, f"{condition} ORDER BY receipted_at", (micros(before), least, below), limit)
@@ -90,7 +90,8 @@ def recording(journal: Journal, device: str, group: str, limit: int) -> list[Hol
 
 def forgotten(journal: Journal, limit: int, below: int = LENGTH_MAX) -> list[Holding]:
     """Receipted captures of devices that kept no copy: nobody will offer them again. `below`: as above."""
-    condition = "volatile = 1 AND standing = 2 AND retained = 0 AND reason IS NULL AND held_seq < ? ORDER BY row"
+    condition = "volatile = 1 AND standing = 2 AND retained = 0 AND reason IS NULL AND held_seq < ?"
+    condition += " AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.capture = capture.row) ORDER BY row"
     return _page(journal, condition, (below,), limit)
 
 

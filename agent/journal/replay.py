@@ -139,6 +139,7 @@ _ACTS: Final[Mapping[str, Callable[[Replay, Mapping[str, Any]], None]]] = {
     Event.HELD: _held,
     Event.OFFERED_AGAIN: _offered_again,
     Event.RECEIPTED: _receipted,
+    Event.COPIED: _checked,
     Event.REFUSED: _refused,
     Event.QUARANTINED: _quarantined,
     Event.CHANGED_AFTER_SEEN: _changed,

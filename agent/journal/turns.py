@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from agent.capture import Holding, Priority
     from agent.journal.book import Journal
 
-__all__ = ["AGED_SHARE", "Order", "Turn", "spend", "spent", "turns", "untold"]
+__all__ = ["AGED_SHARE", "Order", "Turn", "turns", "untold"]
 
 AGED_SHARE: Final = 8
 """One turn of so many belongs to what has waited too long."""
 
-_NAMES: Final = COLUMNS.replace(", ", ", c.")
+_NAMES: Final = "c." + COLUMNS.replace(", ", ", c.")
 _FIRST: Final = "\x00"
 """Before every device's id: ids are printable."""
+
+_Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,12 @@ class Order:
 
     classes: tuple[Priority, ...]
     """Those that may go now, the most urgent first."""
-    newest_first: frozenset[Priority]
-    served: Mapping[Priority, str]
+    newest_first: frozenset[Priority] = frozenset()
+    served: Mapping[Priority, str] | None = None
     """The device of each class that had the last turn."""
-    aged_before: int
+    aged_before: int = 0
     """Microseconds since 1970: what was held before has waited too long."""
-    turn: int
+    turn: int = 0
     """How many turns there were."""
 
 
@@ -50,15 +52,37 @@ class Turn:
     """The next one."""
 
     holding: Holding
-    aged: bool
+    aged: bool = False
     """It goes because it has waited too long."""
+    owed: bool = False
+    """It is no longer in the queue, and this destination has to get it all the same."""
 
 
-_Row = tuple[Any, ...]
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """What stands held; or what one destination is owed beside that."""
+
+    journal: Journal
+    destination: str | None = None
+
+    def rows(self, columns: str, rest: str, *values: int | str) -> Iterator[_Row]:
+        """Columns of `q`, where it waits, and of `c`, the capture; as far as they are asked for."""
+        if self.destination is None:
+            tables = "capture q JOIN capture c ON c.row = q.row WHERE q.standing = 1"
+            if "c." not in columns:
+                tables = "capture q WHERE q.standing = 1"
+        else:
+            tables = "owed q JOIN capture c ON c.row = q.capture WHERE q.destination = ?"
+        first = () if self.destination is None else (self.destination,)
+        # Every word of it is ours.
+        yield from self.journal.connection.execute(f"SELECT {columns} FROM {tables} AND {rest}", (*first, *values))  # noqa: S608
 
 
-def turns(journal: Journal, order: Order, *, skip: Container[str], limit: int) -> list[Turn]:
-    """The next captures in order, without those to skip."""
+def turns(
+    journal: Journal, order: Order, *, skip: Container[str], limit: int, owed_to: str | None = None
+) -> list[Turn]:
+    """The next captures in order, without those to skip: of the queue, or of what a destination is owed."""
+    queue = _Queue(journal, owed_to)
     taken: set[bytes] = set()
 
     def fresh(rows: Iterator[_Row]) -> Iterator[_Row]:
@@ -67,23 +91,25 @@ def turns(journal: Journal, order: Order, *, skip: Container[str], limit: int) -
                 taken.add(row[0])
                 yield row
 
-    usual = fresh(row for one in order.classes for row in _in_turn(journal, one, order))
-    aged = fresh(_longest_waiting(journal, order))
+    usual = fresh(row for one in order.classes for row in _in_turn(queue, one, order))
+    aged = fresh(_longest_waiting(queue, order))
     found: list[Turn] = []
     while len(found) < limit:
         old = next(aged, None) if (order.turn + len(found)) % AGED_SHARE == AGED_SHARE - 1 else None
         row = old or next(usual, None) or next(aged, None)
         if row is None:
             break
-        found.append(Turn(holding(row, journal.log), aged=old is not None))
+        found.append(Turn(holding(row, journal.log), aged=old is not None, owed=owed_to is not None))
     return found
 
 
-def _in_turn(journal: Journal, one: Priority, order: Order) -> Iterator[_Row]:
+def _in_turn(queue: _Queue, one: Priority, order: Order) -> Iterator[_Row]:
     """One capture of each device, then the next of each, beginning after the device that was served last."""
+    direction = "DESC" if one in order.newest_first else "ASC"
     waiting: deque[Iterator[_Row]] = deque()
-    for device in _devices(journal, one, order.served.get(one, _FIRST)):
-        rows = _of_device(journal, one, device, newest=one in order.newest_first)
+    for device in _devices(queue, one, (order.served or {}).get(one, _FIRST)):
+        rest = f"q.priority = ? AND q.device = ? ORDER BY q.held_seq {direction}"
+        rows = queue.rows(_NAMES, rest, int(one), device)
         if (row := next(rows, None)) is not None:
             yield row
             waiting.append(rows)
@@ -94,40 +120,26 @@ def _in_turn(journal: Journal, one: Priority, order: Order) -> Iterator[_Row]:
             waiting.append(rows)
 
 
-def _devices(journal: Journal, one: Priority, last: str) -> Iterator[str]:
+def _devices(queue: _Queue, one: Priority, last: str) -> Iterator[str]:
     """The devices that have captures of a class in the queue: those after the one given, then from the first on."""
     for begin, end in ((last, None), (_FIRST, last)):
         device = begin
         while True:
-            found: _Row | None = journal.connection.execute(
-                "SELECT device FROM capture WHERE standing = 1 AND priority = ? AND device > ? ORDER BY device LIMIT 1",
-                (int(one), device),
-            ).fetchone()
+            rest = "q.priority = ? AND q.device > ? ORDER BY q.device LIMIT 1"
+            found = next(queue.rows("q.device", rest, int(one), device), None)
             if found is None or (end is not None and found[0] > end):
                 break
             device = found[0]
             yield device
 
 
-def _of_device(journal: Journal, one: Priority, device: str, *, newest: bool) -> Iterator[_Row]:
-    direction = "DESC" if newest else "ASC"
-    yield from journal.connection.execute(
-        f"SELECT {COLUMNS} FROM capture WHERE standing = 1 AND priority = ? AND device = ?"  # noqa: S608 - ours
-        f" ORDER BY held_seq {direction}",
-        (int(one), device),
-    )
-
-
-def _longest_waiting(journal: Journal, order: Order) -> Iterator[_Row]:
+def _longest_waiting(queue: _Queue, order: Order) -> Iterator[_Row]:
     """What was held too long ago, the oldest first, of all classes that may go."""
-    return merge(*(_aged(journal, one, order.aged_before) for one in order.classes), key=lambda row: row[16])
+    return merge(*(_aged(queue, one, order.aged_before) for one in order.classes), key=lambda row: row[16])
 
 
-def _aged(journal: Journal, one: Priority, before: int) -> Iterator[_Row]:
-    for row in journal.connection.execute(
-        f"SELECT {COLUMNS} FROM capture WHERE standing = 1 AND priority = ? ORDER BY held_seq",  # noqa: S608 - ours
-        (int(one),),
-    ):
+def _aged(queue: _Queue, one: Priority, before: int) -> Iterator[_Row]:
+    for row in queue.rows(_NAMES, "q.priority = ? ORDER BY q.held_seq", int(one)):
         if row[17] >= before:
             return
         yield row
@@ -139,33 +151,10 @@ def untold(
     """Captures held after a leaf index of which this destination knows nothing yet, in the order of taking."""
     marks = ", ".join(str(int(one)) for one in classes)
     rows = journal.connection.execute(
-        f"SELECT c.{_NAMES} FROM capture c INDEXED BY capture_untold"  # noqa: S608 - ours
+        f"SELECT {_NAMES} FROM capture c INDEXED BY capture_untold"  # noqa: S608 - ours
         f" WHERE c.standing = 1 AND c.held_seq > ? AND c.priority IN ({marks})"
         " AND NOT EXISTS (SELECT 1 FROM upload u WHERE u.capture = c.row AND u.destination = ?)"
         " ORDER BY c.held_seq LIMIT ?",
         (after, destination, limit),
     )
     return [holding(row, journal.log) for row in rows]
-
-
-# --- budgets ----------------------------------------------------------------------------------------------------------
-
-
-def spent(journal: Journal, day: str, link: str) -> int:
-    """Bytes that went over this class of links on this day."""
-    found: int | None = journal.connection.execute(
-        "SELECT bytes FROM spent WHERE day = ? AND link = ?", (day, link)
-    ).get
-    return found or 0
-
-
-def spend(journal: Journal, day: str, link: str, length: int, most: int | None) -> bool:
-    """Count bytes before they go (a negative number gives back what did not go); False where they would be too many."""
-    if most is not None and length > 0 and spent(journal, day, link) + length > most:
-        return False
-    journal.connection.execute(
-        "INSERT INTO spent VALUES (?1, ?2, max(0, ?3))"
-        " ON CONFLICT (day, link) DO UPDATE SET bytes = max(0, bytes + ?3)",
-        (day, link, length),
-    )
-    return True

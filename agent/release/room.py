@@ -22,7 +22,7 @@ from agent.capture import Standing, Strength, printable
 from agent.custody.receipt import check_receipt
 from agent.driver import BLOCK_LENGTH, INDEX, ReleasesByPath
 from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal, SpoolDamaged
-from agent.journal import Desk, queries
+from agent.journal import Desk, copies, queries
 from agent.release.program import DIFFERS
 from agent.release.proof import Proving
 from agent.spool import Hasher
@@ -58,7 +58,7 @@ class _Case:
     holding: Holding | None
     doubted: bool = False
     ripe: bool = False
-    """The grace period is over."""
+    """The grace period is over, and every destination that the policy names has proven that it holds it."""
     proof: bytes | None = None
     leaf: bytes = b""
 
@@ -148,6 +148,7 @@ class Release:
         if holding is None or holding.standing is not Standing.RECEIPTED:
             return _Case(holding)
         ripe = self._stamp().at >= (holding.receipted_at or holding.changed_at) + self._policy.grace
+        ripe = ripe and not copies.lacking(journal, holding.id, self._least)
         proof = self._proving.prove(journal, holding.index) if ripe and self._policy.device == "release" else None
         leaf = b"" if proof is None else journal.leaves.leaf(holding.index)
         return _Case(holding, journal.doubts(token), ripe, proof, leaf)

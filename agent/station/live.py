@@ -51,8 +51,9 @@ class Live:
         marks: dict[Hashable, int] = {
             ("in", token): arrival.arrived for token, arrival in running.ingest.arrivals.items()
         }
-        if running.forward is not None:
-            marks |= {("out", name): going.confirmed for name, going in running.forward.departures.items()}
+        for forward in running.forwards:
+            place = forward.link.name
+            marks |= {("out", place, name): going.confirmed for name, going in forward.departures.items()}
         self._rates.note(marks)
 
     async def status(self) -> View:
@@ -126,26 +127,34 @@ class Live:
         ]
 
     def _departures(self) -> list[View]:
-        if self._running.forward is None:
-            return []
         return [
             {
                 "capture": name,
+                "destination": forward.link.name,
                 "key": going.holding.origin.key,
                 "length": going.holding.digest.length,
                 "confirmed": going.confirmed,
                 "resumed_at": going.resumed_at,
-                "rate": self._rates.of(("out", name)),
+                "rate": self._rates.of(("out", forward.link.name, name)),
             }
-            for name, going in self._running.forward.departures.items()
+            for forward in self._running.forwards
+            for name, going in forward.departures.items()
         ]
 
     def _links(self) -> list[View]:
-        if self._running.forward is None:
-            return []
-        link = self._running.forward.link
-        again_in = max(0.0, link.again_at - monotonic())
-        return [{"name": link.name, "up": link.up, "problem": link.problem, "todo": link.todo, "again_in": again_in}]
+        now = monotonic()
+        return [
+            {
+                "name": link.name,
+                "role": link.role,
+                "serves": link.serves,
+                "up": link.up,
+                "problem": link.problem,
+                "todo": link.todo,
+                "again_in": max(0.0, link.again_at - now),
+            }
+            for link in (forward.link for forward in self._running.forwards)
+        ]
 
     async def _drivers(self) -> list[View]:
         return [

@@ -174,8 +174,8 @@ class Routes:
 
         done = await self._running.desk.write(do)
         _log.info("act", verb=verb, capture=done["id"], actor=actor, why=why)
-        if self._running.forward is not None:
-            self._running.forward.forgive(done["id"]) if verb == "retry" else self._running.forward.nudge()
+        for forward in self._running.forwards:
+            forward.forgive(done["id"]) if verb == "retry" else forward.nudge()
         return _json({"capture": done})
 
     async def _actor(self, request: web.Request) -> str:

@@ -59,13 +59,16 @@ class Running(Protocol):
     desk: Desk
     spool: Spool
     ingest: Ingest
-    forward: Forward | None
     gate: Gate
     started_at: datetime
     raised: Raised
 
     def troubles(self) -> Sequence[Mapping[str, str | None]]:
         """Repair notices that only the daemon can make: a driver that fails, a witness that is down, a policy."""
+
+    @property
+    def forwards(self) -> Sequence[Forward]:
+        """One for each destination."""
 
     @property
     def equipment(self) -> Equipped:

@@ -30,6 +30,7 @@ from agent.spool import Spool
 from agent.testing.audit import audit_arrivals, audit_devices, audit_spool, read_journal
 from agent.testing.uplinks import BenchUplink, arrived_at
 from agent.traffic import Traffic
+from agent.uplink import UplinkOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -75,6 +76,8 @@ class Station:
         """What would have ended the daemon."""
         self.forward: Forward | None = None
         self.gate: Gate
+        self.others: list[Forward] = []
+        """What `beside` made since the start."""
         self._uplink: tuple[Uplink, str, tuple[Verifier, ...], int] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.desk: Desk
@@ -98,7 +101,7 @@ class Station:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.desk = Desk(lambda: Journal.open(self.folder / "journal.db", log=self.log, stamp=self.stamp))
         await self.desk.open()
-        self.gate = Gate(self.desk, Traffic())
+        self.gate, self.others = Gate(self.desk, Traffic()), []
         self.spool = Spool(
             self.folder / "spool", watermark=self.watermark, read_back=self.read_back, boot_id=self.boot_id
         )
@@ -134,6 +137,15 @@ class Station:
         self.release = Release(self.desk, self.spool, self.policy, keys=keys, stamp=self.stamp)
         self._make_forward()
 
+    def beside(self, uplink: BenchUplink, options: UplinkOptions) -> Forward:
+        """A second destination, which the caller runs: a fallback for the first, or a place for copies."""
+        instead_of = self.forward if options.role == "fallback" else None
+        if instead_of is not None:
+            self.receivers.append(uplink)
+        made = Forward(self.desk, self.spool, uplink, options, keys=(), gate=self.gate, instead_of=instead_of)
+        self.others.append(made)
+        return made
+
     async def hang_up(self) -> None:
         """Close the uplink, and send to nobody from now on."""
         if self._uplink is not None:
@@ -143,9 +155,8 @@ class Station:
     def _make_forward(self) -> None:
         if self._uplink is not None:
             uplink, name, keys, in_flight = self._uplink
-            self.forward = Forward(
-                self.desk, self.spool, uplink, name=name, in_flight=in_flight, keys=keys, gate=self.gate
-            )
+            options = UplinkOptions(use="bench", name=name, in_flight=in_flight)
+            self.forward = Forward(self.desk, self.spool, uplink, options, keys=keys, gate=self.gate)
 
     # -- agent.driver.Intake -------------------------------------------------------------------------------------------
 
@@ -168,8 +179,9 @@ class Station:
         return standing
 
     def _held(self, holding: Holding) -> None:
-        if self.forward is not None:
-            self.forward.nudge(holding)
+        for forward in (self.forward, *self.others):
+            if forward is not None:
+                forward.nudge(holding)
 
     # -- what a test does ----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ send, in which order, whether to try again, or whether a device may forget: `age
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -101,6 +101,11 @@ class UplinkOptions(BaseModel):
     """Entry point of the uplink, such as `tus`."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     """Name of this destination."""
+    role: Literal["primary", "fallback", "copy"] = "primary"
+    """`primary`: everything goes there. `fallback`: what the primary does not take, once it has been down for `after`.
+    `copy`: everything goes there as well."""
+    after: Annotated[float, Field(ge=0, le=604800)] = 600.0
+    """Seconds that the primary must have been down before a fallback serves."""
     in_flight: Annotated[int, Field(ge=1, le=64)] = 16
     """How many captures are on their way at once."""
     receipt_keys: tuple[str, ...] = ()

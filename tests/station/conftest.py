@@ -96,8 +96,8 @@ class Bench:
         return self.station.ingest
 
     @property
-    def forward(self) -> Forward | None:
-        return self.station.forward
+    def forwards(self) -> list[Forward]:
+        return [] if self.station.forward is None else [self.station.forward]
 
     def troubles(self) -> list[dict[str, str | None]]:
         return []

@@ -193,8 +193,8 @@ async def test_a_body_that_is_no_json_is_refused(listening: Bench) -> None:
 
 async def test_retry_is_tried_at_once(listening: Bench) -> None:
     listening.station.connect(BenchUplink())
-    assert listening.forward is not None
-    listening.forward.link.again_at = float("inf")
+    assert listening.station.forward is not None
+    listening.station.forward.link.again_at = float("inf")
     await listening.ask(f"/captures/{await some_id(listening)}/retry", {"why": "the DEMS is back"})
     await listening.station.send()
     assert await listening.station.count(Standing.RECEIPTED) == 2
@@ -215,8 +215,8 @@ async def test_status_while_something_arrives_and_leaves(listening: Bench) -> No
 
 async def test_a_link_that_is_down_is_a_problem_with_what_to_do(listening: Bench) -> None:
     listening.station.connect(BenchUplink())
-    assert listening.forward is not None
-    link = listening.forward.link
+    assert listening.station.forward is not None
+    link = listening.station.forward.link
     link.up, link.problem, link.todo = False, "it does not answer", "Wait."
     _, told = await listening.ask("/status")
     first = told["problems"][0]

@@ -12,34 +12,35 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from tenacity import RetryCallState, wait_random_exponential
 
-from agent.capture import PART_LENGTH, Receipt, Standing, Strength
-from agent.custody.receipt import check_receipt
+from agent.capture import Standing
 from agent.errors import AgentError, BadReceipt, JournalError, NotNow, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
+from agent.forward.belief import believed
+from agent.forward.sending import ForwardSending
+from agent.forward.watched import Departure, Link
 from agent.gate import Gate
-from agent.journal import Desk, queries, turns
+from agent.journal import Desk, copies, queries, turns
 from agent.journal.rows import micros
 from agent.sides import Sides
 from agent.traffic import Traffic
 from agent.uplink import Announces
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from agent.capture import Holding, Priority
-    from agent.gate import Charge
+    from agent.journal import Journal
     from agent.journal.turns import Turn
     from agent.note import Verifier
     from agent.spool import Spool
-    from agent.uplink import Uplink
+    from agent.uplink import Uplink, UplinkOptions
 
 __all__ = ["PAUSE_MAX", "STABLE", "Departure", "Forward", "Link"]
 
@@ -59,33 +60,6 @@ _IDLE: Final = 60.0
 _DOUBTS_MAX: Final = 3
 _AGED_REQUESTS: Final = 4
 """Requests for which one that waited too long keeps its place, whatever else comes."""
-_CLOCKS_DIFFER: Final = timedelta(days=1)
-
-
-@dataclass(slots=True)
-class Departure:
-    """One capture on its way, for whoever watches."""
-
-    holding: Holding
-    confirmed: int = 0
-    resumed_at: int | None = None
-    aged: bool = False
-    """It goes because it has waited too long."""
-    requests: int = 0
-    give_way: bool = False
-    """Another one goes first: this one leaves before its next request."""
-
-
-@dataclass(slots=True)
-class Link:
-    """How the destination is, for whoever watches."""
-
-    name: str
-    up: bool = True
-    problem: str | None = None
-    todo: str | None = None
-    again_at: float = 0.0
-    """On the monotonic clock."""
 
 
 @dataclass(slots=True)
@@ -103,15 +77,16 @@ class Forward:
         desk: Desk,
         spool: Spool,
         uplink: Uplink,
+        options: UplinkOptions,
         *,
-        name: str,
-        in_flight: int,
         keys: Sequence[Verifier],
         gate: Gate | None = None,
+        instead_of: Forward | None = None,
     ) -> None:
+        """`instead_of`: the primary, where this is its fallback."""
         self._desk, self._spool, self._uplink = desk, spool, uplink
         self._keys = tuple(keys)
-        self._in_flight = in_flight
+        self._in_flight = options.in_flight
         self._gate = gate or Gate(desk, Traffic())
         self._gate.on_change(self.nudge)
         self._ready: deque[Turn] = deque()
@@ -126,7 +101,13 @@ class Forward:
         self._failing = Sides()
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
-        self.link = Link(name)
+        self._instead_of, self._after = instead_of, options.after
+        self._fallbacks: list[Forward] = []
+        if instead_of is not None:
+            instead_of._fallbacks.append(self)  # noqa: SLF001 - its own kind
+        self._queue: set[str] = instead_of._queue if instead_of is not None else set()  # noqa: SLF001 - its own kind
+        """What of the queue is under way, here or at the destination that this one serves for."""
+        self.link = Link(options.name, role=options.role, serves=options.role == "primary")
 
     def nudge(self, held: Holding | None = None) -> None:
         """A capture that was just held may be sent. None: the order, or what may go, may have changed."""
@@ -151,18 +132,21 @@ class Forward:
     async def run(self) -> None:
         """Send, until cancelled. Raises `JournalError` only."""
         # What was under way when an earlier run was cancelled is not any more.
+        self._queue.difference_update(self.departures)
         self.departures.clear()
         async with asyncio.TaskGroup() as group:
             while True:
                 turn = await self._next()
-                if len(self.departures) >= self._in_flight:
+                if len(self.departures) >= (self._in_flight if self.link.up else 1):  # one tries whether it is back
                     self._make_way(turn.holding)
                     self._ready.appendleft(turn)  # it is still the next one, unless news say otherwise
                     await self._wait(_IDLE)
                     continue
                 self._turn += 1
                 self._served[turn.holding.priority] = turn.holding.origin.device
-                departure = self.departures[turn.holding.id] = Departure(turn.holding, aged=turn.aged)
+                departure = self.departures[turn.holding.id] = Departure(turn.holding, aged=turn.aged, owed=turn.owed)
+                if not turn.owed:
+                    self._queue.add(turn.holding.id)
                 group.create_task(self._one(departure))
 
     # -- which one ----------------------------------------------------------------------------------------------------
@@ -175,15 +159,37 @@ class Forward:
             if now < self.link.again_at:
                 await self._wait(self.link.again_at - now)
                 continue
+            if (serves := self._serves(now)) != self.link.serves:
+                self.link.serves = serves
+                self._ready.clear()
+                self._tell_whether_it_serves()
             while self._ready:
                 turn = self._ready.popleft()
-                if self._may_go(turn.holding.id, now):
+                if self._may_go(turn.holding.id, now) and (turn.owed or turn.holding.id not in self._queue):
                     return turn
             await self._tell_of_those_who_wait()
             self._ready.extend(await self._refill(now))
             if not self._ready:
                 soonest = min((aside.until for aside in self._aside.values()), default=now + _IDLE)
+                if not self.link.serves and (since := self._primary_down_since()) is not None:
+                    soonest = min(soonest, since + self._after)
                 await self._wait(min(_IDLE, max(0.01, soonest - now)))
+
+    def _tell_whether_it_serves(self) -> None:
+        if self.link.serves:
+            self._log.warning("serves", destination=self.link.name)
+        else:
+            self._log.warning("serves_no_more", destination=self.link.name)
+
+    def _serves(self, now: float) -> bool:
+        """Whether this destination is given what stands held."""
+        if self.link.role != "fallback":
+            return self.link.role == "primary"
+        since = self._primary_down_since()
+        return since is not None and now - since >= self._after
+
+    def _primary_down_since(self) -> float | None:
+        return None if self._instead_of is None else self._instead_of.link.down_since
 
     def _may_go(self, capture: str, now: float) -> bool:
         aside = self._aside.get(capture)
@@ -200,7 +206,13 @@ class Forward:
             aged_before=micros(datetime.now(UTC) - traffic.ageing),
             turn=self._turn,
         )
-        return await self._desk.read(lambda journal: turns.turns(journal, order, skip=skip, limit=_PAGE))
+        name, queue = self.link.name, skip | self._queue if self.link.serves else None
+
+        def look(journal: Journal) -> list[Turn]:
+            found = [] if queue is None else turns.turns(journal, order, skip=queue, limit=_PAGE)
+            return found or turns.turns(journal, order, skip=skip, limit=_PAGE, owed_to=name)
+
+        return await self._desk.read(look)
 
     def _make_way(self, holding: Holding) -> None:
         """All places are taken: ask the least urgent for its own, if it is less urgent or its device has several."""
@@ -225,7 +237,7 @@ class Forward:
 
     async def _tell_of_those_who_wait(self) -> None:
         """Let the DEMS know of captures whose bytes may not go yet, where it can be told; one page at a time."""
-        classes = self._gate.told_classes() if isinstance(self._uplink, Announces) else ()
+        classes = self._gate.told_classes() if isinstance(self._uplink, Announces) and self.link.serves else ()
         if not classes or len(self.departures) >= self._in_flight:
             return
         after, name = self._told, self.link.name
@@ -253,6 +265,7 @@ class Forward:
             self._failing.broke(holding.id, repr(error), self._log.error, "not_sent", capture=holding.id, todo=todo)
         finally:
             del self.departures[holding.id]
+            self._queue.discard(holding.id)
             self._news.set()
 
     async def _try(self, departure: Departure, *, content: bool) -> None:
@@ -269,21 +282,32 @@ class Forward:
                 aside.until = max(aside.until, monotonic() + min(error.retry_after, _RETRY_AFTER_MAX))
         except UplinkRefused as error:
             reason = str(error)
+            if departure.owed:
+                raise  # a copy that is not taken does not change where the capture stands
             await self._desk.write(lambda journal: journal.refuse(holding.id, reason))
             self._log.error("refused", capture=holding.id, reason=str(error), todo=error.what_to_do)
         except BadReceipt as error:
+            if departure.owed:
+                await self._desk.write(lambda journal: queries.remember(journal, holding.id, self.link.name, None))
+                raise
             await self._doubt(holding, str(error))
         except SpoolDamaged as error:
             await self._look_at_spool(holding, error)
 
     async def _send(self, departure: Departure, *, content: bool) -> None:
         name, holding = self.link.name, departure.holding
-        current, state = await self._desk.read(
-            lambda journal: (journal.get(holding.id), queries.recall(journal, holding.id, name))
+        current, state, owed = await self._desk.read(
+            lambda journal: (
+                journal.get(holding.id),
+                queries.recall(journal, holding.id, name),
+                departure.owed and copies.owes(journal, holding.id, name),
+            )
         )
-        if current.standing is not Standing.HELD:
+        if not owed if departure.owed else current.standing is not Standing.HELD:
             return
-        sending = _Sending(self._spool, self._desk, self._gate, destination=name, state=state, departure=departure)
+        sending = ForwardSending(
+            self._spool, self._desk, self._gate, destination=name, state=state, departure=departure
+        )
         try:
             if not content and isinstance(self._uplink, Announces):
                 await self._uplink.announce(sending)
@@ -292,35 +316,15 @@ class Forward:
             receipt = await self._uplink.send(sending)
         finally:
             await sending.settle()
-        proven = self._believe(holding, receipt)
-        await self._desk.write(lambda journal: journal.receipt(holding.id, proven))
+        proven = believed(holding, receipt, self._keys, self.link.name)
+        if departure.owed:
+            await self._desk.write(lambda journal: copies.copied(journal, holding.id, proven))
+        else:
+            await self._desk.write(lambda journal: journal.receipt(holding.id, proven))
         self._aside.pop(holding.id, None)
         self._failing.works(holding.id, self._log.info, "sent_after_all", capture=holding.id)
         self._recovered()
         self._log.debug("receipted", capture=holding.id, strength=proven.strength.name.lower())
-
-    def _believe(self, holding: Holding, receipt: Receipt) -> Receipt:
-        """The receipt as far as it proves anything; raises `BadReceipt` where it proves the contrary."""
-        digest = holding.digest
-        if receipt.strength is Strength.SIGNED and receipt.note is not None and self._keys:
-            check_receipt(
-                receipt.note,
-                self._keys,
-                capture=holding.id,
-                sha256=digest.sha256,
-                length=digest.length,
-                log=holding.log,
-                index=holding.index,
-                # Two clocks that nobody compared may differ by a day; a receipt from before it was held is another's.
-                not_before=holding.held_at - _CLOCKS_DIFFER,
-            )
-            return Receipt(Strength.SIGNED, self.link.name, digest.length, digest.sha256, receipt.note)
-        if receipt.length != digest.length:
-            raise BadReceipt(f"the DEMS confirms {receipt.length} bytes of a capture of {digest.length}")
-        if receipt.sha256 is not None and receipt.sha256 != digest.sha256:
-            raise BadReceipt(f"the DEMS holds bytes with SHA-256 {receipt.sha256.hex()}, and not this capture")
-        strength = Strength.DIGEST if receipt.strength is Strength.DIGEST and receipt.sha256 else Strength.LENGTH
-        return Receipt(strength, self.link.name, digest.length, receipt.sha256)
 
     async def _doubt(self, holding: Holding, reason: str) -> None:
         """What came as a receipt proves nothing. Sent anew a few times; then a person must look."""
@@ -350,6 +354,10 @@ class Forward:
 
     # -- when again ---------------------------------------------------------------------------------------------------
 
+    def _tell_fallbacks(self) -> None:
+        for fallback in self._fallbacks:
+            fallback.nudge()
+
     def _step_aside(self, holding: Holding) -> _Aside:
         aside = self._aside.setdefault(holding.id, _Aside(0, 0.0))
         aside.tries += 1
@@ -368,6 +376,8 @@ class Forward:
         self.link.again_at = monotonic() + pause
         if self.link.up:
             self._log.warning("destination_down", destination=self.link.name, error=str(error), todo=error.what_to_do)
+            self.link.down_since = monotonic()
+            self._tell_fallbacks()
         self.link.up, self.link.problem, self.link.todo = False, str(error), error.what_to_do
 
     def _recovered(self) -> None:
@@ -376,79 +386,12 @@ class Forward:
         if not self.link.up:
             self._up_since = monotonic()
             self._log.info("destination_up", destination=self.link.name)
-            self.link.up, self.link.problem, self.link.todo = True, None, None
+            self.link.up, self.link.problem, self.link.todo, self.link.down_since = True, None, None, None
+            self._tell_fallbacks()
             # What stepped aside because the destination was down need not wait for its own turn.
             for aside in self._aside.values():
                 if not aside.doubts:
                     aside.until = 0.0
-
-
-class _Sending:
-    """See `agent.uplink.Sending`."""
-
-    def __init__(
-        self, spool: Spool, desk: Desk, gate: Gate, *, destination: str, state: str | None, departure: Departure
-    ) -> None:
-        self._holding, self._spool, self._desk, self._gate = departure.holding, spool, desk, gate
-        self._destination, self._state, self._departure = destination, state, departure
-        self._charge: Charge | None = None
-
-    @property
-    def holding(self) -> Holding:
-        return self._holding
-
-    def blocks(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
-        return self._spool.blocks(self._holding.digest.sha256, offset, length)
-
-    async def turn(self, length: int, /) -> None:
-        if self._departure.give_way:
-            raise NotNow("another capture goes first")
-        await self.settle()
-        self._charge = await self._gate.admit(self._holding.priority, length)
-        self._departure.requests += 1
-
-    async def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
-        charge, self._charge = self._charge, None
-        bucket, unsent = self._gate.bucket, length
-        try:
-            async with aclosing(self._spool.blocks(self._holding.digest.sha256, offset, length)) as blocks:
-                async for block in blocks:
-                    at = 0
-                    while at < len(block):
-                        piece = bucket.piece(len(block) - at)
-                        await bucket.take(piece)
-                        unsent -= piece
-                        yield block[at : at + piece] if piece < len(block) else block
-                        at += piece
-        finally:
-            if charge is not None:
-                await self._gate.settle(charge, unsent)
-
-    async def settle(self) -> None:
-        """Give back what was counted for a request that never came to its bytes."""
-        charge, self._charge = self._charge, None
-        if charge is not None:
-            await self._gate.settle(charge, charge.length)
-
-    async def sha256_through(self, offset: int, /) -> bytes:
-        if offset == self._holding.digest.length:
-            return self._holding.digest.sha256
-        if self._holding.parts and offset and offset % PART_LENGTH == 0:
-            end = 32 * (offset // PART_LENGTH)
-            return self._holding.parts.through[end - 32 : end]
-        return await self._spool.run(self._spool.sha256_of_first, self._holding.digest.sha256, offset)
-
-    def recall(self) -> str | None:
-        return self._state
-
-    async def remember(self, state: str | None, /) -> None:
-        self._state = state
-        await self._desk.write(lambda journal: queries.remember(journal, self._holding.id, self._destination, state))
-
-    def progress(self, offset: int, /) -> None:
-        if self._departure.resumed_at is None:
-            self._departure.resumed_at = offset
-        self._departure.confirmed = offset
 
 
 def _jitter(tries: int) -> float:

@@ -1,0 +1,97 @@
+"""One capture as its uplink sees it: its bytes, what the journal knows of them, and the gate before each request."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from agent.capture import PART_LENGTH
+from agent.errors import NotNow
+from agent.journal import queries
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.capture import Holding
+    from agent.forward.watched import Departure
+    from agent.gate import Charge, Gate
+    from agent.journal import Desk
+    from agent.spool import Spool
+
+__all__ = ["ForwardSending"]
+
+
+class ForwardSending:
+    """See `agent.uplink.Sending`."""
+
+    def __init__(
+        self, spool: Spool, desk: Desk, gate: Gate, *, destination: str, state: str | None, departure: Departure
+    ) -> None:
+        self._holding, self._spool, self._desk, self._gate = departure.holding, spool, desk, gate
+        self._destination, self._state, self._departure = destination, state, departure
+        self._charge: Charge | None = None
+
+    @property
+    def holding(self) -> Holding:
+        """What the journal says of it."""
+        return self._holding
+
+    def blocks(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+        """Its bytes from the spool."""
+        return self._spool.blocks(self._holding.digest.sha256, offset, length)
+
+    async def turn(self, length: int, /) -> None:
+        """Ask whether so many bytes may go now. Raises `NotNow`."""
+        if self._departure.give_way:
+            raise NotNow("another capture goes first")
+        await self.settle()
+        self._charge = await self._gate.admit(self._holding.priority, length)
+        self._departure.requests += 1
+
+    async def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+        """The same bytes at the pace of the bucket; what does not go is given back to the budget."""
+        charge, self._charge = self._charge, None
+        bucket, unsent = self._gate.bucket, length
+        try:
+            async with aclosing(self._spool.blocks(self._holding.digest.sha256, offset, length)) as blocks:
+                async for block in blocks:
+                    at = 0
+                    while at < len(block):
+                        piece = bucket.piece(len(block) - at)
+                        await bucket.take(piece)
+                        unsent -= piece
+                        yield block[at : at + piece] if piece < len(block) else block
+                        at += piece
+        finally:
+            if charge is not None:
+                await self._gate.settle(charge, unsent)
+
+    async def settle(self) -> None:
+        """Give back what was counted for a request that never came to its bytes."""
+        charge, self._charge = self._charge, None
+        if charge is not None:
+            await self._gate.settle(charge, charge.length)
+
+    async def sha256_through(self, offset: int, /) -> bytes:
+        """SHA-256 of the first bytes: from the journal at the end of a part, else computed from the spool."""
+        if offset == self._holding.digest.length:
+            return self._holding.digest.sha256
+        if self._holding.parts and offset and offset % PART_LENGTH == 0:
+            end = 32 * (offset // PART_LENGTH)
+            return self._holding.parts.through[end - 32 : end]
+        return await self._spool.run(self._spool.sha256_of_first, self._holding.digest.sha256, offset)
+
+    def recall(self) -> str | None:
+        """What was remembered last."""
+        return self._state
+
+    async def remember(self, state: str | None, /) -> None:
+        """Keep it in the journal, for this destination."""
+        self._state = state
+        await self._desk.write(lambda journal: queries.remember(journal, self._holding.id, self._destination, state))
+
+    def progress(self, offset: int, /) -> None:
+        """Tell those who watch."""
+        if self._departure.resumed_at is None:
+            self._departure.resumed_at = offset
+        self._departure.confirmed = offset

@@ -1,0 +1,201 @@
+"""Several destinations: a primary, one that serves while it is down, one that gets a copy of everything."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent import forward
+from agent.capture import Priority, Standing, Strength
+from agent.config import Policy, parse
+from agent.errors import ConfigError, UplinkDown, UplinkRefused
+from agent.journal import copies
+from agent.journal.owing import Destinations
+from agent.registry import equip
+from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.station import Station
+from agent.testing.uplinks import BenchUplink
+from agent.uplink import UplinkOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+FALLBACK = UplinkOptions(use="bench", name="cloud", role="fallback", after=0.0)
+COPY = UplinkOptions(use="bench", name="archive", role="copy")
+
+
+@asynccontextmanager
+async def sending(station: Station) -> AsyncIterator[None]:
+    running = [asyncio.create_task(one.run()) for one in (station.forward, *station.others) if one is not None]
+    yield
+    for task in running:
+        task.cancel()
+    await asyncio.wait(running)
+
+
+async def until(condition: object, within: float = 10.0) -> None:
+    async with asyncio.timeout(within):
+        while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - another task makes it true
+            await asyncio.sleep(0.005)
+
+
+async def filled(station: Station, bench: BenchDevice, count: int, first: int = 0) -> None:
+    for number in range(first, first + count):
+        bench.record(f"{number}", some_bytes(100, number))
+    await station.dock(bench)
+
+
+async def destined(station: Station, **names: tuple[str, ...]) -> None:
+    told = Destinations(all=("dems", "cloud", "archive"), **names)
+    await station.desk.write(lambda journal: copies.settle(journal, told))
+
+
+async def until_counted(station: Station, count: object) -> None:
+    async with asyncio.timeout(10):
+        while await count(station):  # type: ignore[operator]  # noqa: ASYNC110 - another task makes it none
+            await asyncio.sleep(0.005)
+
+
+async def held(station: Station) -> int:
+    return await station.count(Standing.HELD)
+
+
+async def owed(station: Station) -> int:
+    return await station.desk.read(lambda journal: journal.connection.execute("SELECT count(*) FROM owed").get)
+
+
+async def test_the_fallback_serves_while_the_primary_is_down_and_no_longer(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "_IDLE", 0.05)
+    primary, cloud = BenchUplink("dems"), BenchUplink("cloud")
+    station.connect(primary)
+    station.beside(cloud, FALLBACK)
+    await filled(station, bench, 5)
+    async with sending(station):
+        await until(lambda: len(primary.stored) == 5)
+        assert not cloud.stored
+        primary.fails.extend([UplinkDown("nobody answers")] * 10_000)
+        await filled(station, bench, 5, first=5)
+        await until(lambda: len(cloud.stored) == 5)
+        assert await station.count(Standing.RECEIPTED) == 10
+        primary.fails.clear()
+        await filled(station, bench, 1, first=10)
+        await until(lambda: len(primary.stored) + len(cloud.stored) == 11)
+        await until(lambda: not station.others[0].link.serves or len(primary.stored) == 5)
+    told = {one.origin.key: one.receipt.destination for one in await station.holdings() if one.receipt}
+    assert [told[f"{number}"] for number in (0, 5)] == ["dems", "cloud"]
+    await station.verify()
+
+
+async def test_what_the_fallback_took_goes_to_the_primary_too_where_the_policy_waits_for_that(tmp_path: Path) -> None:
+    policy = Policy(
+        device="release", receipt="digest", receipts_from=("dems",), spool="receipted", spool_keep=timedelta(0)
+    )
+    async with Station(tmp_path / "station", policy=policy) as station:
+        bench, primary, cloud = BenchDevice(), BenchUplink("dems"), BenchUplink("cloud")
+        station.connect(primary)
+        station.beside(cloud, FALLBACK)
+        await destined(station, needed=("dems",))
+        primary.fails.extend([UplinkDown("nobody answers")] * 10_000)
+        await filled(station, bench, 3)
+        async with sending(station):
+            await until(lambda: len(cloud.stored) == 3)
+            await station.dock(bench)
+            await station.release.sweep()
+            assert await station.count(Standing.RELEASED) == 0
+            assert all(one.spooled for one in await station.holdings())  # the primary has still to get it
+            primary.fails.clear()
+            station.forward.forgive("")
+            await until(lambda: len(primary.stored) == 3)
+            await until_counted(station, owed)
+        await station.dock(bench)
+        assert await station.count(Standing.RELEASED) == 3
+        await station.release.sweep()
+        assert not any(one.spooled for one in await station.holdings())
+
+
+@pytest.mark.parametrize(("needed", "released"), [((), 3), (("dems", "archive"), 0)])
+async def test_a_copy_goes_beside_and_the_policy_says_whether_a_release_waits_for_it(
+    tmp_path: Path, needed: tuple[str, ...], released: int
+) -> None:
+    policy = Policy(device="release", receipt="digest", receipts_from=needed, spool="released", spool_keep=timedelta(0))
+    async with Station(tmp_path / str(released), policy=policy) as station:
+        bench, primary, archive = BenchDevice(), BenchUplink("dems"), BenchUplink("archive")
+        station.connect(primary)
+        station.beside(archive, COPY)
+        await destined(station, copies=("archive",), needed=needed)
+        archive.fails.extend([UplinkDown("the cable is out")] * 10_000)
+        await filled(station, bench, 3)
+        async with sending(station):
+            await until(lambda: len(primary.stored) == 3)
+            await until_counted(station, held)
+            await station.dock(bench)
+            await station.release.sweep()
+            assert await station.count(Standing.RELEASED) == released
+            assert all(one.spooled for one in await station.holdings())
+            archive.fails.clear()
+            station.others[0].forgive("")
+            await until(lambda: len(archive.stored) == 3)
+            await until_counted(station, owed)
+        await station.dock(bench)
+        await station.release.sweep()
+        assert await station.count(Standing.PURGED) == 3
+        (one, *_) = await station.holdings()
+        assert "copied" in await station.events(one.id)
+        assert await station.desk.read(lambda j, name=one.id: copies.received(j, name)) == {
+            "dems": Strength.DIGEST,
+            "archive": Strength.DIGEST,
+        }
+        await station.verify()
+
+
+async def test_a_copy_that_is_refused_leaves_the_capture_as_it_stands(station: Station, bench: BenchDevice) -> None:
+    primary, archive = BenchUplink("dems"), BenchUplink("archive")
+    station.connect(primary)
+    station.beside(archive, COPY)
+    await destined(station, copies=("archive",))
+    archive.poison["1"] = UplinkRefused("not of this kind")
+    await filled(station, bench, 3)
+    async with sending(station):
+        await until(lambda: len(primary.stored) == 3 and len(archive.stored) == 2)
+        await asyncio.sleep(0.05)
+    assert await station.count(Standing.RECEIPTED) == 3
+    assert await owed(station) == 1
+    assert archive.order.count("1") > 1  # asked again, and never dropped
+
+
+async def test_a_destination_that_is_new_gets_what_is_still_here_and_one_that_went_is_owed_nothing(
+    station: Station, bench: BenchDevice
+) -> None:
+    await filled(station, bench, 4)
+    await destined(station, copies=("archive",))
+    assert await owed(station) == 4
+    one = (await station.holdings())[0]
+    await station.desk.write(lambda j: j.prioritise(one.id, Priority.FIRST, actor="anna", why="the court asks"))
+    first = await station.desk.read(lambda j: j.connection.execute("SELECT min(priority) FROM owed").get)
+    assert first == Priority.FIRST
+    await destined(station)
+    assert await owed(station) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('[[uplink]]\nuse = "tus"\nname = "a"\nurl = "http://localhost/"\nrole = "copy"', "uplink"),
+        ('[[uplink]]\nuse = "tus"\nname = "a"\nurl = "http://localhost/"\nrole = "best"', "uplink[0].role"),
+        (
+            '[[uplink]]\nuse = "tus"\nname = "a"\nurl = "http://localhost/"\n[policy]\nreceipts_from = ["b"]',
+            "policy.receipts_from",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_told(text: str, place: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        equip(parse(f'[station]\nname = "d"\nagency = "example.org"\n{text}'))
+    assert [problem.path for problem in error.value.problems] == [place]
