@@ -174,11 +174,11 @@ async def listening(app: web.Application, options: ListenOptions) -> AsyncIterat
         try:
             host, port = listener.getsockname()[:2]
             door.bound = Bound("https" if context else "http", host, port)
-            accepting = asyncio.create_task(door.accept(listener, runner))
+            door.open(listener, runner)
             try:
                 yield door.bound
             finally:
-                await _ended({accepting})
+                door.close(listener)
                 listener.close()
                 await door.empty(options.grace)
         finally:
@@ -217,30 +217,45 @@ class _Door:
         """By aiohttp's own protocol of the connection."""
         self._visits: set[asyncio.Task[None]] = set()
         self._said: set[tuple[str, str]] = set()
+        self._breath: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger("listening")
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
-    async def accept(self, listener: socket.socket, runner: web.AppRunner) -> None:
-        """Let in whoever may come in, for ever."""
+    def open(self, listener: socket.socket, runner: web.AppRunner) -> None:
+        """Let in whoever may come in, until `close`."""
+        self._breath = None
+        asyncio.get_running_loop().add_reader(listener, self._knocked, listener, runner)
+
+    def close(self, listener: socket.socket) -> None:
+        """Nobody comes in any more."""
+        if self._breath is not None:
+            self._breath.cancel()
+        asyncio.get_running_loop().remove_reader(listener)
+
+    def _knocked(self, listener: socket.socket, runner: web.AppRunner) -> None:
+        # No coroutine: one that is cancelled between accept and us would lose the connection.
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, peer = await loop.sock_accept(listener)
-            except OSError as error:  # no descriptor left, or the peer gave up meanwhile
-                self._log.warning("no_connection_accepted", listen=self.bound.url, error=error.strerror)
-                await asyncio.sleep(_BREATH)
-                continue
-            who = _plain(peer[0])
-            if self.options.networks and not any(who in network for network in self.options.networks):
-                self._turn_away(sock, who, "network")
-            elif self.bound.open >= self.options.connections:
-                self._turn_away(sock, who, "full")
-            else:
-                self.bound.open += 1
-                visit = loop.create_task(self._visit(sock, who, runner))
-                self._visits.add(visit)
-                visit.add_done_callback(self._left)
+        try:
+            sock, peer = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # it gave up meanwhile
+        except OSError as error:  # no descriptor is left
+            self._log.warning("no_connection_accepted", listen=self.bound.url, error=error.strerror)
+            loop.remove_reader(listener)
+            self._breath = loop.call_later(_BREATH, self.open, listener, runner)
+            return
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's own
+        who = _plain(peer[0])
+        if self.options.networks and not any(who in network for network in self.options.networks):
+            self._turn_away(sock, who, "network")
+        elif self.bound.open >= self.options.connections:
+            self._turn_away(sock, who, "full")
+        else:
+            self.bound.open += 1
+            visit = loop.create_task(self._visit(sock, who, runner))
+            self._visits.add(visit)
+            visit.add_done_callback(self._left)
 
     async def _visit(self, sock: socket.socket, who: IPv4Address | IPv6Address, runner: web.AppRunner) -> None:
         """One connection, until it is closed."""
@@ -312,6 +327,7 @@ class _Door:
 
     async def empty(self, grace: float) -> None:
         """Let end what has all of its body, end the rest, and close every connection."""
+        await asyncio.sleep(0)  # a visit that did not begin could not close its socket
         whole = {line.task for line in self.lines.values() if line.request and line.request.content.is_eof()}
         await _ended({line.task for line in self.lines.values()} - whole)
         if whole:
