@@ -23,6 +23,7 @@ from agent import durable, selftest
 from agent.anchor import Anchor, trust_of, witness_asked
 from agent.capture import DRILL, Device, Json, Observation, Standing, canonical
 from agent.clock import Clock, Step, boot_id
+from agent.drill import Drill
 from agent.errors import (
     AgentError,
     BadCapture,
@@ -128,6 +129,15 @@ class Agent:
             program=self._program,
         )
         self.gate = Gate(self.desk, config.traffic)
+        self.drill = Drill(
+            state / "drill",
+            station=station.name,
+            desk=self.desk,
+            spool=self.spool,
+            ingest=self.ingest,
+            release=self.release,
+            uplinks=lambda: {loaded.options.name: loaded.uplink for loaded in self.equipment.uplinks},
+        )
         self.forwards = self._make_forwards(keys)
 
     def _make_forwards(self, keys: Sequence[Verifier]) -> tuple[Forward, ...]:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "run": "Run the daemon of this station.",
     "init": "Set up a station: ask four questions, and write configuration, folders and keys. Never overwrites.",
     "check": "Try everything that the daemon needs, and say what to do where something is wrong.",
+    "drill": "Try the whole way with a capture that is no evidence; the result is an entry of the custody log.",
     "status": "Show what is here, what is under way, and what a person must do.",
     "device": "The devices in the dock.",
     "capture": "What was taken of the devices, and what people order.",

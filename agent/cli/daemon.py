@@ -22,8 +22,8 @@ _OK: Final = 200
 class _Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_PATIENCE)
+    def __init__(self, path: Path, patience: float) -> None:
+        super().__init__("localhost", timeout=patience)
         self._path = path
 
     def connect(self) -> None:
@@ -109,6 +109,13 @@ class Daemon:
                 progress(told["done"], told["of"])
         raise AgentError("the daemon ended while it looked through its journal")
 
+    def drill(self, *, length: int, patience: int) -> Iterator[dict[str, Any]]:
+        """Make a drill: each step when it is done, at last `report`."""
+        body = {"length": length, "patience": patience}
+        with self._answer("POST", "/drill", body, patience=patience + _PATIENCE) as answer:
+            for line in answer:
+                yield json.loads(line)
+
     def room(self) -> dict[str, Any]:
         """See `Source`."""
         return self._ask("/spool/room")
@@ -133,8 +140,10 @@ class Daemon:
             return told
 
     @contextmanager
-    def _answer(self, method: str, path: str, body: object = None) -> Iterator[http.client.HTTPResponse]:
-        connection = _Connection(self._path)
+    def _answer(
+        self, method: str, path: str, body: object = None, *, patience: float = _PATIENCE
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = _Connection(self._path, patience)
         try:
             content = None if body is None else json.dumps(body).encode()
             connection.request(method, path, content, {"Content-Type": "application/json"})

@@ -16,7 +16,7 @@ def sentence(entry: Mapping[str, Any]) -> str:
     return f"{moment(said['recorded_at'])}{clock}  #{said['seq']}  {said['event']}  {_what(said, subject)}{actor}"
 
 
-def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: PLR0911 - one sentence for each kind
+def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: C901, PLR0911 - one sentence for each kind
     match said:
         case {"capture": {"key": key, "length": count}, "device": {"id": device}}:
             return f"{subject[:8]}  {key} of {device}, {length(count)}"
@@ -30,6 +30,8 @@ def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: PLR0911 - one 
             return f"{subject[:8]}  {reason}"
         case {"device": {"id": device, "place": place}}:
             return f"{device} at {place}"
+        case {"drill": {"passed": passed, "proven": proven, "capture": capture}}:
+            return f"{str(capture)[:8]}  the drill {'passed' if passed else 'failed'}; proven: {proven}"
         case {"observation": {"kind": kind, "device": device}}:
             return f"{kind} by {device}"
         case {"read_again": {"length": count}}:

@@ -71,6 +71,7 @@ class Event(StrEnum):
     RELEASE_REFUSED = "release.refused"
     PURGED = "purged"
     FIXITY_CHECKED = "fixity.checked"
+    DRILLED = "drill.finished"
     ANCHOR_COSIGNED = "anchor.cosigned"
     ANCHOR_TSA = "anchor.tsa"
     ANCHOR_CONTRADICTED = "anchor.contradicted"
@@ -87,6 +88,7 @@ PREMIS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.RELEASED: "deletion",
         Event.PURGED: "deletion",
         Event.FIXITY_CHECKED: "fixity check",
+        Event.DRILLED: "validation",
         Event.ANCHOR_COSIGNED: "validation",
         Event.ANCHOR_TSA: "validation",
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,6 +66,7 @@ class Routes:
     def add_acts(self, app: web.Application) -> None:
         """What a person orders."""
         app.router.add_post("/captures/{capture}/{verb}", self._act)
+        app.router.add_post("/drill", self._drill)
         app.router.add_post("/journal/dossiers", self._dossiers)
 
     # -- looks --------------------------------------------------------------------------------------------------------
@@ -187,6 +189,25 @@ class Routes:
                 hint=f"Nothing was changed. Ask for membership in the group {self._group}.",
             )
         return await asyncio.to_thread(lambda: peer.actor)
+
+    async def _drill(self, request: web.Request) -> web.StreamResponse:
+        """Each step as a JSON line when it is done, the report as the last."""
+        actor, asked = await self._actor(request), await _body(request)
+        if not isinstance(asked, dict):
+            raise Refusal('a drill is asked for with {"length": 1048576, "patience": 120}')
+        length, patience = _number(str(asked.get("length", 1 << 20))), _number(str(asked.get("patience", 120)))
+        steps = self._running.drill.run(length=length or 0, patience=float(patience or 0), actor=actor)
+        first = await anext(steps)  # what is refused is refused with a status
+        answer = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            await answer.write(_line(first))
+        async for step in steps:  # to its end, and its entry, even where whoever asked is gone
+            with suppress(ConnectionError):
+                await answer.write(_line(step))
+        with suppress(ConnectionError):
+            await answer.write_eof()
+        return answer
 
 
 def _peer(request: web.Request) -> Peer:

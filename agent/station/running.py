@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
     from agent.capture import Device
@@ -51,6 +51,13 @@ class Equipped(Protocol):
         """In the order of the file."""
 
 
+class Drilling(Protocol):
+    """Makes drills: see `agent.drill`."""
+
+    def run(self, *, length: int, patience: float, actor: str) -> AsyncIterator[dict[str, Any]]:
+        """Make one; each step when it is done, at last `report`."""
+
+
 class Running(Protocol):
     """The daemon."""
 
@@ -69,6 +76,10 @@ class Running(Protocol):
     @property
     def forwards(self) -> Sequence[Forward]:
         """One for each destination."""
+
+    @property
+    def drill(self) -> Drilling:
+        """What makes drills."""
 
     @property
     def equipment(self) -> Equipped:

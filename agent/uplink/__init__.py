@@ -6,6 +6,7 @@ send, in which order, whether to try again, or whether a device may forget: `age
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Holding, Receipt
 
-__all__ = ["Announces", "Finding", "Sending", "Uplink", "UplinkOptions"]
+__all__ = ["Announces", "Back", "Finding", "ReadsBack", "Sending", "Uplink", "UplinkOptions"]
 
 
 class Sending(Protocol):
@@ -78,6 +79,26 @@ class Announces(Protocol):
 
     async def announce(self, sending: Sending, /) -> None:
         """Tell the receiver what the capture is, and remember where its bytes will go. Raises as `send` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """What a receiver shows of a capture that it stores."""
+
+    blocks: AsyncIterator[bytes] | None = None
+    """Its bytes from the first to the last."""
+    sha256: bytes | None = None
+    """A digest that it computed anew, where it gives no bytes."""
+    why: str | None = None
+    """Why it gives no bytes, in a clause."""
+
+
+@runtime_checkable
+class ReadsBack(Protocol):
+    """An uplink that can ask for what the receiver stores. For drills alone: evidence is not fetched back."""
+
+    async def read_back(self, holding: Holding, /) -> Back:
+        """Ask for a capture that this uplink brought there since the start. Raises `UplinkDown`; reading may too."""
 
 
 class Finding(BaseModel):

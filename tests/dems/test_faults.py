@@ -26,7 +26,7 @@ BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionE
 @pytest.mark.parametrize(
     "text",
     [
-        "", "PATCH", "PATCH:1", "PATCH:0:503", "patch:1:503", "GET:1:503", "PATCH:1:teapot", "PATCH:1:cut",
+        "", "PATCH", "PATCH:1", "PATCH:0:503", "patch:1:503", "TRACE:1:503", "PATCH:1:teapot", "PATCH:1:cut",
         "PATCH:1:cut@", "PATCH:1:cut@-1", "PATCH:1:999", "PATCH:1:503:wait=1", "PATCH:1:503:retry=x",
         "PATCH:1:offset=5", "PATCH:x:503", "PATCH:1:delay=-1", "receipt:", "receipt:wrong", "receipt:late=",
         "PATCH:1:expire:now",

@@ -75,6 +75,7 @@ class Bench:
     clock: Clock = field(default_factory=Clock)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     raised: Raised = field(default_factory=Raised)
+    drill: Any = None
     equipment: Equipped = field(
         default_factory=lambda: Equipped([Loaded(DriverOptions(use="bench.device", name="bay-1"), Healthy())])
     )

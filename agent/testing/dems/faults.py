@@ -4,8 +4,8 @@
     receipt:TWIST                        every receipt from now on
     receipt:late=3                       the next three answers that would carry a receipt carry none
 
-METHOD is POST, HEAD, PATCH, DELETE, OPTIONS or `*`; WHICH counts from when the rule was added: `2` is the second such
-request, `2-4` the second to the fourth, `*` each. WHAT:
+METHOD is POST, HEAD, GET, PATCH, DELETE, OPTIONS or `*`; WHICH counts from when the rule was added: `2` is the second
+such request, `2-4` the second to the fourth, `*` each. WHAT:
 
     cut@N         read N bytes of the body, then break the connection
     stall@N       read N bytes of the body, then read no more for 30 s (option `for`), then break the connection
@@ -30,7 +30,7 @@ from agent.testing.dems.receipts import TWISTS
 
 __all__ = ["Fault", "Faults"]
 
-_METHODS: Final = ("POST", "HEAD", "PATCH", "DELETE", "OPTIONS", "*")
+_METHODS: Final = ("POST", "HEAD", "GET", "PATCH", "DELETE", "OPTIONS", "*")
 _WHICH: Final = re.compile(r"(?:(?P<first>[1-9]\d{0,8})(?:-(?P<last>[1-9]\d{0,8}))?|\*)", re.ASCII)
 _WHAT: Final = re.compile(
     r"(?P<name>cut|stall|corrupt)@(?P<at>\d{1,18})"

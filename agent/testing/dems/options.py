@@ -46,6 +46,8 @@ class DemsOptions:
     """Watch a log that nobody named from its first request on; a real witness is told by its administrator."""
     tsa: bool = False
     """Be a time stamping authority too (`POST /tsa`), by `openssl ts`; its certificates are made for this folder."""
+    drills: bool = True
+    """Give back what a station sent to try itself (`GET` at the upload's URL); evidence is never given back."""
     faults: bool = False
     """Let anybody who can reach the port inject faults over HTTP."""
     max_size: int = 1 << 40

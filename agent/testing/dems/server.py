@@ -31,7 +31,10 @@ __all__ = ["CREATION_PATH", "TusServer"]
 
 CREATION_PATH: Final = "/evidence/"
 _COMPARE_MAX: Final = 16 << 20
-_METHODS: Final = ("OPTIONS", "POST", "HEAD", "PATCH", "DELETE")
+_METHODS: Final = ("OPTIONS", "POST", "HEAD", "GET", "PATCH", "DELETE")
+_DRILL: Final = "application/vnd.evidock.drill"
+"""Media type of what a station sends to try itself."""
+_DRILL_MAX: Final = 256 << 20
 
 
 class TusServer:
@@ -75,7 +78,7 @@ class TusServer:
         await self._go_wrong(fault, door)
         if method == "OPTIONS":
             return web.Response(status=204, headers=self._abilities())
-        if request.headers.get("Tus-Resumable") != wire.VERSION:
+        if method != "GET" and request.headers.get("Tus-Resumable") != wire.VERSION:
             raise RefusedRequest(412, f"Tus-Resumable must be {wire.VERSION}.", {"Tus-Version": wire.VERSION})
         if method == "POST":
             return await self._create(request, fault)
@@ -86,6 +89,8 @@ class TusServer:
             raise RefusedRequest(410, f"This upload is {door.upload.state}.", {"Cache-Control": "no-store"})
         if method == "HEAD":
             return await self._head(request, door)
+        if method == "GET":
+            return await self._get(door)
         if method == "PATCH":
             return await self._patch(request, door, fault)
         return await self._delete(door)
@@ -183,6 +188,15 @@ class TusServer:
         if not self._core.options.plain and wire.wants_sha256(request.headers.get("Want-Repr-Digest")):
             headers["Repr-Digest"] = wire.repr_digest(await self._core.receiver.prefix(door.upload))
         return web.Response(status=200, headers=headers)
+
+    async def _get(self, door: Door) -> web.Response:
+        """Give a drill back, where the options permit it; evidence is not read over this interface."""
+        upload = door.upload
+        drill = wire.parse_metadata(door.metadata or "").get("media_type") == _DRILL
+        if upload.state is not State.STORED or not drill or not self._core.options.drills or upload.length > _DRILL_MAX:
+            raise RefusedRequest(403, "Only a drill that is complete is given back.")
+        content = await self._core.read(upload, 0, upload.length)
+        return web.Response(status=200, body=content, content_type="application/octet-stream")
 
     async def _patch(self, request: web.Request, door: Door, fault: Fault | None) -> web.Response:
         upload = door.upload

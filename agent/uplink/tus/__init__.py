@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import UplinkDown
+from agent.uplink import Back
+from agent.uplink.tus.back import shown
 from agent.uplink.tus.checkup import checked
 from agent.uplink.tus.create import announced
 from agent.uplink.tus.door import Door
@@ -24,7 +26,9 @@ from agent.uplink.tus.trip import Trip
 from agent.uplink.tus.upload import brought
 
 if TYPE_CHECKING:
-    from agent.capture import Receipt
+    from yarl import URL
+
+    from agent.capture import Holding, Receipt
     from agent.uplink import Finding, Sending
 
 __all__ = ["TusOptions", "TusUplink"]
@@ -44,6 +48,7 @@ class TusUplink:
         self._door = Door(options)
         self._part = PartLength(options.part_length)
         self._confirmed: dict[str, int] = {}
+        self._drills: dict[str, URL] = {}
 
     async def send(self, sending: Sending, /) -> Receipt:
         """Bring the capture to the DEMS, continuing where an earlier try stopped, and return what it answered.
@@ -63,7 +68,16 @@ class TusUplink:
         finally:
             await trip.proofs.close()
         self._confirmed.pop(str(place.url), None)
+        if sending.holding.drill:
+            self._drills = {sending.holding.id: place.url}
         return receipt
+
+    async def read_back(self, holding: Holding, /) -> Back:
+        """See `agent.uplink.ReadsBack`: of the last drill, and of nothing else."""
+        url = self._drills.get(holding.id)
+        if url is None:
+            return Back(why="it was not brought there since the start")
+        return await shown(self._door, url, holding, stall=self._options.stall)
 
     async def announce(self, sending: Sending, /) -> None:
         """Create the upload, without a byte, where that was not done yet: the DEMS knows what is here.

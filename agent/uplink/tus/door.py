@@ -92,6 +92,19 @@ class Door:
                 watched.watched_by(None)
                 await watched.close()
 
+    async def get(self, url: URL) -> aiohttp.ClientResponse:
+        """Begin to read what lies at `url`; the caller closes what is returned. Raises `UplinkDown`."""
+        sent = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
+        if self.tls is None:
+            sent |= self._proxy_headers
+        try:
+            async with asyncio.timeout(self._options.connect_timeout + self._options.stall):
+                return await self._opened().get(
+                    url, headers=sent, allow_redirects=False, proxy=self.proxy, proxy_headers=self._proxy_headers
+                )
+        except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
+            raise translated(error, url, proxy=self.proxy) from error
+
     async def _exchanged(
         self, method: str, url: URL, headers: dict[str, str], body: Body | bytes | None, limit: asyncio.Timeout
     ) -> Answer:
