@@ -230,6 +230,7 @@ class Agent:
                 await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
                 await self.ingest.recover()
                 await self.release.recover()
+                self.desk.on_broken = self._end_with
                 await self._work(stop, damaged)
                 with suppress(JournalError):
                     await self.desk.write(lambda journal: journal.record(Event.AGENT_STOPPED, {}))
@@ -256,7 +257,7 @@ class Agent:
             raise _first(ours) from errors
 
     async def _until(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
-        """Wait for a signal; raises what damaged the spool."""
+        """Wait for a signal; raises what damaged the spool or the journal."""
         stopped = asyncio.ensure_future(stop.wait())
         either: set[asyncio.Future[Any]] = {stopped, damaged}
         try:
@@ -267,8 +268,11 @@ class Agent:
             stopped.cancel()
 
     def _stop_for(self, error: SpoolDamaged) -> None:
+        self._log.critical("spool_damaged", error=str(error), todo=error.what_to_do)
+        self._end_with(error)
+
+    def _end_with(self, error: AgentError) -> None:
         if self._damaged is not None and not self._damaged.done():
-            self._log.critical("spool_damaged", error=str(error), todo=error.what_to_do)
             self._damaged.set_exception(error)
 
     async def _supervised(self, loaded: LoadedDriver) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +29,9 @@ __all__ = ["SMALL", "Ingest"]
 SMALL: Final = BLOCK
 """Bytes up to which a capture of known length is gathered in memory and written at once."""
 
+_FLIPS: Final = 10_000
+"""Origins whose bytes came back to what they had been, of which that is remembered; of others they are read again."""
+
 
 class Ingest:
     """The agent's hand, as far as taking goes. One for the whole station."""
@@ -51,6 +54,7 @@ class Ingest:
         self._order, self._bad = OneAtATime(), BadOnes()
         self._leavings = Leavings(desk, spool)
         self._log = structlog.get_logger("ingest")
+        self._given: OrderedDict[bytes, Holding] = OrderedDict()
         self.arrivals: dict[bytes, Arrival] = {}
         """What is being copied right now."""
         self.read: Counter[str] = Counter()
@@ -65,9 +69,9 @@ class Ingest:
         capture = offer.capture
         token = capture.origin.token
         async with self._order.alone(token):
-            known = await self._desk.read(lambda journal: journal.of_origin(token))
-            if known is not None and _still_the_same(known, capture):
-                return known.standing
+            known = await self._known(token, capture)
+            if known is not None:
+                return known
             self._bad.check(token, capture)
             try:
                 if capture.length is not None and capture.length <= SMALL:
@@ -84,6 +88,18 @@ class Ingest:
                 self._on_damage(error)
                 raise
         return taken.standing
+
+    async def _known(self, token: bytes, capture: Capture) -> Standing | None:
+        """The standing of what is offered, where we have it, as far as can be told without reading it."""
+        given = self._given.get(token)
+        if given is None:
+            known = await self._desk.read(lambda journal: journal.standing_of(token))
+        elif capture.length != given.digest.length:
+            return None  # it flips: what it gives now may be anything
+        else:
+            now = await self._desk.read(lambda journal: journal.get(given.id))
+            known = (now.standing, given.digest.length)
+        return known[0] if known is not None and _still_the_same(*known, capture) else None
 
     def _count(self, capture: Capture, length: int) -> None:
         self.read[capture.device.id] += length
@@ -189,27 +205,44 @@ class Ingest:
     async def _hold(self, offered: Capture, digest: Digest, parts: Parts) -> Holding:
         capture = replace(offered, priority=self._classify(offered))
 
-        def promise(journal: Journal) -> Holding:
+        def promise(journal: Journal) -> tuple[Holding, bool]:
             # Looked at here, in the journal's thread: a purge of the same bytes from another device may just have let
             # the file go. Then it is taken once more.
             if self._spool.length(digest.sha256) != digest.length:
                 raise DeviceGone("its file left the spool while it was taken; it is taken again")
-            return journal.hold(capture, digest, parts)
+            held = journal.hold(capture, digest, parts)
+            if held.index == journal.leaves.size - 1:  # it was not known before
+                return held, True
+            last = journal.of_origin(capture.origin.token)
+            return held, last is None or last.id == held.id
 
         try:
-            held = await self._desk.write(promise)
+            held, newest = await self._desk.write(promise)
         except ValueError as error:
             raise BadCapture(f"what the device says of {capture.key} cannot stand in the journal: {error}") from error
+        self._remember(held, newest=newest)
         self._on_held(held)
         self._log.debug("held", capture=held.id, key=capture.key, device=capture.device.id, length=digest.length)
         return held
 
+    def _remember(self, held: Holding, *, newest: bool) -> None:
+        """A device that gave other bytes under this name, and now gives the old ones, is not read again for ever.
 
-def _still_the_same(known: Holding, capture: Capture) -> bool:
+        The journal knows what was taken last of an origin; what was given last may be older than that.
+        """
+        token = held.origin.token
+        self._given.pop(token, None)
+        if not newest:
+            self._given[token] = held
+            while len(self._given) > _FLIPS:
+                self._given.popitem(last=False)
+
+
+def _still_the_same(standing: Standing, length: int, capture: Capture) -> bool:
     """Whether what is offered is what we have, as far as can be told without reading it."""
-    if known.standing in (Standing.RELEASED, Standing.PURGED):
+    if standing in (Standing.RELEASED, Standing.PURGED):
         return False
-    return capture.length is None or capture.length == known.digest.length
+    return capture.length is None or capture.length == length
 
 
 def _about(capture: Capture) -> dict[str, Json]:

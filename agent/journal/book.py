@@ -30,7 +30,7 @@ from agent.journal.database import open_database, transaction, translated
 from agent.journal.entry import Event, held_detail, statement, told_reason
 from agent.journal.leaves import Leaves
 from agent.journal.owing import Destinations, owe
-from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
+from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, raw_id
 from agent.journal.words import words
 
 if TYPE_CHECKING:
@@ -310,6 +310,14 @@ class Journal:
             (token,),
         ).get
         return None if row is None else holding(row, self.log)
+
+    def standing_of(self, token: bytes) -> tuple[Standing, int] | None:
+        """The standing and the length of the same: all that a device that offers everything again has to be told."""
+        row = self.connection.execute(
+            "SELECT standing, length FROM capture WHERE origin = ? AND superseded = 0 ORDER BY row DESC LIMIT 1",
+            (token,),
+        ).fetchone()
+        return None if row is None else (STANDINGS[row[0]], row[1])
 
     def doubts(self, token: bytes) -> bool:
         """Whether anything of this origin stands quarantined: then its device may not forget it."""

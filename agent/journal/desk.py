@@ -44,6 +44,8 @@ class Desk:
         self._open = open_journal
         self.on_write: Callable[[int], None] | None = None
         """Told on the event loop how large the log is, each time that a commit is durable."""
+        self.on_broken: Callable[[JournalError], None] | None = None
+        """Told on the event loop, once, that the journal can no longer be written, whoever was the one to find out."""
         self._queue: queue.SimpleQueue[_Errand | None] = queue.SimpleQueue()
         self._broken: JournalError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,6 +117,9 @@ class Desk:
         if self._broken is not None:
             for errand in batch:
                 errand.error = self._broken
+            if self.on_broken is not None:
+                told, self.on_broken = self.on_broken, None
+                self._tell(told, self._broken)
         self._tell(_answer, batch)
         if self.on_write is not None and self._broken is None and any(errand.writes for errand in batch):
             self._tell(self.on_write, journal.leaves.size)

@@ -1,7 +1,8 @@
 """A capture while it arrives: a named file in stage/, and beside it a small description of what it is.
 
     stage/<token>          the bytes so far; their length is the offset, there is no second one
-    stage/<token>.about    one line of JSON: whose bytes they are; then a line for each mark
+    stage/<token>.about    one line of JSON: whose bytes they are; then a line for each mark, and for each later boot
+                           that continued it
 
 A mark says that everything before an offset is on the disk and what its BLAKE3 is. If only the process died, the page
 cache has every byte, and the copy continues at the file's length. After a power cut the end of the file may be no
@@ -94,6 +95,9 @@ class Stage:
         if before != boot_id:
             end = _last_true_mark(fd, marks, end)
             os.ftruncate(fd, end)
+            # From here on the page cache of this boot has every byte, and a restart need not go back once more. Not
+            # forced: if this line is lost, so is this boot.
+            durable.write_all(about_fd, b"boot %s\n" % boot_id.encode(), os.fstat(about_fd).st_size)
         for block in _blocks(fd, end):
             hasher.feed(block)
         return cls(name, folder_fd, fd, about_fd, hasher, end)
@@ -164,6 +168,8 @@ def read_about(name: str, folder_fd: int) -> tuple[bytes, str, list[tuple[int, s
         match line.split(b" "):
             case [b"mark", offset, digest] if offset.isdigit():
                 marks.append((int(offset), digest.decode("ascii", "replace")))
+            case [b"boot", later]:
+                boot_id = later.decode("ascii", "replace")
             case _:
                 break
     return about, boot_id, marks

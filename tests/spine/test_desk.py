@@ -98,6 +98,19 @@ async def test_a_disk_that_fails_a_look_up_ends_it_for_all_and_keeps_nobody_wait
             await desk.write(holding("a"))
 
 
+async def test_whoever_finds_out_that_it_is_broken_it_is_told_at_once(desk: Desk) -> None:
+    told: asyncio.Future[JournalError] = asyncio.get_running_loop().create_future()
+    desk.on_broken = told.set_result
+
+    def fails(_: Journal) -> None:
+        raise apsw.FullError("database or disk is full")
+
+    with pytest.raises(JournalError) as raised:
+        await desk.write(fails)
+    async with asyncio.timeout(5):
+        assert await told is raised.value
+
+
 async def test_once_it_cannot_be_written_every_later_call_says_so(desk: Desk) -> None:
     def fails(_: Journal) -> None:
         raise apsw.FullError("database or disk is full")

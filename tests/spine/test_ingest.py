@@ -149,3 +149,21 @@ async def test_one_hurt_capture_keeps_no_other_from_being_taken(station: Station
     for number in range(40):
         bench.record(f"{number}", some_bytes(100, number), wire={7: "E", 8: "X", 9: "S"}.get(number, ""))
     assert await station.dock(bench) == {Standing.HELD: 37, Standing.UNKNOWN: 3}
+
+
+async def test_bytes_that_flip_to_and_fro_are_read_once_for_each_flip_and_never_unread(
+    station: Station, bench: BenchDevice
+) -> None:
+    first, second = some_bytes(100), some_bytes(200)
+    for content in (first, second, first):
+        bench.record("a", content)
+        await station.dock(bench)
+    for _ in range(3):
+        clip = bench.record("a", first)
+        await station.dock(bench)
+        assert not clip.given
+    for content in (second, first, some_bytes(200, "another"), first):
+        clip = bench.record("a", content)
+        await station.dock(bench)
+        assert clip.given == len(content)
+    assert len(await station.holdings()) == 3

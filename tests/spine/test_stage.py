@@ -122,6 +122,22 @@ def test_marks_after_a_resume_are_marks_of_the_whole(tmp_path: Path, small_marks
     spool.close()
 
 
+def test_a_second_start_after_a_power_cut_does_not_go_back_once_more(tmp_path: Path, small_marks: None) -> None:
+    spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
+    copy(spool, 250)
+    spool = again(spool, "boot-2")
+    copy(spool, 290)
+    spool = again(spool, "boot-2")
+    going = spool.stage(TOKEN, ABOUT)
+    assert going.offset == 290
+    going.close()
+    spool = again(spool, "boot-3")
+    going = spool.stage(TOKEN, ABOUT)
+    assert going.offset == 200  # a power cut is one again
+    going.close()
+    spool.close()
+
+
 @pytest.mark.parametrize("cut", [0, 1, 40])
 def test_a_torn_description_beside_bytes_makes_a_part_and_a_fresh_start(tmp_path: Path, cut: int) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")

@@ -36,6 +36,8 @@ class WriteWindow:
         self._inside = 0
         self._asked = False
         """Somebody was inside, or tried to be: what he began in a thread may still be under way."""
+        self._made = False
+        """It was seen to be writable, and nobody has begun to put it back since."""
         self._restore = False
         self._remounting = threading.Lock()
         self._leaving: asyncio.Task[None] | None = None
@@ -52,7 +54,10 @@ class WriteWindow:
         self._inside += 1
         self._asked = True
         try:
-            await self._volume.call(self._make_writable)
+            if not self._made:
+                await self._volume.call(self._make_writable)
+                self._made = True
+            self._raise_if_broken()
             yield
         finally:
             self._inside -= 1
@@ -61,6 +66,7 @@ class WriteWindow:
 
     async def close(self) -> None:
         """Back to how it was, at once: the volume is not attended any more."""
+        self._made = False
         if self._leaving is not None:
             self._leaving.cancel()
             await asyncio.wait({self._leaving})
@@ -83,6 +89,7 @@ class WriteWindow:
     async def _leave(self) -> None:
         await asyncio.sleep(LINGER_SECONDS)
         self._leaving = None
+        self._made = False
         await self._volume.call(self._put_back)
 
     def _make_writable(self) -> None:
