@@ -14,7 +14,7 @@ import socket
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
@@ -34,6 +34,7 @@ from agent.errors import (
     Refusal,
     SpoolDamaged,
     SpoolFull,
+    UplinkDown,
 )
 from agent.forward import Forward
 from agent.gate import Gate
@@ -49,6 +50,7 @@ from agent.spool import Spool
 from agent.station.control import Control
 from agent.station.troubles import Troubles
 from agent.traffic import class_of
+from agent.uplink import Probes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +66,9 @@ __all__ = ["Agent", "locked", "receipt_keys"]
 
 _STEADY = 30.0
 """Seconds that a driver must run before it counts as well again."""
+
+_A_DAY: Final = 86400.0
+_PROBE_AGAIN: Final = 600.0
 
 
 @contextmanager
@@ -241,6 +246,8 @@ class Agent:
                 tasks = [group.create_task(self._supervised(loaded)) for loaded in self.equipment.drivers]
                 tasks.extend(group.create_task(forward.run()) for forward in self.forwards)
                 tasks.append(group.create_task(self.gate.run()))
+                probing = [one.uplink for one in self.equipment.uplinks if isinstance(one.uplink, Probes)]
+                tasks.extend(group.create_task(_probed(uplink)) for uplink in probing)
                 tasks.append(group.create_task(self.release.run()))
                 tasks.append(group.create_task(self.anchor.run()))
                 tasks.append(group.create_task(self._housekeeping()))
@@ -329,6 +336,17 @@ class Agent:
         """What was configured, by digest: names of files with secrets stay on the station."""
         raw = canonical({"text": repr(self.config.model_dump(mode="json"))})
         return {"policy": self.config.policy.model_dump(mode="json"), "sha256": sha256(raw).hexdigest()}
+
+
+async def _probed(uplink: Probes) -> None:
+    """What a DEMS says of itself is tried once a day."""
+    while True:
+        try:
+            await uplink.probe()
+        except UplinkDown:  # `forward` tells that it is down
+            await asyncio.sleep(_PROBE_AGAIN)
+        else:
+            await asyncio.sleep(_A_DAY)
 
 
 def _is_no_drill(device: Device) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Holding, Receipt
 
-__all__ = ["Announces", "Back", "Finding", "ReadsBack", "Sending", "Uplink", "UplinkOptions"]
+__all__ = ["Announces", "Back", "Finding", "Probes", "ReadsBack", "Sending", "Uplink", "UplinkOptions"]
 
 
 class Sending(Protocol):
@@ -99,6 +99,14 @@ class ReadsBack(Protocol):
 
     async def read_back(self, holding: Holding, /) -> Back:
         """Ask for a capture that this uplink brought there since the start. Raises `UplinkDown`; reading may too."""
+
+
+@runtime_checkable
+class Probes(Protocol):
+    """An uplink that can try what its receiver only says of itself; it is asked to once a day."""
+
+    async def probe(self) -> None:
+        """Try it, and act on what was found. Raises `UplinkDown`."""
 
 
 class Finding(BaseModel):

@@ -64,7 +64,8 @@ def note(capture: str, sha256: str, log: str) -> bytes:
 class Double:
     """The server; `signs` makes it speak our dialect, `digests` lets HEAD tell a `Repr-Digest`.
 
-    `through` makes it verify parts by the digest of everything through their end.
+    `lies` makes it look at no checksum, whatever it says. `through` makes it verify parts by the digest of everything
+    through their end.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Double:
         *,
         checksums: bool = True,
         through: bool = False,
+        lies: bool = False,
         signs: bool = False,
         digests: bool = False,
         extensions: tuple[str, ...] = PLAIN,
@@ -80,6 +82,7 @@ class Double:
     ) -> None:
         self.checksums = checksums
         self.through = through
+        self.lies = lies
         self.signs = signs
         self.digests = digests
         self.extensions = extensions
@@ -209,7 +212,7 @@ class Double:
         body = await self.read(request, seen)
         if len(body) < int(request.headers["Content-Length"]) and "Upload-Checksum" in request.headers:
             return said(400)  # nobody sees it: what is not there as a whole cannot be verified and is dropped
-        if self.checksums and (claimed := request.headers.get("Upload-Checksum")) is not None:
+        if self.checksums and not self.lies and (claimed := request.headers.get("Upload-Checksum")) is not None:
             name, _, value = claimed.partition(" ")
             through = self.through and name == "sha256-through"
             found = hashlib.sha256(upload.held + body) if through else hashlib.new(name, body)

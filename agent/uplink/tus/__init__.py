@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from agent.errors import UplinkDown
 from agent.uplink import Back
 from agent.uplink.tus.back import shown
+from agent.uplink.tus.canary import tried
 from agent.uplink.tus.checkup import checked
 from agent.uplink.tus.create import announced
 from agent.uplink.tus.door import Door
@@ -49,6 +52,7 @@ class TusUplink:
         self._part = PartLength(options.part_length)
         self._confirmed: dict[str, int] = {}
         self._drills: dict[str, URL] = {}
+        self._log = structlog.get_logger("uplink")
 
     async def send(self, sending: Sending, /) -> Receipt:
         """Bring the capture to the DEMS, continuing where an earlier try stopped, and return what it answered.
@@ -86,6 +90,11 @@ class TusUplink:
         """
         if sending.recall() is None:
             await announced(Trip(self._door, sending, self._part, self._options.stall, self._confirmed))
+
+    async def probe(self) -> None:
+        """Try whether the server refuses a part with a wrong checksum, as it says. Raises `UplinkDown`."""
+        if await tried(self._door) is False:
+            self._log.warning("checksums_ignored", destination=self._options.name)
 
     async def check(self) -> list[Finding]:
         """Try name, connection, TLS and one round trip, and say in plain words what the server can do."""

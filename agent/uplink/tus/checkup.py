@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.errors import UplinkDown
 from agent.uplink import Finding
+from agent.uplink.tus.canary import tried
 from agent.uplink.tus.trouble import bounded, unreachable
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ async def checked(door: Door, *, wait: float, proxy_headers: dict[str, str] | No
         findings.append(await _name(first))
         findings.extend(await _connection(door, first, wait))
         started = time.monotonic()
+        verifies = await tried(door)
         abilities = await door.abilities(anew=True)
     except UplinkDown as error:
         what = ("name", "connection", "round trip")[min(len(findings), 2)]
@@ -49,7 +51,7 @@ async def checked(door: Door, *, wait: float, proxy_headers: dict[str, str] | No
         if (seen := await _through(door, proxy_headers or {}, wait)) is not None:
             findings.append(seen)
     findings.append(Finding(what="round trip", state="ok", detail=f"tus 1.0.0 answered in {milliseconds:.0f} ms"))
-    return [*findings, *_able(abilities)]
+    return [*findings, *_able(abilities, verifies=verifies)]
 
 
 async def _name(url: URL) -> Finding:
@@ -123,7 +125,23 @@ def _certificate(tls: ssl.SSLObject) -> Finding:
     )
 
 
-def _able(abilities: Abilities) -> list[Finding]:
+_PARTS: Final = {
+    True: Finding(what="parts", state="ok", detail="refused a part with a wrong SHA-256, as it should (460)"),
+    False: Finding(
+        what="parts",
+        state="warning",
+        detail="says that it verifies parts, and took one with a wrong SHA-256: its word counts for nothing",
+        todo="Tell the administrator of the DEMS: its tus server ignores Upload-Checksum.",
+    ),
+    None: Finding(
+        what="parts",
+        state="warning",
+        detail="does not verify parts: what breaks on the way shows only at the end",
+    ),
+}
+
+
+def _able(abilities: Abilities, *, verifies: bool | None) -> list[Finding]:
     longest = "any length" if abilities.longest is None else f"up to {abilities.longest} bytes"
     creates = "creation" in abilities.extensions
     return [
@@ -133,13 +151,7 @@ def _able(abilities: Abilities) -> list[Finding]:
             detail=f"takes captures of {longest}" if creates else "lets nobody create uploads",
             todo=None if creates else "Does `url` name the place where the DEMS creates uploads?",
         ),
-        Finding(
-            what="parts",
-            state="ok" if abilities.checks_parts else "warning",
-            detail="says that it verifies the SHA-256 of each part"
-            if abilities.checks_parts
-            else "does not verify parts: what breaks on the way shows only at the end",
-        ),
+        _PARTS[verifies],
         Finding(
             what="receipts",
             state="ok" if abilities.signs else "warning",

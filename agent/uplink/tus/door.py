@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urldefrag, urljoin
 
@@ -54,6 +55,8 @@ class Door:
         self._token = token(options)
         self._abilities: Abilities | None = None
         self._abilities_until = 0.0
+        self.verifies: bool | None = None
+        """Whether a part with a wrong checksum was refused; None as long as nobody tried."""
         self._asking = asyncio.Lock()
 
     async def ask(
@@ -178,7 +181,7 @@ class Door:
                         f"{self.url.authority} speaks tus {theirs}, and we speak {VERSION}",
                         hint="The DEMS must offer tus 1.0.0; ask its administrator.",
                     )
-                self._abilities = told
+                self._abilities = replace(told, checksums=frozenset()) if self.verifies is False else told
                 self._abilities_until = now + ABILITIES_AGE
             return self._abilities
 

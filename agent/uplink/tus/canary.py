@@ -1,0 +1,74 @@
+"""A canary with a wrong checksum: a server counts as verifying parts only after it has refused one with 460.
+
+There are servers that advertise `checksum` and look at nothing. The canary is an upload of a few bytes, announced with
+the SHA-256 of other ones; whatever the server makes of it, it is given up afterwards.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from agent.capture import DRILL
+from agent.uplink.tus.trouble import explained
+from agent.uplink.tus.wire import BYTES_TYPE, CHECKSUM_MISMATCH, checksum
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+    from agent.uplink.tus.door import Door
+
+__all__ = ["tried"]
+
+_WRONG: Final = b"These bytes were announced with the SHA-256 of others.\n"
+_RIGHT: Final = b"And these are the others, which nobody ever sends here.\n"[: len(_WRONG)].ljust(len(_WRONG), b"\n")
+
+
+async def tried(door: Door) -> bool | None:
+    """Whether the server refuses wrong parts; None for one that does not say so. From now on the door knows it too.
+
+    Raises `UplinkDown`.
+    """
+    door.verifies = None
+    abilities = await door.abilities(anew=True)
+    if abilities.checks_parts and "creation" in abilities.extensions:
+        door.verifies = await _refuses_wrong_parts(door)
+        if not door.verifies:
+            door.surprised()  # its next word on what it can do is read with this in mind
+    return door.verifies
+
+
+async def _refuses_wrong_parts(door: Door) -> bool:
+    """Whether the server refused it. Raises `UplinkDown` where it answered with something else than tus prescribes."""
+    created = await door.ask("POST", door.url, {"Upload-Length": str(len(_WRONG)), "Upload-Metadata": _metadata()})
+    location = created.headers.get("Location")
+    if created.status != 201 or not created.tus or not location:  # noqa: PLR2004 - Created
+        raise explained(created)
+    url = door.resolved(location, created.url)
+    try:
+        return await _refused(door, url)
+    finally:
+        # Where termination is not offered the server lets it expire, as it says of each upload that is not finished.
+        await door.ask("DELETE", url)
+
+
+async def _refused(door: Door, url: URL) -> bool:
+    headers = {"Content-Type": BYTES_TYPE, "Upload-Offset": "0", "Upload-Checksum": checksum(sha256(_RIGHT).digest())}
+    answer = await door.ask("PATCH", url, headers, _WRONG)
+    if answer.tus and answer.status in {CHECKSUM_MISMATCH, 200, 204}:
+        return answer.status == CHECKSUM_MISMATCH
+    raise explained(answer)
+
+
+def _metadata() -> str:
+    told = {
+        "capture": str(uuid.uuid4()),
+        "sha256": sha256(_RIGHT).hexdigest(),
+        "device": f"{DRILL}canary",
+        "key": "a part with a wrong checksum",
+        "log": "canary 0",
+        "media_type": "text/plain",
+    }
+    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in told.items())
