@@ -15,11 +15,9 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -28,6 +26,7 @@ import aiohttp
 from agent.clock import Clock
 from agent.journal import Journal
 from agent.testing.audit import Book, audit_arrivals, audit_devices, audit_spool, read_journal
+from agent.testing.child import end, kill
 from agent.testing.uplinks import arrived_at
 
 if TYPE_CHECKING:
@@ -194,9 +193,7 @@ class DaemonProcess:
 
     def kill(self) -> None:
         """SIGKILL: nothing is finished, nothing is written."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
+        kill(self._process)
 
     async def wait(self, within: float = _WITHIN) -> int:
         """Wait for its end; its exit code (-9 after SIGKILL)."""
@@ -210,13 +207,9 @@ class DaemonProcess:
         """SIGTERM, and SIGKILL where that does not help in time; the exit code, or None where it did not run."""
         if self._process is None:
             return None
-        with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return await self.wait(within)
-        except TimeoutError:
-            self.kill()
-            return await self.wait()
+        code = await end(self._process, within)
+        self._close()
+        return code
 
     def _close(self) -> None:
         self._process = None

@@ -10,10 +10,13 @@ from agent import forward
 from agent.clock import Clock
 from agent.journal import Journal
 from agent.spool import Spool
+from agent.testing.uplinks import BenchUplink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from agent.testing.station import Station
 
 LOG = "edge.example.org/bench-1/log1"
 
@@ -21,6 +24,14 @@ LOG = "edge.example.org/bench-1/log1"
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward, "_jitter", lambda _: 0.01)
+
+
+@pytest.fixture
+def uplink(station: Station) -> BenchUplink:
+    """A destination to which the station is connected."""
+    made = BenchUplink()
+    station.connect(made)
+    return made
 
 
 @pytest.fixture

@@ -11,24 +11,12 @@ from agent import forward
 from agent.capture import Priority, Receipt, Standing
 from agent.errors import SpoolDamaged, UplinkDown, UplinkError, UplinkRefused
 from agent.testing.devices import BenchDevice, some_bytes
-from agent.testing.uplinks import BenchUplink
+from tests.spine.docked import filled
 
 if TYPE_CHECKING:
     from agent.testing.station import Station
+    from agent.testing.uplinks import BenchUplink
     from agent.uplink import Sending
-
-
-@pytest.fixture
-def uplink(station: Station) -> BenchUplink:
-    made = BenchUplink()
-    station.connect(made)
-    return made
-
-
-async def filled(station: Station, bench: BenchDevice, count: int) -> None:
-    for number in range(count):
-        bench.record(f"{number}", some_bytes(100, number))
-    await station.dock(bench)
 
 
 async def test_everything_that_is_held_is_sent_and_receipted(

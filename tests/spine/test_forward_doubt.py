@@ -13,22 +13,10 @@ from agent.capture import Standing, Strength
 from agent.errors import BadReceipt, SpoolDamaged
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
+from tests.spine.docked import filled
 
 if TYPE_CHECKING:
     from agent.testing.station import Station
-
-
-@pytest.fixture
-def uplink(station: Station) -> BenchUplink:
-    made = BenchUplink()
-    station.connect(made)
-    return made
-
-
-async def filled(station: Station, bench: BenchDevice, count: int) -> None:
-    for number in range(count):
-        bench.record(f"{number}", some_bytes(100, number))
-    await station.dock(bench)
 
 
 WRONG = {

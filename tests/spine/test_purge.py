@@ -8,32 +8,16 @@ from typing import TYPE_CHECKING, Never
 
 import pytest
 
-from agent.capture import Holding, Standing, Strength
+from agent.capture import Standing
 from agent.config import Policy
 from agent.errors import SpoolError
 from agent.testing.devices import BenchDevice, some_bytes
-from agent.testing.uplinks import BenchUplink
+from tests.spine.docked import receipted, releasing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.testing.station import Station
-
-LETS_GO = Policy(device="release", receipt="digest", spool_keep=timedelta(0))
-
-
-def releasing(**changes: object) -> pytest.MarkDecorator:
-    return pytest.mark.evidock_station(policy=LETS_GO.model_copy(update=changes))
-
-
-async def receipted(
-    station: Station, bench: BenchDevice, length: int = 100, strength: Strength = Strength.DIGEST, **fields: object
-) -> Holding:
-    bench.record("a", some_bytes(length), **fields)
-    station.connect(BenchUplink(strength=strength))
-    await station.dock(bench)
-    await station.send()
-    return await station.only()
 
 
 @releasing()

@@ -8,7 +8,6 @@ import os
 import signal
 import ssl
 import sys
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from agent import durable
+from agent.testing.child import end, kill
 from agent.testing.dems.core import Entry
 from agent.testing.dems.emulator import EmulatedDems
 from agent.testing.dems.options import DemsOptions
@@ -140,9 +140,7 @@ class DemsProcess:
 
     def kill(self) -> None:
         """End the process as a power cut would, with SIGKILL: nothing is finished, nothing is written."""
-        if self._running is not None:
-            with suppress(ProcessLookupError):
-                self._running.process.kill()
+        kill(None if self._running is None else self._running.process)
 
     async def restart(self) -> None:
         """Start again on the same port; ends the process first where it still runs."""
@@ -154,14 +152,7 @@ class DemsProcess:
         if self._running is None:
             return
         process, self._running = self._running.process, None
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(_STOP_WITHIN):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await end(process, _STOP_WITHIN)
         if process.stdin is not None:
             process.stdin.close()
 

@@ -1,0 +1,38 @@
+"""Stations that a device was docked at: what is held there, what is receipted, and what may be let go."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.capture import Holding, Strength
+from agent.config import Policy
+from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.uplinks import BenchUplink
+
+if TYPE_CHECKING:
+    from agent.testing.station import Station
+
+LETS_GO = Policy(device="release", receipt="digest", spool_keep=timedelta(0))
+
+
+def releasing(**changes: object) -> pytest.MarkDecorator:
+    return pytest.mark.evidock_station(policy=LETS_GO.model_copy(update=changes))
+
+
+async def receipted(
+    station: Station, bench: BenchDevice, length: int = 100, strength: Strength = Strength.DIGEST, **fields: object
+) -> Holding:
+    bench.record("a", some_bytes(length), **fields)
+    station.connect(BenchUplink(strength=strength))
+    await station.dock(bench)
+    await station.send()
+    return await station.only()
+
+
+async def filled(station: Station, bench: BenchDevice, count: int) -> None:
+    for number in range(count):
+        bench.record(f"{number}", some_bytes(100, number))
+    await station.dock(bench)
