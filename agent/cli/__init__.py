@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "check": "Try everything that the daemon needs, and say what to do where something is wrong.",
     "drill": "Try the whole way with a capture that is no evidence; the result is an entry of the custody log.",
     "status": "Show what is here, what is under way, and what a person must do.",
+    "watch": "Show dock, copies, uploads, backlog, links and alarms as they change, until `q` or an interrupt.",
     "device": "The devices in the dock.",
     "capture": "What was taken of the devices, and what people order.",
     "spool": "The files on this station's disk.",

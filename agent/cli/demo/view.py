@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from agent.cli.picture import bar
 from agent.cli.telling import console, length, rate, shown
 
 __all__ = ["View"]
@@ -96,23 +96,23 @@ class View:
         for one in self._captures:
             out = going.get(one["id"])
             receipt = one["receipt"]["strength"] if one["receipt"] else ""
-            bar, speed = (_bar(out["confirmed"], out["length"]), rate(out["rate"])) if out else (Text(""), "")
+            done, speed = (_bar(out["confirmed"], out["length"]), rate(out["rate"])) if out else (Text(""), "")
             name, digest = one["key"].rpartition("/")[2], one["sha256"][:12]
             made.add_row(
-                shown(name), shown(length(one["length"])), shown(digest), bar, shown(speed), shown(receipt),
+                shown(name), shown(length(one["length"])), shown(digest), done, shown(speed), shown(receipt),
                 shown(one["standing"]),
             )  # fmt: skip
         for one in self._status.get("arrivals", []):
-            bar, speed = _bar(one["arrived"], one["length"] or 0), rate(one["rate"])
+            done, speed = _bar(one["arrived"], one["length"] or 0), rate(one["rate"])
             name = one["key"].rpartition("/")[2]
             made.add_row(
-                shown(name), shown(length(one["length"])), Text("..."), bar, shown(speed), Text(""), Text("arriving")
+                shown(name), shown(length(one["length"])), Text("..."), done, shown(speed), Text(""), Text("arriving")
             )
         return made
 
 
-def _bar(done: int, whole: int) -> ProgressBar:
-    return ProgressBar(total=max(1, whole), completed=done, width=20)
+def _bar(done: int, whole: int) -> Text:
+    return Text(bar(done, whole, 20), style="cyan")
 
 
 def _standing(one: dict[str, Any]) -> str:
