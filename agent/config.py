@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import tomllib
 from datetime import timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
 from agent.errors import ConfigError, Problem
 from agent.quantities import Duration, Length
@@ -25,6 +26,7 @@ __all__ = [
     "Policy",
     "SpoolConfig",
     "Station",
+    "StatusConfig",
     "WitnessConfig",
     "load",
     "parse",
@@ -142,6 +144,42 @@ class Identity(_Table):
     """File with `user:password`, for the first certificate; afterwards the certificate itself is shown."""
 
 
+class StatusConfig(_Table):
+    """The status service, read only: the dock's screen, JSON, events, metrics. Without the table there is none.
+
+    On loopback every user of this machine may look. Bound elsewhere it asks who looks, and never answers in the clear.
+    """
+
+    address: IPvAnyAddress = IPv4Address("127.0.0.1")
+    """Where it listens."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8470
+    token_file: Path | None = None
+    """File with a token of 32 to 512 characters: the password of whoever looks (any user name), or a bearer token."""
+    client_ca_file: Path | None = None
+    """PEM authorities: whoever looks shows a certificate of theirs."""
+    cert_file: Path | None = None
+    """Our certificate, PEM, with its chain."""
+    key_file: Path | None = None
+    """Its private key, PEM, where it does not stand in the same file."""
+    roster_file: Path | None = None
+    """JSON: the officer's name by the device's id or serial number. Read again when it changes."""
+    language_folder: Path | None = None
+    """Folder with more languages for the screen, one JSON file each, such as `es.json`."""
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> Self:
+        if not self.address.is_loopback:
+            if self.token_file is None and self.client_ca_file is None:
+                raise ValueError(f"{self.address} can be reached by others: give `token_file` or `client_ca_file`")
+            if self.cert_file is None:
+                raise ValueError(
+                    f"{self.address} can be reached by others: give `cert_file`, for nothing goes in clear"
+                )
+        if self.cert_file is None and (self.client_ca_file is not None or self.key_file is not None):
+            raise ValueError("`client_ca_file` and `key_file` need a `cert_file`")
+        return self
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -151,6 +189,7 @@ class Config(_Table):
     custody: Custody = Custody()
     traffic: Traffic = Traffic()
     identity: Identity = Identity()
+    status: StatusConfig | None = None
     driver: tuple[dict[str, Any], ...] = ()
     """One table for each driver; `use` names it, and it knows its own fields."""
     uplink: tuple[dict[str, Any], ...] = ()

@@ -48,6 +48,7 @@ from agent.release import Program, Proving, Release, trust_file
 from agent.repairs import Raised
 from agent.spool import Spool
 from agent.station.control import Control
+from agent.station.status import StatusService
 from agent.station.troubles import Troubles
 from agent.traffic import class_of
 from agent.uplink import Probes
@@ -242,7 +243,9 @@ class Agent:
 
     async def _work(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
         try:
-            async with asyncio.TaskGroup() as group, Control(self):
+            async with asyncio.TaskGroup() as group, Control(self) as control, AsyncExitStack() as watched:
+                if self.config.status is not None:
+                    await watched.enter_async_context(StatusService(self, control.live, self.config.status))
                 tasks = [group.create_task(self._supervised(loaded)) for loaded in self.equipment.drivers]
                 tasks.extend(group.create_task(forward.run()) for forward in self.forwards)
                 tasks.append(group.create_task(self.gate.run()))

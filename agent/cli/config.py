@@ -63,7 +63,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a driver's options hol
 def _toml(told: Mapping[str, Any]) -> Iterator[str]:
     """The same as TOML; what has no value is left out, for TOML has no word for it."""
     for name, table in told.items():
-        for one in table if isinstance(table, list) else [table]:
+        for one in table if isinstance(table, list) else [] if table is None else [table]:
             yield f"[[{name}]]" if isinstance(table, list) else f"[{name}]"
             for key, value in one.items():
                 if value is not None:

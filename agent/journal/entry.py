@@ -169,7 +169,7 @@ def build_digest() -> str:
     total = hashlib.sha256()
     for package in ("agent", "drivers", "firmware_specs"):
         for path in sorted((root / package).rglob("*")):
-            if path.suffix in {".py", ".sql", ".toml", ".html", ".css", ".js"} and path.is_file():
+            if path.suffix in {".py", ".sql", ".toml", ".html", ".css", ".js", ".json", ".svg"} and path.is_file():
                 content = hashlib.sha256(path.read_bytes()).hexdigest()
                 total.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
     return total.hexdigest()

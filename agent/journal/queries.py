@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.capture import LENGTH_MAX
+from agent.capture import LENGTH_MAX, Priority
 from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id, text_id
 from agent.journal.words import folded
 
@@ -29,6 +29,7 @@ __all__ = [
     "intended",
     "keepers",
     "listing",
+    "oldest_held",
     "parts",
     "parts_count",
     "queue",
@@ -184,6 +185,13 @@ def tally(journal: Journal) -> dict[Standing, Tally]:
     """Captures and bytes at each standing."""
     rows = journal.connection.execute("SELECT standing, captures, bytes FROM tally")
     return {STANDINGS[code]: Tally(captures, length) for code, captures, length in rows}
+
+
+def oldest_held(journal: Journal) -> datetime | None:
+    """Since when the capture that waits longest to be sent is held: one index look-up for each priority."""
+    first = "SELECT held_at FROM capture WHERE standing = 1 AND priority = ? ORDER BY held_seq LIMIT 1"
+    rows = (journal.connection.execute(first, (int(priority),)).get for priority in Priority)
+    return min((moment(held_at) for held_at in rows if held_at is not None), default=None)
 
 
 def story(journal: Journal, capture: str) -> Iterator[dict[str, Any]]:

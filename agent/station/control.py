@@ -49,8 +49,9 @@ class Control:
     def __init__(self, running: Running, *, group: str = GROUP) -> None:
         self._path = running.config.station.control
         self._group = group
-        self._live = Live(running)
-        self._routes = Routes(running, self._live, group=group)
+        self.live = Live(running)
+        """Also for the status service: rates are sampled once."""
+        self._routes = Routes(running, self.live, group=group)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -102,11 +103,11 @@ class Control:
     async def _sample(self) -> None:
         looked_at = float("-inf")
         while True:
-            self._live.sample()
+            self.live.sample()
             if monotonic() - looked_at > _LOOK:
                 looked_at = monotonic()
                 with suppress(AgentError):  # whatever is wrong with the journal ends the daemon elsewhere
-                    await self._live.status()  # notices come and go, and the log hears of it, though nobody looks
+                    await self.live.status()  # notices come and go, and the log hears of it, though nobody looks
             await asyncio.sleep(_SAMPLE)
 
 

@@ -13,6 +13,7 @@ from agent.driver import ReportsHealth
 from agent.journal.entry import agent_version
 from agent.machine.disk import ground_of
 from agent.station import views
+from agent.station.bays import Moving, bays, others
 from agent.station.forecast import measured
 from agent.station.problems import problems
 
@@ -44,6 +45,7 @@ class Live:
         self._seldom_at = float("-inf")
         self._forecast: Forecast | None = None
         self._ground: Ground | None = None
+        self._moving = Moving()
 
     def sample(self) -> None:
         """Note how far everything is."""
@@ -55,6 +57,13 @@ class Live:
             place = forward.link.name
             marks |= {("out", place, name): going.confirmed for name, going in forward.departures.items()}
         self._rates.note(marks)
+        self._moving.note(running.ingest.arrivals)
+
+    def bays(self, roster: Mapping[str, str], *, no_room: bool) -> View:
+        """`bays`: see `agent.station.bays`; `others`: devices that are here and stand in none."""
+        rates = {token: self._rates.of(("in", token)) for token in self._running.ingest.arrivals}
+        told = bays(self._running, rates=rates, moving=self._moving, roster=roster, no_room=no_room)
+        return {"bays": told, "others": others(self._running)}
 
     async def status(self) -> View:
         """Everything at one look; costs the same with ten captures and with ten million."""

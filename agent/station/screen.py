@@ -1,0 +1,130 @@
+"""What anybody may see who stands before the dock: chosen field by field, so that nothing new is shown by accident.
+
+No name, key or claim of a capture, no path and no key id is in it: counts, bytes, bays, and what a person must do.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from agent.capture import rfc3339
+from agent.journal import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from agent.station.live import Live
+    from agent.station.running import Running
+    from agent.station.views import View
+
+__all__ = ["ROSTER_MAX", "Roster", "Screen"]
+
+ROSTER_MAX: Final = 4 << 20
+"""Bytes of a roster: a line for each of fifty thousand devices."""
+
+_NAME_MAX: Final = 80
+
+
+class Screen:
+    """The picture of the moment."""
+
+    def __init__(self, running: Running, live: Live, roster: Path | None = None) -> None:
+        self._running, self._live = running, live
+        self._roster = Roster(roster)
+
+    async def picture(self) -> View:
+        """`status` and `bays`, taken together."""
+        status = await self.status()
+        return {"status": status, **self._bays(status)}
+
+    async def bays(self) -> View:
+        """`bays` and `others`."""
+        return self._bays(await self.status())
+
+    def _bays(self, status: View) -> View:
+        return self._live.bays(self._roster.names(), no_room=not status["room"]["usable"])
+
+    async def status(self) -> View:
+        """Everything beside the bays."""
+        told = await self._live.status()
+        oldest = await self._running.desk.read(queries.oldest_held)
+        signed = told["checkpoint"]
+        return {
+            "at": told["clock"]["at"],
+            "version": told["version"],
+            "station": {name: told["station"][name] for name in ("name", "agency")},
+            "started_at": told["started_at"],
+            "uptime": told["uptime"],
+            "clock": {name: told["clock"][name] for name in ("source", "synchronised", "uncertainty_us")},
+            "policy": {"device": self._running.config.policy.device},
+            "room": told["room"],
+            "log": {name: told["log"][name] for name in ("origin", "size")},
+            "checkpoint": {
+                **{name: signed[name] for name in ("size", "signed_at", "cosigned_size", "cosigned_at")},
+                "contradictions": len(signed["contradicted_by"]),
+            },
+            "tally": told["tally"],
+            "aside": told["aside"],
+            "backlog": {**told["tally"]["held"], "oldest_at": None if oldest is None else rfc3339(oldest)},
+            "taking": _moving(told["arrivals"], "arrived"),
+            "sending": _moving(told["departures"], "confirmed"),
+            "links": [
+                {**{name: link[name] for name in ("name", "up")}, "problem": link["problem"]} for link in told["links"]
+            ],
+            "problems": [{name: one[name] for name in ("state", "what", "detail", "todo")} for one in told["problems"]],
+        }
+
+
+def _moving(captures: Iterable[Mapping[str, Any]], done: str) -> View:
+    rates = [one["rate"] for one in captures if one["rate"] is not None]
+    return {
+        "captures": len(list(captures)),
+        "done": sum(one[done] for one in captures),
+        "length": sum(one["length"] or one[done] for one in captures),
+        "rate": sum(rates) if rates else None,
+    }
+
+
+class Roster:
+    """Who has which device, as the agency says: a file that others write, read again when it changed."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._names: dict[str, str] = {}
+
+    def names(self) -> Mapping[str, str]:
+        """Name by device id or serial number. A file that cannot be read leaves the last one standing, and is told."""
+        if self._path is None:
+            return {}
+        try:
+            facts = self._path.stat()
+            if (facts.st_mtime_ns, facts.st_size) != self._seen:
+                self._seen = (facts.st_mtime_ns, facts.st_size)
+                self._names = _read(self._path)
+        except (OSError, ValueError) as error:
+            todo = 'Write an object of names: {"SN-0001": "A. Tremblay"}.'
+            if self._seen != (0, 0) or isinstance(error, ValueError):
+                structlog.get_logger("station").warning("roster_unreadable", error=str(error), todo=todo)
+            if isinstance(error, OSError):
+                self._seen = (0, 0)
+        return self._names
+
+
+def _read(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        raw = file.read(ROSTER_MAX + 1)
+    if len(raw) > ROSTER_MAX:
+        raise ValueError(f"{path} has more than {ROSTER_MAX} bytes")
+    told = json.loads(raw)
+    if not isinstance(told, dict):
+        raise ValueError(f"{path} is no JSON object")  # noqa: TRY004 - what a file says is no matter of types
+    return {
+        str(name): shown[:_NAME_MAX]
+        for name, who in told.items()
+        if isinstance(who, str) and (shown := "".join(c for c in who if c.isprintable()).strip())
+    }
