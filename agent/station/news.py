@@ -73,6 +73,7 @@ class News:
         self._turn = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._listeners: set[_Listener] = set()
+        self._coming = 0
         self.dropped = 0
         """Listeners that were too slow."""
 
@@ -84,7 +85,7 @@ class News:
     @property
     def full(self) -> bool:
         """No further listener is taken."""
-        return len(self._listeners) >= LISTENERS
+        return len(self._listeners) + self._coming >= LISTENERS
 
     async def run(self) -> None:
         """Look and tell, until cancelled."""
@@ -109,10 +110,15 @@ class News:
     async def stream(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one listener for as long as it listens."""
         response = web.StreamResponse(headers=self._headers)
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
-        await self._look()
+        self._coming += 1
+        try:
+            async with asyncio.timeout(SLOW):
+                await response.prepare(request)
+                if request.method == "HEAD":
+                    return response
+                await self._look()
+        finally:
+            self._coming -= 1
         # Between here and the queue nothing is awaited: no event is lost, and none is told twice.
         listener = _Listener()
         first = self._since(request.headers.get("Last-Event-ID", ""))

@@ -1,4 +1,4 @@
-"""An emulated dock behind the real status service: bays that say what a test wants, on a real station's journal and spool."""
+"""An emulated dock behind the real status service: bays that say what a test wants, and a real journal and spool."""
 
 from __future__ import annotations
 
@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Dock", "free_port", "served"]
 
-OFFICERS = ("A. Tremblay", "J. Singh", "M. Roy", "L. Chen", "S. Gagnon", "K. Okafor", "D. MacDonald", "É. Bélanger-Lavoie")
+OFFICERS = (
+    "A. Tremblay",
+    "J. Singh",
+    "M. Roy",
+    "L. Chen",
+    "S. Gagnon",
+    "K. Okafor",
+    "D. MacDonald",
+    "É. Bélanger-Lavoie",
+)
 MB = 1_000_000
 
 
