@@ -42,6 +42,7 @@ _KEPT: Final = 64
 _KEPT_BYTES: Final = 1 << 20
 _VOLATILE: Final = frozenset({"at", "uptime"})
 """What is another at each look, and news to nobody."""
+_STEP: Final = 100_000_000
 
 _HEADERS: Final = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
@@ -204,4 +205,6 @@ def _difference(before: View, now: View) -> tuple[str, View] | None:
 
 
 def _lasting(status: View) -> View:
-    return {name: value for name, value in status.items() if name not in _VOLATILE}
+    """Without what is another at each look; room counts where it changed as much as a person would see."""
+    room = {name: value // _STEP for name, value in status["room"].items()}
+    return {name: value for name, value in status.items() if name not in _VOLATILE} | {"room": room}

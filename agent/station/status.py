@@ -51,6 +51,8 @@ class StatusService:
         self._running = running
         self._screen = Screen(running, live, config.roster_file)
         self._pages = pages(config.language_folder)
+        document = self._pages["/openapi.json"]
+        self._pages["/openapi.json"] = document._replace(content=_asking(document.content, config))
         self._token = None if config.token_file is None else Token(config.token_file)
         # Without a secret the name in the request is all that tells a page of ours from one of a stranger.
         open_to_all = self._token is None and config.client_ca_file is None
@@ -145,6 +147,15 @@ class StatusService:
         if not room.usable:
             return _problem(503, "the spool has no room above the watermark: nothing is taken")
         return _json({"ok": True})
+
+
+def _asking(document: bytes, config: StatusConfig) -> bytes:
+    """The OpenAPI document with what this station asks of whoever looks."""
+    told = json.loads(document)
+    certificate: View = {} if config.client_ca_file is None else {"certificate": []}
+    ways: list[View] = [{}] if config.token_file is None else [{"bearer": []}, {"basic": []}]
+    told["security"] = [{**way, **certificate} for way in ways]
+    return json.dumps(told).encode()
 
 
 def _host(field: str) -> str:

@@ -49,8 +49,11 @@ async def listening(dock: Dock, last: str | None = None) -> AsyncIterator[Callab
                     while line := (await answer.content.readline()).decode().rstrip("\n"):
                         name, _, value = line.partition(": ")
                         found[name] = value
-                    if "data" in found and kind in (None, found["event"]):
-                        return Event(found.get("id"), found["event"], json.loads(found["data"]))
+                    if "data" not in found or kind not in (None, found["event"]):
+                        continue
+                    told = Event(found.get("id"), found["event"], json.loads(found["data"]))
+                    if told.kind != "change" or "bays" in told.data:  # else: the disk has other room now
+                        return told
 
         yield following
 

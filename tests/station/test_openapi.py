@@ -1,0 +1,87 @@
+"""The OpenAPI document, read by a program of others (schemathesis), which then asks everything that it allows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jsonschema_rs
+import pytest
+
+from agent.station.status import EVENTS
+from tests.screen.dock import served
+from tests.station.test_news import listening
+from tests.station.test_status import TOKEN, ask
+
+if TYPE_CHECKING:
+    from tests.screen.dock import Dock
+
+STATES = ("safe", "copying", "help", "charging", "do_not_remove", "empty")
+EXAMPLES = os.environ.get("EVIDOCK_SCHEMATHESIS", "3")
+"""Examples of each operation: more with EVIDOCK_SCHEMATHESIS=1000."""
+
+
+def fill(dock: Dock) -> None:
+    for number, state in enumerate(STATES, 1):
+        dock.put(number, state)
+
+
+async def schemathesis(dock: Dock, folder: Path, *more: str) -> tuple[int, str]:
+    """(exit code, what it says). Events have no end, and are looked at below."""
+    program = Path(sys.executable).with_name("schemathesis")
+    words = ("run", f"{dock.url}/openapi.json", "--exclude-path", EVENTS, "--max-examples", EXAMPLES, "--no-color")
+    process = await asyncio.create_subprocess_exec(program, *words, *more, cwd=folder, stdout=-1, stderr=-2)
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_everything_that_it_allows_is_answered_as_it_says(tmp_path: Path) -> None:
+    async with served(tmp_path, len(STATES)) as dock:
+        fill(dock)
+        code, said = await schemathesis(dock, tmp_path)
+        assert code == 0, said
+        assert "Selected: 5/6" in said
+        dock.spool.watermark = 1 << 60  # not ready: 503 is in the document too, and no fault
+        code, said = await schemathesis(
+            dock, tmp_path, "--exclude-checks", "not_a_server_error,positive_data_acceptance"
+        )
+        assert code == 0, said
+
+
+async def test_with_a_token_too_and_it_is_asked_for(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    token.chmod(0o600)
+    async with served(tmp_path, 2, status=f'token_file = "{token}"') as dock:
+        code, said = await schemathesis(dock, tmp_path, "-H", f"Authorization: Bearer {TOKEN}")
+        assert code == 0, said
+        assert "5 passed" in said
+
+
+async def test_every_path_is_in_the_document(tmp_path: Path) -> None:
+    async with served(tmp_path, 1) as dock:
+        _, _, document = await ask(dock.url, "/openapi.json")
+        for path in document["paths"]:
+            assert (await ask(dock.url, path, "HEAD"))[0] == 200
+        assert set(document["paths"]) == {"/v1/status", "/v1/bays", EVENTS, "/metrics", "/health", "/ready"}
+
+
+@pytest.mark.parametrize("policy", ["keep", "release"])
+async def test_what_an_event_tells_is_what_the_document_says(tmp_path: Path, policy: str) -> None:
+    async with served(tmp_path, len(STATES), policy=policy) as dock:
+        fill(dock)
+        _, _, document = await ask(dock.url, "/openapi.json")
+        valid = {
+            name: jsonschema_rs.Draft202012Validator(
+                {"components": document["components"], "$ref": f"#/components/schemas/{name}"}
+            )
+            for name in ("Status", "Bays")
+        }
+        async with listening(dock) as following:
+            told = (await following("state")).data
+        valid["Status"].validate(told["status"])
+        valid["Bays"].validate({name: told[name] for name in ("bays", "others")})
+        assert {bay["state"] for bay in told["bays"]} == set(STATES)
