@@ -133,6 +133,7 @@ class DaemonProcess:
         uplink: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
         spool: Mapping[str, Any] | None = None,
+        status: Mapping[str, Any] | None = None,
         command: Sequence[str] = BARE,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,6 +146,7 @@ class DaemonProcess:
             "station": {**STATION, "state": str(self.state)},
             "spool": {"watermark": "0 B", **(spool or {})},
             "policy": policy or {},
+            **({} if status is None else {"status": status}),
             "driver": list(drivers),
             "uplink": [] if uplink is None else [uplink],
         }

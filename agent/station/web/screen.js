@@ -64,6 +64,7 @@ function beat() {
   const silent = now - heard > SILENCE;
   if (!stale && picture && (silent || (cut !== null && now - cut > GRACE))) {
     stale = true;
+    text(byId("said"), "");  // what was said last is not known any more
     show();
   }
   if (silent && source?.readyState === EventSource.OPEN) {  // a dead line that nobody told us of
@@ -279,7 +280,7 @@ function meaning(state, bay) {
 // -- room for large letters ------------------------------------------------------------------------------------------
 
 const SHAPE = 1.3;       // width of a tile to its height
-const SHARE = { full: 0.42, medium: 0.42, short: 0.44, tiny: 0.5 };  // of a tile's height, for the large letters
+const SHARE = { full: 0.39, medium: 0.42, short: 0.44, tiny: 0.5 };  // of a tile's height, for the large letters
 const SMALLEST = { width: 108, height: 68 };
 const pen = document.createElement("canvas").getContext("2d");
 
@@ -303,7 +304,7 @@ function arrange() {
   const room = { width: best.width * 0.9, height: best.height * SHARE[density] };
   set("--columns", best.columns);
   set("--height", `${best.height}px`);
-  set("--base", `${Math.min(best.width / 9, best.height / 6.5)}px`);
+  set("--base", `${Math.min(best.width / 9, best.height / 7.5)}px`);
   set("--word", `${lettering(room)}px`);
 }
 
