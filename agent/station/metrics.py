@@ -1,13 +1,13 @@
 """The picture of the moment as metrics, named after the Prometheus conventions. No label says whose or of what.
 
-Labels are the standing, the bay's name from agent.toml, the destination's name, and the kind of a problem: words that
-an administrator wrote or that stand in the code. Nothing that a device, an officer or a DEMS said becomes a label.
+Labels are the standing, the bay's name from agent.toml, the destination's name, and the id of a repair notice: words
+that an administrator wrote or that stand in the code. Nothing that a device, an officer or a DEMS said becomes a label.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from agent.station.views import View
 
 __all__ = ["metrics"]
-
-_PROBLEM_STATES: Final = ("warning", "problem")
 
 
 class _Told:
@@ -78,6 +76,7 @@ def _station(status: View) -> Iterator[Metric]:
     yield from _gauge("spool_size_bytes", "Size of the spool's disk.", room["total"])
     yield from _gauge("spool_free_bytes", "Free bytes of the spool's disk.", room["free"])
     yield from _gauge("spool_usable_bytes", "Free bytes above the watermark: what can still be taken.", room["usable"])
+    yield from _gauge("spool_full_in_seconds", "Seconds until the spool is full at today's rate.", room["full_in"])
     yield from _gauge("log_entries", "Entries of the custody log.", status["log"]["size"])
     yield from _gauge("log_signed_entries", "Entries under the newest checkpoint.", signed["size"])
     yield from _gauge("log_cosigned_entries", "Entries under the newest cosigned checkpoint.", signed["cosigned_size"])
@@ -94,9 +93,9 @@ def _station(status: View) -> Iterator[Metric]:
     )
     found: dict[tuple[str, ...], float] = {}
     for one in status["problems"]:
-        key = (one["what"], one["state"])
+        key = (one["id"], one["state"])
         found[key] = found.get(key, 0) + 1
-    yield _by("problems", "What a person should look at, by kind.", ("what", "state"), found)
+    yield _by("notices", "What a person should look at, by its id (docs/repairs.md).", ("notice", "state"), found)
 
 
 def _bays(bays: Iterable[View]) -> Iterator[Metric]:

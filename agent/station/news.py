@@ -206,5 +206,5 @@ def _difference(before: View, now: View) -> tuple[str, View] | None:
 
 def _lasting(status: View) -> View:
     """Without what is another at each look; room counts where it changed as much as a person would see."""
-    room = {name: value // _STEP for name, value in status["room"].items()}
+    room = {name: value // _STEP for name, value in status["room"].items() if name in ("total", "free", "usable")}
     return {name: value for name, value in status.items() if name not in _VOLATILE} | {"room": room}

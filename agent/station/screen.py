@@ -27,6 +27,9 @@ ROSTER_MAX: Final = 4 << 20
 """Bytes of a roster: a line for each of fifty thousand devices."""
 
 _NAME_MAX: Final = 80
+_log = structlog.get_logger("station")
+_ROOM: Final = ("total", "free", "watermark", "usable", "a_day", "full_in")
+_LINK: Final = ("name", "role", "serves", "up", "problem")
 
 
 class Screen:
@@ -61,7 +64,7 @@ class Screen:
             "uptime": told["uptime"],
             "clock": {name: told["clock"][name] for name in ("source", "synchronised", "uncertainty_us")},
             "policy": {"device": self._running.config.policy.device},
-            "room": told["room"],
+            "room": {name: told["room"][name] for name in _ROOM},
             "log": {name: told["log"][name] for name in ("origin", "size")},
             "checkpoint": {
                 **{name: signed[name] for name in ("size", "signed_at", "cosigned_size", "cosigned_at")},
@@ -72,11 +75,15 @@ class Screen:
             "backlog": {**told["tally"]["held"], "oldest_at": None if oldest is None else rfc3339(oldest)},
             "taking": _moving(told["arrivals"], "arrived"),
             "sending": _moving(told["departures"], "confirmed"),
-            "links": [
-                {**{name: link[name] for name in ("name", "up")}, "problem": link["problem"]} for link in told["links"]
-            ],
-            "problems": [{name: one[name] for name in ("state", "what", "detail", "todo")} for one in told["problems"]],
+            "links": [{name: link[name] for name in _LINK} for link in told["links"]],
+            "problems": [_notice(one) for one in told["problems"]],
         }
+
+
+def _notice(one: Mapping[str, Any]) -> View:
+    """A repair notice. What is said of captures may quote their names, and is for those who may look at captures."""
+    told = {name: one[name] for name in ("id", "state", "what", "detail", "todo", "since")}
+    return {**told, "what": "captures", "detail": None} if one["id"].startswith("captures.") else told
 
 
 def _moving(captures: Iterable[Mapping[str, Any]], done: str) -> View:
@@ -109,7 +116,7 @@ class Roster:
         except (OSError, ValueError) as error:
             todo = 'Write an object of names: {"SN-0001": "A. Tremblay"}.'
             if self._seen != (0, 0) or isinstance(error, ValueError):
-                structlog.get_logger("station").warning("roster_unreadable", error=str(error), todo=todo)
+                _log.warning("roster_unreadable", error=str(error), todo=todo)
             if isinstance(error, OSError):
                 self._seen = (0, 0)
         return self._names

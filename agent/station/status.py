@@ -39,6 +39,7 @@ HEADERS: Final = {
 
 EVENTS: Final = "/v1/events"
 
+_log = structlog.get_logger("station")
 _ANSWERS_WITHIN: Final = 5.0
 _METHODS: Final = ("GET", "HEAD")
 _UNAUTHORISED: Final = {"WWW-Authenticate": 'Basic realm="evidock", charset="UTF-8"'}
@@ -114,7 +115,7 @@ class StatusService:
         except (AgentError, TimeoutError) as error:
             return _problem(503, str(error) or f"the agent did not answer within {_ANSWERS_WITHIN:.0f} s")
         except Exception:  # noqa: BLE001 - whatever a driver does when it is asked, it is the asker's trouble alone
-            structlog.get_logger("station").exception("status_failed", path=path)
+            _log.error("status_failed", path=path, exc_info=True)
             return _problem(500, "a fault of the agent; its journal of the system tells more")
 
     # -- what there is ------------------------------------------------------------------------------------------------

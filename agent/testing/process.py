@@ -146,10 +146,11 @@ class DaemonProcess:
             "station": {**STATION, "state": str(self.state)},
             "spool": {"watermark": "0 B", **(spool or {})},
             "policy": policy or {},
-            **({} if status is None else {"status": status}),
             "driver": list(drivers),
             "uplink": [] if uplink is None else [uplink],
         }
+        if status is not None:
+            tables["status"] = status
         self.config.write_text(toml(tables), encoding="utf-8")
 
     async def __aenter__(self) -> Self:

@@ -14,6 +14,7 @@ from agent.clock import Clock
 from agent.config import parse
 from agent.driver import Bay, DriverOptions
 from agent.ingest.copying import Arrival
+from agent.repairs import Raised, repair
 from agent.station.live import Live
 from agent.station.status import StatusService
 from agent.testing.devices import BenchDevice
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from agent.config import Config
     from agent.forward import Forward
+    from agent.gate import Gate
     from agent.ingest import Ingest
     from agent.journal import Desk
     from agent.spool import Spool
@@ -96,6 +98,7 @@ class Dock:
     devices: Mapping[str, Seen] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    raised: Raised = field(default_factory=Raised)
     told: list[dict[str, str | None]] = field(default_factory=list)
 
     @property
@@ -115,8 +118,12 @@ class Dock:
         return self.station.ingest
 
     @property
-    def forward(self) -> Forward | None:
-        return self.station.forward
+    def gate(self) -> Gate:
+        return self.station.gate
+
+    @property
+    def forwards(self) -> list[Forward]:
+        return [] if self.station.forward is None else [self.station.forward]
 
     def troubles(self) -> list[dict[str, str | None]]:
         return self.told
@@ -152,6 +159,10 @@ class Dock:
             case "help":
                 bay = replace(done, safe=listed - 2, unexplained=2)
         self.bays[name] = bay
+
+    def notice(self, detail: str, id_: str = "uplink.down") -> None:
+        """Let this notice stand, and no other of ours."""
+        self.told[:] = [repair(id_, "problem", id_.partition(".")[0], detail, "Look at the cable.")]
 
     def move(self, length: int) -> None:
         """Let everything that is copied go on."""

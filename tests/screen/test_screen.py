@@ -93,7 +93,9 @@ async def test_axe_finds_nothing(browser: BrowserContext, axe: str, tmp_path: Pa
     async with served(tmp_path, len(STATES)) as dock:
         for number, state in enumerate(STATES, 1):
             dock.put(number, state)
-        dock.told.append({"state": "problem", "what": "uplink", "detail": "it does not answer", "todo": "Wait."})
+        dock.told.append(
+            {"id": "uplink.down", "state": "problem", "what": "uplink", "detail": "it does not answer", "todo": "Wait."}
+        )
         async with opened(browser, f"{dock.url}/?lang={language}") as page:
             for number, said in enumerate(WORDS[language], 1):
                 await expect(word(page, f"bay-{number:02d}")).to_have_text(said)

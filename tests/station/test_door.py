@@ -151,7 +151,7 @@ async def test_a_listener_that_does_not_read_is_dropped_and_the_others_hear_on(
 ) -> None:
     monkeypatch.setattr(news_module, "PACE", 0.01)
     monkeypatch.setattr(news_module, "SLOW", 0.5)
-    dock.told.append({"state": "warning", "what": "room", "detail": "x" * 200_000, "todo": ""})
+    dock.notice("x" * 200_000)
     port = int(dock.url.rpartition(":")[2])
     with socket.socket(socket.AF_INET, UNWAITING) as lazy:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -172,7 +172,13 @@ async def test_a_listener_that_does_not_read_is_dropped_and_the_others_hear_on(
         async with asyncio.timeout(30):
             while not dropped:
                 number += 1
-                dock.told[0] = {"state": "warning", "what": "room", "detail": f"{number}" + "x" * 200_000, "todo": ""}
+                dock.told[0] = {
+                    "id": "room.soon",
+                    "state": "warning",
+                    "what": "room",
+                    "detail": f"{number}" + "x" * 200_000,
+                    "todo": "",
+                }
                 await asyncio.sleep(0.05)
                 _, _, text = await ask(dock.url, "/metrics")
                 dropped = "evidock_status_listeners_dropped_total 1.0" in text

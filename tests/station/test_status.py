@@ -22,13 +22,14 @@ from agent.errors import ConfigError
 from agent.ingest.copying import Arrival
 from agent.station import status as status_module
 from agent.station.status import EVENTS, HEADERS, StatusService
+from tests.cli.catalogues import repairs
 from tests.screen.dock import served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.screen.dock import Dock
+from tests.screen.dock import Dock
 
 TOKEN = "0123456789abcdef" * 2
 STATION = '[station]\nname = "bench-1"\nagency = "example.org"\n'
@@ -130,6 +131,7 @@ def test_every_language_has_every_word(request: pytest.FixtureRequest) -> None:
 
     found = {path.stem: json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")}
     assert set(found) >= {"en", "fr"}
+    assert set(found["en"]["notices"]) == {id_.replace(".", "_") for id_ in repairs()}
     for words in found.values():
         assert keys(words) == keys(found["en"])
         assert set(gaps(words)) == set(gaps(found["en"]))
@@ -308,6 +310,7 @@ async def test_no_plate_no_name_and_no_note_is_in_any_label_and_no_capture_in_an
         camera = Device("alpr:1", "alpr", "front")
         plate = Capture(camera, "PLATE-CXKQ417.jpg", None, 100, claims={"plate": "CXKQ417", "note": "a red van"})
         dock.ingest.arrivals[b"x"] = Arrival(plate, 10)
+        dock.notice("PLATE-CXKQ417.jpg: it cannot be read", "captures.not_taken")
         _, _, metrics = await ask(dock.url, "/metrics")
         _, _, told = await ask(dock.url, "/v1/bays")
         _, _, status = await ask(dock.url, "/v1/status")
@@ -317,7 +320,7 @@ async def test_no_plate_no_name_and_no_note_is_in_any_label_and_no_capture_in_an
             assert word not in json.dumps([told, status])
         for word in ("CXKQ417", "red van", "Zebulon", "Quist", "SN-BWC", "CLIP", "alpr:1"):
             assert word not in metrics
-        allowed = {"standing", "version", "bay", "state", "link", "what"}
+        allowed = {"standing", "version", "bay", "state", "link", "notice"}
         for family in text_string_to_metric_families(metrics):
             for sample in family.samples:
                 assert set(sample.labels) <= allowed, sample

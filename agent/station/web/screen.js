@@ -5,6 +5,7 @@ import { bytes, choose, count, language, languages, say, time } from "/words.js"
 const GRACE = 4000;      // after a cut connection: a restart of the agent need not alarm anybody
 const SILENCE = 12000;   // without a word on an open one: the agent speaks every five seconds
 const AGAIN = 3000;
+const SOON = 24 * 3600;  // seconds to a full disk of which a person is told
 
 const byId = (id) => document.getElementById(id);
 const tiles = byId("tiles");
@@ -115,13 +116,16 @@ function showClock() {
 
 function showFigures(status) {
   const down = status.links.filter((link) => !link.up);
-  const link = status.links.length === 0 ? "none" : down.length ? "down" : "up";
-  figure("link", link === "up" ? "good" : "bad", say(`link_${link}`));
+  const all = status.links.length;
+  const link = all === 0 ? "none" : down.length === all ? "down" : down.length ? "some" : "up";
+  figure("link", link === "up" ? "good" : "bad", say(`link_${link}`, { up: count(all - down.length), all: count(all) }));
   const { captures, bytes: length } = status.backlog;
   const rate = status.sending.rate ? " · " + say("rate", { bytes: bytes(status.sending.rate) }) : "";
   const waits = captures ? say("backlog_some", { captures: count(captures), bytes: bytes(length) }) + rate : say("backlog_none");
   figure("backlog", "", waits);
-  figure("room", status.room.usable ? "" : "bad", bytes(status.room.usable));
+  const soon = status.room.full_in !== null && status.room.full_in < SOON;
+  const full = soon ? " · " + say("full_in", { hours: count(Math.max(1, Math.round(status.room.full_in / 3600))) }) : "";
+  figure("room", soon || !status.room.usable ? "bad" : "", bytes(status.room.usable) + full);
 }
 
 function figure(id, kind, value) {
@@ -219,7 +223,7 @@ function showAlarms(problems, others) {
     const said = make("span", "said");
     const detail = make("span", "detail", [one.detail, one.todo].filter(Boolean).join(" — "));
     detail.lang = "en";  // what the agent says, it says in English
-    said.append(make("strong", "", say("problems." + one.what) || one.what), detail);
+    said.append(make("strong", "", say("notices." + one.id.replace(".", "_")) || one.what), detail);
     item.append(icon(one.state === "problem" ? "help" : "warning"), said);
     return item;
   });
