@@ -114,6 +114,11 @@ class Custody(_Table):
     log_key: Path | None = None
     """Private key of the log. Default: the systemd credential `log.key`, else `keys/log.key` in the state folder,
     which is made at the first start."""
+    log_key_kind: Literal["ed25519", "p256"] = "ed25519"
+    """Of what kind a new key of the log is: `p256` (ECDSA) where the station's validated module has no Ed25519."""
+    trust: Path | None = None
+    """Whom the program that deletes believes; a person writes it with `evidock custody trust --write`. Default:
+    `releaser.json` beside agent.toml. An installation keeps it where only root may write."""
     policy: Path | None = None
     """Policy file (c2sp.org/tlog-policy) as a note signed by one of `roots`: whose words count."""
     roots: tuple[str, ...] = ()
@@ -183,6 +188,11 @@ class StatusConfig(_Table):
 class Config(_Table):
     """The whole file."""
 
+    @property
+    def trust(self) -> Path:
+        """Whom the program that deletes believes."""
+        return self.custody.trust or self.station.state / "releaser.json"
+
     station: Station
     spool: SpoolConfig = SpoolConfig()
     policy: Policy = Policy()
@@ -202,7 +212,11 @@ def load(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
-    return parse(text, str(path))
+    config = parse(text, str(path))
+    if config.custody.trust is not None:
+        return config
+    beside = config.custody.model_copy(update={"trust": path.absolute().parent / "releaser.json"})
+    return config.model_copy(update={"custody": beside})
 
 
 def parse(text: str, name: str = "agent.toml") -> Config:

@@ -21,16 +21,15 @@ from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent import durable, selftest
 from agent.anchor import Anchor, trust_of, witness_asked
+from agent.belief import receipt_keys
 from agent.capture import DRILL, Device, Json, Observation, Standing, canonical
 from agent.clock import Clock, Step, boot_id
 from agent.drill import Drill
 from agent.errors import (
     AgentError,
     BadCapture,
-    ConfigError,
     DeviceError,
     JournalError,
-    Problem,
     Refusal,
     SpoolDamaged,
     SpoolFull,
@@ -41,11 +40,10 @@ from agent.gate import Gate
 from agent.ingest import Ingest
 from agent.journal import Desk, Event, Journal, anchors, copies
 from agent.journal.owing import Destinations
-from agent.note import BadNote, Verifier
 from agent.presence import Presence
 from agent.registry import Equipment, LoadedDriver, equip
-from agent.release import Program, Proving, Release, trust_file
-from agent.repairs import Raised
+from agent.release import TODO, Program, Proving, Release, believed_logs, compared, digest_of, trusted
+from agent.repairs import Raised, repair
 from agent.spool import Spool
 from agent.station.control import Control
 from agent.station.status import StatusService
@@ -62,8 +60,9 @@ if TYPE_CHECKING:
     from agent.capture import Holding
     from agent.config import Config
     from agent.driver import Offer
+    from agent.note import Verifier
 
-__all__ = ["Agent", "locked", "receipt_keys"]
+__all__ = ["Agent", "locked"]
 
 _STEADY = 30.0
 """Seconds that a driver must run before it counts as well again."""
@@ -123,7 +122,7 @@ class Agent:
         self.anchor = Anchor(
             self.desk, config.custody, self._trust, log=station.log, state=state, stamp=self.clock.stamp
         )
-        self._program = Program(state / "releaser.json")
+        self._program = Program(config.trust)
         self._proving = Proving(witness_asked(config), lambda: self.anchor.policy)
         self.release = Release(
             self.desk,
@@ -202,10 +201,31 @@ class Agent:
         for forward in self.forwards:
             forward.nudge(holding)
 
+    async def rotate(self, *, finish: bool, actor: str, why: str) -> dict[str, str]:
+        """See `agent.station.running.Running.rotate`."""
+        if finish:
+            known = await asyncio.to_thread(believed_logs, self.config.trust)
+            return await self.anchor.finish(known, actor=actor, why=why)
+        return await self.anchor.rotate(actor=actor, why=why)
+
     def troubles(self) -> list[dict[str, str | None]]:
         """See `agent.station.running.Running.troubles`."""
         here = {name for name, seen in self.devices.items() if seen.present}
-        return [*self.anchor.troubles(), *self.gate.troubles(), *self._troubles.notices(here)]
+        return [*self.anchor.troubles(), *self._of_trust(), *self.gate.troubles(), *self._troubles.notices(here)]
+
+    def _of_trust(self) -> Iterator[dict[str, str | None]]:
+        """Whether the program that deletes would do what agent.toml asks for: a person writes what it believes."""
+        if self.config.policy.device == "release" and (why := compared(self.config.trust, self.trusted())) is not None:
+            yield repair("releaser.trust", "problem", "releaser", why, TODO)
+
+    def trusted(self) -> dict[str, Json]:
+        """What the trust file of the program that deletes must say."""
+        return trusted(
+            trust=self._trust,
+            logs=self.anchor.ring.verifiers,
+            asked=self._proving.asked,
+            receipt_keys=self._receipt_keys,
+        )
 
     # -- the life of the process --------------------------------------------------------------------------------------
 
@@ -219,16 +239,10 @@ class Agent:
         with locked(self.config.station.state):
             async with AsyncExitStack() as stack:
                 stack.callback(self.spool.close)
+                self._check_epoch()
                 await self.desk.open()
                 stack.push_async_callback(self.desk.close)
                 await self.anchor.start()
-                trust_file(
-                    self.config.station.state / "releaser.json",
-                    trust=self._trust,
-                    log=self.anchor.signer.verifier,
-                    asked=self._proving.asked,
-                    receipt_keys=self._receipt_keys,
-                )
                 stack.push_async_callback(self._program.aclose)
                 for loaded in self.equipment.uplinks:
                     stack.push_async_callback(loaded.uplink.aclose)
@@ -326,6 +340,14 @@ class Agent:
                 await self.desk.write(lambda journal, told=detail: journal.record(Event.CLOCK_STEPPED, told))  # type: ignore[misc]
                 self._log.warning("clock_stepped", by=str(stepped), todo="nothing, where time was just set right")
 
+    def _check_epoch(self) -> None:
+        """A later epoch begins with an entry that quotes the one before: never by itself."""
+        if self.config.station.epoch > 1 and not (self.config.station.state / "journal.db").exists():
+            raise JournalError(
+                f"{self.config.station.log} has not begun, and must say which log it follows",
+                hint="Begin it: evidock custody new-epoch --checkpoint FILE, with a witness's last checkpoint.",
+            )
+
     def _started(self, journal: Journal) -> None:
         """How this run began: with what configuration, and what was found in order before."""
         tested, last = selftest.last(), anchors.check_head(journal)
@@ -333,7 +355,9 @@ class Agent:
             "known_answers": list(tested.tests),
             "log_begins_with_checkpoint": None if last is None else last.size,
         }
-        journal.record(Event.AGENT_STARTED, {"config": self._config_claims(), "self_test": found})
+        told: dict[str, Json] = {"config": self._config_claims(), "self_test": found}
+        told["releaser_trust_sha256"] = digest_of(self.config.trust)
+        journal.record(Event.AGENT_STARTED, told)
 
     def _config_claims(self) -> Json:
         """What was configured, by digest: names of files with secrets stay on the station."""
@@ -355,25 +379,6 @@ async def _probed(uplink: Probes) -> None:
 def _is_no_drill(device: Device) -> None:
     if device.id.startswith(DRILL):
         raise BadCapture(f"{device.id} is a name of the station's own drills, and no device may bear it")
-
-
-def receipt_keys(equipment: Equipment, config: Config) -> list[Verifier]:
-    """The keys whose receipts are believed. Raises `ConfigError` where the policy asks for more than they can give."""
-    problems: list[Problem] = []
-    keys: list[Verifier] = []
-    for number, loaded in enumerate(equipment.uplinks):
-        for vkey in loaded.options.receipt_keys:
-            try:
-                keys.append(Verifier.parse(vkey))
-            except BadNote as error:
-                problems.append(Problem(f"uplink[{number}].receipt_keys", str(error)))
-    if config.policy.device == "release" and config.policy.receipt == "signed" and not keys and not problems:
-        problems.append(
-            Problem("policy.device", "devices may forget on signed receipts only, and no uplink names receipt_keys")
-        )
-    if problems:
-        raise ConfigError(problems)
-    return keys
 
 
 def _may_be_tried_again(error: BaseException) -> bool:

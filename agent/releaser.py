@@ -3,8 +3,10 @@
     python -m agent.releaser TRUST.json             (console script: evidock-release)
     python -m agent.releaser --listen TRUST.json    one connection after another at the socket that systemd hands over
 
-It has no network (nothing here imports one) and shares no state with the daemon: of each line on its standard input it
-believes only what it can verify by the keys of its own trust file. It deletes a file when all of this is true:
+It has no network (nothing here imports one); once it has read what it trusts it gives up, for good, to open sockets,
+to write, to make or rename files and to start programs (`agent.confine`). It shares no state with the daemon: of each
+line on its standard input it believes only what it can verify by the keys of its own trust file, which a person wrote.
+It deletes a file when all of this is true:
 
 1. the entry `held` of the custody log names the file's path, its SHA-256 and its length;
 2. that entry lies under a checkpoint that the policy's quorum of witnesses cosigned (where the trust file asks for it);
@@ -38,6 +40,7 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import unquote_to_bytes
 
 from agent import durable
+from agent.confine import confine
 from agent.custody.proof import check_proof
 from agent.custody.receipt import check_receipt
 from agent.custody.trust import Trust
@@ -80,7 +83,8 @@ class _No(Exception):
 class Believed:
     """What the trust file says."""
 
-    log: Verifier
+    log: str
+    """Name of the log, which is that of its keys."""
     policy: Policy | None
     receipt_keys: tuple[Verifier, ...]
     witness_required: bool
@@ -89,14 +93,15 @@ class Believed:
     def read(cls, path: Path) -> Self:
         """Read the file. Raises `ValueError` where it cannot be used; `BadNote` is one."""
         said = json.loads(path.read_bytes())
-        log = Verifier.parse(said["log"])
+        logs = [Verifier.parse(vkey) for vkey in said["logs"]]
+        (log,) = {key.name for key in logs}
         keys = tuple(Verifier.parse(vkey) for vkey in said["receipt_keys"])
         roots = tuple(Verifier.parse(vkey) for vkey in said["roots"])
         witnesses = tuple(Verifier.parse(vkey) for vkey in said["witnesses"])
         note = None if said["policy"] is None else base64.b64decode(said["policy"], validate=True)
         required = said["witness_required"] is not False
         try:
-            policy = Trust(note, roots, witnesses).policy(log)
+            policy = Trust(note, roots, witnesses).policy(*logs)
         except BadNote:
             policy = None
         return cls(log, policy, keys, required)
@@ -189,14 +194,14 @@ class Releaser:
             if believed.witness_required:
                 if believed.policy is None:
                     raise _No("refused", "the policy of the witnesses cannot be used")
-                check_proof(wanted.proof, wanted.leaf, believed.policy, log=believed.log.name, index=wanted.index)
+                check_proof(wanted.proof, wanted.leaf, believed.policy, log=believed.log, index=wanted.index)
             check_receipt(
                 wanted.receipt,
                 believed.receipt_keys,
                 capture=wanted.capture,
                 sha256=digest,
                 length=length,
-                log=believed.log.name,
+                log=believed.log,
                 index=wanted.index,
                 not_before=held_at - _A_DAY,
             )
@@ -365,6 +370,10 @@ def main() -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.exit(f"the trust file cannot be used ({type(error).__name__})")
     releaser = Releaser(believed)
+    try:
+        confine()
+    except OSError as error:  # the unit around it, where there is one, does the same and more
+        sys.stderr.write(f"not confined by itself: {error}\n")
     if listening is not None:
         serve(releaser, listening)
         return

@@ -2,7 +2,8 @@
 
     PRIVATE+KEY+<name>+<key id>+<base64 of kind and seed>
 
-The text carries the name, so that a key that was put in the place of another is noticed before it signs.
+The text carries the name, so that a key that was put in the place of another is noticed before it signs. Of a P-256 key
+the seed is its number, 32 bytes; Go's package knows none, and leaves the form to us.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from agent import durable
 from agent.errors import ConfigError, Problem
-from agent.note import COSIGNATURE, ED25519, BadNote, Signer, decode64, encode64
+from agent.note import COSIGNATURE, ECDSA_P256, ED25519, BadNote, Signer, decode64, encode64
 
 __all__ = ["CREDENTIAL", "credential", "load_key", "make_key"]
 
@@ -34,7 +37,7 @@ def credential() -> Path | None:
 
 def make_key(path: Path, name: str, *, kind: int = ED25519) -> None:
     """Write a new key, readable by its owner alone, whole or not at all. `ConfigError` where the disk refuses it."""
-    seed = os.urandom(_SEED_LENGTH)
+    seed = _number() if kind == ECDSA_P256 else os.urandom(_SEED_LENGTH)
     key_id = _signer(name, kind, seed).verifier.key_id.hex()
     text = f"{_PREFIX}{name}+{key_id}+{encode64(bytes([kind]) + seed)}\n"
     try:
@@ -44,10 +47,10 @@ def make_key(path: Path, name: str, *, kind: int = ED25519) -> None:
         raise ConfigError([Problem(str(path), f"a new private key cannot be written: {error.strerror}")]) from error
 
 
-def load_key(path: Path, name: str, *, kind: int = ED25519, private: bool = True) -> Signer:
+def load_key(path: Path, name: str, *, kind: int | None = None, private: bool = True) -> Signer:
     """Return the signer of a key file. `ConfigError` where it cannot be used; nothing of the key is in its sentence.
 
-    `private`: refuse a file that others than its owner may read.
+    `kind`: None takes what may sign for a log. `private`: refuse a file that others than its owner may read.
     """
     try:
         if private and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -61,17 +64,25 @@ def load_key(path: Path, name: str, *, kind: int = ED25519, private: bool = True
         raise ConfigError([Problem(str(path), f"this is not the private key of {name}, or it is damaged")]) from None
 
 
-def _read(text: str, name: str, kind: int) -> Signer:
+def _number() -> bytes:
+    """A new private key of P-256, as the number that it is."""
+    made = ec.generate_private_key(ec.SECP256R1())
+    return made.private_numbers().private_value.to_bytes(_SEED_LENGTH, "big")
+
+
+def _read(text: str, name: str, kind: int | None) -> Signer:
     said, _, rest = text.removeprefix(_PREFIX).partition("+")
     key_id, _, value = rest.partition("+")
-    material = decode64(value)
-    if not text.startswith(_PREFIX) or said != name or len(material) != 1 + _SEED_LENGTH or material[0] != kind:
+    material, kinds = decode64(value), (ED25519, ECDSA_P256) if kind is None else (kind,)
+    if not text.startswith(_PREFIX) or said != name or len(material) != 1 + _SEED_LENGTH or material[0] not in kinds:
         raise BadNote("another key")
-    signer = _signer(name, kind, material[1:])
+    signer = _signer(name, material[0], material[1:])
     if signer.verifier.key_id.hex() != key_id:
         raise BadNote("another key id")
     return signer
 
 
 def _signer(name: str, kind: int, seed: bytes) -> Signer:
+    if kind == ECDSA_P256:
+        return Signer.p256(name, ec.derive_private_key(int.from_bytes(seed, "big"), ec.SECP256R1()))
     return Signer.cosigner(name, seed) if kind == COSIGNATURE else Signer.ed25519(name, seed)

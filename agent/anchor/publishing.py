@@ -13,11 +13,11 @@ from agent.custody.witness import Request, add_cosignatures, read_size
 from agent.errors import JournalError, UplinkDown, UplinkError, UplinkRefused
 from agent.journal import anchors
 from agent.merkle import consistency_proof
-from agent.note import BadNote
+from agent.note import BadNote, Verifier
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     import aiohttp
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from agent.custody.policy import Policy
     from agent.journal import Desk, Journal
     from agent.journal.anchors import Signed
-    from agent.note import Verifier
 
 __all__ = ["ALARM", "Publishing"]
 
@@ -47,13 +46,13 @@ class Publishing:
         self,
         desk: Desk,
         link: Link,
-        log: Verifier,
-        policy: Policy | None,
+        logs: Callable[[], Sequence[Verifier]],
+        policy: Callable[[], Policy | None],
         stamp: Callable[[], Stamp],
         on_quorum: Callable[[], None],
     ) -> None:
         self._desk, self._link, self._policy = desk, link, policy
-        self._key, self._stamp, self._on_quorum = log, stamp, on_quorum
+        self._keys, self._stamp, self._on_quorum = logs, stamp, on_quorum
         self._log = structlog.get_logger("anchor")
 
     async def run(self, session: aiohttp.ClientSession, trust: ssl.SSLContext) -> None:
@@ -92,7 +91,7 @@ class Publishing:
         name, old = self._link.verifier.name, self._link.size
         for _ in range(_TURNS):
             body = await self._desk.read(partial(_request, old=old, signed=signed))
-            status, answer = await self._link.ask(session, body, self._key, trust)
+            status, answer = await self._link.ask(session, body, self._keys()[0], trust)
             if status == HTTPStatus.OK:
                 await self._cosigned(signed, answer)
                 return
@@ -121,11 +120,12 @@ class Publishing:
 
     def _keep(self, journal: Journal, *, signed: Signed, answer: bytes) -> tuple[datetime | None, bool]:
         """In the journal's thread: other witnesses' lines may have come meanwhile."""
-        witness, policy = self._link.verifier, self._policy
+        witness, policy = self._link.verifier, self._policy()
         known = anchors.of_size(journal, signed.size) or signed
         cosigned = add_cosignatures(known.best, answer, [witness])
         witnesses = {witness, *(() if policy is None else policy.witness_keys)}
-        opened = open_checkpoint(cosigned, [self._key], witnesses)
+        logs = [Verifier.parse(vkey) for vkey in anchors.log_keys(journal).every]
+        opened = open_checkpoint(cosigned, logs, witnesses)
         reached = None if policy is None else policy.cosigned_at(opened.signatures)
         anchors.keep_cosigned(journal, known, cosigned, reached)
         anchors.keep_witness_size(journal, witness.vkey, signed.size)

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import structlog
 
-from agent.anchor import keys, telling
+from agent.anchor import telling
 from agent.anchor.link import ENROL, Link
 from agent.anchor.publishing import ALARM, Publishing
+from agent.anchor.ring import Place, Ring
 from agent.anchor.stamping import Stamping
 from agent.custody.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from agent.errors import ConfigError, JournalError, Problem
+from agent.errors import ConfigError, JournalError, Problem, Refusal
 from agent.journal import anchors
 from agent.journal.anchors import Signed
 from agent.note import BadNote, Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from pathlib import Path
 
     from agent.capture import Json, Stamp
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from agent.custody.policy import Policy
     from agent.custody.trust import Trust
     from agent.journal import Desk, Journal
+    from agent.journal.anchors import LogKeys
     from agent.note import Signer
 
 __all__ = ["BATCH", "Anchor"]
@@ -60,7 +62,8 @@ class Anchor:
         self._desk, self._custody, self._trust = desk, custody, trust
         self._log_name, self._state, self._stamp = log, state, stamp
         self._quote_every = quote_every
-        self._signer: Signer | None = None
+        self._place = Place.of(custody, state, log)
+        self._ring: Ring | None = None
         self.policy: Policy | None = None
         """Whose cosignatures count; None where no witness is asked for, or the policy cannot be used."""
         self.problem: str | None = None
@@ -73,11 +76,16 @@ class Anchor:
         self._log = structlog.get_logger("anchor")
 
     @property
+    def ring(self) -> Ring:
+        """The log's key, and the one before while it is being changed; once started."""
+        if self._ring is None:
+            raise RuntimeError("the anchor was not started")
+        return self._ring
+
+    @property
     def signer(self) -> Signer:
         """The log's key, once started."""
-        if self._signer is None:
-            raise RuntimeError("the anchor was not started")
-        return self._signer
+        return self.ring.key
 
     # -- coming -------------------------------------------------------------------------------------------------------
 
@@ -87,40 +95,31 @@ class Anchor:
         Raises `JournalError` where the two contradict each other or the key is another, and `ConfigError`.
         """
         last = await self._desk.read(anchors.check_head)
-        self._signer = self._load_key(last)
+        told = await self._desk.read(anchors.log_keys)
+        self._ring = Ring.load(self._place, told, signed=last is not None)
         log = self.signer.verifier
         if last is not None:
             self._size = self._signed = last.size
-            _check_note(last, log)
+            _check_note(last, told, self.ring)
         self._log.info("log_key", vkey=log.vkey)
         await self._desk.write(lambda journal: anchors.keep_log_vkey(journal, log.vkey))
-        try:
-            self.policy = self._trust.policy(log)
-        except BadNote as error:
-            # Captures are taken all the same; what is released asks for this policy and does not find it.
-            self.problem = str(error)
-            self._log.error("policy_not_usable", error=str(error), log=log.vkey, todo=ENROL)
-        if self.policy is None and self.problem is None and self._trust.note is not None:
-            self.problem = "the policy asks for no witness: its quorum is none"
+        self._find_policy()
         await self._make_links()
         if self._custody.tsa_url is not None:
             self._stamping = Stamping(self._custody, self._desk)
         await asyncio.to_thread(self.context)  # what is wrong with its file is said now
 
-    def _load_key(self, last: Signed | None) -> Signer:
-        if self._custody.log_key is not None:
-            return keys.load_key(self._custody.log_key, self._log_name)
-        if (given := keys.credential()) is not None:
-            return keys.load_key(given, self._log_name, private=False)  # systemd guards it
-        path = self._state / "keys" / "log.key"
-        if not path.exists():
-            if last is not None:
-                raise JournalError(
-                    f"the private key of the log {self._log_name} is missing, and it has signed already",
-                    hint="Put keys/log.key back, or begin with an empty state folder and the next station.epoch.",
-                )
-            keys.make_key(path, self._log_name)
-        return keys.load_key(path, self._log_name)
+    def _find_policy(self) -> None:
+        """Whose cosignatures count for the keys that sign now."""
+        self.policy = self.problem = None
+        try:
+            self.policy = self._trust.policy(*self.ring.verifiers)
+        except BadNote as error:
+            # Captures are taken all the same; what is released asks for this policy and does not find it.
+            self.problem = str(error)
+            self._log.error("policy_not_usable", error=str(error), log=self.signer.vkey, todo=ENROL)
+        if self.policy is None and self.problem is None and self._trust.note is not None:
+            self.problem = "the policy asks for no witness: its quorum is none"
 
     async def _make_links(self) -> None:
         urls = {} if self.policy is None else {one.verifier: one.url for one in self.policy.witnesses if one.url}
@@ -199,7 +198,7 @@ class Anchor:
         if head is None:
             return None
         size, root = head
-        note = sign_checkpoint(Checkpoint(self._log_name, size, root), self.signer)
+        note = sign_checkpoint(Checkpoint(self._log_name, size, root), *self.ring.signers)
         signed = Signed(size, root, note, self._stamp().at)
         await self._desk.write(lambda journal: anchors.keep_signed(journal, signed))
         self._signed = size
@@ -219,12 +218,15 @@ class Anchor:
         last = None if self.policy is None else anchors.newest_cosigned(journal)
         if last is None or self.policy is None:
             return False
-        opened = open_checkpoint(last.best, [self.signer.verifier], self.policy.witness_keys)
+        logs = [Verifier.parse(vkey) for vkey in anchors.log_keys(journal).every]
+        opened = open_checkpoint(last.best, logs, self.policy.witness_keys)
         names = [one.by.name for one in opened.signatures if one.time is not None]
         return anchors.anchor_cosigned(journal, names)
 
     def _publishing(self, link: Link) -> Publishing:
-        return Publishing(self._desk, link, self.signer.verifier, self.policy, self._stamp, self._quorum.set)
+        return Publishing(
+            self._desk, link, lambda: self.ring.verifiers, lambda: self.policy, self._stamp, self._quorum.set
+        )
 
     async def publish(self) -> None:
         """Bring the last checkpoint to every witness, once: what `run` does again and again."""
@@ -242,6 +244,36 @@ class Anchor:
             context = await asyncio.to_thread(self.context)
             async with _session() as session:
                 await self._stamping.once(session, context)
+
+    # -- another key --------------------------------------------------------------------------------------------------
+
+    async def rotate(self, *, actor: str, why: str) -> dict[str, str]:
+        """Make another key, and sign with both from the next checkpoint on; both public keys. `Refusal`."""
+        former = self.signer
+        made = await asyncio.to_thread(self._place.make, self._place.next)
+        await self._desk.write(lambda journal: anchors.rotate_key(journal, made.vkey, actor=actor, why=why))
+        self._ring = Ring(made, former)
+        self._find_policy()
+        return {"new": made.vkey, "old": former.vkey}
+
+    async def finish(self, trusts: Container[str], *, actor: str, why: str) -> dict[str, str]:
+        """Sign with the newer key alone; `trusts` are the logs' keys that the program that deletes believes.
+
+        `Refusal` as long as somebody whose word is needed does not know that key: nothing could be released any more.
+        """
+        key, former = self.signer, self.ring.former
+        if former is None:
+            raise Refusal("the key is not being changed", hint="Nothing was changed. Begin it without --finish.")
+        if self._trust.note is not None and (
+            self.policy is None or key.verifier not in self.policy.log_keys(key.verifier.name)
+        ):
+            raise Refusal("the policy does not list the new key", hint="Have the agency sign one that does, first.")
+        if key.vkey not in trusts:
+            raise Refusal("the program that deletes does not know the new key", hint="evidock custody trust --write")
+        await self._desk.write(lambda journal: anchors.retire_key(journal, actor=actor, why=why))
+        self._ring = await asyncio.to_thread(self.ring.finish, self._place)
+        self._find_policy()
+        return {"new": key.vkey, "old": former.vkey}
 
     # -- what it shows ------------------------------------------------------------------------------------------------
 
@@ -263,10 +295,12 @@ def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
 
 
-def _check_note(last: Signed, log: Verifier) -> None:
-    """Raise `JournalError` unless the last checkpoint is one of this key over this tree."""
+def _check_note(last: Signed, told: LogKeys, ring: Ring) -> None:
+    """Raise `JournalError` unless the last checkpoint is one of this log's keys, of which ours is the last."""
+    log = ring.key.verifier
+    every = [Verifier.parse(vkey) for vkey in told.every] if log.vkey == told.key else [log]
     try:
-        checkpoint = open_checkpoint(last.best, [log]).checkpoint
+        checkpoint = open_checkpoint(last.best, every).checkpoint
     except BadNote as error:
         raise JournalError(
             f"the last checkpoint of this journal was not signed with the key of its log: {error}",

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "capture": "What was taken of the devices, and what people order.",
     "spool": "The files on this station's disk.",
     "journal": "The custody log.",
+    "custody": "Keys of the custody log, and whom the program that deletes believes.",
     "verify": "Check an exported bag, a proof or a checkpoint.",
     "driver": "The drivers that are installed.",
     "config": "The configuration.",

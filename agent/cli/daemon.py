@@ -124,6 +124,10 @@ class Daemon:
         """See `Source`."""
         return self._ask("/journal/dossiers", body={"captures": captures, "why": why})
 
+    def rotate(self, *, finish: bool, why: str) -> dict[str, Any]:
+        """Change the log's key: begin it, or end it."""
+        return self._ask("/custody/rotate", body={"finish": finish, "why": why})
+
     def expected(self, after: int) -> dict[str, Any]:
         """See `Source`."""
         return self._ask("/spool/expected", after=after)

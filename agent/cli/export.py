@@ -1,7 +1,6 @@
 """`evidock capture export`: captures with all that proves them, as a bag for a court."""
 
 import base64
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -97,30 +96,29 @@ def _seal(config: "Config", told: dict[str, Any]) -> "Seal":
     return Seal(
         told["log"],
         _raw(told["checkpoint"]),
-        _keys(config, told["log"]),
+        _keys(config, told),
         trust.note,
         () if token is None else (token,),
         tsa,
     )
 
 
-def _keys(config: "Config", log: str) -> "Keys":
-    """Whose signatures this station knows: public keys only, from its configuration and from what its daemon wrote."""
+def _keys(config: "Config", told: dict[str, Any]) -> "Keys":
+    """Whose signatures this station knows: public keys only, from its configuration and from its journal."""
     from agent.anchor import trust_of  # noqa: PLC0415
     from agent.anchor.keys import load_key  # noqa: PLC0415
     from agent.custody.export import Keys  # noqa: PLC0415
     from agent.custody.policy import open_policy  # noqa: PLC0415
     from agent.note import Note, Verifier  # noqa: PLC0415
 
-    trust = trust_of(config)
+    trust, log = trust_of(config), told["log"]
     logs, witnesses, root = list[Verifier](), list(trust.witnesses), None
     if trust.note is not None:
         policy = open_policy(trust.note, trust.roots)
         logs, witnesses = policy.log_keys(log), policy.witness_keys
         root = Note.parse(trust.note).verified_by(trust.roots)[0].by
-    beside = config.station.state / "releaser.json"
-    if not logs and beside.exists():
-        logs = [Verifier.parse(json.loads(beside.read_bytes())["log"])]
+    if not logs:
+        logs = [Verifier.parse(vkey) for vkey in told["log_vkeys"]]
     if not logs:
         with suppress(ConfigError):  # as its owner; nobody else may read it
             logs = [load_key(config.custody.log_key or config.station.state / "keys" / "log.key", log).verifier]

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import rfc3339
-from agent.errors import JournalError
+from agent.errors import JournalError, Refusal
 from agent.journal.entry import Event, told_reason
 from agent.journal.rows import micros, moment
 from agent.merkle import Frontier
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Contradiction",
+    "LogKeys",
     "Signed",
     "TimeStamp",
     "anchor_cosigned",
@@ -37,13 +38,16 @@ __all__ = [
     "keep_signed",
     "keep_time_stamp",
     "keep_witness_size",
+    "log_keys",
     "log_vkey",
     "newest",
     "newest_cosigned",
     "newest_time_stamp",
     "of_size",
     "quoted_before",
+    "retire_key",
     "root_at",
+    "rotate_key",
     "time_stamp_over",
     "unsigned_head",
     "witness_size",
@@ -83,6 +87,18 @@ class TimeStamp:
     """TimeStampResp, DER: what `openssl ts -verify -in` reads."""
     authority: str
     stamped_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LogKeys:
+    """The public keys of the log, as its entries name them."""
+
+    key: str | None
+    """None before the agent ran for the first time."""
+    former: str | None = None
+    """While the key is being changed: the one before, which signs as well."""
+    every: tuple[str, ...] = ()
+    """Each that the log ever had, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +202,42 @@ def log_vkey(journal: Journal) -> str | None:
 
 def keep_log_vkey(journal: Journal, vkey: str) -> None:
     """Remember it for those who look at the journal without the private key."""
-    journal.connection.execute("INSERT OR REPLACE INTO meta VALUES ('log_vkey', ?)", (vkey,))
+    every = log_keys(journal).every
+    _keep(journal, log_vkey=vkey, log_vkeys=" ".join(every if vkey in every else (*every, vkey)))
+
+
+def log_keys(journal: Journal) -> LogKeys:
+    """Every public key of the log."""
+    found = dict(journal.connection.execute("SELECT name, value FROM meta WHERE name LIKE 'log!_vkey%' ESCAPE '!'"))
+    key, every = found.get("log_vkey"), found.get("log_vkeys", "").split()
+    return LogKeys(key, found.get("log_vkey_former"), tuple(every or ([] if key is None else [key])))
+
+
+def rotate_key(journal: Journal, vkey: str, *, actor: str, why: str) -> None:
+    """From here on checkpoints are signed with this key, and with the one before as well. `Refusal` while one is."""
+    known = log_keys(journal)
+    if known.former is not None:
+        raise Refusal("the key is being changed already", hint="End that first: evidock custody rotate --finish.")
+    told: dict[str, Json] = {"new": vkey, "old": known.key}
+    journal.record(Event.KEY_ROTATED, {"key": told, "why": why}, actor=actor)
+    if known.key is not None:
+        _keep(journal, log_vkey_former=known.key)
+    keep_log_vkey(journal, vkey)
+
+
+def retire_key(journal: Journal, *, actor: str, why: str) -> None:
+    """Only the newer key from here on. `Refusal` where there is no other."""
+    known = log_keys(journal)
+    if known.former is None:
+        raise Refusal("the key is not being changed", hint="Nothing was changed. Begin with: evidock custody rotate.")
+    told: dict[str, Json] = {"new": known.key, "old": known.former}
+    journal.record(Event.KEY_RETIRED, {"key": told, "why": why}, actor=actor)
+    journal.connection.execute("DELETE FROM meta WHERE name = 'log_vkey_former'")
+
+
+def _keep(journal: Journal, **values: str) -> None:
+    for name, value in values.items():
+        journal.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
 
 # --- what others said -------------------------------------------------------------------------------------------------

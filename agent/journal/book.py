@@ -54,8 +54,18 @@ class Journal:
         self._stamp = stamp
 
     @classmethod
-    def open(cls, path: Path, *, log: str, stamp: Callable[[], Stamp]) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        log: str,
+        stamp: Callable[[], Stamp],
+        opened: Mapping[str, Json] = NO_CLAIMS,
+        actor: str = "agent",
+    ) -> Self:
         """Open or begin the journal at `path`. `log` names a new one; an old one keeps the name it was begun with.
+
+        What is `opened` stands in the first entry of a new one, by `actor`: after a loss of state, what it follows.
 
         Raises `JournalError` when the file cannot be used or was begun under another name.
         """
@@ -72,7 +82,7 @@ class Journal:
             if named is None:
                 with journal.transaction():
                     connection.execute("INSERT INTO meta VALUES ('log', ?)", (log,))
-                    journal.record(Event.LOG_OPENED, {})
+                    journal.record(Event.LOG_OPENED, opened, actor=actor)
         return journal
 
     def close(self) -> None:

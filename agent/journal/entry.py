@@ -51,6 +51,8 @@ class Event(StrEnum):
     """What an entry tells."""
 
     LOG_OPENED = "log.opened"
+    KEY_ROTATED = "key.rotated"
+    KEY_RETIRED = "key.retired"
     AGENT_STARTED = "agent.started"
     AGENT_STOPPED = "agent.stopped"
     CONFIG_CHANGED = "config.changed"

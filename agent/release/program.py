@@ -14,9 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agent import durable
 from agent.capture import printable
-from agent.errors import ConfigError, DeviceGone, DeviceRefused, Problem
+from agent.errors import DeviceGone, DeviceRefused
 from agent.release.asking import LINE_MAX, Line
 from agent.release.doors import Doors
 
@@ -25,31 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.capture import Holding, Json
-    from agent.custody.trust import Trust
     from agent.driver import Place
-    from agent.note import Verifier
     from agent.release.asking import Ends
 
-__all__ = ["DIFFERS", "Program", "trust_file"]
+__all__ = ["DIFFERS", "Program"]
 
 DIFFERS: Final = "differs"
 _END_WITHIN: Final = 5.0
-
-
-def trust_file(path: Path, *, trust: Trust, log: Verifier, asked: bool, receipt_keys: list[Verifier]) -> None:
-    """Write what the program trusts: public keys and the policy, nothing secret. `ConfigError` where it cannot."""
-    told: dict[str, Json] = {
-        "log": log.vkey,
-        "policy": None if trust.note is None else base64.b64encode(trust.note).decode(),
-        "receipt_keys": [key.vkey for key in receipt_keys],
-        "roots": [key.vkey for key in trust.roots],
-        "witness_required": asked,
-        "witnesses": [key.vkey for key in trust.witnesses],
-    }
-    try:
-        durable.replace_file(path, json.dumps(told, indent=1, sort_keys=True).encode() + b"\n")
-    except OSError as error:
-        raise ConfigError([Problem(str(path), f"cannot be written: {error.strerror}")]) from error
 
 
 class Program:
@@ -63,6 +44,11 @@ class Program:
         self._doors = doors or Doors()
         self._process: asyncio.subprocess.Process | None = None
         self._lines: dict[Path | None, Line] = {}
+
+    @property
+    def trusts(self) -> bool:
+        """Whether somebody has said whom it believes; before that it is not asked."""
+        return self._trust.is_file()
 
     def has_unit(self, place: Place) -> bool:
         """Whether a unit of its own makes this volume writable and deletes on it."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from agent.capture import Holding
     from agent.journal import Journal
 
-__all__ = ["VERBS", "WHY_MAX", "act", "chosen", "hand_out", "priority_named"]
+__all__ = ["VERBS", "WHY_MAX", "act", "chosen", "hand_out", "priority_named", "said"]
 
 VERBS: Final = ("retry", "hold", "lift", "prioritise")
 
@@ -27,7 +27,7 @@ def act(journal: Journal, verb: str, beginning: str, *, actor: str, why: str, pr
 
     Raises `Refusal` where the rules do not permit it, where no reason is given, or where no single capture is meant.
     """
-    why = _said(why)
+    why = said(why)
     capture = chosen(journal, beginning)
     match verb:
         case "retry":
@@ -43,7 +43,7 @@ def act(journal: Journal, verb: str, beginning: str, *, actor: str, why: str, pr
 
 def hand_out(journal: Journal, names: list[str], *, actor: str, why: str) -> None:
     """Write down who takes a copy of these captures, before it is given. Call it inside a transaction."""
-    why = _said(why)
+    why = said(why)
     for name in names:
         journal.hand_out(name, actor=actor, why=why)
 
@@ -61,7 +61,8 @@ def chosen(journal: Journal, beginning: str) -> str:
     return found[0] if found else journal.get(beginning).id
 
 
-def _said(why: str) -> str:
+def said(why: str) -> str:
+    """A reason as it may stand in an entry. `Refusal` where it is none."""
     why = why.strip()
     if not why or len(why) > WHY_MAX or not why.isprintable():
         raise Refusal(

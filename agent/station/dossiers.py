@@ -65,6 +65,7 @@ def dossiers(journal: Journal, beginnings: list[str]) -> View:
         )
     return {
         "log": journal.log,
+        "log_vkeys": list(anchors.log_keys(journal).every),
         "checkpoint": _text(checkpoint),
         "token": _text(token),
         "captures": captures,

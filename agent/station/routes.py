@@ -68,6 +68,7 @@ class Routes:
         app.router.add_post("/captures/{capture}/{verb}", self._act)
         app.router.add_post("/drill", self._drill)
         app.router.add_post("/journal/dossiers", self._dossiers)
+        app.router.add_post("/custody/rotate", self._rotate)
 
     # -- looks --------------------------------------------------------------------------------------------------------
 
@@ -179,6 +180,15 @@ class Routes:
         for forward in self._running.forwards:
             forward.forgive(done["id"]) if verb == "retry" else forward.nudge()
         return _json({"capture": done})
+
+    async def _rotate(self, request: web.Request) -> web.Response:
+        actor, asked = await self._actor(request), await _body(request)
+        if not isinstance(asked, dict):
+            raise Refusal('a change of the key is asked for with {"why": "...", "finish": false}')
+        why, finish = acts.said(str(asked.get("why") or "")), asked.get("finish") is True
+        told = await self._running.rotate(finish=finish, actor=actor, why=why)
+        _log.warning("key_changed", finished=finish, actor=actor, why=why, **told)
+        return _json(told)
 
     async def _actor(self, request: web.Request) -> str:
         """Who asks, as it stands in the journal. `Refusal` for those who may only look."""

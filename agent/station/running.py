@@ -70,6 +70,9 @@ class Running(Protocol):
     started_at: datetime
     raised: Raised
 
+    async def rotate(self, *, finish: bool, actor: str, why: str) -> dict[str, str]:
+        """Change the log's key: begin it, or end it. `new` and `old` public key."""
+
     def troubles(self) -> Sequence[Mapping[str, str | None]]:
         """Repair notices that only the daemon can make: a driver that fails, a witness that is down, a policy."""
 

@@ -192,13 +192,14 @@ def summary(journal: Journal) -> View:
 
 def _checkpoint(journal: Journal) -> View:
     """How much of the log was signed, how much witnesses cosigned, and who of them knows another history."""
-    signed, cosigned = anchors.newest(journal), anchors.newest_cosigned(journal)
+    signed, cosigned, keys = anchors.newest(journal), anchors.newest_cosigned(journal), anchors.log_keys(journal)
     return {
         "size": 0 if signed is None else signed.size,
         "signed_at": None if signed is None else rfc3339(signed.signed_at),
         "cosigned_size": 0 if cosigned is None else cosigned.size,
         "cosigned_at": None if cosigned is None or cosigned.cosigned_at is None else rfc3339(cosigned.cosigned_at),
         "log_vkey": anchors.log_vkey(journal),
+        "log_vkeys": [vkey for vkey in (keys.former, keys.key) if vkey is not None],
         "contradicted_by": [found.vkey for found in anchors.contradictions(journal)],
     }
 

@@ -9,7 +9,9 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from agent.belief import install
 from agent.cli.daemon import Daemon
+from agent.config import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,6 +58,9 @@ receipt_keys = ["{dems.receipt_vkey}"]
 
 @asynccontextmanager
 async def daemon(folder: Path) -> AsyncIterator[Daemon]:
+    config = load(folder / "agent.toml")
+    if not config.trust.exists():
+        install(config)
     words = (sys.executable, "-m", "agent.cli", "--config", str(folder / "agent.toml"), "run")
     with (folder / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(*words, stdout=log, stderr=log)

@@ -16,7 +16,7 @@ from agent.custody.receipt import ReceiptNote, write
 from agent.custody.trust import Trust
 from agent.merkle import Frontier, inclusion_proof, leaf_hash, subtree_root
 from agent.note import Signer, sign
-from agent.release import trust_file
+from agent.release import trust_file, trusted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,11 +131,6 @@ def make_case(volume: Path, path: bytes = b"DCIM/100EVDCK/CLIP0001.MP4", content
 
 
 def make_trust(path: Path, *, asked: bool = True) -> Path:
-    trust_file(
-        path,
-        trust=Trust(witnesses=(WITNESS.verifier,)),
-        log=LOG.verifier,
-        asked=asked,
-        receipt_keys=[RECEIPTS.verifier],
-    )
+    trust = Trust(witnesses=(WITNESS.verifier,))
+    trust_file(path, trusted(trust=trust, logs=[LOG.verifier], asked=asked, receipt_keys=[RECEIPTS.verifier]))
     return path

@@ -19,7 +19,7 @@ from agent.custody.trust import Trust
 from agent.driver import ReleasesByPath
 from agent.errors import DeviceRefused
 from agent.note import Verifier
-from agent.release import Program, Proving, Release, trust_file
+from agent.release import Program, Proving, Release, trust_file, trusted
 from agent.testing.dems import EmulatedDems
 from agent.testing.station import Station
 from agent.uplink.tus import TusUplink
@@ -44,9 +44,8 @@ class Proven(Station):
         )
         await self.anchor.start()
         keys = [Verifier.parse(dems.receipt_vkey)]
-        trust_file(
-            self.folder / "trust.json", trust=trust, log=self.anchor.signer.verifier, asked=True, receipt_keys=keys
-        )
+        told = trusted(trust=trust, logs=self.anchor.ring.verifiers, asked=True, receipt_keys=keys)
+        trust_file(self.folder / "trust.json", told)
         self.program = Program(self.folder / "trust.json")
         options = TusUplink.Options(use="tus", name="dems", url=dems.url, receipt_keys=[dems.receipt_vkey])
         self.tus = TusUplink(options)

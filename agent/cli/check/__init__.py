@@ -14,7 +14,7 @@ from agent.cli import configuration
 from agent.cli.check import equipment, machine, record, state
 from agent.cli.check.lines import Lines, ok, problem
 from agent.cli.telling import AsJson, line, print_json, progress, table
-from agent.daemon import receipt_keys
+from agent.belief import receipt_keys
 from agent.errors import (
     ConfigError,
     DeviceError,

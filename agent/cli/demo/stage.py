@@ -35,6 +35,14 @@ watermark = "256 MiB"
 [policy]
 device = "release"      # a camera may forget what the DEMS has signed for
 receipt = "signed"
+witness = "required"    # ... and whose entry lies under a checkpoint that the witness cosigned
+
+[custody]
+ca_file = "{ca_file}"
+
+[[custody.witness]]
+vkey = "{witness_vkey}"
+url = "{witness_url}"
 
 [[driver]]
 use = "body_worn.usb_volume"
@@ -137,8 +145,14 @@ class Cast:
             url=self.dems.url,
             ca_file=self.dems.ca_file,
             vkey=self.dems.receipt_vkey,
+            witness_vkey=self.dems.witness_vkey,
+            witness_url=self.dems.witness_url,
         )
         self.daemon.config.write_text(text)
+        # Whom the program that deletes believes is said by a person, before the daemon ever runs.
+        code, printed = await self.daemon.command("custody", "trust", "--write")
+        if code:
+            raise AgentError(f"the trust file was not written: {printed.decode(errors='replace').strip()}")
         await self.daemon.start()
 
     async def close(self) -> None:

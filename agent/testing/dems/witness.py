@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from agent.testing.dems.uploads import Store
 
-__all__ = ["ADD_CHECKPOINT", "Witness"]
+__all__ = ["ADD_CHECKPOINT", "LAST_CHECKPOINT", "LOGS", "Witness"]
 
 ADD_CHECKPOINT: Final = "/add-checkpoint"
 """The submission prefix is the DEMS's address itself."""
+LAST_CHECKPOINT: Final = "/last-checkpoint"
+LOGS: Final = "/logs"
+"""For the administrator, who here is whoever asks."""
 
 
 class Witness:
@@ -49,6 +52,8 @@ class Witness:
     def add_routes(self, app: web.Application) -> None:
         """Put the resource in place."""
         app.router.add_post(ADD_CHECKPOINT, self._answer)
+        app.router.add_get(LAST_CHECKPOINT, self._last)
+        app.router.add_post(LOGS, self._enrolled)
 
     async def watch(self, vkey: str) -> None:
         """Watch a log by its key; `BadNote` where that is none."""
@@ -78,8 +83,27 @@ class Witness:
             answer = judge(body, logs, seen, self._cosigner, now)
             if answer.head is not None:
                 sql = "INSERT OR REPLACE INTO heads VALUES (?, ?, ?)"
-                await self._store.record.commit((sql, (answer.origin, answer.head.size, answer.head.root)))
+                kept = Request.parse(body).checkpoint + answer.body
+                await self._store.record.commit(
+                    (sql, (answer.origin, answer.head.size, answer.head.root)),
+                    ("INSERT OR REPLACE INTO cosigned VALUES (?, ?)", (answer.origin, kept)),
+                )
         return web.Response(status=answer.status, body=answer.body, headers={"Content-Type": answer.content_type})
+
+    async def _last(self, request: web.Request) -> web.Response:
+        """The last checkpoint of a log that was cosigned: what a station quotes that has lost its state."""
+        found = self._store.record.rows("SELECT note FROM cosigned WHERE origin = ?", request.query.get("origin", ""))
+        if not found:
+            return web.Response(status=404)
+        return web.Response(body=bytes(found[0][0]), content_type="text/plain", charset="utf-8")  # type: ignore[arg-type]
+
+    async def _enrolled(self, request: web.Request) -> web.Response:
+        """An administrator names another key of a log, by its public key alone."""
+        try:
+            await self.watch((await request.text()).strip())
+        except BadNote:
+            return web.Response(status=400)
+        return web.Response(status=204)
 
     async def _take_key(self, origin: str, vkey: str) -> None:
         try:
