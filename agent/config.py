@@ -118,7 +118,7 @@ class Custody(_Table):
     """Of what kind a new key of the log is: `p256` (ECDSA) where the station's validated module has no Ed25519."""
     trust: Path | None = None
     """Whom the program that deletes believes; a person writes it with `evidock custody trust --write`. Default:
-    `releaser.json` beside agent.toml. An installation keeps it where only root may write."""
+    `releaser.json` beside agent.toml (`releaser-NAME.json` beside NAME.toml), where only root may write."""
     policy: Path | None = None
     """Policy file (c2sp.org/tlog-policy) as a note signed by one of `roots`: whose words count."""
     roots: tuple[str, ...] = ()
@@ -215,7 +215,8 @@ def load(path: Path) -> Config:
     config = parse(text, str(path))
     if config.custody.trust is not None:
         return config
-    beside = config.custody.model_copy(update={"trust": path.absolute().parent / "releaser.json"})
+    name = "releaser.json" if path.stem == "agent" else f"releaser-{path.stem}.json"
+    beside = config.custody.model_copy(update={"trust": path.absolute().parent / name})
     return config.model_copy(update={"custody": beside})
 
 

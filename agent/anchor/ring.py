@@ -113,9 +113,8 @@ class Ring:
         if key is None:
             return cls(next(iter(found.values())))  # of an earlier start, or not ours: the last checkpoint tells
         former = None if told.former is None else found.get(told.former)
-        if told.former is None and not place.given and place.next.exists() and place.load(place.next) == key:
-            _take_over(place)
-        return cls(key, former)
+        ring = cls(key, former)
+        return ring.finish(place) if told.former is None else ring
 
     def finish(self, place: Place) -> Ring:
         """Only the newer key from now on; the other is overwritten where it lies."""

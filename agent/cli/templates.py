@@ -42,7 +42,8 @@ watermark = "2 GiB"
 
 [policy]
 # "keep": no device ever forgets anything. Before "release" is written here, name the receipt_keys of the DEMS below and
-# see one capture through: evidock capture show tells what was proven.
+# see one capture through: evidock capture show tells what was proven. Then say whom the program that deletes believes:
+# sudo evidock custody trust --write.
 device = "keep"
 # When the spool may forget, too: "keep", "released" or "receipted".
 spool = "keep"

@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_of_the_file(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "ok")
     (tmp_path / "good.toml").write_text(GOOD)
     loaded, parsed = load(tmp_path / "good.toml"), parse(GOOD)
-    assert loaded.trust == tmp_path / "releaser.json"  # beside the file, whoever runs the daemon
+    assert loaded.trust == tmp_path / "releaser-good.json"  # beside the file, whoever runs the daemon
     same = parsed.custody.model_copy(update={"trust": loaded.trust})
     assert loaded == parsed.model_copy(update={"custody": same})
 

@@ -10,11 +10,11 @@ from typing import Final
 
 import typer
 
+from agent.belief import receipt_keys
 from agent.cli import configuration
 from agent.cli.check import equipment, machine, record, state
 from agent.cli.check.lines import Lines, ok, problem
 from agent.cli.telling import AsJson, line, print_json, progress, table
-from agent.belief import receipt_keys
 from agent.errors import (
     ConfigError,
     DeviceError,
