@@ -1,12 +1,14 @@
 """`evidock capture`: what was taken, where it stands, its story, and what people order of it."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from agent.capture import Priority, Standing, rfc3339
+from agent.cli import story
 from agent.cli.asking import source
 from agent.cli.export import export
 from agent.cli.telling import AsJson, length, line, moment, pairs, print_json, table
@@ -109,9 +111,11 @@ def _list(told: dict[str, Any], *, as_json: bool) -> None:
 
 @app.command()
 def show(ctx: typer.Context, capture: Id, *, as_json: AsJson = False) -> None:
-    """Show one capture: its digests, its receipt, between which times it was taken, where it stands and why."""
+    """Show one capture: its digests and receipt, between which times it was taken, its whole story, what proves it."""
     with source(ctx) as station:
-        told = station.capture(capture)["capture"]
+        found = station.capture(capture)
+        signed = station.status()["checkpoint"]
+    told = found["capture"]
     if as_json:
         print_json(told)
         return
@@ -130,6 +134,31 @@ def show(ctx: typer.Context, capture: Id, *, as_json: AsJson = False) -> None:
         line(f"{len(clips)} captures are of this recording:")
         rows = [(one["id"][:8], one["clip"], one["key"], one["standing"]) for one in clips]
         table(("id", "clip", "capture", "standing"), rows, right=("clip",))
+    line("")
+    line("What happened", "bold")
+    for entry in found["story"]:
+        line(story.told(entry))
+    line("")
+    line("What proves it", "bold")
+    for proof in _proofs(told, signed):
+        line(proof)
+
+
+def _proofs(told: dict[str, Any], signed: dict[str, Any]) -> Iterator[str]:
+    """What of it can be checked by others, in a person's words."""
+    receipt, index = told["receipt"], told["index"]
+    yield f"Bytes: SHA-256 {told['sha256']}" + ("; the file is in the spool under that name" if told["spooled"] else "")
+    if index < signed["size"]:
+        yield f"Entry {index} stands under a checkpoint of {signed['size']} entries that the station signed"
+    else:
+        yield f"Entry {index} stands under no checkpoint yet: the daemon signs one while it runs"
+    if index < signed["cosigned_size"]:
+        at = moment(signed["cosigned_at"])
+        yield f"and under one of {signed['cosigned_size']} entries that witnesses cosigned at {at}"
+    if receipt:
+        yield f"Receipt: {receipt['strength']}, by {receipt['destination']}"
+    export = f"evidock capture export {told['id'][:8]} --to FOLDER"
+    yield f"To check it without Evidock: {export}, then sh verify.sh in there"
 
 
 def _bound(bound: dict[str, Any] | None, nobody: str) -> str:

@@ -245,3 +245,32 @@ def test_version(evidock: Evidock) -> None:
 
 def test_json_is_plain_ascii(evidock: Evidock, dock: Dock) -> None:
     assert json.dumps(evidock("--config", dock.config, "status", "--json").json).isascii()
+
+
+def test_a_capture_is_told_in_a_persons_words(evidock: Evidock, dock: Dock) -> None:
+    one = first(evidock, dock)
+    shown = evidock("--config", dock.config, "capture", "show", one["id"]).out
+    assert "held it out as DCIM/" in shown
+    assert "copied, hashed, forced to the disk and promised" in shown
+    assert f"Bytes: SHA-256 {one['sha256']}" in shown
+    assert ("that the station signed" in shown) is not ("under no checkpoint yet" in shown)
+    assert f"capture export {str(one['id'])[:8]}" in shown
+
+
+def test_every_entry_of_a_capture_has_its_sentence() -> None:
+    from agent.cli.story import _SENTENCES  # noqa: PLC0415 - the table itself is looked at here alone
+    from agent.journal.replay import _ACTS  # noqa: PLC0415
+
+    assert {str(event) for event in _ACTS} <= set(_SENTENCES)
+
+
+def test_captures_are_found_by_what_people_know(evidock: Evidock, dock: Dock) -> None:
+    found = evidock(
+        "--config", dock.config, "capture", "find", "--device", "usb:bench:BWC-1", "--since", "3 d", "--json"
+    )
+    assert set(found.json) == documented("capture find")
+    assert len(found.json["captures"]) == len(FILMS)
+    assert evidock("--config", dock.config, "capture", "find", "--officer", "nobody", "--json").json["captures"] == []
+    assert evidock("--config", dock.config, "capture", "find").code == Refusal.exit_code
+    assert evidock("--config", dock.config, "capture", "find", "--since", "yesterday").code == Refusal.exit_code
+    assert evidock("--config", dock.config, "capture", "list", "--drills", "--json").json["captures"] == []
