@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "custody": "Keys of the custody log, and whom the program that deletes believes.",
     "verify": "Check an exported bag, a proof or a checkpoint.",
     "driver": "The drivers that are installed.",
+    "spec": "The formats that are known.",
     "config": "The configuration.",
     "identity": "Who this station is to others.",
     "dems": "An emulated DEMS, for trying things out.",
