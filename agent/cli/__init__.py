@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "identity": "Who this station is to others.",
     "dems": "An emulated DEMS, for trying things out.",
     "demo": "Show the whole life of some captures, with an emulated camera and an emulated DEMS.",
+    "support-bundle": "Gather versions, settings and states for those who help: no names, texts, keys or evidence.",
     "version": "Show which Evidock this is.",
 }
 """Every command, with the sentence that its own module repeats."""
@@ -71,7 +72,7 @@ def loaded(name: str) -> Any:  # noqa: ANN401 - typer's own type
     """The command of this name, imported."""
     from importlib import import_module  # noqa: PLC0415 - the point of this function
 
-    return typer.main.get_command(import_module(f"agent.cli.{name}").app)
+    return typer.main.get_command(import_module(f"agent.cli.{name.replace('-', '_')}").app)
 
 
 app = typer.Typer(

@@ -31,7 +31,7 @@ from agent.registry import Equipment, equip
 from agent.station.control import check_path
 from agent.uplink import Finding
 
-__all__ = ["WARNED", "app"]
+__all__ = ["WARNED", "app", "findings"]
 
 app = typer.Typer(add_completion=False)
 
@@ -60,25 +60,26 @@ _CODES: Final = {
 @app.command()
 def check(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """Try everything that the daemon needs, and say what to do where something is wrong."""
-    findings = []
-    for kind, found in _all(ctx):
+    told = []
+    for kind, found in findings(ctx):
         progress(f"{kind}: {found.what}")
-        findings.append((kind, found))
+        told.append((kind, found))
     progress("")
-    wrong = {kind for kind, found in findings if found.state == "problem"}
-    warned = any(found.state == "warning" for _, found in findings)
+    wrong = {kind for kind, found in told if found.state == "problem"}
+    warned = any(found.state == "warning" for _, found in told)
     code = next((worst for kind, worst in _CODES.items() if kind in wrong), WARNED if warned else 0)
     if as_json:
-        lines = [{"kind": kind, **found.model_dump()} for kind, found in findings]
+        lines = [{"kind": kind, **found.model_dump()} for kind, found in told]
         print_json({"ok": not wrong, "exit_code": code, "findings": lines})
     else:
-        table(("", "", "what", "detail"), [(found.state, kind, found.what, found.detail) for kind, found in findings])
-        for todo, (how, places) in _todo(found for _, found in findings).items():
+        table(("", "", "what", "detail"), [(found.state, kind, found.what, found.detail) for kind, found in told])
+        for todo, (how, places) in _todo(found for _, found in told).items():
             line(f"{', '.join(places)}: {todo}", "red" if how == "problem" else "yellow")
     raise typer.Exit(code)
 
 
-def _all(ctx: typer.Context) -> Lines:
+def findings(ctx: typer.Context) -> Lines:
+    """Every line, each as soon as it is known."""
     try:
         config = configuration(ctx)
     except ConfigError as error:

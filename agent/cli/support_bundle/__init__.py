@@ -1,0 +1,86 @@
+"""`evidock support-bundle`: what those need who help from afar, and nothing that tells of persons, places or secrets.
+
+Redacted by allow-list, twice: only fields that `gathered` names are looked at, and of texts only words go in that stand
+in our own public source (`words`): names of events, settings, errors, specs. Everything else that is a text becomes its
+length. Devices and captures become numbers.
+"""
+
+import io
+import json
+import os
+import tarfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli import configuration
+from agent.cli.support_bundle.gathered import gathered
+from agent.cli.telling import AsJson, length, line, print_json, table
+from agent.errors import Refusal
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("support-bundle")
+def support_bundle(
+    ctx: typer.Context,
+    *,
+    to: Annotated[
+        Path | None, typer.Option(help="The file to write; default: in this folder, named by the time.")
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="A file of the daemon's JSON lines, where it does not log to journald.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write it without asking.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print all that would go in, and write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Gather versions, settings and states for those who help: no names, texts, keys or evidence."""
+    parts = gathered(configuration(ctx), ctx, log)
+    if as_json:
+        print_json(parts)
+        return
+    files = {name: json.dumps(content, indent=1).encode() + b"\n" for name, content in parts.items()}
+    if show:
+        for name, raw in files.items():
+            line(name, "bold")
+            line(raw.decode())
+        return
+    table(("file", "length", "what it holds"), [(name, length(len(raw)), WHAT[name]) for name, raw in files.items()])
+    line("No text of devices, people or configuration is in it. To read all of it first: --show.")
+    path = to or Path(f"evidock-support-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
+    if not yes and not typer.confirm(f"Write {path}?"):
+        raise Refusal("nothing was written", hint="Add --yes to write it without being asked.")
+    try:
+        _write(path, files)
+    except FileExistsError:
+        raise Refusal(f"{path} is there already", hint="Nothing was changed. Name another file with --to.") from None
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror}", hint="Name a file that you may write with --to.") from error
+    line(f"written: {path}", "green")
+
+
+WHAT = {
+    "versions.json": "versions of Evidock, Python, SQLite, the kernel and each package",
+    "configuration.json": "settings: numbers, switches and words of ours; every other text by its length",
+    "status.json": "counts, rates, clock, room, links, repair notices by their id",
+    "check.json": "each line of evidock check by its kind and state",
+    "journal.json": "the last entries: what, when, by which clock; captures and devices as numbers",
+    "events.json": "the last lines of the log: time, level, name of the event, numbers, lines of our own code",
+    "machine.json": "kernel, memory, load, file system, counts of files",
+}
+"""What each file holds, for the person who sends it."""
+
+
+def _write(path: Path, files: dict[str, bytes]) -> None:
+    """For the owner alone, and only where nothing is."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as target, tarfile.open(fileobj=target, mode="w:gz") as bundle:
+        for name, raw in files.items():
+            member = tarfile.TarInfo(f"evidock-support/{name}")
+            member.size, member.mode = len(raw), 0o600
+            bundle.addfile(member, io.BytesIO(raw))

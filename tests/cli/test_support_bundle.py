@@ -1,0 +1,163 @@
+"""Nothing that tells of a person, a place or a secret leaves in a support bundle, wherever it was planted."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.capture import Capture, Device, Digest, Parts
+from agent.cli.support_bundle.words import ours, plain, stack, word
+from agent.clock import Clock
+from agent.errors import Refusal
+from agent.journal import Event, Journal
+from tests.cli.conftest import TOML, Dock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import Answer
+
+    Evidock = Callable[..., Answer]
+
+PLATE, OFFICER, NOTE = "CVXK417", "Konstable Anneliese Wrzesniewski", "the witness lives at 17 Larchmont"
+TOKEN, KEY, HOST, CASE = (
+    "eyJhbGciOiJub25lIn0.c2VjcmV0",
+    "PRIVATE+KEY+evidock+AbCdEf0123",
+    "dems.smallville.invalid",
+    "C-2026-88714",
+)
+PLANTED = (PLATE, OFFICER, NOTE, TOKEN, KEY, HOST, CASE, "smallville", "Wrzesniewski", "Larchmont", "BWC-SERIAL-9000")
+
+
+TRACE = f"""File "/opt/x/agent/daemon.py", line 17, in {OFFICER}
+  File "/home/{OFFICER}/agent/{PLATE}.py", line 3
+ValueError: {NOTE} {TOKEN}"""
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Dock:
+    """A stopped station with secrets in every corner that a bundle looks at."""
+    dock = Dock(tmp_path)
+    dock.configure()
+    text = dock.config.read_text().replace('"example.org"', '"smallville.invalid"').replace("bay-1", "bay-Larchmont")
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "token").chmod(0o600)
+    uplink = f'[[uplink]]\nuse = "tus"\nname = "{CASE}"\nurl = "https://{HOST}/files/{PLATE}"\n'
+    uplink += f'token_file = "{tmp_path}/token"\n'
+    dock.config.write_text(text + uplink)
+    dock.state.mkdir(mode=0o700)
+    for folder in ("spool/kept", "spool/stage", "keys"):
+        (dock.state / folder).mkdir(parents=True)
+    (dock.state / "keys" / "log.key").write_text(KEY)
+    (dock.state / "spool" / "kept" / PLATE).write_text(NOTE)
+    journal = Journal.open(dock.state / "journal.db", log="edge.smallville.invalid/dock-1/log1", stamp=Clock().stamp)
+    device = Device(
+        f"alpr:{PLATE}", "alpr", "bay-Larchmont", maker=OFFICER, model=NOTE, serial="BWC-SERIAL-9000", place=HOST
+    )
+    claims = {"officer": OFFICER, "plate": PLATE, "note": NOTE, "token": TOKEN, CASE: {"deep": [KEY, HOST]}}
+    with journal.transaction():
+        capture = Capture(device, f"read-{PLATE}", None, 3, media_type=f"image/{PLATE}", group=CASE, claims=claims)
+        held = journal.hold(capture, Digest(b"s" * 32, b"b" * 32, 3), Parts())
+        journal.record(Event.DEVICE_ATTACHED, {"device": device.claims})
+        journal.record(Event.OBSERVED, {"observation": {"kind": PLATE, "device": device.id, "detail": claims}})
+        journal.retain(held.id, keep=True, actor=f"user:{OFFICER}(1000)", why=NOTE)
+        journal.refuse(held.id, f"{HOST} says {TOKEN}")
+    journal.close()
+    lines = [
+        {"event": "destination_down", "level": "warning", "timestamp": "2026-11-22T07:02:17Z", "error": HOST},
+        {
+            "event": f"asked {HOST} with Bearer {TOKEN}",
+            "level": PLATE,
+            "timestamp": OFFICER,
+            "logger": KEY,
+            "todo": NOTE,
+        },
+        {"event": PLATE, "level": {"x": OFFICER}, "timestamp": [CASE], PLATE: NOTE},
+        {"event": "ended", "level": "critical", "exception": TRACE},
+        [PLATE],
+        PLATE,
+    ]
+    (tmp_path / "daemon.log").write_text("".join(json.dumps(line) + "\n" for line in lines) + f"no JSON {NOTE}\n")
+    return dock
+
+
+def words_of(dock: Dock, *more: object) -> tuple[object, ...]:
+    return ("--config", dock.config, "support-bundle", "--log", dock.folder / "daemon.log", *more)
+
+
+def test_nothing_that_was_planted_survives(evidock: Evidock, full: Dock) -> None:
+    target = full.folder / "bundle.tar.gz"
+    told = evidock(*words_of(full, "--to", target, "--yes"))
+    assert told.code == 0, told.err
+    with tarfile.open(target) as bundle:
+        raw = {member.name: bundle.extractfile(member).read().decode() for member in bundle}  # type: ignore[union-attr]
+    everything = "\n".join((*raw, *raw.values())) + told.out.replace(str(full.folder), "")
+    for secret in PLANTED:
+        assert secret.lower() not in everything.lower(), secret
+    # Nor in pieces: no longer word of any of them is there.
+    for piece in {piece for secret in PLANTED for piece in re.findall(r"[A-Za-z]{6,}", secret)} - {
+        "witness",
+        "PRIVATE",
+    }:
+        if piece.lower() not in {one.lower() for one in ours()}:
+            assert not re.search(rf"\b{piece}\b", everything, re.IGNORECASE), piece
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_what_is_left_helps(evidock: Evidock, full: Dock) -> None:
+    told = evidock(*words_of(full, "--json")).json
+    assert not any("cannot_be_had" in content for content in told.values() if isinstance(content, dict)), told
+    assert told["configuration.json"]["driver"][0]["use"] == "body_worn.usb_volume"
+    assert told["configuration.json"]["policy"]["device"] == "keep"
+    assert told["configuration.json"]["station"]["agency"] == "(text of 18 characters)"
+    assert told["status.json"]["aside"]["refused"] == 1
+    events = [entry["event"] for entry in told["journal.json"]["entries"]]
+    assert events[:3] == ["log.opened", "held", "device.attached"]
+    held, attached = told["journal.json"]["entries"][1:3]
+    assert held["device"] == attached["device"], "the same device is the same number"
+    assert told["events.json"][0] == {"event": "destination_down", "level": "warning", "at": "2026-11-22T07:02:17Z"}
+    assert {"kind": "config", "state": "ok"} in told["check.json"]
+
+
+def test_what_goes_in_is_listed_before_it_is_written(
+    evidock: Evidock, full: Dock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = full.folder / "bundle.tar.gz"
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    told = evidock(*words_of(full, "--to", target))
+    assert told.code == Refusal.exit_code
+    assert not target.exists()
+    for name in ("versions.json", "configuration.json", "journal.json", "events.json"):
+        assert name in told.out
+    target.write_text("somebody's")
+    assert evidock(*words_of(full, "--to", target, "--yes")).code == Refusal.exit_code
+    assert target.read_text() == "somebody's"
+    shown = evidock(*words_of(full, "--show"))
+    assert "destination_down" in shown.out
+    assert OFFICER not in shown.out
+
+
+def test_a_running_daemon_is_asked(evidock: Evidock, running: Dock) -> None:
+    told = evidock("--config", running.config, "support-bundle", "--json").json
+    assert told["status.json"]["running"] is True
+    assert told["status.json"]["tally"]["held"]["captures"] == 3
+
+
+def test_only_words_of_ours_pass() -> None:
+    assert word("destination_down") == "destination_down"
+    assert word(None) is None
+    assert word(PLATE) == "(text of 7 characters)"
+    assert plain({"held": [1, 2.5, True, None, NOTE], OFFICER: TOKEN}) == {
+        "held": [1, 2.5, True, None, f"(text of {len(NOTE)} characters)"],
+        f"(text of {len(OFFICER)} characters)": f"(text of {len(TOKEN)} characters)",
+    }
+    assert stack(f'File "/opt/agent/daemon.py", line 7\nFile "/x/agent/{PLATE}.py", line 8\n{NOTE}') == [
+        "agent/daemon.py:7"
+    ]
+    assert TOML
