@@ -64,6 +64,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Agent", "locked"]
 
+_ALIVE: Final = "WATCHDOG=1"
+_HEARS_WITHIN: Final = 1.0
+
 _STEADY = 30.0
 """Seconds that a driver must run before it counts as well again."""
 
@@ -332,7 +335,7 @@ class Agent:
         while True:
             await asyncio.sleep(5)
             await self.desk.read(lambda _: None)  # the journal's thread turns too
-            _tell_systemd("WATCHDOG=1")
+            _tell_systemd(_ALIVE)
             await self.presence.notice_gone()
             now = self.clock.stamp()
             if (stepped := step.since(now)) is not None:
@@ -407,4 +410,6 @@ def _tell_systemd(state: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender, suppress(OSError):
+        # Who does not read what he is told must not hold up the event loop: nothing would be taken any more.
+        sender.settimeout(0 if state == _ALIVE else _HEARS_WITHIN)
         sender.sendto(state.encode(), address)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import platform
 import tempfile
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from agent.testing.dems import DemsProcess
 from benchmarks.measured import Measured, Series, command, quoted
 from benchmarks.prefill import prefill
+from benchmarks.share import COMMAND, table
 from benchmarks.stations import clear, fill, held_by, life, sent_by
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ HEAD = "| case | median | range | processor | memory |\n| --- | --- | --- | --- 
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
-    parser.add_argument("cases", nargs="*", default=["large", "small"], help="large, small, full")
+    parser.add_argument("cases", nargs="*", default=["large", "small"], help="large, small, full, share")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--large", type=int, default=1024, help="MiB of the one large capture")
     parser.add_argument("--count", type=int, default=10_000, help="how many small captures of 4 KiB")
@@ -46,6 +48,8 @@ def main() -> None:
                     asyncio.run(small(folder / "small", chosen.count, chosen.runs, before=0))
                 case "full":
                     asyncio.run(small(folder / "full", chosen.count, chosen.runs, before=500_000))
+                case "share":
+                    asyncio.run(share(folder / "share", chosen.count))
                 case _:
                     parser.error(f"there is no case {case}")
 
@@ -100,6 +104,15 @@ async def small(folder: Path, count: int, runs: int, *, before: int) -> None:
             series.runs.append(await life(station, volume, dems, count))
             clear(volume, *([] if before else [station]))
     print(f"\n### {count:,} captures of 4 KiB (TLS)\n\n{HEAD}\n{series.row(count, 'captures/s')}")
+
+
+async def share(folder: Path, count: int) -> None:
+    """How much of the daemon's processor time goes into the custody log, over the whole life of small captures."""
+    fill(folder / "volume", count, 4096)
+    async with DemsProcess(folder / "dems", tls=True) as dems:
+        await life(folder / "station", folder / "volume", dems, count, COMMAND)
+    told = json.loads((folder / "station" / "share.json").read_text(encoding="utf-8"))
+    print(f"\n### Custody in the life of {count:,} captures of 4 KiB\n\n{table(told, count)}")
 
 
 def _each(runs: int) -> Iterator[int]:

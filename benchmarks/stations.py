@@ -13,7 +13,7 @@ from agent.testing.process import COMMAND, DaemonProcess, tally, tus
 from benchmarks.measured import Measured, cpu_seconds, peak_memory
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from agent.testing.dems import DemsProcess
@@ -63,18 +63,22 @@ async def sent_by(folder: Path, dems: DemsProcess, count: int) -> Measured:
         return await _until(station, lambda tally: tally.get("receipted", 0) >= count)
 
 
-async def life(folder: Path, volume: Path, dems: DemsProcess, count: int) -> Measured:
+async def life(folder: Path, volume: Path, dems: DemsProcess, count: int, command: Sequence[str] = COMMAND) -> Measured:
     """Time from a docked volume to every capture receipted and released."""
     uplink = tus(dems.url, dems.receipt_vkey, ca_file=dems.ca_file)
     policy = {"device": "release"}
-    async with _daemon(folder, drivers=[driver(volume)], uplink=uplink, policy=policy) as station:
+    async with _daemon(folder, command, drivers=[driver(volume)], uplink=uplink, policy=policy) as station:
         before = (await tally(station.state)).get("released", 0)
         return await _until(station, lambda tally: tally.get("released", 0) - before >= count)
 
 
 @asynccontextmanager
-async def _daemon(folder: Path, **tables: Any) -> AsyncIterator[DaemonProcess]:  # noqa: ANN401 - tables of agent.toml
-    async with DaemonProcess(folder, command=COMMAND, **tables) as station:
+async def _daemon(
+    folder: Path,
+    command: Sequence[str] = COMMAND,
+    **tables: Any,  # noqa: ANN401 - tables of agent.toml
+) -> AsyncIterator[DaemonProcess]:
+    async with DaemonProcess(folder, command=command, **tables) as station:
         yield station
 
 

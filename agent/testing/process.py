@@ -54,6 +54,7 @@ COMMAND: Final = (sys.executable, "-m", "agent.cli", "--config", "{config}", "ru
 STATION: Final = {"name": "dock-1", "agency": "example.org"}
 LOG: Final = "edge.example.org/dock-1/log1"
 _WITHIN: Final = 30.0
+_TELLS_WITHIN: Final = 60.0
 
 
 def toml(tables: Mapping[str, Any]) -> str:
@@ -97,7 +98,7 @@ def read_state(state: Path, log: str = LOG) -> Book | None:
 async def tally(state: Path) -> dict[str, int]:
     """How many captures stand where, as the daemon that runs on this state folder tells it; waits until it listens."""
     connector = aiohttp.UnixConnector(str(state / "control.sock"))
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.timeout(_TELLS_WITHIN):
         while True:
             try:
                 async with session.get("http://station/status") as answer:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import pytest
 
 from agent.clock import Clock
 from agent.config import parse
-from agent.daemon import Agent, locked
+from agent.daemon import Agent, _tell_systemd, locked
 from agent.errors import JournalError, Refusal
 from agent.journal import Journal
 from agent.testing.cameras import CameraFolder
@@ -184,3 +185,15 @@ async def test_a_driver_that_stumbles_while_it_ends_has_ended(tmp_path: Path) ->
     assert task.cancelled()
     assert runs == [1]
     agent.spool.close()
+
+
+async def test_a_manager_that_does_not_listen_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        def alive() -> None:
+            for _ in range(1000):
+                _tell_systemd("WATCHDOG=1")
+
+        await asyncio.wait_for(asyncio.to_thread(alive), 20)
