@@ -45,9 +45,8 @@ def metrics(picture: View, counts: Mapping[str, int], accept: str) -> tuple[byte
 
 
 def _gauge(name: str, said: str, value: float | None) -> Iterator[Metric]:
-    """A single value; nothing where it is not known."""
-    if value is not None:
-        yield GaugeMetricFamily(f"evidock_{name}", said, value=value)
+    """A single value; its name alone where it is not known."""
+    yield GaugeMetricFamily(f"evidock_{name}", said, value=value)
 
 
 def _by(name: str, said: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]) -> Metric:
