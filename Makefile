@@ -47,6 +47,11 @@ lint: install ## style, format, types and imports, without the tests
 faults: system install peers ## kill and verify, ROUNDS times (2000): nothing lost, nothing doubled, nothing released unproven
 	@env -u CI EVIDOCK_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest -o faulthandler_timeout=0 tests/faults $(PYTEST_ARGS)
 
+.PHONY: screen
+screen: install peers ## the picture of the dock's screen in the README, taken anew with Chromium
+	@$(BIN)/python -m tests.screen.shoot docs/screen.png >/dev/null
+	ls -l docs/screen.png
+
 .PHONY: bench
 bench: system install peers ## the figures of the documentation, measured here (BENCH_ARGS="...")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

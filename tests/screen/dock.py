@@ -162,7 +162,9 @@ class Dock:
 
     def notice(self, detail: str, id_: str = "uplink.down") -> None:
         """Let this notice stand, and no other of ours."""
-        self.told[:] = [repair(id_, "problem", id_.partition(".")[0], detail, "Look at the cable.")]
+        self.told[:] = [
+            repair(id_, "problem", id_.partition(".")[0], detail, "Keep the camera, and clean its contacts.")
+        ]
 
     def move(self, length: int) -> None:
         """Let everything that is copied go on."""
@@ -171,8 +173,10 @@ class Dock:
 
 
 @asynccontextmanager
-async def served(folder: Path, bays: int, *, status: str = "", policy: str = "release") -> AsyncIterator[Dock]:
-    """A dock behind the status service on a free port. `status`: more lines for its table."""
+async def served(
+    folder: Path, bays: int, *, status: str = "", policy: str = "release", film: bytes = b"film"
+) -> AsyncIterator[Dock]:
+    """A dock behind the status service on a free port. `status`: more lines for its table; `film`: what it holds."""
     text = f"""
 [station]
 name = "dock-0042"
@@ -193,7 +197,7 @@ name = "dems"
     async with Station(folder / "state") as station:
         device = BenchDevice()
         for number in (1, 2, 3):
-            device.record(f"CLIP{number}.MP4", b"film" * number)
+            device.record(f"CLIP{number}.MP4", film * number)
         await station.dock(device)
         station.connect(BenchUplink())
         dock = Dock(parse(text), station, Bays(bays))

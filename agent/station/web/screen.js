@@ -17,6 +17,7 @@ let heard = performance.now();
 let cut = null;          // since when the connection is cut
 let stale = false;
 let density = "full";    // how much a tile has room for: full, medium, short, tiny
+let roomy = true;        // and whether its last line may be a sentence
 let source = null;
 let version = null;
 
@@ -178,7 +179,7 @@ function showTile(button, bay) {
   text(part("word"), say("states." + state));
   text(part("camera"), bay.device ? camera(bay.device) : "");
   text(part("officer"), bay.officer ?? "");
-  text(part("line"), stale ? "" : density === "full" ? line(bay) : shortLine(bay));
+  text(part("line"), stale ? "" : roomy ? line(bay) : shortLine(bay));
   const share = state === "copying" && bay.copying?.length ? bay.copying.done / bay.copying.length : null;
   part("bar").hidden = share === null;
   if (share !== null) part("bar").firstElementChild.style.setProperty("inline-size", `${(share * 100).toFixed(1)}%`);
@@ -195,7 +196,7 @@ function line(bay) {
 }
 
 function shortLine(bay) {
-  if (bay.state === "copying" && bay.copying) return progress(density === "medium" ? bay.copying : { ...bay.copying, rate: null });
+  if (bay.state === "copying" && bay.copying) return progress(bay.copying, { speed: false, left: density !== "tiny" });
   if (bay.state === "help" && bay.reason) return say("reasons." + bay.reason);
   return bay.index ? say("reconciled_short", counted(bay.index)) : "";
 }
@@ -204,14 +205,12 @@ function counted(index) {
   return Object.fromEntries(Object.entries(index).map(([name, value]) => [name, count(value)]));
 }
 
-function progress({ done, length, rate }) {
+function progress({ done, length, rate }, { speed = true, left = true } = {}) {
   const said = [];
   if (length) said.push(say("unit_percent", { percent: count(Math.floor((done / length) * 100)) }));
-  if (rate) {
-    said.push(say("rate", { bytes: bytes(rate) }));
-    const minutes = Math.ceil((length - done) / rate / 60);
-    if (length > done && minutes < 600) said.push(say("minutes", { minutes: count(minutes) }));
-  }
+  if (rate && speed) said.push(say("rate", { bytes: bytes(rate) }));
+  const minutes = rate ? Math.ceil((length - done) / rate / 60) : 0;
+  if (left && minutes > 0 && minutes < 600) said.push(say("minutes", { minutes: count(minutes) }));
   return said.join(" · ");
 }
 
@@ -299,11 +298,12 @@ function arrange() {
   for (let columns = 1; columns <= bays; columns += 1) {
     const rows = Math.ceil(bays / columns);
     const width = (wide - gap * (columns - 1)) / columns;
-    const height = Math.max((high - gap * (rows - 1)) / rows, SMALLEST.height);
+    const height = (high - gap * (rows - 1)) / rows;
     const size = Math.min(width / SHAPE, height) * (width < SMALLEST.width ? 0.01 : 1);
-    if (size > best.size) best = { size, columns, width, height };
+    if (size > best.size) best = { size, columns, width, height: Math.max(height, SMALLEST.height) };  // else it scrolls
   }
   density = best.height < 100 ? "tiny" : best.height < 180 ? "short" : best.height < 260 ? "medium" : "full";
+  roomy = density === "full" || (density === "medium" && best.width > 300);
   tiles.dataset.density = density;
   const room = { width: best.width * 0.9, height: best.height * SHARE[density] };
   set("--columns", best.columns);
