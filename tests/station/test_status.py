@@ -131,7 +131,8 @@ def test_every_language_has_every_word(request: pytest.FixtureRequest) -> None:
 
     found = {path.stem: json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")}
     assert set(found) >= {"en", "fr"}
-    assert set(found["en"]["notices"]) == {id_.replace(".", "_") for id_ in repairs()}
+    # One that has no words yet is shown by what it is about; words for one that is gone are dead.
+    assert set(found["en"]["notices"]) <= {id_.replace(".", "_") for id_ in repairs()}
     for words in found.values():
         assert keys(words) == keys(found["en"])
         assert set(gaps(words)) == set(gaps(found["en"]))
