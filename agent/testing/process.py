@@ -170,12 +170,16 @@ class DaemonProcess:
         """Number of the process while it runs."""
         return None if self._process is None else self._process.pid
 
+    async def install(self) -> None:
+        """Say whom the program that deletes believes, as a person does before a station first lets go of anything."""
+        config = await asyncio.to_thread(load, self.config)
+        if config.policy.device == "release" and not config.trust.exists():
+            await asyncio.to_thread(install, config)
+
     async def start(self, **environment: str) -> None:
         """Start it. It may not be ready yet: see `ready`."""
         self._address.unlink(missing_ok=True)
-        config = await asyncio.to_thread(load, self.config)
-        if config.policy.device == "release" and not config.trust.exists():
-            await asyncio.to_thread(install, config)  # as whoever installs a station does
+        await self.install()
         self._bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._bell.bind(str(self._address))
         with self.words.open("ab") as words:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.belief import install
 from agent.cli.daemon import Daemon
+from agent.config import load
 from agent.errors import Refusal, UplinkDown
 from agent.testing.dems import EmulatedDems
 
@@ -53,6 +55,8 @@ async def station(folder: Path, dems: EmulatedDems, *, device: str = "release") 
         keys=f'"{dems.receipt_vkey}"' if signs else "",
     )
     (folder / "agent.toml").write_text(text)
+    if device == "release":
+        install(load(folder / "agent.toml"))
     words = (sys.executable, "-m", "agent.cli", "--config", str(folder / "agent.toml"), "run")
     with (folder / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(*words, stdout=log, stderr=log)

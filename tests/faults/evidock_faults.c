@@ -39,25 +39,29 @@ void evidock_fault(const char *order)
     }
 }
 
-void evidock_counts(const char *path)
+static FILE *at_end; /* opened at the beginning: a program may give up, later, to open anything for writing */
+
+static void tell(FILE *out)
 {
-    FILE *out = fopen(path, "a");
     for (int i = 0; out && i < CALL_COUNT; i++)
         fprintf(out, "%s %d\n", call_names[i], seen[i]);
     if (out)
         fclose(out);
 }
 
+void evidock_counts(const char *path) { tell(fopen(path, "a")); }
+
 __attribute__((constructor)) static void begin(void)
 {
     if (getenv("EVIDOCK_FAULT"))
         evidock_fault(getenv("EVIDOCK_FAULT"));
+    if (armed && getenv("EVIDOCK_FAULT_COUNTS"))
+        at_end = fopen(getenv("EVIDOCK_FAULT_COUNTS"), "ae");
 }
 
 __attribute__((destructor)) static void end(void)
 {
-    if (armed && getenv("EVIDOCK_FAULT_COUNTS"))
-        evidock_counts(getenv("EVIDOCK_FAULT_COUNTS"));
+    tell(at_end);
 }
 
 /* Is this descriptor, or this name in that folder, below the folder that we were told? */

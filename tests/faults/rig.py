@@ -73,6 +73,7 @@ class Rig:
         )
 
     async def start(self, fault: str = "") -> int:
+        await self.daemon.install()
         return await self._nursery.fork(self.daemon.config, self.daemon.words, fault)
 
     async def wrong(self, *, at_rest: bool = False) -> list[str]:

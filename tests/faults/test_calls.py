@@ -69,6 +69,7 @@ def ended(pid: int) -> bool:
 
 async def lived(rig: Rig, nursery: Nursery, fault: str, counts: str = "") -> int:
     """One life: until the camera is empty, the daemon has ended, or its time is over; its exit code."""
+    await rig.daemon.install()
     pid = await nursery.fork(rig.daemon.config, rig.daemon.words, fault, counts)
     waited = 0.0
     while list(rig.camera.still()) and not ended(pid) and waited < WITHIN:
