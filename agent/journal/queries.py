@@ -37,9 +37,10 @@ __all__ = [
     "recording",
     "remember",
     "resolve",
+    "rows_between",
     "spooled",
     "story",
-    "taken_between",
+    "taken_in",
     "tally",
     "was_purged",
 ]
@@ -230,12 +231,20 @@ def first_held_at(journal: Journal) -> datetime | None:
     return None if found is None else moment(found)
 
 
-def taken_between(journal: Journal, since: datetime, until: datetime) -> tuple[int, int]:
-    """Bytes that were taken in this time: (all of them, those that have left the spool since)."""
+def rows_between(journal: Journal, since: datetime, until: datetime) -> tuple[int, int]:
+    """First and last row of the captures that were taken in this time, by the index of times; (1, 0) for none."""
+    first, last = journal.connection.execute(
+        "SELECT min(+row), max(+row) FROM capture WHERE held_at >= ? AND held_at < ?", (micros(since), micros(until))
+    ).get
+    return (1, 0) if first is None else (first, last)
+
+
+def taken_in(journal: Journal, first: int, last: int) -> tuple[int, int]:
+    """Bytes of the captures in these rows: (all of them, those that have left the spool since)."""
     taken, gone = journal.connection.execute(
         "SELECT coalesce(sum(length), 0), coalesce(sum(length) FILTER (WHERE spooled = 0), 0) FROM capture"
-        " WHERE held_at >= ? AND held_at < ?",
-        (micros(since), micros(until)),
+        " WHERE row BETWEEN ? AND ?",
+        (first, last),
     ).get
     return taken, gone
 

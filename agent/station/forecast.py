@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from agent.config import Policy
     from agent.journal import Journal
 
-__all__ = ["Forecast", "measured"]
+__all__ = ["Forecast", "Measuring", "measured"]
 
 _DAY: Final = timedelta(days=1)
 _LEAST: Final = timedelta(minutes=10)
 """A journal that is younger tells no rate."""
+_STEP: Final = 10_000
+"""Captures of one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,45 @@ class Forecast:
         return usable / self.a_day * _DAY.total_seconds() if self.a_day > 0 else None
 
 
+class Measuring:
+    """One look at the last day of a journal, in steps of some milliseconds: a busy day has many captures."""
+
+    def __init__(self, journal: Journal, policy: Policy, now: datetime | None = None) -> None:
+        now = now or datetime.now(UTC)
+        self.forecast: Forecast | None = None
+        """Once `step` said that it is done; None where the journal is too young."""
+        self._ranges: list[tuple[int, int, bool]] = []
+        self._sum = 0
+        first = queries.first_held_at(journal)
+        self._young = first is None or now - first < _LEAST
+        if first is None or self._young:
+            return
+        self._window = min(_DAY, now - first)
+        self._ranges.append((*queries.rows_between(journal, now - self._window, now), True))
+        if policy.spool != "keep":
+            # What left the spool today was taken about so long ago; what is younger is still to be kept for a while.
+            then = now - policy.spool_keep
+            self._ranges.append((*queries.rows_between(journal, then - self._window, then), False))
+
+    def step(self, journal: Journal) -> bool:
+        """Look at the next captures; True when it is done."""
+        while self._ranges:
+            first, last, coming = self._ranges.pop()
+            if first > last:
+                continue
+            end = min(last, first + _STEP - 1)
+            taken, gone = queries.taken_in(journal, first, end)
+            self._sum += taken if coming else -gone
+            self._ranges.append((end + 1, last, coming))
+            return False
+        if not self._young:
+            self.forecast = Forecast(round(self._sum * (_DAY / self._window)))
+        return True
+
+
 def measured(journal: Journal, policy: Policy, now: datetime | None = None) -> Forecast | None:
-    """Look at the last day of this journal; None where it is too young. By an index: the day's captures, no others."""
-    now = now or datetime.now(UTC)
-    first = queries.first_held_at(journal)
-    if first is None or now - first < _LEAST:
-        return None
-    window = min(_DAY, now - first)
-    taken, _ = queries.taken_between(journal, now - window, now)
-    gone = 0
-    if policy.spool != "keep":
-        # What left the spool today was taken about so long ago; what is younger is still to be kept for a while.
-        keep = policy.spool_keep
-        _, gone = queries.taken_between(journal, now - window - keep, now - keep)
-    return Forecast(round((taken - gone) * (_DAY / window)))
+    """The same at one go, for a command; None where the journal is too young."""
+    work = Measuring(journal, policy, now)
+    while not work.step(journal):
+        pass
+    return work.forecast

@@ -14,7 +14,7 @@ from agent.journal.entry import agent_version
 from agent.machine.disk import ground_of
 from agent.station import views
 from agent.station.bays import Moving, bays, others
-from agent.station.forecast import measured
+from agent.station.forecast import Measuring
 from agent.station.problems import problems
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Live", "clock_view", "room_view", "station_view"]
 
-_SELDOM: Final = 60.0
+_SELDOM: Final = 120.0
 """Seconds between two looks at what changes slowly."""
 _WINDOW: Final = 3.0
 """Seconds over which a rate is measured."""
@@ -72,7 +72,7 @@ class Live:
         room = await running.spool.run(running.spool.room)
         stamp = running.clock.stamp()
         links = self._links()
-        forecast = await self._seldom()
+        forecast = await self.forecast()
         full_in = None if forecast is None else forecast.full_in(room.usable)
         found = problems(
             running.config, summary, room, stamp, links, running.troubles(), full_in=full_in, ground=self._ground
@@ -95,12 +95,15 @@ class Live:
             "problems": running.raised.look(found),
         }
 
-    async def _seldom(self) -> Forecast | None:
-        """What costs more than a glance and changes slowly: today's rate, and the disk below the spool."""
+    async def forecast(self) -> Forecast | None:
+        """Look, now and then, at what changes slowly and costs more than a glance: today's rate, the spool's disk."""
         if monotonic() - self._seldom_at > _SELDOM:
             self._seldom_at = monotonic()
             running = self._running
-            self._forecast = await running.desk.read(lambda journal: measured(journal, running.config.policy))
+            work = await running.desk.read(lambda journal: Measuring(journal, running.config.policy))
+            while not await running.desk.read(work.step):
+                pass
+            self._forecast = work.forecast
             try:
                 self._ground = await asyncio.to_thread(ground_of, running.config.station.state)
             except OSError:

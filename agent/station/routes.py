@@ -14,7 +14,6 @@ from aiohttp import web
 from agent.errors import AgentError, Refusal
 from agent.station import acts, views
 from agent.station.dossiers import UNSAID, exported
-from agent.station.forecast import measured
 from agent.station.live import room_view
 from agent.station.peers import GROUP, Peer, peer_of
 
@@ -147,8 +146,7 @@ class Routes:
         return _json(told)
 
     async def _room(self, _: web.Request) -> web.Response:
-        policy = self._running.config.policy
-        forecast = await self._running.desk.read(lambda journal: measured(journal, policy))
+        forecast = await self._live.forecast()
         return _json(room_view(await self._running.spool.run(self._running.spool.room), forecast))
 
     async def _expected(self, request: web.Request) -> web.Response:
