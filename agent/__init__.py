@@ -7,6 +7,7 @@ Life of a capture, module by module, in the order in which its bytes and its rec
     spool.stage      its bytes are appended to stage/<token>      the copy continues at the last sure mark
     spool.hashing    both digests, in the pass of the bytes       computed again
     spool.sealer     forced, read back, named kept/<sha256>       stage or kept file, and no promise yet
+    reading          what a film says of itself is read           kept, and offered again
     journal          `held` is committed: now it is promised      held, whatever happens
     forward          what stands held is sent; it is the queue    the journal is the queue
     uplink           part after part, from where the DEMS is      continued, after its prefix was proven ours

@@ -41,6 +41,7 @@ from agent.ingest import Ingest
 from agent.journal import Desk, Event, Journal, anchors, copies
 from agent.journal.owing import Destinations
 from agent.presence import Presence
+from agent.reading import Reader
 from agent.registry import Equipment, LoadedDriver, equip
 from agent.release import TODO, Program, Proving, Release, believed_logs, compared, digest_of, trusted
 from agent.repairs import Raised, repair
@@ -110,12 +111,14 @@ class Agent:
         self.spool = Spool(
             state / "spool", watermark=config.spool.watermark, read_back=config.spool.read_back, boot_id=boot_id()
         )
+        self._reader = Reader()
         self.ingest = Ingest(
             self.desk,
             self.spool,
             on_held=self._held,
             on_damage=self._stop_for,
             classify=lambda capture: class_of(self.gate.traffic, capture),
+            words=self._reader.words,
         )
         self.raised = Raised()
         self._troubles = Troubles()
@@ -247,6 +250,7 @@ class Agent:
                 stack.push_async_callback(self.desk.close)
                 await self.anchor.start()
                 stack.push_async_callback(self._program.aclose)
+                stack.push_async_callback(self._reader.aclose)
                 for loaded in self.equipment.uplinks:
                     stack.push_async_callback(loaded.uplink.aclose)
                 await self.desk.write(self._started)

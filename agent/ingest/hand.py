@@ -17,7 +17,8 @@ from agent.ingest.order import BadOnes, OneAtATime, whole
 from agent.journal.entry import told_claims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from agent.capture import Digest, Holding, Parts
     from agent.driver import Offer
@@ -44,11 +45,13 @@ class Ingest:
         on_held: Callable[[Holding], None],
         on_damage: Callable[[SpoolDamaged], None],
         classify: Callable[[Capture], Priority] = lambda capture: capture.priority,
+        words: Callable[[Capture, Path], Awaitable[Capture]] | None = None,
         large_in_flight: int = 60,
         small_in_flight: int = 64,
     ) -> None:
         self._desk, self._spool = desk, spool
         self._on_held, self._on_damage, self._classify = on_held, on_damage, classify
+        self._words = words
         self._large = asyncio.Semaphore(large_in_flight)
         self._small = asyncio.Semaphore(small_in_flight)
         self._order, self._bad = OneAtATime(), BadOnes()
@@ -204,6 +207,8 @@ class Ingest:
 
     async def _hold(self, offered: Capture, digest: Digest, parts: Parts) -> Holding:
         capture = replace(offered, priority=self._classify(offered))
+        if self._words is not None:
+            capture = await self._words(capture, self._spool.root / "kept" / digest.sha256.hex())
 
         def promise(journal: Journal) -> tuple[Holding, bool]:
             # Looked at here, in the journal's thread: a purge of the same bytes from another device may just have let

@@ -1,0 +1,121 @@
+"""What a film says becomes claims in its entry, read by a process that can do nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.capture import Capture, Device
+from agent.journal import queries
+from agent.reading import Reader
+from agent.reading.worker import told
+from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.station import Station
+from tests.formats.make import camm_film
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CAPTURE = Capture(Device("bench:1", "body_worn", "bench"), "film.mp4", None, media_type="video/mp4", claims={"a": "b"})
+
+
+@pytest.fixture
+async def reader() -> AsyncIterator[Reader]:
+    made = Reader()
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(camm_film())
+    return path
+
+
+async def test_what_a_film_says_stands_in_its_entry(tmp_path: Path, reader: Reader) -> None:
+    bench = BenchDevice()
+    bench.record("film.mp4", camm_film())
+    bench.record("cut.mp4", camm_film()[:-40])
+    bench.record("noise.mp4", some_bytes(2_000_000))
+    async with Station(tmp_path / "station") as station:
+        station.ingest._words = reader.words
+        await station.dock(bench)
+        entries = {}
+        for holding in await station.holdings():
+            story = await station.desk.read(lambda journal, one=holding: list(queries.story(journal, one.id)))  # type: ignore[misc]
+            entries[holding.origin.key] = story[0]["predicate"]["capture"]["claims"]["media"]
+        await station.verify()
+    assert entries["film.mp4"]["source"] == "says the device"
+    assert entries["film.mp4"]["structure"]["verdict"] == "complete"
+    assert entries["film.mp4"]["telemetry"][0]["first"]["latitude"] == "42.5000000"
+    assert entries["cut.mp4"]["structure"]["verdict"] == "moov_truncated"
+    assert "no ISO base media file" in entries["noise.mp4"]["unread"]
+
+
+async def media(reader: Reader, path: Path, **more: Any) -> Any:  # noqa: ANN401
+    from dataclasses import replace  # noqa: PLC0415
+
+    claims = (await reader.words(replace(CAPTURE, **more), path)).claims
+    assert claims["a"] == "b"
+    return claims.get("media")
+
+
+async def test_the_process_can_neither_write_nor_call_anybody(reader: Reader, film: Path) -> None:
+    await media(reader, film)
+    assert reader._process is not None
+    status = Path(f"/proc/{reader._process.pid}/status").read_text()  # noqa: ASYNC240 - of the kernel's memory
+    assert re.search(r"^Seccomp:\s2$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\s1$", status, re.MULTILINE)
+    limits = Path(f"/proc/{reader._process.pid}/limits").read_text()  # noqa: ASYNC240
+    assert re.search(r"^Max address space\s+536870912 ", limits, re.MULTILINE)
+    assert re.search(r"^Max file size\s+0 ", limits, re.MULTILINE)
+
+
+async def test_what_hangs_is_ended_and_costs_only_the_words(tmp_path: Path, film: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = Reader(within=0.3)
+    try:
+        assert "takes longer" in (await media(reader, tmp_path / "pipe"))["unread"]
+        reader._within = 10
+        assert (await media(reader, film))["structure"]["verdict"] == "complete"
+    finally:
+        await reader.aclose()
+
+
+async def test_a_process_that_was_killed_is_started_again(reader: Reader, film: Path) -> None:
+    await media(reader, film)
+    assert reader._process is not None
+    reader._process.kill()
+    await reader._process.wait()
+    assert (await media(reader, film))["structure"]["verdict"] == "complete"
+
+
+async def test_who_is_cancelled_leaves_no_answer_for_the_next(tmp_path: Path, reader: Reader, film: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    asking = asyncio.create_task(media(reader, tmp_path / "pipe"))
+    await asyncio.sleep(0.2)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert (await media(reader, film))["structure"]["verdict"] == "complete"
+
+
+async def test_only_films_are_read_and_the_driver_s_word_stays(reader: Reader, film: Path) -> None:
+    assert await media(reader, film, media_type="image/jpeg") is None
+    assert await media(reader, film, claims={"a": "b", "media": "mine"}) == "mine"
+    assert reader._process is None
+    assert "more than" in (await media(reader, film, claims={"a": "b", "more": "x" * 32_300}))["unread"]
+    assert await media(reader, film, claims={"a": "b", "more": "x" * 32_700}) is None
+
+
+def test_what_cannot_be_opened_is_told(tmp_path: Path, film: Path) -> None:
+    (tmp_path / "link").symlink_to(film)
+    for wrong in ("nothing", "link"):
+        assert "cannot be opened" in told(str(tmp_path / wrong))["unread"]
+    assert "unread" in told(str(tmp_path))
