@@ -22,6 +22,7 @@ from agent.cli.logs import without_secrets
 from agent.repairs import Raised, repair
 from agent.sides import Sides
 from tests.cli.catalogues import ROOT, events, repairs
+from tests.cli.commands import walk
 from tests.cli.conftest import until
 
 if TYPE_CHECKING:
@@ -199,3 +200,23 @@ def test_a_journald_that_is_gone_stops_nothing(tmp_path: Path, capsys: pytest.Ca
         journal.send(b"MESSAGE=" + b"x" * 10_000_000)  # larger than any datagram
     journal.close()
     assert "MESSAGE=xxx" in capsys.readouterr().err
+
+
+# -- docs/troubleshooting.md -------------------------------------------------------------------------------------------
+
+
+def test_what_troubleshooting_says_exists() -> None:
+    """Each command with its options, each notice and each event that it names."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    known = {words: {opt for param in command.params for opt in param.opts} for words, command in walk()}
+    told = re.findall(r"(?:`|    |sudo )evidock ((?:[a-z-]+)(?: [a-z]+)?)((?: [^`#|\n]*)?)", text)
+    assert len(told) > 20
+    for words, rest in told:
+        name = words if words in known else words.partition(" ")[0]
+        assert name in known, words
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert option in known[name], (words, option)
+    for notice in re.findall(r"[Nn]otice `([a-z_.]+)`", text):
+        assert notice in repairs(), notice
+    for event in re.findall(r"`([a-z_]+)` in the log", text):
+        assert event in events(), event
