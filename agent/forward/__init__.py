@@ -306,7 +306,7 @@ class Forward:
         if not owed if departure.owed else current.standing is not Standing.HELD:
             return
         sending = ForwardSending(
-            self._spool, self._desk, self._gate, destination=name, state=state, departure=departure
+            self._spool, self._desk, self._gate, departure, destination=name, state=state, served=self._recovered
         )
         try:
             if not content and isinstance(self._uplink, Announces):
@@ -385,6 +385,8 @@ class Forward:
             self._failures = 0
         if not self.link.up:
             self._up_since = monotonic()
+            # It took bytes, so the next failure begins another outage; forgotten are the earlier ones after a minute.
+            self._failures = min(self._failures, 1)
             self._log.info("destination_up", destination=self.link.name)
             self.link.up, self.link.problem, self.link.todo, self.link.down_since = True, None, None, None
             self._tell_fallbacks()

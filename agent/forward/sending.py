@@ -10,7 +10,7 @@ from agent.errors import NotNow
 from agent.journal import queries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from agent.capture import Holding
     from agent.forward.watched import Departure
@@ -25,8 +25,18 @@ class ForwardSending:
     """See `agent.uplink.Sending`."""
 
     def __init__(
-        self, spool: Spool, desk: Desk, gate: Gate, *, destination: str, state: str | None, departure: Departure
+        self,
+        spool: Spool,
+        desk: Desk,
+        gate: Gate,
+        departure: Departure,
+        *,
+        destination: str,
+        state: str | None,
+        served: Callable[[], None],
     ) -> None:
+        """`served` is told each time that the receiver has confirmed more."""
+        self._served = served
         self._holding, self._spool, self._desk, self._gate = departure.holding, spool, desk, gate
         self._destination, self._state, self._departure = destination, state, departure
         self._charge: Charge | None = None
@@ -94,4 +104,6 @@ class ForwardSending:
         """Tell those who watch."""
         if self._departure.resumed_at is None:
             self._departure.resumed_at = offset
+        elif offset > self._departure.confirmed:
+            self._served()
         self._departure.confirmed = offset

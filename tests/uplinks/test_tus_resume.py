@@ -36,7 +36,7 @@ async def test_res_1_a_cut_costs_at_most_one_request_body(
     sending = MemorySending(some_bytes(EIGHT))
     async with Wire(f"ok cut@{at}", double.port) as wire:
         uplink = connect(wire.url, part_length=2 * MIB)
-        await uplink.check()  # takes the first connection away
+        await uplink._door.abilities()  # takes the first connection away
         await uplink.aclose()
         await uplink.send(sending)
         assert wire.upstream <= EIGHT + 2 * MIB + 20_000  # headers

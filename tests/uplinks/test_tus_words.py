@@ -16,7 +16,7 @@ from agent.capture import PART_LENGTH
 from agent.errors import UplinkDown
 from agent.uplink.tus import TusUplink
 from agent.uplink.tus.options import FLOOR
-from agent.uplink.tus.parts import STREAK, PartLength
+from agent.uplink.tus.parts import PartLength
 from agent.uplink.tus.proofs import journaled
 from agent.uplink.tus.trouble import explained
 from agent.uplink.tus.wire import (
@@ -166,12 +166,20 @@ def test_parts_shrink_when_they_are_lost_and_grow_again_but_not_beyond_what_a_pr
     part.lost(16 * MIB)
     part.lost(16 * MIB)  # two captures met the same cut
     assert part.now == 8 * MIB
-    for _ in range(STREAK):
-        part.kept()
+    part.kept(64 * MIB)  # what comes home between two cuts says how long a part may be
+    part.lost(8 * MIB)
+    part.lost(8 * MIB)
+    assert part.now == MIB
+    part.kept(127 * MIB)
+    assert part.now == MIB
+    part.kept(MIB)
+    assert part.now == 2 * MIB
+    for _ in range(16):
+        part.kept(64 * MIB)
     assert part.now == 16 * MIB
     assert part.refused(16 * MIB)
-    for _ in range(9 * STREAK):
-        part.kept()
+    for _ in range(16):
+        part.kept(64 * MIB)
     assert part.now == 8 * MIB
     for _ in range(20):
         part.lost(part.now)

@@ -8,15 +8,17 @@ from agent.uplink.tus.options import FLOOR
 
 __all__ = ["PartLength"]
 
-STREAK: Final = 8
-"""Parts that arrive in a row before a part is made larger again."""
+SHARE: Final = 64
+"""A part has at most this share of what came home between two cuts. Half a part is lost with each on average: less
+than a hundredth of it all."""
 
 
 class PartLength:
     """Bytes of one request, for all captures of one uplink: a part is the most that a cut link can cost.
 
-    It is halved when a body was lost whole, for a link that breaks every few seconds would otherwise never bring one
-    part home, and doubled again after a streak. What a proxy refused for its size is never tried again.
+    After a cut it is fitted to what came home since the last one, for a link that breaks every few seconds would
+    otherwise never bring one part home, or send each twice; as more comes home it grows again. What a proxy refused for
+    its size is never tried again.
     """
 
     def __init__(self, length: int) -> None:
@@ -24,7 +26,7 @@ class PartLength:
         self.buffered = False
         """It was told that a proxy collects bodies before it hands them on."""
         self._most = length
-        self._streak = 0
+        self._home = 0
 
     def end(self, offset: int, length: int) -> int:
         """Return where the part that begins at `offset` ends: at the next multiple, so that a resume aligns again."""
@@ -32,23 +34,23 @@ class PartLength:
 
     def lost(self, length: int) -> None:
         """Nothing was kept of a body of so many bytes."""
-        self._streak = 0
-        self.now = min(self.now, _half(length))
+        # Bodies that were lost together tell of one cut: after the first of them nothing has come home.
+        fitting = max(FLOOR, self._home // SHARE // FLOOR * FLOOR) if self._home else self.now
+        self._home = 0
+        self.now = min(self.now, _half(length), fitting)
 
     def refused(self, length: int) -> bool:
         """Something before the server refuses bodies of this length; False where they cannot be shorter."""
         if length <= FLOOR:
             return False
-        self._streak = 0
         self._most = min(self._most, _half(length))
         self.now = min(self.now, self._most)
         return True
 
-    def kept(self) -> None:
-        """A part arrived."""
-        self._streak += 1
-        if self._streak >= STREAK:
-            self._streak = 0
+    def kept(self, length: int) -> None:
+        """A part of so many bytes arrived."""
+        self._home += length
+        if self.now < self._most and self._home >= 2 * self.now * SHARE:
             self.now = min(self.now * 2, self._most)
 
 

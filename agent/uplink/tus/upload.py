@@ -59,7 +59,7 @@ async def _next(trip: Trip, place: Place) -> Place:
         return await _after_cut(trip, place, body, cut, checked=proof is not None)
     if answer.status == 204 and answer.tus and answer.offset == end:  # noqa: PLR2004 - No Content
         after = Place(place.url, end, answer)
-        trip.part.kept()
+        trip.part.kept(end - place.offset)
         trip.confirm(after)
         return after
     if answer.status == CHECKSUM_MISMATCH and answer.tus:
@@ -70,13 +70,14 @@ async def _next(trip: Trip, place: Place) -> Place:
 
 
 async def _after_cut(trip: Trip, place: Place, body: Body, cut: Cut, *, checked: bool) -> Place:
+    if checked and body.handed:
+        # A part with a checksum that it has not whole, a server must drop (tus 1.0.0, Checksum): nobody needs to ask.
+        trip.part.lost(body.length)
     await trip.doubt(cut)
     after = await asked(trip, place.url) or await created(trip)
-    if after.url == place.url and after.offset <= place.offset and body.handed:
-        if not checked and body.handed > BUFFERED and not trip.part.buffered:
-            # With checksums a server must drop a part that it has not whole (tus 1.0.0, Checksum); without, it should
-            # keep what it got.
-            trip.part.buffered = True
+    if not checked and after.url == place.url and after.offset <= place.offset and body.handed:
+        if body.handed > BUFFERED and not trip.part.buffered:
+            trip.part.buffered = True  # without one it should keep what it got
             trip.log.warning("proxy_buffers_uploads", handed=body.handed, kept=after.offset - place.offset)
         trip.part.lost(body.length)
     return after

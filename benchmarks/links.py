@@ -1,0 +1,314 @@
+"""`python -m benchmarks.links`: one large capture over a link that breaks every ten seconds, by us and by others.
+
+As root, on Linux: client and server live in network namespaces of their own, joined by a veth pair with a token bucket;
+in the server's, a relay delays what comes, counts it, resets every connection every ten seconds, and takes none for a
+second. What is counted are bytes after TCP, so heads, checksums and everything that is sent twice, over those of the
+capture; and beside them what the sender's interface counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+MIB = 1 << 20
+SERVER, CLIENT = "evidock-srv", "evidock-cli"
+HOST = "10.213.7.1"
+RELAY, DOOR = 9000, 9001
+INTEROP = Path(__file__).parents[1] / "tests" / "interop"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A client against a server."""
+
+    name: str
+    server: list[str]
+    client: list[str]
+
+
+# --- inside of the namespaces -----------------------------------------------------------------------------------------
+
+
+class Relay:
+    """Hands bytes on, counts those that come from the client, and breaks every connection now and then."""
+
+    def __init__(self, every: float, until: float, *, rest: float, delay: float) -> None:
+        self.every, self.until, self.rest, self.delay = every, until, rest, delay
+        self.counted = self.breaks = 0
+        self._open: set[asyncio.StreamWriter] = set()
+        self._closed_until = 0.0
+
+    async def run(self, report: Path) -> None:
+        """Serve until cancelled; what was counted stands in the file."""
+        async with await asyncio.start_server(self._serve, HOST, RELAY):
+            began = first = time.monotonic()
+            while True:
+                await asyncio.sleep(0.2)
+                if time.monotonic() - began >= self.every and time.monotonic() - first < self.until:
+                    began = time.monotonic()
+                    self._closed_until = began + self.rest
+                    self.breaks += bool(self._open)
+                    for writer in list(self._open):
+                        _reset(writer)
+                await asyncio.to_thread(report.write_text, json.dumps({"counted": self.counted, "breaks": self.breaks}))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if time.monotonic() < self._closed_until:
+            _reset(writer)
+            return
+        try:
+            onward, back = await asyncio.open_connection("127.0.0.1", DOOR)
+        except OSError:
+            _reset(writer)
+            return
+        self._open |= {writer, back}
+        try:
+            await asyncio.gather(self._hand(reader, back, count=True), self._hand(onward, writer, count=False))
+        finally:
+            self._open -= {writer, back}
+            for one in (writer, back):
+                one.close()
+
+    async def _hand(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool) -> None:
+        with suppress(OSError):
+            while block := await reader.read(256 * 1024):
+                if count:
+                    self.counted += len(block)
+                await asyncio.sleep(self.delay)
+                writer.write(block)
+                await writer.drain()
+            writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    sock = writer.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def ours(folder: Path, source: Path) -> None:
+    """Hold the capture, and send it with the uplink `tus`."""
+    from agent.capture import Standing  # noqa: PLC0415 - in the client's process alone
+    from agent.testing.devices import BenchDevice  # noqa: PLC0415
+    from agent.testing.station import Station  # noqa: PLC0415
+    from agent.uplink.tus import TusUplink  # noqa: PLC0415
+
+    url = os.environ["EVIDOCK_BENCH_URL"]
+    async with Station(folder / "station") as station:
+        device = BenchDevice()
+        device.record("CLIP0001.MP4", await asyncio.to_thread(source.read_bytes))
+        await station.dock(device)
+        station.connect(TusUplink(TusUplink.Options(use="tus", name="dems", url=url)))
+        (folder / "ready").touch()
+        await station.send(within=900)
+        if await station.count(Standing.RECEIPTED) != 1:
+            raise SystemExit(1)
+        await station.hang_up()
+
+
+def tuspy(source: Path) -> None:
+    """As its documentation has it, in chunks of 4 MiB; begun again with the same URL where it gives up."""
+    from tusclient import client  # noqa: PLC0415
+    from tusclient.exceptions import TusCommunicationError  # noqa: PLC0415
+
+    made = client.TusClient(os.environ["EVIDOCK_BENCH_URL"])
+    url = None
+    while True:
+        try:
+            uploader = made.uploader(
+                str(source), chunk_size=4 * MIB, retries=20, retry_delay=1, metadata={"name": "x"}, url=url
+            )
+            url = uploader.url
+            uploader.upload()
+        except (TusCommunicationError, OSError):
+            time.sleep(1)
+        else:
+            return
+
+
+# --- outside ----------------------------------------------------------------------------------------------------------
+
+
+def cases(folder: Path, source: Path) -> Iterator[Case]:
+    """Those that can be tried here."""
+    me = [sys.executable, "-m", "benchmarks.links"]
+    dems = [sys.executable, "-m", "agent.testing.dems", json.dumps({"folder": str(folder / "dems"), "port": DOOR})]
+    node = ["node", str(INTEROP / "tus_server.mjs"), str(folder / "node"), str(DOOR)]
+    yield Case("Evidock, to the emulated DEMS (verifies parts)", dems, [*me, "--ours", str(folder), str(source)])
+    if shutil.which("node") and (INTEROP / "node_modules").exists():
+        yield Case("Evidock, to @tus/server", node, [*me, "--ours", str(folder), str(source)])
+        yield Case("tuspy 4 MiB, to @tus/server", node, [*me, "--tuspy", str(source)])
+        yield Case("tus-js-client, to @tus/server", node, ["node", str(folder / "js.mjs"), str(source)])
+    if shutil.which("rclone"):
+        served = ["rclone", "serve", "s3", "--addr", f"127.0.0.1:{DOOR}", "--auth-key", "a,b", str(folder / "s3")]
+        remote = f":s3,provider=Other,access_key_id=a,secret_access_key=b,endpoint='http://{HOST}:{RELAY}':bucket"
+        words = ["--retries", "100", "--low-level-retries", "100", "--s3-upload-cutoff", "0", "--contimeout", "5s"]
+        yield Case("rclone, S3 parts of 5 MiB, to rclone", served, ["rclone", "copy", *words, str(source), remote])
+
+
+JS = """
+import { createReadStream, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+const { Upload } = createRequire('%s/')('tus-js-client')
+const source = process.argv[2]
+new Upload(createReadStream(source), {
+  endpoint: process.env.EVIDOCK_BENCH_URL, chunkSize: 4 * 1048576, uploadSize: statSync(source).size,
+  retryDelays: Array(200).fill(1000), onError: (error) => { console.error(error); process.exit(1) },
+  onSuccess: () => process.exit(0),
+}).start()
+"""
+
+
+def run(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """One command of the system."""
+    return subprocess.run(words, check=check, capture_output=True, text=True)
+
+
+def clear() -> None:
+    """Take the namespaces away."""
+    for name in (SERVER, CLIENT):
+        run("ip", "netns", "del", name, check=False)
+
+
+def join(rate: str, loss: float) -> None:
+    """Make both namespaces and the link between them."""
+    clear()
+    for name in (SERVER, CLIENT):
+        run("ip", "netns", "add", name)
+        run("ip", "-n", name, "link", "set", "lo", "up")
+    run("ip", "-n", CLIENT, "link", "add", "ev0", "type", "veth", "peer", "name", "ev1", "netns", SERVER)
+    for name, device, address in ((CLIENT, "ev0", "10.213.7.2/24"), (SERVER, "ev1", f"{HOST}/24")):
+        run("ip", "-n", name, "address", "add", address, "dev", device)
+        run("ip", "-n", name, "link", "set", device, "up")
+    run(
+        "tc",
+        "-n",
+        CLIENT,
+        "qdisc",
+        "add",
+        "dev",
+        "ev0",
+        "root",
+        "tbf",
+        "rate",
+        rate,
+        "burst",
+        "64kb",
+        "latency",
+        "50ms",
+    )
+    if loss and shutil.which("nft"):
+        rule = f"add rule ip x in numgen random mod 100000 < {round(loss * 1000)} drop"
+        for words in ("add table ip x", "add chain ip x in { type filter hook input priority 0; }", rule):
+            run("ip", "netns", "exec", SERVER, "nft", words)
+
+
+def sent() -> int:
+    """Bytes that left the client's interface."""
+    found = json.loads(run("ip", "-n", CLIENT, "-s", "-j", "link", "show", "ev0").stdout)
+    return int(found[0]["stats64"]["tx"]["bytes"])
+
+
+def measure(case: Case, folder: Path, source: Path, chosen: argparse.Namespace) -> None:
+    """One row of the table."""
+    join(chosen.rate, chosen.loss)
+    for name in ("dems", "node", "s3", "station"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir()
+    (folder / "s3" / "bucket").mkdir()
+    (folder / "station").rmdir()
+    path = {"rclone": "/", "dems": "/evidence/"}.get(
+        next((k for k in ("rclone", "dems") if k in " ".join(case.server)), "")
+    )
+    environment = {**os.environ, "EVIDOCK_BENCH_URL": f"http://{HOST}:{RELAY}{path or '/files'}"}
+    inside = ["ip", "netns", "exec", SERVER]
+    relay = [sys.executable, "-m", "benchmarks.links", "--relay", str(folder / "report"), "--every", str(chosen.every)]
+    relay += ["--until", str(chosen.until)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.PIPE}
+    processes = [subprocess.Popen([*inside, *words], **quiet) for words in (case.server, relay)]  # type: ignore[call-overload]
+    try:
+        time.sleep(3)
+        before, began = sent(), time.monotonic()
+        client = subprocess.Popen(["ip", "netns", "exec", CLIENT, *case.client], env=environment)
+        try:
+            ended = client.wait(timeout=chosen.most) == 0
+        except subprocess.TimeoutExpired:
+            client.terminate()
+            client.wait()
+            ended = False
+        took, length = time.monotonic() - began, source.stat().st_size
+        time.sleep(0.5)
+        told = json.loads((folder / "report").read_text())
+        wire = (sent() - before) / length
+        said = (
+            f"{told['counted'] / length:.4f}"
+            if ended
+            else f"not there after {took:.0f} s ({told['counted'] / length:.2f})"
+        )
+        print(f"| {case.name} | {said} | {wire:.3f} | {told['breaks']} | {took:.0f} s |", flush=True)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait()
+        clear()
+
+
+def main() -> None:
+    """See the top of this file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.links", description=__doc__)
+    parser.add_argument("--length", type=int, default=1024, help="MiB of the capture")
+    parser.add_argument("--every", type=float, default=10.0, help="seconds between two breaks")
+    parser.add_argument("--until", type=float, default=300.0, help="seconds after which it breaks no more")
+    parser.add_argument("--rate", default="50mbit", help="of the link")
+    parser.add_argument("--loss", type=float, default=0.01, help="percent of packets that are lost")
+    parser.add_argument("--most", type=float, default=600.0, help="seconds for one client")
+    parser.add_argument("--only", default="", help="cases whose names hold this word")
+    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--relay", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--ours", type=Path, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--tuspy", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.relay:
+        asyncio.run(Relay(chosen.every, chosen.until, rest=1.0, delay=0.005).run(chosen.relay))
+    elif chosen.ours:
+        asyncio.run(ours(*chosen.ours))
+    elif chosen.tuspy:
+        tuspy(chosen.tuspy)
+    else:
+        with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="evidock-links-") as name:
+            folder = Path(name)
+            source = folder / "CLIP0001.MP4"
+            with source.open("wb") as file:
+                for _ in range(chosen.length):
+                    file.write(os.urandom(MIB))
+            (folder / "js.mjs").write_text(JS % (INTEROP / "node_modules").resolve().parent)
+            print(f"{chosen.length} MiB at {chosen.rate}, {chosen.loss} % loss, a break every {chosen.every:.0f} s\n")
+            print("| client | bytes over capture | interface over capture | breaks | time |")
+            print("| --- | --- | --- | --- | --- |")
+            for case in cases(folder, source):
+                if chosen.only in case.name:
+                    measure(case, folder, source, chosen)
+
+
+if __name__ == "__main__":
+    main()
