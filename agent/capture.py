@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -68,7 +69,11 @@ def canonical(value: Json) -> bytes:
     beyond ASCII (for those alone the order of RFC 8785 and of Python differ).
     """
     _canonical_or_raise(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return _encoded(value).encode()
+
+
+# One encoder for all: `json.dumps` would make one for each call.
+_encoded = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def _canonical_or_raise(value: Json) -> None:
@@ -229,7 +234,13 @@ class Origin:
     @property
     def token(self) -> bytes:
         """16 bytes that stand for this origin in indexes and stage names."""
-        return hashlib.sha256(canonical(self.claims)).digest()[:16]
+        return _token(self)
+
+
+@lru_cache(1024)
+def _token(origin: Origin) -> bytes:
+    # Asked for at each step of a capture's way.
+    return hashlib.sha256(canonical(origin.claims)).digest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

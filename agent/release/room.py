@@ -224,10 +224,11 @@ class Release:
         if self._program is None or not signed or not isinstance(offer, ReleasesByPath):
             await offer.release()
             return "released"
-        if self._program.has_unit(offer.place):
-            return await self._program.release(offer.place, holding, leaf=leaf, proof=proof)
+        place = offer.place
+        if self._program.has_unit(place):
+            return await self._program.release(place, holding, leaf=leaf, proof=proof)
         async with offer.writable():
-            return await self._program.release(offer.place, holding, leaf=leaf, proof=proof)
+            return await self._program.release(place, holding, leaf=leaf, proof=proof)
 
     async def _differs(self, offer: Offer, holding: Holding, reason: str) -> Standing:
         self._log.critical(

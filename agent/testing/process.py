@@ -116,7 +116,7 @@ async def audit_state(
     if book is None:
         book = Book()
     wrong = list(book.problems)
-    if (state / "spool").exists():
+    if (state / "spool" / "parts").exists():  # the last of its folders: a life can end while they are made
         wrong += await asyncio.to_thread(audit_spool, book, state / "spool", at_rest=at_rest)
     wrong += audit_devices(book, devices)
     if receivers:
