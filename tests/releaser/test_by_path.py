@@ -155,7 +155,9 @@ async def test_a_program_that_cannot_start_deletes_nothing(station: Proven, volu
     await station.anchor.sign()
     await station.anchor.publish()
     before = image(volume)
-    await asyncio.sleep(1.0)
+    async with asyncio.timeout(30):
+        while not (await station.holdings())[0].reason:  # noqa: ASYNC110 - the journal tells nobody
+            await asyncio.sleep(0.05)
     assert image(volume) == before
     assert await station.count(Standing.RECEIPTED) == 2
     assert "did not answer" in ((await station.holdings())[0].reason or "")
