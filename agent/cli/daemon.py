@@ -63,6 +63,10 @@ class Daemon:
         """See `Source`."""
         return self._ask("/devices")
 
+    def bays(self) -> dict[str, Any]:
+        """`bays`, as they stand on the dock's screen, and `others`: devices that are in none."""
+        return self._ask("/bays")
+
     def captures(
         self,
         *,

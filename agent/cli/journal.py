@@ -10,6 +10,7 @@ from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
+from agent.capture import DRILL
 from agent.cli.asking import Source, source
 from agent.cli.telling import AsJson, line, lines, pairs, print_json, progress
 from agent.cli.words import sentence
@@ -80,14 +81,17 @@ def export(
         typer.Option("--sums", help="Write lines for `sha256sum --check` instead: one for each capture ever held."),
     ] = False,
     name: Annotated[Naming, typer.Option(help="With --sums: what a line calls the file.")] = Naming.ID,
+    drills: Annotated[
+        bool, typer.Option("--drills", help="With --sums: drills as well, which are no evidence.")
+    ] = False,
 ) -> None:
     """Write every entry, byte for byte, one JSON value a line."""
     with source(ctx) as station:
         if file is None:
-            _write(station, sys.stdout.buffer, sums=sums, name=name)
+            _write(station, sys.stdout.buffer, sums=sums, name=name, drills=drills)
             return
         with file.open("xb") as target:
-            _write(station, target, sums=sums, name=name)
+            _write(station, target, sums=sums, name=name, drills=drills)
 
 
 def _newest(station: Source, count: int, *, follow: bool) -> Iterator[dict[str, Any]]:
@@ -100,19 +104,21 @@ def _newest(station: Source, count: int, *, follow: bool) -> Iterator[dict[str, 
             time.sleep(_POLL)
 
 
-def _write(station: Source, target: BinaryIO, *, sums: bool, name: Naming) -> None:
+def _write(station: Source, target: BinaryIO, *, sums: bool, name: Naming, drills: bool) -> None:
     for leaf in station.leaves():
         if not sums:
             target.write(leaf + b"\n")
-        elif (told := _sum(leaf, name)) is not None:
+        elif (told := _sum(leaf, name, drills=drills)) is not None:
             target.write(told.encode() + b"\n")
     target.flush()
 
 
-def _sum(leaf: bytes, name: Naming) -> str | None:
+def _sum(leaf: bytes, name: Naming, *, drills: bool) -> str | None:
     """A line of sha256sum(1) for an entry that says that a capture is held."""
     entry = json.loads(leaf)
     if entry["predicate"]["event"] != "held":
+        return None
+    if entry["predicate"]["device"]["id"].startswith(DRILL) and not drills:
         return None
     subject = entry["subject"][0]
     digest: str = subject["digest"]["sha256"]

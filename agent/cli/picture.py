@@ -35,7 +35,14 @@ def clipped(text: str, width: int) -> str:
     return set_cell_size(shown, width - 1) + "…" if cell_len(shown) > width else set_cell_size(shown, width)
 
 
-def picture(told: dict[str, Any] | None, captures: Sequence[dict[str, Any]], *, width: int, height: int) -> list[Text]:
+def picture(
+    told: dict[str, Any] | None,
+    captures: Sequence[dict[str, Any]],
+    bays: dict[str, Any] | None = None,
+    *,
+    width: int,
+    height: int,
+) -> list[Text]:
     """At most `height` lines of at most `width` columns. `told`: the daemon's status; None where it does not answer."""
     if told is None:
         return [
@@ -44,13 +51,13 @@ def picture(told: dict[str, Any] | None, captures: Sequence[dict[str, Any]], *, 
         ][:height]
     head, alarms = list(_head(told, width)), list(_alarms(told["problems"], width, most=max(2, height // 4)))
     left = height - len(head) - len(alarms) - 1
-    dock = list(_dock(told, width))
+    dock = list(_dock(told, bays, width))
     moves = list(_moves(told, width))
     last = [_capture(one, width) for one in captures[:_LAST]]
     # Each section has a title; the last captures give way first, then what is under way, then the dock.
     rooms = _shared(left, [len(dock) + 1, len(moves) + 1, len(last) + 1])
     body = [
-        *_section("DOCK", dock, rooms[0], width),
+        *_section("DOCK", dock, rooms[0], width, _empty(bays)),
         *_section("UNDER WAY", moves, rooms[1], width),
         *_section("LAST TAKEN", last, rooms[2], width),
     ]
@@ -95,24 +102,45 @@ def _alarms(problems: Sequence[dict[str, Any]], width: int, *, most: int) -> Ite
         yield _line(f"! and {len(links) - len(shown)} more: evidock status", width, "yellow")
 
 
-def _dock(told: dict[str, Any], width: int) -> Iterable[Text]:
-    """Every device that is here, those with work first."""
+_STATES: Final = {
+    "help": (0, "HELP", "bold red"),
+    "do_not_remove": (1, "do not remove", "bold magenta"),
+    "copying": (2, "copying", "cyan"),
+    "charging": (3, "charging", ""),
+    "safe": (4, "safe to take", "green"),
+}
+"""Order, words and colour of a bay's state; those that want somebody first."""
+
+
+def _dock(told: dict[str, Any], bays: dict[str, Any] | None, width: int) -> Iterable[Text]:
+    """Bays with something in them, those that want somebody first; then devices that stand in none."""
+    known = {"bays": [], "others": []} if bays is None else bays
     rows = []
-    for one in told["devices"]:
-        if not one["present"]:
+    for one in known["bays"]:
+        if one["state"] == "empty":
             continue
-        coming = [move for move in told["arrivals"] if move["device"] == one["id"]]
-        if coming:
-            speed = sum(move["rate"] or 0 for move in coming)
-            state, style = f"copying {len(coming)}  {rate(speed)}", "cyan"
-        else:
-            state, style = "quiet", ""
-        name = " ".join(filter(None, (one["model"], one["serial"]))) or one["id"]
-        at = (one["place"] or "").rpartition("/")[2]
-        place = one["driver"] if at in ("", one["driver"]) else f"{one['driver']} {at}"
-        rows.append((not coming, place, f"{clipped(place, 18)} {clipped(name, max(10, width - 45))} {state}", style))
+        order, words, style = _STATES.get(one["state"], (0, str(one["state"]), ""))
+        device = one["device"] or {}
+        name = " ".join(filter(None, (device.get("model"), device.get("serial")))) or device.get("id") or "?"
+        said = one["detail"] or _progress(one["copying"])
+        text = f"{clipped(one['name'], 14)} {clipped(name, max(8, width // 3))} {words}  {said}"
+        rows.append((order, one["name"], text, style))
+    here = {(one["device"] or {}).get("id") for one in known["bays"]}
+    for one in told["devices"]:
+        if one["present"] and one["id"] not in here:
+            coming = [move for move in told["arrivals"] if move["device"] == one["id"]]
+            words = f"copying {len(coming)}  {rate(sum(move['rate'] or 0 for move in coming))}" if coming else "here"
+            name = " ".join(filter(None, (one["model"], one["serial"]))) or one["id"]
+            text = f"{clipped(one['driver'], 14)} {clipped(name, max(8, width // 3))} {words}"
+            rows.append((2 if coming else 5, one["driver"], text, "cyan" if coming else ""))
     for _, _, text, style in sorted(rows):
         yield _line(text, width, style)
+
+
+def _progress(copying: dict[str, Any] | None) -> str:
+    if not copying:
+        return ""
+    return f"{bar(copying['done'], copying['length'], 10)} {rate(copying['rate'])}"
 
 
 def _moves(told: dict[str, Any], width: int) -> Iterable[Text]:
@@ -132,13 +160,18 @@ def _capture(one: dict[str, Any], width: int) -> Text:
     return _line(text, width, COLOURS.get(one["standing"], ""))
 
 
-def _section(title: str, rows: list[Text], room: int, width: int) -> Iterable[Text]:
+def _empty(bays: dict[str, Any] | None) -> str:
+    empty = sum(1 for one in ([] if bays is None else bays["bays"]) if one["state"] == "empty")
+    return f"   {empty} bays empty" if empty else ""
+
+
+def _section(title: str, rows: list[Text], room: int, width: int, more: str = "") -> Iterable[Text]:
     """A title and as many rows as there is room for; the last row tells how many there are beyond."""
     if room < 2 or not rows:  # noqa: PLR2004 - a title alone says nothing
         if room >= 1:
-            yield _line(f"{title}  {len(rows) or 'nothing'}", width, "bold")
+            yield _line(f"{title}  {len(rows) or 'nothing'}{more}", width, "bold")
         return
-    yield _line(f"{title}  {len(rows)}", width, "bold")
+    yield _line(f"{title}  {len(rows)}{more}", width, "bold")
     if len(rows) <= room - 1:
         yield from rows
         return

@@ -6,7 +6,7 @@ import termios
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Group
@@ -36,30 +36,34 @@ def watch(
     if once or not screen.is_terminal:
         if not once:
             raise Refusal("this needs a terminal", hint="For scripts: evidock status --json. One look: --once.")
-        told, captures = _look(config)
+        told, captures, bays = _look(config)
         wide = screen.width if screen.is_terminal else _WIDE
-        for text in picture(told, captures, width=wide, height=1000):
+        for text in picture(told, captures, bays, width=wide, height=1000):
             sys.stdout.write(text.plain.rstrip() + "\n")
         return
     with _keys() as keys, Live(console=screen, screen=True, auto_refresh=False) as live:
         while True:
-            told, captures = _look(config)
+            told, captures, bays = _look(config)
             size = screen.size
-            live.update(Group(*picture(told, captures, width=size.width, height=size.height)), refresh=True)
+            live.update(Group(*picture(told, captures, bays, width=size.width, height=size.height)), refresh=True)
             if keys(every) in ("q", "Q", "\x03", "\x1b"):
                 return
 
 
-def _look(config: Any) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:  # noqa: ANN401 - Config, without pydantic
+_Look: TypeAlias = tuple[dict[str, Any] | None, list[dict[str, Any]], dict[str, Any] | None]
+"""(status, the newest captures, bays)."""
+
+
+def _look(config: Any) -> _Look:  # noqa: ANN401 - Config, without pydantic
     try:
         daemon = daemon_of(config)
         if daemon is None:
-            return None, []
-        return daemon.status(), daemon.captures(limit=10)["captures"]
+            return None, [], None
+        return daemon.status(), daemon.captures(limit=10)["captures"], daemon.bays()
     except Refusal:
         raise
     except AgentError:  # it ended while it answered
-        return None, []
+        return None, [], None
 
 
 @contextmanager

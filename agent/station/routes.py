@@ -52,6 +52,7 @@ class Routes:
         """What changes nothing."""
         app.router.add_get("/status", self._status)
         app.router.add_get("/devices", self._devices)
+        app.router.add_get("/bays", self._bays)
         app.router.add_get("/captures", self._captures)
         app.router.add_get("/captures/{capture}", self._capture)
         app.router.add_get("/journal/head", self._head)
@@ -77,6 +78,10 @@ class Routes:
     async def _devices(self, _: web.Request) -> web.Response:
         known = await self._running.desk.read(views.devices)
         return _json({**known, "here": self._live.devices()})
+
+    async def _bays(self, _: web.Request) -> web.Response:
+        room = await self._running.spool.run(self._running.spool.room)
+        return _json(self._live.bays({}, no_room=not room.usable))
 
     async def _captures(self, request: web.Request) -> web.Response:
         query = request.query

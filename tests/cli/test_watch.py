@@ -62,6 +62,25 @@ def told(devices: int = 60, moves: int = 40, problems: int = 6) -> dict[str, Any
     }
 
 
+def docked(bays: int = 60) -> dict[str, Any]:
+    """Bays in every state, many of them."""
+    states = ("copying", "safe", "charging", "help", "do_not_remove", "empty")
+    progress = {"captures": 1, "done": 30, "length": 60, "rate": 2e6}
+    return {
+        "bays": [
+            {
+                "name": f"bay-{n:02}",
+                "state": states[n % 6],
+                "device": {"id": f"usb:{n}", "model": "BWC\x1b[2J", "serial": f"{n}"},
+                "detail": "no byte has come" if n % 6 == 3 else None,
+                "copying": progress if n % 6 == 0 else None,
+            }
+            for n in range(bays)
+        ],
+        "others": [],
+    }
+
+
 CAPTURES = [
     {"id": f"{n:08}-x", "key": f"DCIM/CLIP{n}.MP4", "length": n << 20, "receipt": None, "standing": "held"}
     for n in range(10)
@@ -72,16 +91,24 @@ CAPTURES = [
 def test_it_fits_and_tells_the_worst_first(size: tuple[int, int]) -> None:
     width, height = size
     for what in (told(), told(0, 0, 0), told(1, 1, 1), told(problems=50), None):
-        lines = [text.plain for text in picture(what, CAPTURES, width=width, height=height)]
+        lines = [text.plain for text in picture(what, CAPTURES, docked(), width=width, height=height)]
         assert len(lines) <= height
         assert all(cell_len(line) <= width and line.isprintable() for line in lines), lines
 
 
 def test_what_matters_is_there_at_80_by_24() -> None:
-    lines = "\n".join(text.plain for text in picture(told(), CAPTURES, width=80, height=24))
-    for word in ("dock-0042", "DOWN, again in 17 s", "1234 captures", "full in 6 h", "the spool is full 0", "copying"):
+    lines = "\n".join(text.plain for text in picture(told(), CAPTURES, docked(), width=80, height=24))
+    for word in (
+        "dock-0042",
+        "DOWN, again in 17 s",
+        "1234 captures",
+        "full in 6 h",
+        "the spool is full 0",
+        "HELP",
+        "10 bays empty",
+    ):
         assert word in lines
-    for title, number in (("DOCK", 60), ("UNDER WAY", 80)):
+    for title, number in (("DOCK", 50), ("UNDER WAY", 80)):
         assert f"{title}  {number}" in lines
         assert re.search(r"… and \d+ more", lines)
     assert "\x1b" not in lines

@@ -97,7 +97,7 @@ async def test_it_goes_the_whole_way_and_comes_back_bit_for_bit(tmp_path: Path) 
         report = json.loads(out)
         assert (report["passed"], report["proven"], report["length"]) == (True, "bytes", 17 << 20)
         assert steps(report) == dict.fromkeys(("taken", "confirmed", "read back", "released", "tidied"), True)
-        (entry,) = await dems.index()
+        (entry,) = [one for one in await dems.index() if one.state == "stored"]
         assert (entry.capture, entry.sha256) == (report["capture"], report["sha256"])
         assert dems.stored(entry).read_bytes().startswith(b"This is a drill of the station dock-1")
         # It is an entry, by the person who made it.
@@ -115,6 +115,8 @@ async def test_it_goes_the_whole_way_and_comes_back_bit_for_bit(tmp_path: Path) 
         assert list((tmp_path / "state" / "spool" / "kept").iterdir()) == []
         assert list((tmp_path / "state" / "drill").iterdir()) == []
         assert asked.verify(lambda *_: None)["ok"]
+        assert (await evidock(tmp_path, "journal", "export", "--sums"))[1] == ""
+        assert report["sha256"] in (await evidock(tmp_path, "journal", "export", "--sums", "--drills"))[1]
         assert await dems.violations() == []
         shown = await evidock(tmp_path, "journal", "tail", "-n", "1")
         assert "the drill passed; proven: bytes" in shown[1]

@@ -34,11 +34,24 @@ def devices(config: "Config", equipment: "Equipment") -> Lines:
         count = "no device" if not here else "1 device" if len(here) == 1 else f"{len(here)} devices"
         words = "loaded; what is docked is known while the daemon runs" if told is None else "; ".join((count, *said))
         yield ok("driver", f"{name} ({loaded.options.use})", words)
+    yield from _bays(config)
     for one in docked:
         yield _firmware(one)
     if not docked:
         words = "is told of docked devices while the daemon runs" if told is None else "no device is docked"
         yield ok("firmware", "firmware", words)
+
+
+def _bays(config: "Config") -> Lines:
+    """Bays that want somebody, in the words of the dock's screen."""
+    try:
+        daemon = daemon_of(config)
+        found = [] if daemon is None else daemon.bays()["bays"]
+    except AgentError:
+        return  # it was told already that the daemon may not be asked
+    for one in found:
+        if one["state"] == "help":
+            yield warning("driver", one["name"], one["detail"] or one["reason"], one["todo"] or AgentError.hint)
 
 
 def _firmware(one: dict[str, Any]) -> Line:
