@@ -26,11 +26,11 @@ __all__ = ["LISTENERS", "QUEUE", "News"]
 LISTENERS: Final = 32
 """Listeners at once."""
 
-QUEUE: Final = 16
-"""Events that wait for one listener: half a minute of a busy dock."""
+QUEUE: Final = 32
+"""Events that wait for one listener: some seconds of a busy dock."""
 
-PACE: Final = 1.0
-"""Seconds between two looks."""
+PACE: Final = 0.25
+"""Seconds between two looks: a volume is writable for half a second at least, and that must be seen."""
 
 HEARTBEAT: Final = 5.0
 """Seconds after which a listener hears at least that we are alive: the page calls itself stale after three of them."""
@@ -38,7 +38,7 @@ HEARTBEAT: Final = 5.0
 SLOW: Final = 10.0
 """Seconds in which one event must be taken."""
 
-_KEPT: Final = 64
+_KEPT: Final = 128
 _KEPT_BYTES: Final = 1 << 20
 _VOLATILE: Final = frozenset({"at", "uptime"})
 """What is another at each look, and news to nobody."""

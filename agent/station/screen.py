@@ -6,6 +6,7 @@ No name, key or claim of a capture, no path and no key id is in it: counts, byte
 from __future__ import annotations
 
 import json
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -27,6 +28,7 @@ ROSTER_MAX: Final = 4 << 20
 """Bytes of a roster: a line for each of fifty thousand devices."""
 
 _NAME_MAX: Final = 80
+_FRESH: Final = 1.0
 _log = structlog.get_logger("station")
 _ROOM: Final = ("total", "free", "watermark", "usable", "a_day", "full_in")
 _LINK: Final = ("name", "role", "serves", "up", "problem")
@@ -38,10 +40,14 @@ class Screen:
     def __init__(self, running: Running, live: Live, roster: Path | None = None) -> None:
         self._running, self._live = running, live
         self._roster = Roster(roster)
+        self._status: View = {}
+        self._looked_at = float("-inf")
 
     async def picture(self) -> View:
-        """`status` and `bays`, taken together."""
-        status = await self.status()
+        """`status`, at most a second old, and `bays` as they stand now: what must not be removed is shown at once."""
+        if monotonic() - self._looked_at > _FRESH:
+            self._status, self._looked_at = await self.status(), monotonic()
+        status = {**self._status, "at": rfc3339(self._running.clock.stamp().at)}
         return {"status": status, **self._bays(status)}
 
     async def bays(self) -> View:

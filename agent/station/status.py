@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from agent.errors import AgentError
-from agent.station.door import Door, Token, hosts
+from agent.station.door import Door, Token, hosts, tls_context
 from agent.station.metrics import metrics
 from agent.station.news import News
 from agent.station.pages import POLICY, pages
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.station.running import Running
     from agent.station.views import View
 
-__all__ = ["EVENTS", "HEADERS", "StatusService"]
+__all__ = ["EVENTS", "HEADERS", "StatusService", "check_status"]
 
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
@@ -43,6 +43,14 @@ _log = structlog.get_logger("station")
 _ANSWERS_WITHIN: Final = 5.0
 _METHODS: Final = ("GET", "HEAD")
 _UNAUTHORISED: Final = {"WWW-Authenticate": 'Basic realm="evidock", charset="UTF-8"'}
+
+
+def check_status(config: StatusConfig) -> None:
+    """Raise `ConfigError` where a file that the table names cannot be used."""
+    pages(config.language_folder)
+    tls_context(config)
+    if config.token_file is not None:
+        Token(config.token_file)
 
 
 class StatusService:

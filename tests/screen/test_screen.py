@@ -150,6 +150,22 @@ async def test_it_follows_what_happens(
         await expect(page.locator("#said")).to_contain_text("and 55 more")
 
 
+async def test_with_a_token_it_is_opened_once_and_goes_on(browser: BrowserContext, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef" * 2)
+    token.chmod(0o600)
+    async with served(tmp_path, 1, status=f'token_file = "{token}"') as dock:
+        dock.put(1, "safe")
+        page = await browser.new_page()
+        answer = await page.goto(dock.url.replace("//", f"//screen:{token.read_text()}@"))
+        assert answer is not None
+        assert answer.status == 200
+        await expect(word(page, "bay-01")).to_have_text("Safe to take")
+        dock.put(1, "help")
+        await expect(word(page, "bay-01")).to_have_text("Ask for help")
+        await page.close()
+
+
 async def test_what_a_device_or_a_roster_says_is_text(browser: BrowserContext, tmp_path: Path) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     async with served(tmp_path, 1) as dock:

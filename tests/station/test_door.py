@@ -7,9 +7,11 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from agent.station import door as door_module
 from agent.station import news as news_module
+from agent.station import screen as screen_module
 from tests.screen.dock import served
 from tests.station.test_status import ask
 
@@ -132,6 +134,22 @@ async def test_there_are_only_so_many_connections_and_others_come_in_when_they_a
     assert "evidock_status_connections_refused_total 1" in text
 
 
+async def test_who_does_not_finish_a_handshake_is_cut_off_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "PATIENCE", 0.5)
+    monkeypatch.setattr(door_module, "CONNECTIONS", 4)
+    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "our.pem")
+    async with served(tmp_path, 1, status=f'cert_file = "{tmp_path / "our.pem"}"') as dock:
+        many = [await connected(dock) for _ in range(6)]
+        assert all([await ended(reader) for reader, _ in many])
+        for _, writer in many:
+            writer.close()
+        url = dock.url.replace("http:", "https:")
+        async with asyncio.timeout(10):
+            assert (await ask(url, "/health", ssl=False))[0] == 200
+
+
 async def test_one_address_cannot_take_all_places(dock: Dock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door_module, "FROM_ONE_ADDRESS", 4)
     many = [await connected(dock) for _ in range(8)]
@@ -150,6 +168,7 @@ async def test_a_listener_that_does_not_read_is_dropped_and_the_others_hear_on(
     dock: Dock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(news_module, "PACE", 0.01)
+    monkeypatch.setattr(screen_module, "_FRESH", 0.0)
     monkeypatch.setattr(news_module, "SLOW", 0.5)
     dock.notice("x" * 200_000)
     port = int(dock.url.rpartition(":")[2])

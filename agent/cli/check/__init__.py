@@ -29,6 +29,7 @@ from agent.errors import (
 from agent.identity import expiries
 from agent.registry import Equipment, equip
 from agent.station.control import check_path
+from agent.station.status import check_status
 from agent.uplink import Finding
 
 __all__ = ["WARNED", "app", "findings"]
@@ -91,6 +92,8 @@ def findings(ctx: typer.Context) -> Lines:
         equipped = equip(config)
         receipt_keys(equipped, config)
         check_path(config.station.control)
+        if config.status is not None:
+            check_status(config.status)
     except ConfigError as error:
         for found in error.problems:
             yield problem("config", found.path, found.message, error.what_to_do)

@@ -1,6 +1,6 @@
 // The dock's screen. It shows what the agent says, and says so in large letters where it hears nothing any more.
 
-import { bytes, choose, count, language, languages, say, time } from "/words.js";
+import { at, bytes, choose, count, language, languages, say, time } from "/words.js";
 
 const GRACE = 4000;      // after a cut connection: a restart of the agent need not alarm anybody
 const SILENCE = 12000;   // without a word on an open one: the agent speaks every five seconds
@@ -25,7 +25,7 @@ let version = null;
 
 function listen() {
   source?.close();
-  source = new EventSource("/v1/events");
+  source = new EventSource(at("/v1/events"));
   source.addEventListener("state", (event) => hear(event, (told) => { picture = told; }));
   source.addEventListener("change", (event) => hear(event, merge));
   source.addEventListener("alive", (event) => hear(event, () => {}));
@@ -44,8 +44,8 @@ function hear(event, apply) {
   if (!picture) return;
   heard = performance.now();
   cut = null;
-  const at = Date.parse(told.status?.at ?? told.at);
-  if (at) offset = at - performance.now();
+  const moment = Date.parse(told.at ?? told.status?.at);
+  if (moment) offset = moment - performance.now();
   version ??= picture.status.version;
   if (picture.status.version !== version) return location.reload();
   stale = false;

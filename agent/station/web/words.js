@@ -7,8 +7,11 @@ let words = {};
 let english = {};
 export let language = FALLBACK;
 
+// An address that was opened with a password in it must not be repeated with it.
+export const at = (path) => new URL(path, location.origin);
+
 export async function languages() {
-  return (await fetch("/languages.json")).json();
+  return (await fetch(at("/languages.json"))).json();
 }
 
 // The language that was chosen here, else the browser's, else English.
@@ -24,7 +27,7 @@ export async function choose(code, known) {
 }
 
 async function read(code) {
-  return (await fetch(`/languages/${code}.json`)).json();
+  return (await fetch(at(`/languages/${code}.json`))).json();
 }
 
 function remembered() {
