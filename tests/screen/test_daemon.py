@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
-from agent.testing.process import DaemonProcess
+from agent.testing.dems import EmulatedDems
+from agent.testing.process import DaemonProcess, tus
 from drivers.body_worn.usb_volume.emulator import VolumeEmulator
 from tests.screen.dock import free_port
 from tests.screen.test_screen import opened, word
@@ -92,3 +93,34 @@ async def test_sixty_cameras_at_once(browser: BrowserContext, tmp_path: Path) ->
         await daemon.stop()
         await daemon.verify([])
         assert all(len(camera.captures()) == 2 for camera, _ in bays)
+
+
+async def test_a_camera_is_not_to_be_removed_while_it_forgets(browser: BrowserContext, tmp_path: Path) -> None:
+    (tmp_path / "dock").mkdir()
+    camera, table = bay(tmp_path, 1)
+    port = free_port()
+    async with EmulatedDems(tmp_path / "dems") as dems:
+        uplink = tus(dems.url, dems.receipt_vkey)
+        policy = {"device": "release"}
+        async with DaemonProcess(
+            tmp_path, drivers=[table], uplink=uplink, policy=policy, status={"port": port}
+        ) as daemon:
+            await daemon.ready()
+            async with opened(browser, f"http://127.0.0.1:{port}/") as page:
+                await expect(word(page, "bay-01")).to_have_text("Free")
+                await page.evaluate(
+                    """() => {
+                      window.seen = [];
+                      const word = document.querySelector(".word");
+                      new MutationObserver(() => window.seen.push(word.textContent)).observe(word, {childList: true});
+                    }"""
+                )
+                camera.plug()
+                await expect(page.locator(".tile .line")).to_contain_text("lists 0, held 0", timeout=20_000)
+                await expect(word(page, "bay-01")).to_have_text(SAFE)
+                seen = await page.evaluate("window.seen")
+                assert "Do not remove" in seen, seen
+                assert seen[-1] == SAFE
+            await daemon.stop()
+            await daemon.verify([])
+        assert camera.captures() == {}
