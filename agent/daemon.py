@@ -7,11 +7,8 @@ that it is ready and alive, and ends, so that systemd starts it anew, when journ
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import signal
-import socket
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -28,9 +25,9 @@ from agent.drill import Drill
 from agent.errors import (
     AgentError,
     BadCapture,
+    ConfigError,
     DeviceError,
     JournalError,
-    Refusal,
     SpoolDamaged,
     SpoolFull,
     UplinkDown,
@@ -41,9 +38,11 @@ from agent.ingest import Ingest
 from agent.journal import Desk, Event, Journal, anchors, copies
 from agent.journal.owing import Destinations
 from agent.presence import Presence
+from agent.process import ALIVE, first_of, locked, tell_systemd
 from agent.reading import Reader
 from agent.registry import Equipment, LoadedDriver, equip
 from agent.release import TODO, Program, Proving, Release, believed_logs, compared, digest_of, trusted
+from agent.reload import Crew, Reloads, prints, renewal
 from agent.repairs import Raised, repair
 from agent.spool import Spool
 from agent.station.control import Control
@@ -53,8 +52,7 @@ from agent.traffic import class_of
 from agent.uplink import Probes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Container, Coroutine, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from tenacity import RetryCallState
 
@@ -62,11 +60,9 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.driver import Offer
     from agent.note import Verifier
+    from agent.reload import Renewal
 
-__all__ = ["Agent", "locked"]
-
-_ALIVE: Final = "WATCHDOG=1"
-_HEARS_WITHIN: Final = 1.0
+__all__ = ["Agent"]
 
 _STEADY = 30.0
 """Seconds that a driver must run before it counts as well again."""
@@ -75,30 +71,15 @@ _A_DAY: Final = 86400.0
 _PROBE_AGAIN: Final = 600.0
 
 
-@contextmanager
-def locked(state: Path) -> Iterator[None]:
-    """Be the only one who writes below the state folder; raises `Refusal` where another process is."""
-    durable.make_folder(state)
-    fd = os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Refusal(
-                f"another Evidock is using {state}",
-                hint="Is the service running? Then the command line asks it instead.",
-            ) from error
-        yield
-    finally:
-        os.close(fd)
-
-
 class Agent:
     """The daemon of one station."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, reread: Callable[[], Config] | None = None) -> None:
+        """`reread`: reads the configuration again, on SIGHUP."""
         self.config = config
         self.equipment: Equipment = equip(config)
+        self._reread, self._reloads, self._reload_asked = reread, Reloads(), asyncio.Event()
+        self._prints = prints(self.equipment)
         keys = self._receipt_keys = receipt_keys(self.equipment, config)
         self._trust = trust_of(config)
         self.clock = Clock()
@@ -149,15 +130,17 @@ class Agent:
             release=self.release,
             uplinks=lambda: {loaded.options.name: loaded.uplink for loaded in self.equipment.uplinks},
         )
-        self.forwards = self._make_forwards(keys)
+        self.forwards = self._make_forwards(keys, {})
 
-    def _make_forwards(self, keys: Sequence[Verifier]) -> tuple[Forward, ...]:
-        """One for each destination, the primary first: a fallback looks at it."""
+    def _make_forwards(self, keys: Sequence[Verifier], kept: Mapping[str, Forward]) -> tuple[Forward, ...]:
+        """One for each destination, the primary first: a fallback looks at it. `kept`: those that go on, by name."""
         made: list[Forward] = []
         for loaded in sorted(self.equipment.uplinks, key=lambda one: one.options.role != "primary"):
             options = loaded.options
             made.append(
-                Forward(
+                kept[options.name]
+                if options.name in kept
+                else Forward(
                     self.desk,
                     self.spool,
                     loaded.uplink,
@@ -217,7 +200,8 @@ class Agent:
     def troubles(self) -> list[dict[str, str | None]]:
         """See `agent.station.running.Running.troubles`."""
         here = {name for name, seen in self.devices.items() if seen.present}
-        return [*self.anchor.troubles(), *self._of_trust(), *self.gate.troubles(), *self._troubles.notices(here)]
+        own = [*self._of_trust(), *self._reloads.notices()]
+        return [*self.anchor.troubles(), *own, *self.gate.troubles(), *self._troubles.notices(here)]
 
     def _of_trust(self) -> Iterator[dict[str, str | None]]:
         """Whether the program that deletes would do what agent.toml asks for: a person writes what it believes."""
@@ -242,6 +226,7 @@ class Agent:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
         with locked(self.config.station.state):
             async with AsyncExitStack() as stack:
                 stack.callback(self.spool.close)
@@ -251,8 +236,7 @@ class Agent:
                 await self.anchor.start()
                 stack.push_async_callback(self._program.aclose)
                 stack.push_async_callback(self._reader.aclose)
-                for loaded in self.equipment.uplinks:
-                    stack.push_async_callback(loaded.uplink.aclose)
+                stack.push_async_callback(self._close_uplinks)
                 await self.desk.write(self._started)
                 await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
                 await self.ingest.recover()
@@ -267,25 +251,91 @@ class Agent:
             async with asyncio.TaskGroup() as group, Control(self) as control, AsyncExitStack() as watched:
                 if self.config.status is not None:
                     await watched.enter_async_context(StatusService(self, control.live, self.config.status))
-                tasks = [group.create_task(self._supervised(loaded)) for loaded in self.equipment.drivers]
-                tasks.extend(group.create_task(forward.run()) for forward in self.forwards)
-                tasks.append(group.create_task(self.gate.run()))
-                probing = [one.uplink for one in self.equipment.uplinks if isinstance(one.uplink, Probes)]
-                tasks.extend(group.create_task(_probed(uplink)) for uplink in probing)
+                crew = Crew(group)
+                crew.begin(self._jobs(frozenset(self._prints), self.forwards))
+                tasks = [group.create_task(self.gate.run())]
+                tasks.append(group.create_task(self._reloading(crew)))
                 tasks.append(group.create_task(self.release.run()))
                 tasks.append(group.create_task(self.anchor.run()))
                 tasks.append(group.create_task(self._housekeeping()))
-                _tell_systemd("READY=1")
+                tell_systemd("READY=1")
                 self._log.info("ready", log=self.config.station.log, drivers=len(self.equipment.drivers))
                 await self._until(stop, damaged)
-                _tell_systemd("STOPPING=1")
+                tell_systemd("STOPPING=1")
+                crew.cancel()
                 for task in tasks:
                     task.cancel()
         except BaseExceptionGroup as errors:
             # Not `except*`: before Python 3.11.4 it wraps what is raised inside it into a group again.
             if (ours := errors.subgroup(AgentError)) is None:
                 raise
-            raise _first(ours) from errors
+            raise first_of(ours) from errors
+
+    async def _close_uplinks(self) -> None:
+        for loaded in self.equipment.uplinks:
+            await loaded.uplink.aclose()
+
+    def _jobs(
+        self, begun: Container[tuple[str, str]], forwards: Iterable[Forward]
+    ) -> dict[Hashable, Coroutine[None, None, None]]:
+        """The work of these drivers and destinations."""
+        jobs: dict[Hashable, Coroutine[None, None, None]] = {}
+        for driver in self.equipment.drivers:
+            if (key := ("driver", driver.options.name)) in begun:
+                jobs[key] = self._supervised(driver)
+        for forward in forwards:
+            jobs["forward", forward.link.name] = forward.run()
+        for loaded in self.equipment.uplinks:
+            if ("uplink", name := loaded.options.name) in begun and isinstance(loaded.uplink, Probes):
+                jobs["probe", name] = _probed(loaded.uplink)
+        return jobs
+
+    async def _reloading(self, crew: Crew) -> None:
+        """Take up a changed configuration whenever SIGHUP asks for it."""
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            if self._reread is None:
+                continue
+            tell_systemd("RELOADING=1")
+            try:
+                new = await asyncio.to_thread(self._reread)
+                trust_of(new)
+                found = renewal(self.config, self.equipment, self._prints, new, receipt_keys)
+            except ConfigError as error:
+                self._reloads.refused(error)
+            else:
+                await self._renew(found, crew)
+            tell_systemd("READY=1")
+
+    async def _renew(self, found: Renewal, crew: Crew) -> None:
+        """Exchange what changed. Journal and spool stay open; what was promised is kept by them, not by tasks."""
+        if found.changes:
+            keys = receipt_keys(found.equipment, found.config)
+            ended = {name for word, name in found.ended if word == "uplink"}
+            sorts = {loaded.options.name for loaded in found.equipment.uplinks if loaded.options.role == "fallback"}
+            goes_on = keys == self._receipt_keys
+            kept = {one.link.name: one for one in self.forwards if goes_on and one.link.name not in ended | sorts}
+            for key in found.ended:
+                await crew.end(key)
+            for forward in self.forwards:
+                if forward.link.name not in kept:
+                    await crew.end(("forward", forward.link.name))
+            for loaded in self.equipment.uplinks:
+                if loaded.options.name in ended:
+                    await crew.end(("probe", loaded.options.name))
+                    await loaded.uplink.aclose()
+            self.config, self.equipment, self._prints = found.config, found.equipment, found.prints
+            self._receipt_keys = keys
+            await self._program.aclose()  # started anew, it reads whom to believe again
+            self.release.believe(keys)
+            self.presence.serve({loaded.options.name: loaded.driver for loaded in self.equipment.drivers})
+            self.forwards = self._make_forwards(keys, kept)
+            claims = {"config": self._config_claims()}
+            await self.desk.write(lambda journal: journal.record(Event.CONFIG_CHANGED, claims))
+            await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
+            crew.begin(self._jobs(found.begun, [one for one in self.forwards if one.link.name not in kept]))
+        self._reloads.taken(found)
 
     async def _until(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
         """Wait for a signal; raises what damaged the spool or the journal."""
@@ -324,7 +374,7 @@ class Agent:
                     await loaded.driver.run(self)
                 except Exception as error:
                     if isinstance(error, ExceptionGroup) and (fatal := error.subgroup((JournalError, SpoolDamaged))):
-                        raise _first(fatal) from error
+                        raise first_of(fatal) from error
                     if (task := asyncio.current_task()) is not None and task.cancelling():
                         # It was told to end and stumbled while it did: ended it has, and it is not to begin again.
                         raise asyncio.CancelledError from error
@@ -339,7 +389,7 @@ class Agent:
         while True:
             await asyncio.sleep(5)
             await self.desk.read(lambda _: None)  # the journal's thread turns too
-            _tell_systemd(_ALIVE)
+            tell_systemd(ALIVE)
             await self.presence.notice_gone()
             now = self.clock.stamp()
             if (stepped := step.since(now)) is not None:
@@ -391,29 +441,3 @@ def _is_no_drill(device: Device) -> None:
 def _may_be_tried_again(error: BaseException) -> bool:
     # Cancellation is not a failure: tenacity hands it over like one, and a driver that is told to end must end.
     return isinstance(error, Exception) and not isinstance(error, (JournalError, SpoolDamaged))
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> AgentError:
-    """The one that matters of several that ended the daemon: the journal's before all."""
-    found: list[AgentError] = []
-    pending: list[BaseException] = [errors]
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        elif isinstance(error, AgentError):
-            found.append(error)
-    return min(found, key=lambda error: not isinstance(error, JournalError))
-
-
-def _tell_systemd(state: str) -> None:
-    """sd_notify(3): one datagram to the socket that systemd names, if it names one."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender, suppress(OSError):
-        # Who does not read what he is told must not hold up the event loop: nothing would be taken any more.
-        sender.settimeout(0 if state == _ALIVE else _HEARS_WITHIN)
-        sender.sendto(state.encode(), address)

@@ -48,6 +48,10 @@ class Presence:
         self.devices: dict[str, Sighting] = {}
         self._indexes: dict[str, Mapping[str, Json]] = {}
 
+    def serve(self, drivers: Mapping[str, Driver]) -> None:
+        """These are the drivers from now on."""
+        self._drivers = dict(drivers)
+
     async def sight(self, device: Device) -> bool:
         """Note that this device is here now. True: it was not a moment ago, or it says something else of itself now."""
         now, known = datetime.now(UTC), self.devices.get(device.id)

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from agent.driver import Driver, Enrolment
     from agent.uplink import Uplink
 
-__all__ = ["DRIVERS", "UPLINKS", "Equipment", "LoadedDriver", "LoadedUplink", "enrolled", "equip", "installed"]
+__all__ = [
+    "DRIVERS",
+    "UPLINKS",
+    "Equipment",
+    "LoadedDriver",
+    "LoadedUplink",
+    "enrolled",
+    "equip",
+    "installed",
+]
 
 DRIVERS: Final = "evidock.drivers"
 UPLINKS: Final = "evidock.uplinks"

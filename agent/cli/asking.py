@@ -118,7 +118,7 @@ class _Busy(Exception):
 @contextmanager
 def _folder(config: "Config") -> Iterator[Source]:
     from agent.cli.folder import Folder  # noqa: PLC0415 - half of the agent comes with it
-    from agent.daemon import locked  # noqa: PLC0415
+    from agent.process import locked  # noqa: PLC0415
 
     with ExitStack() as stack:
         try:

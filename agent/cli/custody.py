@@ -124,8 +124,8 @@ def new_epoch(
 ) -> None:
     """Begin a new log after a loss of state: its first entry quotes what a witness saw last of the old one."""
     from agent.clock import Clock  # noqa: PLC0415
-    from agent.daemon import locked  # noqa: PLC0415
     from agent.journal import Journal  # noqa: PLC0415
+    from agent.process import locked  # noqa: PLC0415
     from agent.station.peers import me  # noqa: PLC0415
 
     config = configuration(ctx)

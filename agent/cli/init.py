@@ -11,7 +11,7 @@ import typer
 
 from agent.cli.owner import acting_as
 from agent.cli.telling import line
-from agent.config import Config, parse
+from agent.config import Config, load, parse
 from agent.errors import Refusal
 
 app = typer.Typer(add_completion=False)
@@ -47,11 +47,11 @@ def init(
         raise Refusal(f"a station has at most {_BAYS_MAX} bays", hint="Nothing was changed.")
     folder, socket = _places(path)
     text = agent_toml(name=name, agency=agency, dems=dems, bays=bays, state=state or folder, socket=socket)
-    config = parse(text, str(path))
-    equip(config)
+    equip(parse(text, str(path)))
     with ExitStack() as stack:
         _write(path, text)
         stack.callback(path.unlink)
+        config = load(path)
         vkey = _make_state(config)
         stack.pop_all()
     _tell(path, config, vkey)
@@ -116,9 +116,13 @@ def _write(path: Path, text: str) -> None:
 
 
 def _make_state(config: Config) -> str | None:
-    """Make the state folder and the log's key, as the user that the service runs as; the key's public half."""
+    """Make state folder, key of the log, and trust file, each as who may; the key's public half, where it is ours.
+
+    The key belongs to the user that the service runs as, whom the program that deletes believes, to whoever sets it up.
+    """
     from agent import durable  # noqa: PLC0415
-    from agent.anchor.keys import CREDENTIAL, load_key, make_key  # noqa: PLC0415
+    from agent.belief import asked_of, log_keys  # noqa: PLC0415
+    from agent.release import trust_file  # noqa: PLC0415
 
     state, owner = config.station.state, _owner()
     try:
@@ -127,15 +131,14 @@ def _make_state(config: Config) -> str | None:
             os.chown(state, owner.pw_uid, owner.pw_gid)
     except OSError as error:
         raise Refusal(f"{state}: {error.strerror}", hint="Nothing was changed. Run this as root.") from error
-    sealed = Path("/etc/credstore.encrypted") / f"{state.name}.{CREDENTIAL}"
+    sealed = Path("/etc/credstore.encrypted") / f"{state.name}.log.key"
     if sealed.exists():
-        line(f"The key of the log is {sealed}: systemd hands it to the service.")
+        line(f"The key of the log is {sealed}: systemd hands it to the service, and `evidock custody trust` names it.")
         return None
     with nullcontext() if owner is None else acting_as(owner.pw_uid, owner.pw_gid):
-        path = state / "keys" / CREDENTIAL
-        if not path.exists():
-            make_key(path, config.station.log)
-        return load_key(path, config.station.log).verifier.vkey
+        logs = log_keys(config)
+    trust_file(config.trust, asked_of(config, logs))
+    return logs[-1].vkey
 
 
 def _tell(path: Path, config: Config, vkey: str | None) -> None:
@@ -143,6 +146,7 @@ def _tell(path: Path, config: Config, vkey: str | None) -> None:
     from agent.note import Verifier  # noqa: PLC0415
 
     line(f"Written: {path}")
+    line(f"         {config.trust} (whom the program that deletes believes)")
     line(f"State:   {config.station.state}")
     if vkey is not None:
         line(f"Key:     {vkey}")

@@ -37,4 +37,4 @@ def run(
 
 
 async def _run(ctx: typer.Context) -> None:
-    await Agent(configuration(ctx)).run()
+    await Agent(configuration(ctx), reread=lambda: configuration(ctx)).run()

@@ -124,6 +124,10 @@ class Release:
 
     # -- one capture --------------------------------------------------------------------------------------------------
 
+    def believe(self, keys: Sequence[Verifier]) -> None:
+        """Receipts of these keys count from now on, and of no others."""
+        self._keys = tuple(keys)
+
     async def consider(self, offer: Offer) -> Standing:
         """The device still has this receipted capture and offers it: let it forget, if everything is proven."""
         token = offer.capture.origin.token

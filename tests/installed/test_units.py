@@ -41,7 +41,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (made / name).parent.mkdir(parents=True, exist_ok=True)
     for name in (*("evidock", "evidock-release", "python3"),):
         (made / "opt/evidock/bin" / name).touch(mode=0o755)
-    for name in ("usr/libexec/evidock-mount", "bin/kill"):
+    for name in ("usr/libexec/evidock-mount", "bin/sh"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).touch(mode=0o755)
     for unit in ("sysinit.target", "basic.target", "shutdown.target", "network-online.target", "time-sync.target"):

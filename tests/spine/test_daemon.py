@@ -15,9 +15,10 @@ import pytest
 
 from agent.clock import Clock
 from agent.config import parse
-from agent.daemon import Agent, _tell_systemd, locked
+from agent.daemon import Agent
 from agent.errors import JournalError, Refusal
 from agent.journal import Journal
+from agent.process import ALIVE, locked, tell_systemd
 from agent.testing.cameras import CameraFolder
 from agent.testing.devices import some_bytes
 from agent.testing.process import BARE, COMMAND, LOG, DaemonProcess, read_state, toml, tus
@@ -194,6 +195,6 @@ async def test_a_manager_that_does_not_listen_holds_nobody_up(tmp_path: Path, mo
 
         def alive() -> None:
             for _ in range(1000):
-                _tell_systemd("WATCHDOG=1")
+                tell_systemd(ALIVE)
 
         await asyncio.wait_for(asyncio.to_thread(alive), 20)
