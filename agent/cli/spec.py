@@ -11,7 +11,7 @@ from agent.cli.telling import AsJson, length, line, pairs, print_json, table
 from agent.errors import Refusal
 from firmware_specs import SpecError
 from firmware_specs.formats.recognised import Recognised, recognise
-from firmware_specs.formats.source import FileSource
+from firmware_specs.formats.source import BUDGET, FileSource
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The formats that are known.")
 
@@ -23,7 +23,9 @@ def _group() -> None:
 
 @app.command()
 def parse(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A film, a side-car file, or telemetry.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A film, a side-car file, telemetry, or a firmware image.")
+    ],
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +54,8 @@ def _read(file: Path) -> tuple[int, Recognised]:
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise Refusal(f"{file} is no file", hint="Name a film or another file of a device.")
-            source = FileSource(fd)
+            # A firmware's check sums go over all of it, some over parts of it again.
+            source = FileSource(fd, budget=BUDGET + 4 * os.fstat(fd).st_size)
             return source.length, recognise(source)
         finally:
             os.close(fd)
@@ -86,4 +89,4 @@ def _place(place: dict[str, str | None] | None) -> str:
 def _plain(said: object) -> str:
     if isinstance(said, dict):
         return ", ".join(f"{name} {value}" for name, value in said.items())
-    return ", ".join(map(str, said)) if isinstance(said, list) else str(said)
+    return "; ".join(map(_plain, said)) if isinstance(said, list) else str(said)

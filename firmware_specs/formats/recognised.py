@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from firmware_specs import SpecError
 from firmware_specs.formats import axis_body_worn, blackvue_track, gpmf
+from firmware_specs.formats.firmware import dfu, rauc, uimage
+from firmware_specs.formats.fit import tree
 from firmware_specs.formats.media import claims, film
+from firmware_specs.formats.mender import artifact
 from firmware_specs.formats.source import Malformed
 
 if TYPE_CHECKING:
@@ -17,6 +20,9 @@ __all__ = ["Recognised", "recognise"]
 
 _WHOLE_MAX: Final = 16 << 20
 """Bytes of a small format that are read at once."""
+_BLOCK: Final = 512
+_USTAR: Final = 257
+"""Where in its first block a tar says that it is one."""
 _MAGIC: Final = (
     (b"\x1a\x45\xdf\xa3", "Matroska"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -41,15 +47,21 @@ class Recognised:
 def recognise(source: Source) -> Recognised:
     """Name the format and read what can be read. Raises `SpecError` for what is of no known format, or damaged."""
     head = source.read(0, min(64, source.length))
-    for magic, name in _MAGIC:
-        if head.startswith(magic):
-            return Recognised(name, None, {})
-    if head[:4] == b"DEVC":
-        return _gpmf(source)
-    if head[:1] == b"[" and b"$G" in head:
-        return _blackvue_positions(source)
-    if head.lstrip()[:1] == b"{":
-        return _trail(source)
+    if named := [name for magic, name in _MAGIC if head.startswith(magic)]:
+        return Recognised(named[0], None, {})
+    if (image := _image(source, head)) is not None:
+        return image
+    for begins, read in (
+        (head[:4] == b"DEVC", _gpmf),
+        (head[:1] == b"[" and b"$G" in head, _blackvue_positions),
+        (head.lstrip()[:1] == b"{", _trail),
+    ):
+        if begins:
+            return read(source)
+    return _film(source)
+
+
+def _film(source: Source) -> Recognised:
     try:
         found = film(source)
     except Malformed as error:
@@ -58,6 +70,24 @@ def recognise(source: Source) -> Recognised:
         raise SpecError(f"no format that is known: {error}") from error
     boxes = tuple((box.offset, box.end - box.offset, box.name) for box in found.outside.boxes)
     return Recognised("ISO base media (MP4, MOV)", found.outside.verdict.value, claims(found), boxes)
+
+
+def _image(source: Source, head: bytes) -> Recognised | None:
+    """A firmware image; a DFU suffix can stand behind any of the others, and then that is what it is."""
+    found = dfu(source)
+    if found is None:
+        if head[:4] == b"\x27\x05\x19\x56":
+            found = uimage(source)
+        elif head[:4] == b"\xd0\x0d\xfe\xed":
+            found = tree(source)
+        elif head[:4] == b"hsqs":
+            found = rauc(source)
+        elif source.length > _BLOCK and head[:8] == b"version\0" and source.read(_USTAR, 5) == b"ustar":
+            found = artifact(source)
+    if found is None:
+        return None
+    verdict = "damaged" if found.wrong else "complete" if found.checked else None
+    return Recognised(found.format, verdict, {**found.said, **({"wrong": found.wrong} if found.wrong else {})})
 
 
 def _whole(source: Source) -> bytes:
