@@ -129,6 +129,7 @@ class Agent:
             ingest=self.ingest,
             release=self.release,
             uplinks=lambda: {loaded.options.name: loaded.uplink for loaded in self.equipment.uplinks},
+            releases=config.policy.device == "release",
         )
         self.forwards = self._make_forwards(keys, {})
 

@@ -49,6 +49,8 @@ LENGTH_MOST: Final = 256 << 20
 """Bytes: what comes back is compared in memory, block by block."""
 
 _POLL: Final = 0.1
+_COSIGNED_WITHIN: Final = 10.0
+"""Seconds that a release may wait for the witnesses' word, where the policy asks for it."""
 _PROVEN: Final = {Strength.SIGNED: "receipt", Strength.DIGEST: "digest", Strength.LENGTH: "length"}
 
 
@@ -110,10 +112,11 @@ class Drill:
         ingest: Ingest,
         release: Release,
         uplinks: Callable[[], Mapping[str, Uplink]],
+        releases: bool,
     ) -> None:
         self._folder, self._station = folder, station
         self._desk, self._spool, self._ingest, self._release = desk, spool, ingest, release
-        self._uplinks = uplinks
+        self._uplinks, self._releases = uplinks, releases
         self._one = asyncio.Lock()
         self._log = structlog.get_logger("drill")
 
@@ -241,10 +244,14 @@ class Drill:
         return f"the DEMS gives neither bytes nor a digest back ({source.why}); proven is its {result.proven}"
 
     async def _released(self, film: _Film) -> str:
-        standing = await self._release.consider(film)
-        if standing is Standing.RELEASED:
-            return "the device's copy was read again, is equal, and was forgotten"
-        return f"the policy lets no device forget this yet: it stands {standing}"
+        if not self._releases:
+            return "the policy lets no device forget: nothing was released"
+        until = monotonic() + _COSIGNED_WITHIN
+        while (standing := await self._release.consider(film)) is not Standing.RELEASED:
+            if monotonic() > until:
+                return f"the policy lets no device forget this yet: it stands {standing}"
+            await asyncio.sleep(_POLL)
+        return "the device's copy was read again, is equal, and was forgotten"
 
     async def _tidied(self, result: _Result) -> str:
         """A drill's bytes need not stay here: by the same rules as evidence, without waiting."""

@@ -130,7 +130,7 @@ async def test_what_a_dems_shows_decides_what_is_proven(tmp_path: Path) -> None:
         report = (await asyncio.to_thread(lambda: list(asked.drill(length=5000, patience=20))))[-1]
         assert report["report"]["proven"] == "receipt", "signed, and the digest computed anew is right"
         assert "403" in report["report"]["steps"][2]["detail"]
-        assert "stands receipted" in report["report"]["steps"][3]["detail"], "the policy keeps"
+        assert "lets no device forget" in report["report"]["steps"][3]["detail"]
     for name, options, proven in (
         ("checks", {"receipts": False, "drills": False}, "digest"),
         ("plain", {"receipts": False, "checksums": False, "drills": False}, "length"),

@@ -81,7 +81,8 @@ def _spool(station: Source, kept: Path) -> Lines:
                 return
             read += one["length"] if hashed else 0
         if page["next"] is None:
-            yield ok("spool", "spool", f"{files} files are there; {length(read)} of them were read and are right")
+            count = "1 file is" if files == 1 else f"{files} files are"
+            yield ok("spool", "spool", f"{count} there; {length(read)} were read and are right")
             return
         after = page["next"]
     yield ok("spool", "spool", f"the first {files} files are there; all of them are read by: evidock spool verify")
