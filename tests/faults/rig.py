@@ -82,7 +82,7 @@ class Rig:
     async def book(self) -> Book:
         return await asyncio.to_thread(read_state, self.daemon.state) or Book()
 
-    async def drain(self, within: float = 30.0) -> None:
+    async def drain(self, within: float = 120.0) -> None:
         """Run without harm until the camera is empty, end in order, and verify everything."""
         pid = await self.start()
         try:
