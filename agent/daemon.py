@@ -311,6 +311,12 @@ class Agent:
 
     async def _renew(self, found: Renewal, crew: Crew) -> None:
         """Exchange what changed. Journal and spool stay open; what was promised is kept by them, not by tasks."""
+        if found.config.traffic != self.config.traffic:
+            self.gate.configure(found.config.traffic)
+            if not found.changes:
+                self.config = found.config
+                told = {"config": self._config_claims()}
+                await self.desk.write(lambda journal: journal.record(Event.CONFIG_CHANGED, told))
         if found.changes:
             keys = receipt_keys(found.equipment, found.config)
             ended = {name for word, name in found.ended if word == "uplink"}

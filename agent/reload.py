@@ -1,8 +1,9 @@
 """A changed agent.toml, taken up while the daemon runs: what may change, what waits for a restart, what was refused.
 
 Drivers and destinations are exchanged where their own table changed, or a file that it names (a renewed certificate).
-Everything else is kept: the tables of the station, the spool, the policy and the custody log are read at the start
-alone, and what changed there is named and waits. A configuration with a problem changes nothing at all.
+The rules of `[traffic]` count from the next request on, for uploads under way too. Everything else is kept: the tables
+of the station, the spool, the policy and the custody log are read at the start alone, and what changed there is named
+and waits. A configuration with a problem changes nothing at all.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Loaded = TypeVar("Loaded", "LoadedDriver", "LoadedUplink")
 Prints = dict[tuple[str, str], object]
 """What a table says, and which files it names, by what it is (`driver`, `uplink`) and its name."""
 
-_NOW = ("driver", "uplink", "identity")
+_NOW = ("driver", "uplink", "identity", "traffic")
 """Tables that are taken up while the daemon runs."""
 
 

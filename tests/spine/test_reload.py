@@ -100,6 +100,17 @@ async def test_a_bay_more_and_a_bay_less(docked: Docked, tmp_path: Path) -> None
     assert book.problems == []
 
 
+async def test_rules_of_the_traffic_count_at_once(docked: Docked) -> None:
+    assert docked.status()["traffic"] == {"link": "wired", "portal": False, "bandwidth": None, "waiting": {}}
+    rule = {"classes": ["bulk"], "links": ["lte"], "content": False}
+    docked.tables["traffic"] = {"link": "lte", "bandwidth": "8 Mbit/s", "rule": [rule]}
+    docked.reload()
+    told = await docked.until(lambda told: told["traffic"]["link"] == "lte")
+    assert told["traffic"]["bandwidth"] == 1_000_000
+    assert told["traffic"]["waiting"] == {"bulk": "bulk does not go over lte"}
+    assert not [one for one in told["problems"] if one["id"].startswith("config.")]
+
+
 async def test_what_is_the_same_is_not_touched(docked: Docked) -> None:
     docked.reload()
     await docked.until(lambda _: "config_reloaded" in docked.daemon.words.read_text())
