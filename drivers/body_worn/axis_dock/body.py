@@ -14,10 +14,16 @@ from agent.errors import DeviceGone, DeviceRefused
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["Body", "WrongEtag"]
+__all__ = ["Body", "CutOff", "WrongEtag"]
 
 
-class WrongEtag(DeviceGone):
+class CutOff(DeviceGone):
+    """The body did not come to its end: it is sent again."""
+
+    hint = "Nothing to do: the controller sends it again."
+
+
+class WrongEtag(CutOff):
     """What came is not what the sender's own Etag says: it is sent again."""
 
 
@@ -50,7 +56,7 @@ class Body:
         return self._sha256.hexdigest()
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """Everything until the end. Raises `DeviceGone` where it breaks off, `WrongEtag`, or `DeviceRefused`."""
+        """Everything until the end. Raises `CutOff` where it breaks off, `WrongEtag`, or `DeviceRefused`."""
         self.begun = True
         gathered: list[bytes] = []
         length = 0
@@ -63,7 +69,7 @@ class Body:
                     "an object is larger than `body_max`", hint="Raise `body_max` in the `listen` table of this driver."
                 ) from error
             except (ClientError, ConnectionError, TimeoutError, web.HTTPException) as error:
-                raise DeviceGone(f"the sender went away after {self.length + length} bytes") from error
+                raise CutOff(f"the sender went away after {self.length + length} bytes") from error
             if part:
                 gathered.append(part)
                 length += len(part)
@@ -75,7 +81,7 @@ class Body:
             if not part:
                 break
         if self.stated is not None and self.length != self.stated:
-            raise DeviceGone(f"the sender stated {self.stated} bytes and gave {self.length}")
+            raise CutOff(f"the sender stated {self.stated} bytes and gave {self.length}")
         if self._etag and self._etag != self.md5:
             raise WrongEtag(f"the sender's Etag is {self._etag}, and what came has the MD5 {self.md5}")
         self.whole = True

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Arrival", "Said", "camera", "described", "key_of", "object_capture"]
 
 _MAKER: Final = "Axis"
+_SPEC: Final = "axis_body_worn"
+"""Who knows the password speaks as `firmware_specs.formats.axis_body_worn` says."""
 
 
 def camera(driver: str, container: str, meta: dict[str, str], *, known_as: str | None = None) -> Device:
@@ -45,6 +47,7 @@ def camera(driver: str, container: str, meta: dict[str, str], *, known_as: str |
         serial=said("Bwcserialnumber"),
         firmware=said("Firmwareversion"),
         place=f"controller {controller}" if controller else None,
+        spec=_SPEC,
     )
 
 

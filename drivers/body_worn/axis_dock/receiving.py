@@ -36,6 +36,8 @@ REMEMBER: Final = TRAIL_MAX + 1
 class OtherBytes(DeviceRefused):
     """Other bytes of the same length came under the name of what is held: they are asked for again, and kept too."""
 
+    hint = "Nothing to do: the controller sends it again, and both are kept."
+
 
 class Receiving:
     """One destination: who it is for the agent, and what it does with each thing that is said."""

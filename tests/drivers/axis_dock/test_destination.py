@@ -257,6 +257,20 @@ async def test_a_name_that_cannot_be_kept_is_refused_for_ever(desk: Desk, path: 
             await controller.say("PUT", path, {})
 
 
+async def test_what_is_refused_for_ever_comes_back_as_rejected_content(desk: Desk) -> None:
+    """The one thing that we refuse a recording for: an object whose name nobody could keep."""
+    sent = recording(clips=[("x" * 1500, b"film")])
+    async with desk.open(), desk.controller() as controller:
+        await controller.connect()
+        sending = asyncio.create_task(controller.send(sent))
+        await until(lambda: bool(controller.rejected))
+        with pytest.raises(Rejected):  # and under that name it cannot be kept there either
+            await sending
+        assert 400 in {status for _, _, status in controller.said}
+    assert [one.kind for one in desk.station.observed] == ["recording.rejected_elsewhere"]
+    assert "400" in str(desk.station.observed[0].detail["reason"])
+
+
 async def test_a_clip_before_its_container_is_asked_for_again(desk: Desk) -> None:
     sent = recording()
     async with desk.open(), desk.controller() as controller:
