@@ -275,7 +275,7 @@ class Forward:
         except NotNow as error:
             self._log.debug("waits", capture=holding.id, confirmed=departure.confirmed, reason=str(error))
         except UplinkDown as error:
-            aside = self._step_aside(holding)
+            aside = self._step_aside(holding, anew=departure.advanced)
             if not error.alone:
                 self._pause(error, round_)
             elif error.retry_after is not None:
@@ -358,8 +358,11 @@ class Forward:
         for fallback in self._fallbacks:
             fallback.nudge()
 
-    def _step_aside(self, holding: Holding) -> _Aside:
+    def _step_aside(self, holding: Holding, *, anew: bool = False) -> _Aside:
+        """`anew`: it came further than before, so what failed was not its own doing."""
         aside = self._aside.setdefault(holding.id, _Aside(0, 0.0))
+        if anew:
+            aside.tries = 0
         aside.tries += 1
         aside.until = monotonic() + _jitter(aside.tries)
         return aside

@@ -26,6 +26,11 @@ class Departure:
     give_way: bool = False
     """Another one goes first: this one leaves before its next request."""
 
+    @property
+    def advanced(self) -> bool:
+        """Whether the destination confirmed more of it than it had at the beginning."""
+        return self.resumed_at is not None and self.confirmed > self.resumed_at
+
 
 @dataclass(slots=True)
 class Link:

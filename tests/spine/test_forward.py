@@ -232,3 +232,24 @@ async def test_what_arrives_while_it_waits_is_sent_at_once(
         while await station.count(Standing.RECEIPTED) < 5:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     running.cancel()
+
+
+async def test_a_capture_that_comes_further_each_time_never_waits_longer_each_time(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr(forward, "_jitter", lambda tries: waits.append(tries) or 0.001)
+    cuts = iter(range(12))
+    true_send = uplink.send
+
+    async def send(sending: Sending) -> Receipt:
+        sending.progress(0)
+        if (cut := next(cuts, None)) is not None:
+            sending.progress(cut + 1)
+            raise UplinkDown("the link broke")
+        return await true_send(sending)
+
+    uplink.send = send
+    await filled(station, bench, 1)
+    await station.send()
+    assert max(waits) <= forward.FIRST_PAUSE + 1  # of the destination; those of the capture are 1
