@@ -48,6 +48,10 @@ device = "keep"
 # When the spool may forget, too: "keep", "released" or "receipted".
 spool = "keep"
 
+# The dock's screen, for a display on this machine: http://127.0.0.1:8470/. To be seen from elsewhere it wants a
+# certificate, and a token or the certificates of those who look.
+# [status]
+
 # [custody]
 # Witnesses remember how large the log was; where they are named, nothing is released that they did not cosign.
 # [[custody.witness]]
