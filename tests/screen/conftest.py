@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import expect
 
 from tests.screen.browser import chromium
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import BrowserContext
 
+expect.set_options(timeout=20_000)  # a machine that does other things too
 AXE = "tests/interop/node_modules/axe-core/axe.min.js"
 
 
