@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
 from agent.errors import ConfigError, Problem
-from agent.quantities import Duration, Length
+from agent.quantities import Duration, Length, TimeOfDay
 from agent.traffic import Traffic
 
 __all__ = [
@@ -136,6 +136,10 @@ class Custody(_Table):
     """PEM certificates that its tokens must lead to."""
     tsa_every: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(hours=1)
     """Time between two tokens, while the log grows."""
+    tsa_at: tuple[TimeOfDay, ...] = ()
+    """Times of day, by the station's own zone, at which a token is had beside those: the ends of the shifts."""
+    tsa_when_empty: bool = True
+    """Whether a token is had when the last device has left the dock, which often is the end of a shift."""
 
 
 class Identity(_Table):

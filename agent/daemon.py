@@ -397,7 +397,8 @@ class Agent:
             await asyncio.sleep(5)
             await self.desk.read(lambda _: None)  # the journal's thread turns too
             tell_systemd(ALIVE)
-            await self.presence.notice_gone()
+            if await self.presence.notice_gone():
+                await self.anchor.dock_empties()
             now = self.clock.stamp()
             if (stepped := step.since(now)) is not None:
                 detail: dict[str, Json] = {"by_us": stepped // timedelta(microseconds=1)}

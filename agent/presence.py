@@ -37,6 +37,8 @@ class Sighting:
     last_at: datetime
     last_mono: float
     present: bool = True
+    index: Mapping[str, Json] | None = None
+    """The sum of the last whole look at it: what its own index lists, and how much of that is held."""
 
 
 class Presence:
@@ -78,6 +80,7 @@ class Presence:
                 return
             if observation.device in self.devices:
                 self._indexes[observation.device] = dict(observation.detail)
+                self.devices[observation.device].index = dict(observation.detail)
         told: dict[str, Json] = {
             "detail": dict(observation.detail),
             "device": observation.device,
@@ -86,8 +89,9 @@ class Presence:
         }
         await self._desk.write(lambda journal: journal.record(Event.OBSERVED, {"observation": told}))
 
-    async def notice_gone(self) -> None:
-        """Call it every few seconds: what was not sighted for a while has left."""
+    async def notice_gone(self) -> bool:
+        """Call it every few seconds: what was not sighted for a while has left. True: it was the last one here."""
+        left = False
         for sighting in list(self.devices.values()):
             if sighting.present and monotonic() - sighting.last_mono > GONE_AFTER:
                 sighting.present = False
@@ -97,6 +101,8 @@ class Presence:
                 }
                 await self._desk.write(lambda journal, told=detail: journal.record(Event.DEVICE_DETACHED, told))  # type: ignore[misc]
                 self._log.info("device_detached", device=sighting.device.id)
+                left = True
+        return left and not any(sighting.present for sighting in self.devices.values())
 
     async def _compare_clock(self, device: Device) -> None:
         driver: object = self._drivers.get(device.driver)

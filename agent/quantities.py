@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
 
-__all__ = ["Duration", "Length", "Rate"]
+__all__ = ["Duration", "Length", "Rate", "TimeOfDay"]
 
 _UNITS: Final = {
     "": 1,
@@ -68,3 +68,15 @@ Duration = Annotated[timedelta, BeforeValidator(_duration, json_schema_input_typ
 """Written as `"30 s"`, `"12 h"`, `"7 d"`."""
 Rate = Annotated[float, BeforeValidator(_rate, json_schema_input_type=_WRITTEN_RATE), Field(ge=1000)]
 """Bytes per second, written as `"20 Mbit/s"` or `"500 kB/s"`."""
+
+
+def _time_of_day(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", value):
+        return time.fromisoformat(value)
+    if isinstance(value, time):
+        return value
+    raise ValueError('write a time of day such as "07:00" or "19:30"')
+
+
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
+"""Written as `"07:00"`."""

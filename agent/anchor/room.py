@@ -118,6 +118,9 @@ class Anchor:
             # Captures are taken all the same; what is released asks for this policy and does not find it.
             self.problem = str(error)
             self._log.error("policy_not_usable", error=str(error), log=self.signer.vkey, todo=ENROL)
+        marked = set() if self.policy is None else {mark.verifier for mark in self.policy.marks}
+        if marked.issuperset(self.ring.verifiers):
+            self.problem = "the policy marks the key of this log as compromised: begin a new epoch"
         if self.policy is None and self.problem is None and self._trust.note is not None:
             self.problem = "the policy asks for no witness: its quorum is none"
 
@@ -160,6 +163,13 @@ class Anchor:
         """A device was docked: now is the time to hear from witnesses, even those that were down."""
         for link in self.links:
             link.nudge()
+
+    async def dock_empties(self) -> None:
+        """The last device has left: what it brought is signed, cosigned where that goes quickly, and stamped."""
+        if self._stamping is None or not self._custody.tsa_when_empty:
+            return
+        await self.sign()
+        self._stamping.shift_ends()
 
     # -- the work -----------------------------------------------------------------------------------------------------
 

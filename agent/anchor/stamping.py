@@ -8,7 +8,9 @@ What is stamped is the checkpoint's file, byte for byte; a stranger repeats the 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC
+import math
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -24,16 +26,19 @@ from agent.journal.anchors import Signed, TimeStamp
 
 if TYPE_CHECKING:
     import ssl
-    from datetime import datetime
+    from collections.abc import Iterable
+    from datetime import time
     from pathlib import Path
 
     from agent.config import Custody
     from agent.journal import Desk, Journal
 
-__all__ = ["Stamping"]
+__all__ = ["Stamping", "until_next"]
 
 _PAUSE: Final = 60.0
 _LOOK: Final = 60.0
+_COSIGNED_WITHIN: Final = 2.0
+"""Seconds that witnesses get at the end of a shift before their lines are stamped with the rest."""
 _QUERY: Final = "application/timestamp-query"  # RFC 3161 section 3.4
 
 
@@ -43,22 +48,35 @@ class Stamping:
     def __init__(self, custody: Custody, desk: Desk) -> None:
         self._url, self._desk = custody.tsa_url or "", desk
         self._every = custody.tsa_every.total_seconds()
+        self._at = custody.tsa_at
         self._roots = _certificates(custody.tsa_ca_file)
+        self._now = asyncio.Event()
         self.problem: str | None = None
         """Why the last attempt failed."""
         self.todo: str | None = None
         self._log = structlog.get_logger("anchor")
 
     async def run(self, session: aiohttp.ClientSession, trust: ssl.SSLContext) -> None:
-        """Have the log stamped while it grows, until cancelled; what failed is tried again."""
+        """Have the log stamped while it grows, until cancelled; what failed is tried again.
+
+        Beside that at each end of a shift: at the times of day that agent.toml names, and when it is told of one.
+        """
         while True:
+            self._now.clear()
             try:
                 pause = self._every if await self.once(session, trust) else min(_LOOK, self._every)
             except UplinkError as error:
                 if self.problem is None:
                     self._log.warning("not_stamped", error=str(error), todo=error.what_to_do)
                 self.problem, self.todo, pause = str(error), error.what_to_do, min(_PAUSE, self._every)
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(pause, until_next(self._at, datetime.now().astimezone()))):
+                    await self._now.wait()
+                    await asyncio.sleep(_COSIGNED_WITHIN)
+
+    def shift_ends(self) -> None:
+        """A shift has ended: what is there is to be stamped now."""
+        self._now.set()
 
     async def once(self, session: aiohttp.ClientSession, trust: ssl.SSLContext) -> bool:
         """Stamp the last checkpoint, if it is beyond the last one stamped; say whether there was one.
@@ -115,6 +133,18 @@ class Stamping:
                 hint="Is custody.tsa_ca_file the authority's own? Ask its operator.",
             ) from error
         return response.tst_info.gen_time.astimezone(UTC)
+
+
+def until_next(times: Iterable[time], now: datetime) -> float:
+    """Seconds until the next of these times of day, in the zone of `now`; infinite where there are none.
+
+    The second after it counts as past, so that nobody is woken twice for one.
+    """
+    found = []
+    for at in times:
+        due = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
+        found.append((due if due > now else due + timedelta(days=1)) - now)
+    return min(found).total_seconds() if found else math.inf
 
 
 def _due(journal: Journal) -> Signed | None:

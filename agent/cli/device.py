@@ -12,7 +12,7 @@ import typer
 from agent.cli import configuration
 from agent.cli.asking import Source, source
 from agent.cli.telling import AsJson, length, line, lines, moment, pairs, print_json, table
-from agent.cli.words import sentence
+from agent.cli.words import reckoned, sentence
 from agent.errors import Refusal
 from agent.registry import enrolled
 
@@ -34,7 +34,7 @@ def list_(ctx: typer.Context, *, as_json: AsJson = False) -> None:
         print_json({"running": running, "devices": rows})
         return
     table(
-        ("device", "model", "firmware", "place", "here", "last seen", "captures", "bytes"),
+        ("device", "model", "firmware", "place", "here", "last seen", "captures", "bytes", "its own index"),
         [
             (
                 one["id"],
@@ -45,6 +45,7 @@ def list_(ctx: typer.Context, *, as_json: AsJson = False) -> None:
                 moment(one["last_seen_at"] or one["last_held_at"]),
                 one["captures"],
                 length(one["bytes"]),
+                reckoned(one["index"]),
             )
             for one in rows
         ],
@@ -87,7 +88,8 @@ def explain(ctx: typer.Context, device: Id, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"device": one, "health": health, "todo": todo})
         return
-    pairs({**one, "bytes": length(one["bytes"]), **{f"health of {place}": said for place, said in health.items()}})
+    shown = {**one, "bytes": length(one["bytes"]), "index": reckoned(one["index"]) or "not looked through yet"}
+    pairs({**shown, **{f"health of {place}": said for place, said in health.items()}})
     for advice in todo:
         line(advice, "yellow")
 
@@ -163,6 +165,7 @@ def _row(seen: dict[str, Any], taken: dict[str, Any]) -> dict[str, Any]:
         "last_seen_at": seen.get("last_seen_at"),
         "captures": taken.get("captures", 0),
         "bytes": taken.get("bytes", 0),
+        "index": seen.get("index"),
         "last_held_at": taken.get("last_held_at"),
     }
 

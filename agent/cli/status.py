@@ -6,6 +6,7 @@ import typer
 
 from agent.cli.asking import source
 from agent.cli.telling import AsJson, duration, length, line, moment, pairs, print_json, rate, table
+from agent.cli.words import reckoned
 
 app = typer.Typer(add_completion=False)
 
@@ -51,8 +52,11 @@ def _show(told: dict[str, Any]) -> None:
 def _show_movement(told: dict[str, Any]) -> None:
     if told["devices"]:
         line("")
-        rows = [(one["id"], one["place"], one["present"], moment(one["last_seen_at"])) for one in told["devices"]]
-        table(("device", "place", "here", "last seen"), rows)
+        rows = [
+            (one["id"], one["place"], one["present"], moment(one["last_seen_at"]), reckoned(one.get("index")))
+            for one in told["devices"]
+        ]
+        table(("device", "place", "here", "last seen", "its own index"), rows)
     moves = [
         ("from", one["key"], one["arrived"], one["length"], one["rate"], one["resumed_at"]) for one in told["arrivals"]
     ] + [

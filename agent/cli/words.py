@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.cli.telling import length, moment
 
-__all__ = ["sentence"]
+__all__ = ["reckoned", "sentence"]
 
 
 def sentence(entry: Mapping[str, Any]) -> str:
@@ -14,6 +14,17 @@ def sentence(entry: Mapping[str, Any]) -> str:
     actor = "" if said["actor"] == "agent" else f"  by {said['actor']}"
     clock = "" if said["clock"]["synchronised"] else " ~"
     return f"{moment(said['recorded_at'])}{clock}  #{said['seq']}  {said['event']}  {_what(said, subject)}{actor}"
+
+
+def reckoned(index: Mapping[str, Any] | None) -> str:
+    """The sum of a whole look at a device, against its own index: `lists 42, held 42, 0 unexplained`."""
+    if index is None:
+        return ""
+    more = [
+        f"{index[name]} {word}" for name, word in (("aside", "in doubt"), ("refused", "refused")) if index.get(name)
+    ]
+    left = f"{index.get('unexplained', '?')} unexplained"
+    return ", ".join([f"lists {index.get('listed', '?')}", f"held {index.get('safe', '?')}", *more, left])
 
 
 def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: C901, PLR0911 - one sentence for each kind
@@ -32,6 +43,8 @@ def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: C901, PLR0911 
             return f"{device} at {place}"
         case {"drill": {"passed": passed, "proven": proven, "capture": capture}}:
             return f"{str(capture)[:8]}  the drill {'passed' if passed else 'failed'}; proven: {proven}"
+        case {"observation": {"kind": "device.index", "device": device, "detail": detail}}:
+            return f"{device} {reckoned(detail)}"
         case {"observation": {"kind": kind, "device": device}}:
             return f"{kind} by {device}"
         case {"read_again": {"length": count}}:

@@ -157,6 +157,8 @@ class Bag:
         if self._trust is None or told != sha256(raw).hexdigest():
             raise BadNote("is not the checkpoint that this entry quotes")
         opened = open_checkpoint(raw, [key for key in self._trust.logs if key.name == self._log], self._trust.witnesses)
+        if self._trust.policy is not None:
+            self._trust.policy.check_marks(opened.checkpoint.size, opened.signatures)
         self._quoted.add(index)
         if (at := cosigned_at(opened, self._trust.policy)) is None:
             self.report.add(Outcome.MISSING, "bound", name[8:-11], "the quorum has not cosigned what it quotes")

@@ -52,6 +52,8 @@ def check_head(raw: bytes, trust: Trust, report: Report) -> Checkpoint | None:
     """Check a checkpoint and who cosigned it; None where it cannot be believed."""
     try:
         opened = open_checkpoint(raw, trust.logs, trust.witnesses)
+        if trust.policy is not None:
+            trust.policy.check_marks(opened.checkpoint.size, opened.signatures)
     except BadNote as bad:
         report.add(Outcome.FAILED, "checkpoint", "checkpoint", str(bad))
         return None

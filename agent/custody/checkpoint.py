@@ -115,9 +115,11 @@ def cosigned_at(opened: Opened, policy: Policy | None) -> datetime | None:
 def open_cosigned(raw: bytes, policy: Policy) -> Opened:
     """Return the checkpoint of a note that a log of the policy signed and that the policy's quorum cosigned.
 
-    Raises `NoQuorum` when only the quorum is missing, and `BadNote` for everything else.
+    A key that the policy marks as compromised signs for nothing later. Raises `NoQuorum` when only the quorum misses,
+    and `BadNote` for everything else.
     """
     opened = open_checkpoint(raw, (log.verifier for log in policy.logs), policy.witness_keys)
     if not policy.satisfied(opened.signatures):
         raise NoQuorum(f"the quorum {policy.quorum!r} has not cosigned {opened.checkpoint.origin}")
+    policy.check_marks(opened.checkpoint.size, opened.signatures)
     return replace(opened, cosigned_at=policy.cosigned_at(opened.signatures))

@@ -6,6 +6,11 @@ c2sp.org/tlog-policy, carried as the text of a signed note:
     witness <name> <vkey> [<url>]            someone who remembers how large each log was
     group <name> all|any|<k> <member>...     members are witnesses and groups of earlier lines, each named once
     quorum <name>|none                       what must have cosigned
+    compromised <vkey> <time> [<size>]       a log's key, from an earlier line, that somebody else had at that time
+
+The last line is ours: a reader of the standard refuses such a policy, which is right. Of a log whose key it names, a
+checkpoint counts only where the quorum had cosigned it by that time (RFC 3339, UTC), and, where a size is given, only
+up to that size. A witness's key that was lost is not marked but left out: its cosignatures state their own time.
 
 One line that is not understood spoils the policy: a rule that is skipped would be a rule that is not kept. Where the
 standard leaves the choice, one thing is stricter here: no key may serve as a log and as a witness.
@@ -15,22 +20,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from agent.note import COSIGNATURE, BadNote, Note, Verifier, parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from agent.note import Signature
 
-__all__ = ["NO_QUORUM", "BadPolicy", "Group", "Log", "Policy", "Witness", "open_policy", "parse"]
+__all__ = ["NO_QUORUM", "BadPolicy", "Group", "Log", "Mark", "Policy", "Witness", "open_policy", "parse"]
 
 NO_QUORUM: Final = "none"
 """The predefined name of the quorum that needs nobody."""
 
 _LINES_MAX: Final = 4096
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _BLANK: Final = re.compile(r"[ \t]+")  # the only white space of the format: str.split would take that of Unicode
 
 
@@ -71,6 +77,16 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A log's key that is not to be believed for what came later."""
+
+    verifier: Verifier
+    since: datetime
+    size: int | None = None
+    """The largest size that is still believed; None: whatever the quorum had cosigned by then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Whose signatures count."""
 
@@ -80,6 +96,26 @@ class Policy:
     """Each after its members."""
     quorum: str
     """The name of a witness or a group, or `NO_QUORUM`."""
+    marks: tuple[Mark, ...] = ()
+    """Keys of logs that are compromised."""
+
+    def check_marks(self, size: int, signatures: Iterable[Signature]) -> None:
+        """Raise `BadNote` for a checkpoint of this size whose log's signatures all stand under a mark that excludes it.
+
+        Where a key that is not marked signed as well, its word suffices.
+        """
+        signed = tuple(signatures)
+        keys = {one.by for one in signed if one.by.kind != COSIGNATURE}
+        marks = [mark for mark in self.marks if mark.verifier in keys]
+        if len({mark.verifier for mark in marks}) < len(keys) or not keys:
+            return
+        at = self.cosigned_at(signed)
+        for mark in marks:
+            if at is None or at > mark.since or (mark.size is not None and size > mark.size):
+                raise BadNote(
+                    f"the key of {mark.verifier.name} is marked as compromised since"
+                    f" {mark.since:%Y-%m-%dT%H:%M:%SZ}, and this is not of before"
+                )
 
     def log_keys(self, origin: str) -> list[Verifier]:
         """Return the keys that sign for one origin; none when the log is unknown."""
@@ -147,6 +183,7 @@ class _Draft:
     witnesses: list[Witness] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     quorum: str | None = None
+    marks: list[Mark] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
     members: set[str] = field(default_factory=set)
     keys: set[bytes] = field(default_factory=set)
@@ -158,6 +195,7 @@ class _Draft:
             "witness": (self._witness, 2, 3),
             "group": (self._group, 3, _LINES_MAX),
             "quorum": (self._quorum, 1, 1),
+            "compromised": (self._compromised, 2, 3),
         }
         if word not in readers:
             raise BadPolicy(f"{word!r} is not a word that begins a line")
@@ -170,7 +208,7 @@ class _Draft:
         """Return the policy, which must have said what the quorum is."""
         if self.quorum is None:
             raise BadPolicy("the policy has no quorum line")
-        return Policy(tuple(self.logs), tuple(self.witnesses), tuple(self.groups), self.quorum)
+        return Policy(tuple(self.logs), tuple(self.witnesses), tuple(self.groups), self.quorum, tuple(self.marks))
 
     def _log(self, vkey: str, url: str | None = None) -> None:
         self.logs.append(Log(self._key(vkey, "log"), url))
@@ -199,6 +237,20 @@ class _Draft:
         if name != NO_QUORUM and name not in self.names:
             raise BadPolicy(f"{name!r} is not defined on an earlier line")
         self.quorum = name
+
+    def _compromised(self, vkey: str, since: str, size: str | None = None) -> None:
+        key = Verifier.parse(vkey)
+        if all(log.verifier != key for log in self.logs):
+            raise BadPolicy(f"the key of {key.name} is that of no log of an earlier line")
+        if any(mark.verifier == key for mark in self.marks):
+            raise BadPolicy(f"the key of {key.name} is marked already")
+        try:
+            at = datetime.fromisoformat(since) if _TIME.fullmatch(since) else None
+        except ValueError:  # the 30th of February
+            at = None
+        if at is None:
+            raise BadPolicy(f"{since!r} is not a time such as 2026-11-22T07:48:12Z")
+        self.marks.append(Mark(key, at, None if size is None else parse_number(size)))
 
     def _name(self, name: str) -> None:
         if name in self.names or name == NO_QUORUM:

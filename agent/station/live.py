@@ -118,6 +118,7 @@ class Live:
             {
                 **{name: getattr(one.device, name) for name in one.device.__slots__},
                 "present": one.present,
+                "index": one.index,
                 "first_seen_at": rfc3339(one.first_at),
                 "last_seen_at": rfc3339(one.last_at),
                 "read": read[one.device.id],

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
-    from agent.capture import Device
+    from agent.capture import Device, Json
     from agent.clock import Clock
     from agent.config import Config
     from agent.driver import DriverOptions
@@ -29,6 +29,7 @@ class Seen(Protocol):
     first_at: datetime
     last_at: datetime
     present: bool
+    index: Mapping[str, Json] | None
 
 
 class Loaded(Protocol):

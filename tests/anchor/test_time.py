@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, time
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
+from agent.anchor.stamping import until_next
+from agent.config import Custody
 from agent.errors import UplinkDown, UplinkRefused
 from agent.journal import anchors
 from agent.journal.witnessed import Bound, Witnessed, witnessed
@@ -162,3 +166,44 @@ async def test_a_token_of_another_authority_or_for_other_bytes_is_refused(
     stamping._roots = _certificates(strange.ca_file)
     with pytest.raises(UplinkRefused, match="cannot be verified"):
         await stamped.anchor.stamp()
+
+
+@pytest.mark.parametrize(
+    ("times", "now", "seconds"),
+    [
+        ((), "12:00:00", float("inf")),
+        (("07:00", "19:30"), "12:00:00", 7.5 * 3600),
+        (("07:00", "19:30"), "19:30:00", 11.5 * 3600),
+        (("07:00",), "06:59:59", 1),
+        (("07:00",), "07:00:01", 24 * 3600 - 1),
+    ],
+)
+def test_the_next_end_of_a_shift(times: tuple[str, ...], now: str, seconds: float) -> None:
+    here = datetime.fromisoformat(f"2026-11-22T{now}+05:30")
+    assert until_next([time.fromisoformat(one) for one in times], here) == seconds
+
+
+async def test_a_token_is_had_when_the_dock_empties(stamped: Post) -> None:
+    stamped.anchor._stamping._every = 3600.0
+    await stamped.publish(3)
+    task = asyncio.create_task(stamped.anchor.run())
+    try:
+        async with asyncio.timeout(60):
+            while (first := await stamped.desk.read(anchors.newest_time_stamp)) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            await stamped.write(3)
+            await stamped.anchor.dock_empties()
+            while (await stamped.desk.read(anchors.newest_time_stamp)).size == first.size:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert (await stamped.desk.read(anchors.newest_time_stamp)).size >= first.size + 3
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def test_times_of_day_are_written_in_one_way() -> None:
+    assert Custody(tsa_at=("07:00", "19:30")).tsa_at == (time(7), time(19, 30))
+    for wrong in ("7:00", "24:00", "07:60", "noon", "07:00:00"):
+        with pytest.raises(ValidationError, match="write a time of day"):
+            Custody(tsa_at=(wrong,))

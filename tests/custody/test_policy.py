@@ -189,3 +189,36 @@ def test_any_text_is_a_policy_or_our_error(lines: list[list[str]]) -> None:
     except BadPolicy:
         return
     assert policy.quorum
+
+
+MARKED = f"{EXAMPLE}compromised {agent.vkey} 2026-11-22T07:20:00Z"
+NEXT = Signer.ed25519(agent.verifier.name, bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (f"compromised {X1.vkey} 2026-11-22T07:20:00Z", "no log of an earlier line"),
+        (f"compromised {NEXT.vkey} 2026-11-22T07:20:00Z", "no log of an earlier line"),
+        (f"compromised {agent.vkey} 2026-11-22", "not a time"),
+        (f"compromised {agent.vkey} 2026-02-30T00:00:00Z", "not a time"),
+        (f"compromised {agent.vkey} 2026-11-22T07:20:00Z -1", "a number"),
+        (f"compromised {agent.vkey}", "does not have 2 words"),
+        (f"compromised {agent.vkey} 2026-11-22T07:20:00Z\n{MARKED.rpartition(chr(10))[2]}", "marked already"),
+    ],
+)
+def test_a_mark_that_nobody_understands_spoils_the_policy(line: str, why: str) -> None:
+    with pytest.raises(BadPolicy, match=why):
+        parse(f"{EXAMPLE}{line}\n")
+
+
+def test_a_marked_key_counts_for_what_the_quorum_saw_before() -> None:
+    seen = int(datetime(2026, 11, 22, 7, 20, tzinfo=UTC).timestamp())
+    signed = [Signature(agent.verifier), *(Signature(one, seen) for one in (X1, X2, Y1))]
+    parse(f"{MARKED}\n").check_marks(10**6, signed)
+    parse(f"{MARKED} 300\n").check_marks(300, signed)
+    later = [Signature(agent.verifier), *(Signature(one, seen + 1) for one in (X1, X2, Y1))]
+    for text, size, found in ((MARKED, 1, later), (f"{MARKED} 300", 301, signed), (MARKED, 1, signed[:2])):
+        with pytest.raises(BadNote, match="marked as compromised since 2026-11-22T07:20:00Z"):
+            parse(f"{text}\n").check_marks(size, found)
+    parse(f"{MARKED}\n").check_marks(1, [Signature(NEXT.verifier), *later])  # a key that is not marked signed as well

@@ -310,3 +310,28 @@ def test_a_policy_that_asks_for_more(two: tuple[Station, list[str]], held: Held)
     assert missing(look(none, (), (root.verifier,))) == {"policy policy.note"}
     stranger = POLICY.decode().partition("\n\n")[0].replace(witness.vkey, board.vkey) + "\n"
     assert "policy policy.note" in failed(look(summed(held | {"policy.note": sign(stranger, root)})))
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(
+    ("mark", "believed"),
+    [
+        ("2026-11-22T07:20:00Z", True),
+        ("2026-11-22T07:20:00Z 7", True),
+        ("2026-11-22T07:19:59Z", False),
+        ("2026-11-22T07:20:00Z 6", False),
+    ],
+)
+def test_a_key_that_is_marked_as_compromised_signs_nothing_later(
+    held: Held, bag: Path, tmp_path: Path, mark: str, *, believed: bool
+) -> None:
+    text = POLICY.decode().partition("\n\n")[0]
+    marked = summed(held | {"policy.note": sign(f"{text}\ncompromised {log.vkey} {mark}\n", root)})
+    found = look(marked, GIVEN, (root.verifier,))
+    assert ("checkpoint checkpoint" in failed(found)) is not believed
+    assert believed is not bool(failed(found))
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    for path, content in marked.items():
+        (copy / path).write_bytes(content)
+    done = subprocess.run(["sh", copy / "verify.sh"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "it marks a key" in done.stdout) == (3, True), done.stdout

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent import durable
+from agent.custody.policy import parse
 from agent.note import Note, decode64, encode64
 from agent.releaser import Believed, Releaser, batches
 from tests.releaser.case import (
@@ -317,3 +318,20 @@ def test_a_policy_that_is_not_the_roots_proves_nothing(case: Case, tmp_path: Pat
     said["policy"] = base64.b64encode(b"quorum none\n\n").decode()
     path.write_text(json.dumps(said))
     assert Releaser(Believed.read(path)).answer(case.line())["result"] == "refused"
+
+
+@pytest.mark.parametrize(("earlier", "result"), [(0, "released"), (1, "refused")])
+def test_under_a_key_that_is_marked_as_compromised_nothing_later_is_deleted(
+    case: Case, tmp_path: Path, earlier: int, result: str
+) -> None:
+    since = COSIGNED_AT - timedelta(seconds=earlier)
+    lines = (
+        f"log {LOG.vkey}",
+        f"witness w {WITNESS.vkey}",
+        "quorum w",
+        f"compromised {LOG.vkey} {since:%Y-%m-%dT%H:%M:%SZ}",
+    )
+    believed = Believed.read(make_trust(tmp_path / "trust.json"))
+    marked = dataclasses.replace(believed, policy=parse("".join(f"{line}\n" for line in lines)))
+    assert Releaser(marked).answer(case.line())["result"] == result
+    assert case.file.exists() is (result == "refused")

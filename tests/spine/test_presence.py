@@ -90,8 +90,8 @@ async def test_each_coming_and_going_is_an_entry(desk: Desk, monkeypatch: pytest
     await here.notice_gone()
     assert here.devices[CAMERA.id].present
     now[0] += GONE_AFTER + 1
-    await here.notice_gone()
-    await here.notice_gone()
+    assert await here.notice_gone()
+    assert not await here.notice_gone()
     assert not here.devices[CAMERA.id].present
     assert await here.sight(CAMERA)
     told = [entry["event"] for entry in await events(desk)]

@@ -64,6 +64,7 @@ async def prove(cast: Cast, watch: Watch, *, faults: bool) -> Proof:
     sent_twice = sum(entry.received for entry in entries) - whole
     checks = [
         *_of_loss(cast, captures),
+        await _of_witness(cast, captures),
         *_of_dems(captures, entries),
         Check("the DEMS has nothing to complain of", not violations, "; ".join(one.sentence for one in violations)),
         await _without_our_code(cast, entries),
@@ -92,6 +93,18 @@ def _of_loss(cast: Cast, captures: list[dict[str, Any]]) -> Iterator[Check]:
     yield Check("each was released on a signed receipt", len(released) == len(recorded), f"{len(released)} released")
     left = cast.camera.captures()
     yield Check("the camera has forgotten them, and nothing else happened to it", not left, f"{len(left)} left")
+
+
+async def _of_witness(cast: Cast, captures: list[dict[str, Any]]) -> Check:
+    """Nothing was released before the DEMS, as a witness of the log, had cosigned that it is held."""
+    signed = (await asyncio.to_thread(cast.daemon.asked.status))["checkpoint"]
+    below = [one for one in captures if one["index"] < signed["cosigned_size"]]
+    name = cast.dems.witness_vkey.partition("+")[0]
+    return Check(
+        "each was released under a checkpoint that the witness cosigned",
+        len(below) == len(captures) and not signed["contradicted_by"],
+        f"{len(below)} of {len(captures)}, by {name}, log of {signed['cosigned_size']} entries",
+    )
 
 
 def _of_dems(captures: list[dict[str, Any]], entries: "list[Entry]") -> Iterator[Check]:

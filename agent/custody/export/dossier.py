@@ -214,6 +214,8 @@ def sealed(seal: Seal) -> Sealed:
         # Only keys of this very log: the checkpoint of another one finds no key here.
         logs = [key for key in seal.keys.logs if key.name == seal.log]
         opened = open_checkpoint(seal.checkpoint, logs, seal.keys.witnesses)
+        if policy is not None:
+            policy.check_marks(opened.checkpoint.size, opened.signatures)
         at = cosigned_at(opened, policy)
         nobody_asked = policy is not None and policy.quorum == NO_QUORUM
         return Sealed(seal, opened, nobody_asked or at is not None, at, policy)

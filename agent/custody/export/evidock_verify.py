@@ -159,7 +159,8 @@ class Trust:
         """Read a policy's text, and keep only those keys of logs and witnesses that it names."""
         lines = [re.split("[ \t]+", row.strip(" \t")) for row in policy.split("\n")]
         lines = [words for words in lines if words[0] and not words[0].startswith("#")]
-        need(all(words[0] in ("log", "witness", "group", "quorum") and words[1:] for words in lines), "unknown policy")
+        known = ("log", "witness", "group", "quorum", "compromised")
+        need(all(words[0] in known and words[1:] for words in lines), "unknown policy")
         need(not lines or sum(words[0] == "quorum" for words in lines) == 1, "the policy has not one quorum line")
         named = [Key.parse(words[1 if words[0] == "log" else 2]) for words in lines if words[0] in ("log", "witness")]
         logs = {key.name for key in named}
@@ -182,6 +183,19 @@ class Trust:
             elif words[0] == "quorum":
                 name = words[1]
         return name, name in said
+
+    def check_marks(self, size: int, signed: list[tuple[Key, int | None]]) -> None:
+        """Raise `Wrong` where every key of the log that signed is marked as compromised before this checkpoint."""
+        marks = {words[1]: words[2:] for words in self.policy if words[0] == "compromised"}
+        keys = {key.vkey for key, time in signed if time is None}
+        if not keys or keys - set(marks):
+            return
+        at = self.since(signed)
+        for vkey in keys:
+            until, *most = marks[vkey]
+            need(re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z", until), "a mark states no time")
+            before = at is not None and at <= until and (not most or size <= number(most[0]))
+            need(before, f"the key of {vkey.split('+')[0]} is marked as compromised since {until}")
 
     def since(self, signed: list[tuple[Key, int | None]]) -> str | None:
         """The earliest time at which the quorum had cosigned, by the witnesses' clocks."""
@@ -218,6 +232,7 @@ def check_head(raw: bytes, trust: Trust, into: list[Check]) -> Head | None:
         _, signed = open_note(raw, keys)
         need(any(key.kind != 4 for key, _ in signed), f"the log {origin} itself did not sign")
         need(len(head.root) == 32, "the root is not 32 bytes long")
+        trust.check_marks(head.size, signed)
     except Wrong as wrong:
         into.append((FAILED, "checkpoint", "checkpoint", str(wrong)))
         return None

@@ -39,7 +39,7 @@ proof() { # ENTRY INDEX: the hashes of its proof lead from the entry to the root
     done; { echo; cat custody/checkpoint; } >> "$T/proof"; cmp -s "$T/proof" "$1.tlog-proof" && [ $sn = 0 ] && [ "${h%% *}" = "$root" ]; }
 if [ -n "$(find . ! -type d ! -type f -o -name '*[!A-Za-z0-9._-]*')" ]; then failed "a link, or a name that no export gives"; exit 1; fi
 for b in 256 512; do sums manifest-sha$b.txt $b data; sums tagmanifest-sha$b.txt $b . ! -path './data/*' ! -path './tagmanifest-sha???.txt'; done
-[ ! -f policy.note ] || note policy.note root "policy: signed by" failed
+if [ -f policy.note ]; then note policy.note root "policy: signed by" failed; ! grep -q '^compromised ' policy.note || missing "policy: it marks a key, see there"; fi
 if [ -f custody/checkpoint ]; then note custody/checkpoint witness "checkpoint: cosigned by" missing
     note custody/checkpoint log "checkpoint: signed by" failed; origin=$(head -n 1 "$text") size=$(sed -n 2p "$text")
     root=$(unbase64 "$(sed -n 3p "$text")" | hex); case "$by " in *" $origin "*) ;; *) failed "checkpoint: of another log" ;; esac
