@@ -54,8 +54,7 @@ async def test_a_station_comes_to_rest_although_each_cosignature_is_quoted(runni
     running.custody = running.custody.model_copy(update={"interval": timedelta(milliseconds=20)})
     running.anchor._custody = running.custody
     for _ in range(5):
-        await running.write()
-        size = await running.size()
+        size = await running.write()  # not what the log has a moment later: a quotation of this may stand there then
         await until(lambda size=size: dems.core.witness.head(LOG).size >= size)
     await asyncio.sleep(0.3)
     size, asked = await running.size(), dems.core.witness.asked
