@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +119,18 @@ def test_what_may_go(
     found = verdict(traffic, priority, link, now)
     assert (found.content, found.metadata) == (content, metadata)
     assert bool(found.reason) is not content
+
+
+def test_the_examples_of_the_documentation_are_what_the_program_reads() -> None:
+    """Both of the traffic, as they stand there; the destinations with keys that are keys."""
+    text = (Path(__file__).parents[2] / "docs" / "uplinks.md").read_text("utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    station = '[station]\nname = "d"\nagency = "example.org"\n'
+    destinations, classes, links = blocks
+    found = parse(station + destinations)
+    assert [one.get("role", "primary") for one in found.uplink] == ["primary", "fallback", "copy"]
+    assert len(parse(station + classes).traffic.classify) == 3
+    assert parse(station + links).traffic.on[LinkClass.LTE].budget == 2_000_000_000
 
 
 def test_without_rules_everything_may_go() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import socket
 import ssl
+import subprocess
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -153,6 +155,32 @@ async def test_a_name_that_does_not_resolve_is_named(connect: Connect) -> None:
 
 
 # --- who we are
+
+
+async def test_a_key_that_is_not_pinned_gets_no_byte(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path
+) -> None:
+    """As behind a proxy that opens the encryption with an authority that we trust; pins as openssl has them."""
+    dems, other = authority.issue_cert("localhost", "127.0.0.1"), authority.issue_cert("localhost", "127.0.0.1")
+    pins = [await asyncio.to_thread(pin_by_openssl, one.cert_chain_pems[0].bytes()) for one in (dems, other)]
+    double = await serve(tls=served_with(dems), signs=True)
+    for names in (pins, pins[:1]):
+        receipt = await connect(double.url, ca_file=ca_file, pins=names).send(MemorySending(b"abc"))
+        assert receipt.strength is Strength.SIGNED
+    double.seen.clear()
+    uplink = connect(double.url, ca_file=ca_file, pins=pins[1:])
+    with pytest.raises(UplinkDown, match="none of those in `pins`") as error:
+        await uplink.send(MemorySending(b"abc"))
+    assert "opens the encryption" in error.value.what_to_do
+    assert not double.seen
+    assert any(finding.state == "problem" and "pins" in finding.detail for finding in await uplink.check())
+
+
+def pin_by_openssl(certificate: bytes) -> str:
+    key = subprocess.run(["openssl", "x509", "-pubkey", "-noout"], input=certificate, capture_output=True, check=True)
+    raw = ["openssl", "pkey", "-pubin", "-outform", "DER"]
+    der = subprocess.run(raw, input=key.stdout, capture_output=True, check=True).stdout
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
 
 async def test_a_client_certificate_is_shown(

@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from agent.errors import ConfigError, Problem
+from agent.uplink.tus.pinning import pinned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,8 @@ def tls_context(options: TusOptions) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError([Problem(f"{where}.ca_file", f"{options.ca_file}: {error}")]) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if options.pins:
+        context.sslobject_class = pinned(options.pins)
     if options.client_cert is not None:
         try:
             # The password callback keeps OpenSSL from asking at a terminal for an encrypted key.

@@ -11,6 +11,7 @@ from yarl import URL
 
 from agent.capture import PART_LENGTH
 from agent.uplink import UplinkOptions
+from agent.uplink.tus.pinning import read_pin
 
 __all__ = ["FLOOR", "TusOptions"]
 
@@ -50,6 +51,9 @@ class TusOptions(UplinkOptions):
     """Where uploads are created, such as `https://dems.example.org/files`."""
     ca_file: Path | None = None
     """Certificates (PEM) of the authorities that alone are trusted; without it, those of the system."""
+    pins: tuple[Annotated[str, AfterValidator(read_pin)], ...] = ()
+    """SHA-256 in base64 of the public keys (SubjectPublicKeyInfo) of which the DEMS must show one, beside a certificate
+    that is right. Name the next key before the DEMS changes to it."""
     client_cert: Path | None = None
     """Our own certificate (PEM), for a DEMS that knows its stations by certificate."""
     client_key: Path | None = None
@@ -77,8 +81,8 @@ class TusOptions(UplinkOptions):
             raise ValueError("client_key needs client_cert")
         if self.proxy_login_file is not None and self.proxy is None:
             raise ValueError("proxy_login_file needs proxy")
-        if URL(self.url).scheme == "http" and (self.ca_file is not None or self.client_cert is not None):
-            raise ValueError("ca_file and client_cert need an https address")
+        if URL(self.url).scheme == "http" and (self.ca_file or self.client_cert or self.pins):
+            raise ValueError("ca_file, client_cert and pins need an https address")
         open_to_all = [address for address in (self.url, *self.other_origins) if _readable_by_others(URL(address))]
         if self.token_file is not None and open_to_all:
             raise ValueError(f"a token is never sent over plain http, as to {open_to_all[0]}")

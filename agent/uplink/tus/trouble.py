@@ -12,6 +12,7 @@ import aiohttp
 
 from agent.capture import printable
 from agent.errors import UplinkDown
+from agent.uplink.tus.pinning import NOT_PINNED
 from agent.uplink.tus.wire import VERSION, retry_after
 
 if TYPE_CHECKING:
@@ -174,6 +175,12 @@ def _tls(error: ssl.SSLError, host: str) -> UplinkDown:
 
 def _certificate(error: ssl.SSLCertVerificationError, host: str) -> UplinkDown:
     match error.verify_code:
+        case _ if error.verify_code == NOT_PINNED:
+            hint = (
+                "Something between this station and the DEMS opens the encryption; or the DEMS has a new key: then add "
+                "it to `pins`, after its administrator has told it to you in another way."
+            )
+            return UplinkDown(f"{host} shows a key that is none of those in `pins`", hint=hint)
         case 9:  # X509_V_ERR_CERT_NOT_YET_VALID
             return UplinkDown(f"the certificate of {host} is not valid yet", hint=_CLOCK_HINT)
         case 10:  # X509_V_ERR_CERT_HAS_EXPIRED

@@ -1,0 +1,60 @@
+"""A DEMS known by its key, beside its authorities: who opens the encryption is found out before a byte is sent.
+
+A pin is that of RFC 7469 section 2.4: SHA-256 of the certificate's SubjectPublicKeyInfo, in base64. It stays the same
+when a certificate is renewed with the same key.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_der_x509_certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["NOT_PINNED", "pin_of", "pinned", "read_pin"]
+
+NOT_PINNED: Final = -1
+"""`verify_code` of a certificate whose key is none of those pinned; OpenSSL's own are not negative."""
+
+_LENGTH: Final = 32
+
+
+class _NotPinnedError(ssl.SSLCertVerificationError):
+    verify_code = NOT_PINNED
+    verify_message = "its key is none of those that are pinned"
+
+
+def read_pin(text: str) -> str:
+    """The pin as it was written; `ValueError` for what is none."""
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except ValueError:
+        digest = b""
+    if len(digest) != _LENGTH:
+        raise ValueError("a pin is the SHA-256 of a public key in base64: 44 characters")
+    return text
+
+
+def pin_of(certificate: bytes) -> str:
+    """The pin of a certificate (DER)."""
+    key = load_der_x509_certificate(certificate).public_key()
+    return base64.b64encode(sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()).decode()
+
+
+def pinned(pins: Iterable[str]) -> type[ssl.SSLObject]:
+    """A TLS connection that ends its handshake only with a server that has one of these keys."""
+    known = frozenset(pins)
+
+    class Pinned(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            if pin_of(self.getpeercert(binary_form=True) or b"") not in known:
+                raise _NotPinnedError(_NotPinnedError.verify_message)
+
+    return Pinned
