@@ -130,7 +130,7 @@ def test_cut_after_every_byte(name: str) -> None:
 def test_every_field_at_its_extremes(name: str) -> None:
     """At every byte, each extreme value of two, four and eight bytes, in both orders of bytes."""
     data = WHOLE[name][1]
-    for at in range(0, len(data), 1 if len(data) < 600 else 5):
+    for at in range(0, len(data), 1 if len(data) < 500 else 11):
         for value in EXTREMES:
             for order in ("big", "little"):
                 for width in (2, 4, 8) if value < 1 << 16 else (4, 8):
