@@ -35,7 +35,7 @@ _TURNS: Final = 3
 ALARM: Final = (
     "Nothing is released any more. Find out whether an old copy of this station's state was put back, or a second"
     " machine runs with a copy of it, and stop that one. Let everything that is held be sent; then begin with a new,"
-    " empty state folder and the next number as station.epoch."
+    " empty state folder and the next number as station.epoch: evidock custody new-epoch."
 )
 
 

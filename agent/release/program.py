@@ -43,6 +43,8 @@ class Program:
         self._trust = trust
         self._doors = doors or Doors()
         self._process: asyncio.subprocess.Process | None = None
+        self._read: tuple[int, int] | None = None
+        """Which trust file the process has read: what a person writes anew is read by another process."""
         self._lines: dict[Path | None, Line] = {}
 
     @property
@@ -107,6 +109,10 @@ class Program:
             raise
 
     async def _running(self) -> Ends:
+        about = self._trust.stat()
+        if self._read != (about.st_ino, about.st_mtime_ns):
+            self._give_up()
+            self._read = (about.st_ino, about.st_mtime_ns)
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "agent.releaser", str(self._trust)),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent import durable
 from agent.anchor import Anchor
 from agent.capture import Standing
 from agent.clock import Clock
@@ -145,6 +146,17 @@ async def test_a_program_that_was_killed_is_started_again(station: Proven, volum
     assert await station.count(Standing.RELEASED) == 0
     process.kill()
     await station.until(Standing.RELEASED, 2)
+
+
+async def test_what_a_person_writes_anew_is_believed_from_the_next_question_on(station: Proven) -> None:
+    await station.program._running()
+    first = station.program._process
+    await station.program._running()
+    assert station.program._process is first
+    trust = station.folder / "trust.json"
+    durable.replace_file(trust, trust.read_bytes())
+    await station.program._running()
+    assert station.program._process is not first
 
 
 async def test_a_program_that_cannot_start_deletes_nothing(station: Proven, volume: Path) -> None:
