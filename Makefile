@@ -59,6 +59,17 @@ screen: system install peers ## the dock's screen before sixty real cameras, and
 bench: system install peers ## the figures of the documentation, measured here (BENCH_ARGS="...")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+.PHONY: deb
+deb: install ## dist/: Debian package, wheel, source archive, bill of materials and sums; the same bytes each time
+	@$(BIN)/python -m package
+
+# EVIDOCK_FIELD_ROOT names a Debian root that is there already.
+.PHONY: field
+field: install ## the Debian package in a fresh Debian: installed, started, killed, upgraded, removed, purged (root, 3 min)
+	@$(DEBIAN)
+	bring $$(absent debootstrap=debootstrap systemd-nspawn=systemd-container)
+	EVIDOCK_FIELD=1 $(BIN)/pytest -o faulthandler_timeout=0 tests/installed/field $(PYTEST_ARGS)
+
 .PHONY: install
 install: $(VENV)/.installed ## the environment .venv, exactly as locked (PYTHON=... chooses the interpreter)
 	@:

@@ -6,8 +6,10 @@ WAL can corrupt it (fixed in SQLite 3.51.3); apsw brings a current SQLite, Debia
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import apsw
@@ -17,7 +19,6 @@ from agent.journal.words import words_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["APPLICATION_ID", "open_database", "transaction", "translated"]
 
@@ -117,3 +118,7 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
                 connection.execute(file.read_text(encoding="utf-8"))
                 connection.pragma("application_id", APPLICATION_ID)
                 connection.pragma("user_version", number)
+
+
+if __name__ == "__main__":  # what a package does after an upgrade: bring a journal forwards before the daemon starts
+    open_database(Path(sys.argv[1])).close()

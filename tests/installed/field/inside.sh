@@ -1,0 +1,141 @@
+#!/bin/bash
+# Runs inside the container as root, with systemd as process 1: each line of its output is one finding.
+#   ok WHAT                 as it must be
+#   NO WHAT: DETAIL         not so
+set -u
+exec 2>&1
+lab=/lab state=/var/lib/evidock
+
+is() { # is WHAT COMMAND...: the command succeeds
+    local what=$1; shift
+    local said; if said=$("$@" 2>&1); then echo "ok $what"; else echo "NO $what: $(echo "$said" | tail -n 3 | tr '\n' ' ')"; fi
+}
+not() { local what=$1; shift; if "$@" >/dev/null 2>&1; then echo "NO $what: it succeeded"; else echo "ok $what"; fi; }
+until_() { # until_ WHAT COMMAND...: within 20 s
+    local what=$1 n=0; shift
+    while [ $n -lt 100 ]; do if "$@" >/dev/null 2>&1; then echo "ok $what"; return; fi; sleep 0.2; n=$((n + 1)); done
+    echo "NO $what: not within 20 s"; journalctl -n 12 --no-pager -o cat
+}
+has() { grep -qF -- "$2" <<<"$1"; }
+status() { evidock status --json; }
+standing() { [ "$(status | python3 -c "import json,sys; print(json.load(sys.stdin)['tally']['$1']['captures'])")" = "$2" ]; }
+main() { systemctl show -p MainPID --value evidock; }
+
+# -- installed ---------------------------------------------------------------------------------------------------------
+is "dpkg installs it" dpkg -i $lab/evidock.deb
+is "its files are as packed" test -z "$(dpkg --verify evidock)"
+is "the user is there" id evidock
+is "its rights are those of nobody else" test "$(stat -c %U:%G:%a /etc/evidock)" = root:evidock:750
+is "volumes have a place" test "$(stat -c %U:%G:%a /run/evidock-media)" = root:evidock-media:750
+is "the unit is enabled" systemctl is-enabled evidock
+not "it does not run before it is set up" systemctl is-active evidock
+is "the program runs" evidock version
+is "the units verify" systemd-analyze verify --man=no evidock.service evidock-clock.service
+
+# -- set up ------------------------------------------------------------------------------------------------------------
+is "init" evidock init --name dock-7 --agency example.org --dems "$(cat $lab/url)" --bays 1
+is "the configuration is closed to others" test "$(stat -c %U:%G:%a /etc/evidock/agent.toml)" = root:evidock:640
+is "the state folder is the agent's" test "$(stat -c %U:%G:%a $state)" = evidock:evidock:700
+is "the key is the agent's" test "$(stat -c %U:%a $state/keys/log.key)" = evidock:600
+install -m 0644 $lab/ca.pem /etc/evidock/dems-ca.pem
+sed -i -e "s|^receipt_keys = .*|receipt_keys = [\"$(cat $lab/vkey)\"]\nca_file = \"/etc/evidock/dems-ca.pem\"|" \
+    -e 's|^device = "keep"|device = "release"|' \
+    -e 's|^mount = .*|&\ndevice = { id = "usb:lab:1" }\nsettle = 0\nrescan = 1|' /etc/evidock/agent.toml
+printf '\n[[driver]]\nuse = "body_worn.usb_volume"\nname = "folder-1"\nmount = "/srv/bay"\nmust_be_mountpoint = false\ndevice = { id = "usb:lab:2" }\nsettle = 0\nrescan = 1\n' >> /etc/evidock/agent.toml
+said=$(evidock check)
+is "check passes" test $? -eq 0 -o $? -eq 4
+has "$said" problem && echo "NO check: $said"
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+is "starts" systemctl start evidock
+until_ "is ready" systemctl is-active evidock
+systemctl is-active --quiet evidock || exit
+is "answers" evidock status
+is "runs as its user" test "$(stat -c %U /proc/$(main))" = evidock
+is "has no capabilities" grep -q 'CapEff:.0000000000000000' /proc/$(main)/status
+is "the clock's word is there" test -s /run/evidock-clock/word
+useradd technician; usermod --append --groups evidock technician; useradd stranger
+is "a technician may look" setpriv --reuid technician --regid technician --init-groups evidock status
+not "a stranger may not" setpriv --reuid stranger --regid stranger --init-groups evidock status
+not "a technician may not enter the state folder" setpriv --reuid technician --regid technician --init-groups ls $state
+not "a technician may not look into volumes" setpriv --reuid technician --regid technician --init-groups ls /run/evidock-media
+nsenter -t "$(main)" -m -- sh -c 'touch /usr/x || touch /etc/x || touch /srv/x' 2>/dev/null && echo "NO the agent can write elsewhere" || echo "ok the agent can write nowhere else"
+
+# -- takes, is killed, returns -----------------------------------------------------------------------------------------
+mkdir -p /srv/bay; mount -t tmpfs bay /srv/bay; mkdir -p /srv/bay/DCIM/100MEDIA
+head -c 300000 /dev/urandom > /srv/bay/DCIM/100MEDIA/CLIP0001.MP4
+until_ "a capture reaches the DEMS" standing receipted 1
+before=$(main)
+kill -9 "$before"
+until_ "killed, it returns" sh -c "systemctl is-active evidock && [ \$(systemctl show -p MainPID --value evidock) != $before ]"
+until_ "and has what it had" standing receipted 1
+mkdir -p /etc/systemd/system/evidock.service.d
+printf '[Service]\nWatchdogSec=8\n' > /etc/systemd/system/evidock.service.d/lab.conf
+systemctl daemon-reload; systemctl restart evidock; until_ "restarted for the watchdog" systemctl is-active evidock
+before=$(main); began=$(systemctl show -p NRestarts --value evidock)
+kill -STOP "$before"
+until_ "hung, it is ended and returns" sh -c "[ \$(systemctl show -p NRestarts --value evidock) -gt $began ] && systemctl is-active evidock && evidock status"
+journalctl -u evidock --no-pager -o cat | grep -q 'Watchdog timeout' && echo "ok by the watchdog" || echo "NO by the watchdog: no word of it"
+
+# -- a volume: read-only for the agent, let go by the release unit -------------------------------------------------------
+sed -e '/^BindsTo=dev-/d' -e 's|^ExecStart=.*|ExecStart=/bin/sh /lab/volume.sh|' /usr/lib/systemd/system/evidock-mount@.service > /etc/systemd/system/evidock-mount@.service
+mkdir -p /etc/systemd/system/evidock-mount@.service.d
+# What a FAT volume does by its mount options, the stand-in does by hand.
+printf '[Service]\nCapabilityBoundingSet=CAP_CHOWN CAP_FOWNER CAP_FSETID\n' > /etc/systemd/system/evidock-mount@.service.d/lab.conf
+mkdir -p /dev/evidock/volume; touch /dev/evidock/volume/bay1
+is "whom to believe is named" evidock custody trust --write
+systemctl daemon-reload; systemctl restart evidock; until_ "restarted for the volume" systemctl is-active evidock
+is "a volume is mounted" systemctl start evidock-mount@bay1
+systemctl is-active --quiet evidock-mount@bay1 || journalctl -u evidock-mount@bay1 -n 8 --no-pager -o cat
+is "its release socket listens" systemctl is-active evidock-release@bay1.socket
+not "the agent cannot write to it" nsenter -t "$(main)" -m -S "$(id -u evidock)" -G "$(id -g evidock)" touch /run/evidock-media/bay1/x
+until_ "what was on it is released" standing released 1
+is "it is gone from the volume" test ! -e /run/evidock-media/bay1/DCIM/100MEDIA/CLIP0002.MP4
+journalctl -u evidock-release@bay1 --no-pager -o cat | grep -q Started && echo "ok by the release unit" || echo "NO by the release unit: $(journalctl -u 'evidock-release@bay1' --no-pager -o cat | tail -n 5 | tr '\n' ' ')"
+until_ "the volume is read-only again" sh -c "grep ' /run/evidock-media/bay1 ' /proc/self/mountinfo | grep -q ' ro,.* ro'"
+is "the release program saw no state" test "$(systemctl show -p Result --value evidock-release@bay1)" = success
+is "unmounted" systemctl stop evidock-mount@bay1
+not "nothing is left of the place" test -e /run/evidock-media/bay1
+
+# -- reload ------------------------------------------------------------------------------------------------------------
+before=$(main)
+printf '\n[[driver]]\nuse = "nonsense"\nname = "x"\n' >> /etc/evidock/agent.toml
+systemctl reload evidock; sleep 2
+is "a wrong configuration changes nothing" test "$(main)" = "$before"
+is "and is told" grep -qF "driver[2].use" <(status; journalctl -u evidock --no-pager -o cat)
+sed -i -e '/^use = "nonsense"/,$d' /etc/evidock/agent.toml; sed -i '$d' /etc/evidock/agent.toml
+systemctl reload evidock; sleep 2
+is "a good one is taken by the same process" test "$(main)" = "$before"
+
+# -- upgraded, downgraded, removed, purged -----------------------------------------------------------------------------
+is "the journal is whole" evidock journal verify
+is "upgrade" dpkg -i $lab/newer.deb
+until_ "the service runs after it" evidock status
+is "the newer version runs" grep -q 9.0.0 <(dpkg -s evidock)
+cp $state/journal.db* /tmp/
+schema=$(/opt/evidock/bin/python3 -I -c 'import apsw; print(apsw.Connection("/tmp/journal.db").pragma("user_version"))')
+is "the journal was migrated" test "$schema" = 9999
+until_ "and has what it had before" standing released 1
+said=$(dpkg -i $lab/evidock.deb 2>&1)
+is "a downgrade is refused" has "$said" "was written by a newer version"
+is "and the newer one goes on" grep -q 9.0.0 <(dpkg -s evidock)
+until_ "its service too" evidock status
+kill -9 "$(main)"; systemctl stop evidock
+said=$(dpkg -i $lab/evidock.deb 2>&1)
+is "a downgrade is refused after a kill as well" has "$said" "was written by a newer version"
+is "nothing of it is half installed" test "$(dpkg-query -W -f '${Status} ${Version}' evidock)" = "install ok installed 9.0.0"
+before=$(sha256sum /etc/evidock/agent.toml $state/keys/log.key)
+is "remove" dpkg -r evidock
+not "it does not run any more" systemctl is-active evidock
+is "configuration and keys stay" test "$before" = "$(sha256sum /etc/evidock/agent.toml $state/keys/log.key)"
+said=$(dpkg -P evidock 2>&1)
+is "purge says where the evidence lies" has "$said" "$state is left as it is"
+is "and leaves it" test -s $state/journal.db -a -n "$(ls $state/spool/kept)"
+is "with keys and user" test "$before" = "$(sha256sum /etc/evidock/agent.toml $state/keys/log.key)" -a -n "$(id -u evidock)"
+is "installed again" dpkg -i $lab/newer.deb
+until_ "it goes on where it was" standing released 1
+systemctl stop evidock
+rm -rf $state
+is "purge without evidence" dpkg -P evidock
+not "leaves nothing" test -e $state -o -e /etc/evidock -o -e /opt/evidock
+echo "end"
