@@ -25,12 +25,11 @@ def ours() -> frozenset[str]:
     root = Path(__file__).resolve().parents[3]
     for package in _PACKAGES:
         for path in (root / package).rglob("*.py"):
-            found |= {
-                node.value
-                for node in ast.walk(ast.parse(path.read_bytes()))
-                if isinstance(node, ast.Constant) and isinstance(node.value, str) and _WORD.fullmatch(node.value)
-            }
-            found |= {node.name for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.ClassDef)}
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and _WORD.fullmatch(node.value):
+                    found.add(node.value)
+                elif isinstance(node, ast.ClassDef):
+                    found.add(node.name)
         found |= {path.stem for path in (root / package).rglob("*.toml")}
     return frozenset(found)
 
