@@ -66,7 +66,8 @@ class Token:
             text = path.read_text("ascii").strip()
             mode = path.stat().st_mode
         except (OSError, ValueError) as error:
-            raise ConfigError([Problem("status.token_file", f"{path}: {error}")]) from error
+            why = error.strerror if isinstance(error, OSError) else "it is no plain text"
+            raise ConfigError([Problem("status.token_file", f"{path}: {why}")]) from error
         if not (TOKEN_MIN <= len(text) <= TOKEN_MAX and text.isprintable() and " " not in text):
             wanted = f"{path} must hold {TOKEN_MIN} to {TOKEN_MAX} characters without a space"
             raise ConfigError([Problem("status.token_file", wanted)], hint=f"openssl rand -hex 32 > {path}")
