@@ -7,7 +7,7 @@ import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.capture import Capture, Device
 from agent.clock import Clock
@@ -86,6 +86,7 @@ class Seen:
     first_at: datetime
     last_at: datetime
     present: bool
+    index: dict[str, Any] | None = None
 
 
 @dataclass

@@ -63,6 +63,7 @@ class Seen:
     first_at: datetime
     last_at: datetime
     present: bool
+    index: dict[str, Any] | None = None
 
 
 @dataclass
