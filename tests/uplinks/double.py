@@ -68,7 +68,7 @@ class Double:
     through their end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing in which servers differ
         self,
         *,
         checksums: bool = True,
@@ -79,7 +79,9 @@ class Double:
         extensions: tuple[str, ...] = PLAIN,
         longest: int | None = None,
         relative: bool = True,
+        host: str = "127.0.0.1",
     ) -> None:
+        self.host = host
         self.checksums = checksums
         self.through = through
         self.lies = lies
@@ -104,7 +106,7 @@ class Double:
         self._tls = tls
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=tls)
+        site = web.TCPSite(self._runner, self.host, self.port, ssl_context=tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self
@@ -116,7 +118,8 @@ class Double:
 
     @property
     def url(self) -> str:
-        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}/files"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}/files"
 
     def next(self, method: str, *faults: Fault) -> None:
         """The next requests of this method meet these faults, one each."""

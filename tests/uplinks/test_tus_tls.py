@@ -176,6 +176,34 @@ async def test_a_key_that_is_not_pinned_gets_no_byte(
     assert any(finding.state == "problem" and "pins" in finding.detail for finding in await uplink.check())
 
 
+async def test_the_name_of_the_dems_is_told_before_its_certificate_is_chosen(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path
+) -> None:
+    """SNI: behind one address lie many names, and each has its own certificate."""
+    context = served_with(authority.issue_cert("another.example.org"))
+    right = served_with(authority.issue_cert("localhost"))
+    told: list[str | None] = []
+
+    def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        told.append(name)
+        tls.context = right
+
+    context.sni_callback = choose
+    double = await serve(tls=context, signs=True)
+    uplink = connect(f"https://localhost:{double.port}/files", ca_file=ca_file)
+    assert (await uplink.send(MemorySending(b"abc"))).strength is Strength.SIGNED
+    assert set(told) == {"localhost"}
+
+
+async def test_a_dems_with_an_address_of_ipv6(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path
+) -> None:
+    double = await serve(tls=served_with(authority.issue_cert("::1")), signs=True, host="::1")
+    uplink = connect(double.url, ca_file=ca_file)
+    assert (await uplink.send(MemorySending(some_bytes(2 * MIB)))).strength is Strength.SIGNED
+    assert {finding.state for finding in await uplink.check()} <= {"ok", "warning"}
+
+
 def pin_by_openssl(certificate: bytes) -> str:
     key = subprocess.run(["openssl", "x509", "-pubkey", "-noout"], input=certificate, capture_output=True, check=True)
     raw = ["openssl", "pkey", "-pubin", "-outform", "DER"]
