@@ -249,7 +249,9 @@ def measure(case: Case, folder: Path, source: Path, chosen: argparse.Namespace) 
     try:
         time.sleep(3)
         before, began = sent(), time.monotonic()
-        client = subprocess.Popen(["ip", "netns", "exec", CLIENT, *case.client], env=environment)
+        client = subprocess.Popen(
+            ["ip", "netns", "exec", CLIENT, *case.client], env=environment, stdout=subprocess.DEVNULL
+        )
         try:
             ended = client.wait(timeout=chosen.most) == 0
         except subprocess.TimeoutExpired:

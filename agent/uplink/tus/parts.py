@@ -12,6 +12,9 @@ SHARE: Final = 64
 """A part has at most this share of what came home between two cuts. Half a part is lost with each on average: less
 than a hundredth of it all."""
 
+FITTED: Final = 4 * FLOOR
+"""A part is not fitted to less, for each costs a round trip and a commit; only one that never arrives gets shorter."""
+
 
 class PartLength:
     """Bytes of one request, for all captures of one uplink: a part is the most that a cut link can cost.
@@ -35,7 +38,7 @@ class PartLength:
     def lost(self, length: int) -> None:
         """Nothing was kept of a body of so many bytes."""
         # Bodies that were lost together tell of one cut: after the first of them nothing has come home.
-        fitting = max(FLOOR, self._home // SHARE // FLOOR * FLOOR) if self._home else self.now
+        fitting = max(FITTED, self._home // SHARE // FLOOR * FLOOR) if self._home else self.now
         self._home = 0
         self.now = min(self.now, _half(length), fitting)
 
