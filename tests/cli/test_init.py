@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import stat
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -21,11 +23,16 @@ from agent.note import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.cli.conftest import Answer
 
     Evidock = Callable[..., Answer]
+
+
+def certifi_file() -> str:
+    """Certificates that any machine has."""
+    return ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
+
 
 FLAGS = ("--name", "dock-7", "--agency", "example.org", "--dems", "https://dems.example.org/files", "--bays", "2")
 
@@ -81,6 +88,22 @@ def test_check_then_passes_but_for_what_it_names(evidock: Evidock, tmp_path: Pat
     evidock("--config", path, "init", "--name", "dock-7", "--agency", "example.org", "--dems", "", "--bays", "1")
     found = evidock("--config", path, "check", "--json").json
     assert found["ok"], found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_root_is_told_what_the_daemon_may_not_read(evidock: Evidock, tmp_path: Path) -> None:
+    path, secret = tmp_path / "agent.toml", tmp_path / "ca.pem"
+    evidock("--config", path, "init", *FLAGS)
+    secret.write_bytes(Path(certifi_file()).read_bytes())
+    secret.chmod(0o600)
+    path.write_text(path.read_text().replace("receipt_keys = []", f'receipt_keys = []\nca_file = "{secret}"'))
+
+    def told() -> str:
+        return str(evidock("--config", path, "config", "show").err + evidock("--config", path, "check", "--json").out)
+
+    assert "Permission denied" not in told()
+    os.chown(tmp_path / "state", 65534, 65534)
+    assert "Permission denied" in told()
 
 
 @pytest.mark.parametrize(

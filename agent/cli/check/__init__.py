@@ -5,6 +5,7 @@ It needs neither root nor a running daemon: what may not be looked at is a warni
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,7 +15,9 @@ from agent.belief import receipt_keys
 from agent.cli import configuration
 from agent.cli.check import equipment, machine, record, state
 from agent.cli.check.lines import Lines, ok, problem
+from agent.cli.owner import as_owner
 from agent.cli.telling import AsJson, line, print_json, progress, table
+from agent.config import Config
 from agent.errors import (
     ConfigError,
     DeviceError,
@@ -89,11 +92,12 @@ def findings(ctx: typer.Context) -> Lines:
         return
     equipped = Equipment((), ())
     try:
-        equipped = equip(config)
-        receipt_keys(equipped, config)
-        check_path(config.station.control)
-        if config.status is not None:
-            check_status(config.status)
+        with _as_daemon(config):
+            equipped = equip(config)
+            receipt_keys(equipped, config)
+            check_path(config.station.control)
+            if config.status is not None:
+                check_status(config.status)
     except ConfigError as error:
         for found in error.problems:
             yield problem("config", found.path, found.message, error.what_to_do)
@@ -111,8 +115,16 @@ def findings(ctx: typer.Context) -> Lines:
     yield from equipment.devices(config, equipped)
     for expiry in expiries(config.uplink, datetime.now(UTC)):
         yield "uplink", Finding(state=expiry.state, what=expiry.what, detail=expiry.detail, todo=expiry.todo)
-    yield from asyncio.run(equipment.destinations(equipped))
+    with _as_daemon(config):
+        reached = asyncio.run(equipment.destinations(equipped))
+    yield from reached
     yield from machine.update(config)
+
+
+def _as_daemon(config: Config) -> AbstractContextManager[None]:
+    """Root may read what the daemon may not: look at the files that agent.toml names as the daemon's user does."""
+    folder = config.station.state
+    return as_owner(folder) if folder.is_dir() else nullcontext()
 
 
 def _todo(findings: Iterable[Finding]) -> dict[str, tuple[str, list[str]]]:
