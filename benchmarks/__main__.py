@@ -18,7 +18,7 @@ from agent.testing.dems import DemsProcess
 from benchmarks.measured import Measured, Series, command, quoted
 from benchmarks.prefill import prefill
 from benchmarks.share import COMMAND, table
-from benchmarks.stations import clear, fill, held_by, life, sent_by
+from benchmarks.stations import all_held_by, clear, fill, held_by, life, sent_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +30,11 @@ HEAD = "| case | median | range | processor | memory |\n| --- | --- | --- | --- 
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
-    parser.add_argument("cases", nargs="*", default=["large", "small"], help="large, small, full, share")
+    parser.add_argument("cases", nargs="*", default=["large", "small"], help="large, small, full, share, many")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--large", type=int, default=1024, help="MiB of the one large capture")
     parser.add_argument("--count", type=int, default=10_000, help="how many small captures of 4 KiB")
+    parser.add_argument("--cameras", type=int, default=60, help="how many cameras are docked at once")
     parser.add_argument("--folder", type=Path, default=None, help="where the files lie; on the disk to be measured")
     chosen = parser.parse_args()
     machine = f"{platform.machine()}, {os.cpu_count()} processors, Linux {platform.release()}"
@@ -50,6 +51,8 @@ def main() -> None:
                     asyncio.run(small(folder / "full", chosen.count, chosen.runs, before=500_000))
                 case "share":
                     asyncio.run(share(folder / "share", chosen.count))
+                case "many":
+                    asyncio.run(many(folder / "many", chosen.cameras, chosen.runs))
                 case _:
                     parser.error(f"there is no case {case}")
 
@@ -113,6 +116,19 @@ async def share(folder: Path, count: int) -> None:
         await life(folder / "station", folder / "volume", dems, count, COMMAND)
     told = json.loads((folder / "station" / "share.json").read_text(encoding="utf-8"))
     print(f"\n### Custody in the life of {count:,} captures of 4 KiB\n\n{table(told, count)}")
+
+
+async def many(folder: Path, cameras: int, runs: int) -> None:
+    """Cameras that are docked all at once, with one capture of 48 MiB each."""
+    length = 48 * MIB
+    volumes = [folder / f"volume{number}" for number in range(cameras)]
+    for volume in volumes:
+        fill(volume, 1, length)
+    series = Series(f"{cameras} cameras, 48 MiB each")
+    for _ in _each(runs):
+        series.runs.append(await all_held_by(folder / "station", volumes))
+        clear(folder / "station")
+    print(f"\n### {cameras} cameras at once\n\n{HEAD}\n{series.row(cameras * length / 1e6, 'MB/s')}")
 
 
 def _each(runs: int) -> Iterator[int]:

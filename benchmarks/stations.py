@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agent.testing.dems import DemsProcess
 
-__all__ = ["driver", "fill", "held_by", "life", "sent_by"]
+__all__ = ["all_held_by", "driver", "fill", "held_by", "life", "sent_by"]
 
 _BLOCK = 4 << 20
 
@@ -36,17 +36,17 @@ def fill(volume: Path, count: int, length: int) -> None:
     os.sync()
 
 
-def driver(volume: Path) -> dict[str, Any]:
-    """The `[[driver]]` table for that folder."""
+def driver(volume: Path, number: int = 1) -> dict[str, Any]:
+    """The `[[driver]]` table for that folder, in the bay of this number."""
     return {
         "use": "body_worn.usb_volume",
-        "name": "bay-1",
+        "name": f"bay-{number}",
         "mount": str(volume),
         "must_be_mountpoint": False,
         "layout": "dcf",
         "settle": 0.0,
         "rescan": 0.5,
-        "device": {"id": "bench-camera"},
+        "device": {"id": f"bench-camera-{number}"},
     }
 
 
@@ -54,6 +54,13 @@ async def held_by(folder: Path, volume: Path, count: int, *, read_back: bool = F
     """Time until everything on the volume is held; the spool and the journal are left in the folder."""
     async with _daemon(folder, drivers=[driver(volume)], spool={"read_back": read_back}) as station:
         return await _until(station, lambda tally: sum(tally.values()) >= count)
+
+
+async def all_held_by(folder: Path, volumes: Sequence[Path]) -> Measured:
+    """Time until the one capture on each of many volumes, all docked at once, is held."""
+    drivers = [driver(volume, number) for number, volume in enumerate(volumes)]
+    async with _daemon(folder, drivers=drivers, spool={"read_back": False}) as station:
+        return await _until(station, lambda tally: sum(tally.values()) >= len(volumes))
 
 
 async def sent_by(folder: Path, dems: DemsProcess, count: int) -> Measured:

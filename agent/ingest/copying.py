@@ -8,7 +8,8 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent.errors import AgentError, BadCapture
+from agent.errors import BadCapture
+from agent.ingest.order import whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from agent.capture import Capture
     from agent.driver import Offer
     from agent.spool import Spool, Stage
+    from agent.spool.lanes import Lanes
 
 __all__ = ["BLOCK", "Arrival", "closing", "contradiction", "pump"]
 
@@ -68,9 +70,14 @@ async def pump(spool: Spool, offer: Offer, stage: Stage, arrival: Arrival, *, co
         if overlap:
             raise BadCapture(f"{capture.key}: the device now gives fewer bytes than before it went away")
     finally:
-        await lanes.settle()
-        await marking.settle()
+        # Threads may still be using the stage's descriptor, whatever failed and whoever is cancelled.
+        await whole(_settled(lanes, marking))
     arrival.arrived = stage.offset
+
+
+async def _settled(lanes: Lanes, marking: _Errand) -> None:
+    await lanes.settle()
+    await marking.settle()
 
 
 class _Errand:
@@ -89,16 +96,11 @@ class _Errand:
             self._task = None
 
     async def settle(self) -> None:
-        """Wait for it whatever it raised: a thread may still be using the stage's descriptor."""
-        while self._task is not None and not self._task.done():
-            try:
-                await asyncio.shield(self._task)
-            except asyncio.CancelledError:
-                continue
-            except AgentError:
-                break
-        if self._task is not None and not self._task.cancelled():
-            self._task.exception()  # seen: whatever ended the copy is being raised already
+        """Wait for it whatever it raised."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+            if not self._task.cancelled():
+                self._task.exception()  # seen: whatever ended the copy is being raised already
         self._task = None
 
 

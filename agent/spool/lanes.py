@@ -67,14 +67,9 @@ class Lanes:
         self._raise()
 
     async def settle(self) -> None:
-        """The same whatever failed and whoever is cancelled, for threads still use the capture's file. The last act."""
+        """The same whatever failed. The last act; not to be cancelled, for threads still use the capture's file."""
         self._road.copies -= 1
-        emptying = asyncio.ensure_future(self._emptied())
-        while not emptying.done():
-            try:
-                await asyncio.shield(emptying)
-            except asyncio.CancelledError:
-                continue
+        await self._emptied()
 
     async def _emptied(self) -> None:
         while self._under_way():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.ingest.order import whole
 from agent.spool.lanes import Lanes, Road
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def test_what_was_given_is_done_before_a_cancelled_giver_goes(road: Road) 
             for block in BLOCKS:
                 await lanes.give(block)
         finally:
-            await lanes.settle()
+            await whole(lanes.settle())
 
     giving = asyncio.create_task(give_all())
     await asyncio.sleep(0.01)

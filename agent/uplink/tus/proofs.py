@@ -57,7 +57,7 @@ async def hashed(sending: Sending, offset: int, end: int, *states: Hash) -> byte
         lot.append(block)
         if len(lot) == _LOT:
             await asyncio.to_thread(update)
-            lot.clear()
+            lot = []
     update()
     return state.digest()
 
