@@ -68,24 +68,24 @@ async def large(folder: Path, length: int, runs: int) -> None:
     series = {name: Series(name) for name in ("evidock takes it", "evidock takes it and reads it back",
               "cp + sync + sha256sum + b3sum", "cp + sync + openssl sha256 + b3sum", "SHA-256 alone (openssl)",
               "evidock sends it (TLS)", "curl -T (TLS, no checksum)")}  # fmt: skip
-    async with DemsProcess(folder / "plain", tls=True, receipts=False, checksums=False) as plain:
-        for number in _each(runs):
-            station = folder / "station"
-            series["evidock takes it and reads it back"].runs.append(await held_by(station, volume, 1, read_back=True))
-            clear(station)
-            series["evidock takes it"].runs.append(await held_by(station, volume, 1))
-            for name, line in (
-                ("cp + sync + sha256sum + b3sum", pipeline),
-                ("cp + sync + openssl sha256 + b3sum", fast),
-                ("SHA-256 alone (openssl)", f"openssl dgst -sha256 {quoted(source)}"),
-            ):
-                series[name].runs.append(await asyncio.to_thread(command, line))
-                copy.unlink(missing_ok=True)
-            # A DEMS that knows a capture takes it in no time: each round has one that knows nothing.
-            async with DemsProcess(folder / f"dems{number}", tls=True) as dems:
-                series["evidock sends it (TLS)"].runs.append(await sent_by(station, dems, 1))
+    for number in _each(runs):
+        station = folder / "station"
+        series["evidock takes it and reads it back"].runs.append(await held_by(station, volume, 1, read_back=True))
+        clear(station)
+        series["evidock takes it"].runs.append(await held_by(station, volume, 1))
+        for name, line in (
+            ("cp + sync + sha256sum + b3sum", pipeline),
+            ("cp + sync + openssl sha256 + b3sum", fast),
+            ("SHA-256 alone (openssl)", f"openssl dgst -sha256 {quoted(source)}"),
+        ):
+            series[name].runs.append(await asyncio.to_thread(command, line))
+            copy.unlink(missing_ok=True)
+        # A DEMS that knows a capture takes it in no time: each round has one that knows nothing.
+        async with DemsProcess(folder / f"dems{number}", tls=True) as dems:
+            series["evidock sends it (TLS)"].runs.append(await sent_by(station, dems, 1))
+        async with DemsProcess(folder / "plain", tls=True, receipts=False, checksums=False) as plain:
             series["curl -T (TLS, no checksum)"].runs.append(await asyncio.to_thread(_curl, plain, source, length))
-            clear(station, folder / f"dems{number}")
+        clear(station, folder / f"dems{number}", folder / "plain")
     print(f"### One capture of {length / MIB:.0f} MiB\n\n{HEAD}")
     for one in series.values():
         print(one.row(length / 1e6, "MB/s"))
