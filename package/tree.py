@@ -41,6 +41,8 @@ _PLACES: Final = {
     "evidock@.service": "usr/lib/systemd/system",
     "evidock-clock.service": "usr/lib/systemd/system",
     "evidock-mount@.service": "usr/lib/systemd/system",
+    "evidock-renew.service": "usr/lib/systemd/system",
+    "evidock-renew.timer": "usr/lib/systemd/system",
     "evidock-writable@.service": "usr/lib/systemd/system",
     "evidock-release@.service": "usr/lib/systemd/system",
     "evidock-release@.socket": "usr/lib/systemd/system",

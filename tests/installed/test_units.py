@@ -17,6 +17,7 @@ EXPOSURE = {
     "evidock@.service": 1.3,
     "evidock-clock.service": 0.5,
     "evidock-release@.service": 0.4,
+    "evidock-renew.service": 1.3,
     # Root, and without a mount namespace of its own, or nobody would see what it mounts; it has no network.
     "evidock-mount@.service": 3.7,
     "evidock-writable@.service": 3.7,
@@ -42,7 +43,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (made / name).parent.mkdir(parents=True, exist_ok=True)
     for name in (*("evidock", "evidock-release", "python3"),):
         (made / "opt/evidock/bin" / name).touch(mode=0o755)
-    for name in ("usr/libexec/evidock-mount", "bin/sh"):
+    shutil.copy(UNITS / "evidock-renew.timer", there)
+    for name in ("usr/libexec/evidock-mount", "bin/sh", "bin/systemctl"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).touch(mode=0o755)
     for unit in ("sysinit.target", "basic.target", "shutdown.target", "network-online.target", "time-sync.target"):
@@ -52,7 +54,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize("unit", sorted(EXPOSURE))
+@pytest.mark.parametrize("unit", [*sorted(EXPOSURE), "evidock-release@.socket", "evidock-renew.timer"])
 def test_systemd_understands_every_line(root: Path, unit: str) -> None:
     name = unit.replace("@.", "@bay1.")
     done = subprocess.run(
