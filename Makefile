@@ -20,10 +20,11 @@ export PATH := $(PATH):/usr/sbin:/sbin
 NEEDED := ffmpeg=ffmpeg curl=curl openssl=openssl
 TESTED := mkfs.fat=dosfstools mcopy=mtools fusefat=fusefat fusermount=fuse b3sum=b3sum strace=strace gcc=gcc xxd=xxd
 # Only tests with peers of other authors want these; without them those tests are skipped, and say so.
-WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromium rclone=rclone \
+WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromium rclone=rclone \ dbus-daemon=dbus gdbus=libglib2.0-bin
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
     mksquashfs=squashfs-tools mender-artifact=mender-artifact
 GO_NOTES := /usr/share/gocode/src/golang.org/x/mod/sumdb
+DBUS_MOCK := /usr/lib/python3/dist-packages/dbusmock
 
 .PHONY: help
 help: ## this list
@@ -119,6 +120,7 @@ peers: ## what the tests need beside them, programs of other authors included
 	bring $$(absent $(TESTED))
 	wanted=$$(absent $(WANTED))
 	if [ ! -d $(GO_NOTES) ]; then wanted="$$wanted golang-golang-x-mod-dev"; fi
+	if [ ! -d $(DBUS_MOCK) ]; then wanted="$$wanted python3-dbusmock"; fi
 	bring $$wanted || echo "The tests that want them will be skipped: $$wanted" >&2
 	if ! command -v npm >/dev/null; then
 	    echo "npm is not here: the interop tests with @tus/server and tus-js-client will be skipped." >&2
