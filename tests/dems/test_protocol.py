@@ -137,7 +137,7 @@ async def test_a_checksum_that_cannot_be_checked(tus: Client, said: str) -> None
         ("PATCH", {"Upload_Offset": "0", "Content_Type": None}, 415),
         ("PATCH", {"Upload_Offset": "0", "Content_Encoding": "gzip"}, 415),
         ("PUT", {}, 405),
-        ("GET", {}, 405),
+        ("GET", {}, 403),  # evidence is not given back
         ("POST", {}, 405),
     ],
 )
@@ -449,3 +449,13 @@ async def test_lengths_beyond_32_bits(tus: Client) -> None:
     url = (await tus.post(sample(b""), Upload_Length=str(huge))).headers["Location"]
     assert (await tus.head(url)).headers["Upload-Length"] == str(huge)
     assert (await tus.patch(url, 0, b"abc", **checksum_of(b"abc"))).offset == 3
+
+
+async def test_evidence_is_never_given_back_and_a_drill_is(tus: Client) -> None:
+    for media_type, status in (("video/mp4", 403), ("application/vnd.evidock.drill", 200)):
+        one = sample(b"some bytes", media_type=media_type)
+        url = await tus.create(one)
+        assert (await tus.ask("GET", url)).status == 403, "not complete yet"
+        await tus.patch(url, 0, one.data)
+        answer = await tus.ask("GET", url)
+        assert (answer.status, answer.text == "some bytes") == (status, status == 200)
