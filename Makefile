@@ -70,7 +70,7 @@ deb: install ## dist/: Debian package, wheel, source archive, bill of materials 
 field: install ## the Debian package in a fresh Debian: installed, started, killed, upgraded, removed, purged (root, 3 min)
 	@$(DEBIAN)
 	bring $$(absent debootstrap=debootstrap systemd-nspawn=systemd-container)
-	EVIDOCK_FIELD=1 $(BIN)/pytest -o faulthandler_timeout=0 tests/installed/field $(PYTEST_ARGS)
+	EVIDOCK_FIELD=1 $(BIN)/pytest -o faulthandler_timeout=0 tests/installed $(PYTEST_ARGS)
 
 .PHONY: install
 install: $(VENV)/.installed ## the environment .venv, exactly as locked (PYTHON=... chooses the interpreter)
