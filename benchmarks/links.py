@@ -241,6 +241,7 @@ def measure(case: Case, folder: Path, source: Path, chosen: argparse.Namespace) 
         next((k for k in ("rclone", "dems") if k in " ".join(case.server)), "")
     )
     environment = {**os.environ, "EVIDOCK_BENCH_URL": f"http://{HOST}:{RELAY}{path or '/files'}"}
+    environment.pop("AWS_CA_BUNDLE", None)  # rclone does not start with it
     inside = ["ip", "netns", "exec", SERVER]
     relay = [sys.executable, "-m", "benchmarks.links", "--relay", str(folder / "report"), "--every", str(chosen.every)]
     relay += ["--until", str(chosen.until)]
