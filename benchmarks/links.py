@@ -159,11 +159,6 @@ def cases(folder: Path, source: Path) -> Iterator[Case]:
         yield Case("Evidock, to @tus/server", node, [*me, "--ours", str(folder), str(source)])
         yield Case("tuspy 4 MiB, to @tus/server", node, [*me, "--tuspy", str(source)])
         yield Case("tus-js-client, to @tus/server", node, ["node", str(folder / "js.mjs"), str(source)])
-    if shutil.which("rclone"):
-        served = ["rclone", "serve", "s3", "--addr", f"127.0.0.1:{DOOR}", "--auth-key", "a,b", str(folder / "s3")]
-        remote = f":s3,provider=Other,access_key_id=a,secret_access_key=b,endpoint='http://{HOST}:{RELAY}':bucket"
-        words = ["--retries", "100", "--low-level-retries", "100", "--s3-upload-cutoff", "0", "--contimeout", "5s"]
-        yield Case("rclone, S3 parts of 5 MiB, to rclone", served, ["rclone", "copy", *words, str(source), remote])
 
 
 JS = """
@@ -232,16 +227,12 @@ def sent() -> int:
 def measure(case: Case, folder: Path, source: Path, chosen: argparse.Namespace) -> None:
     """One row of the table."""
     join(chosen.rate, chosen.loss)
-    for name in ("dems", "node", "s3", "station"):
+    for name in ("dems", "node", "station"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir()
-    (folder / "s3" / "bucket").mkdir()
     (folder / "station").rmdir()
-    path = {"rclone": "/", "dems": "/evidence/"}.get(
-        next((k for k in ("rclone", "dems") if k in " ".join(case.server)), "")
-    )
-    environment = {**os.environ, "EVIDOCK_BENCH_URL": f"http://{HOST}:{RELAY}{path or '/files'}"}
-    environment.pop("AWS_CA_BUNDLE", None)  # rclone does not start with it
+    path = "/evidence/" if "agent.testing.dems" in case.server else "/files"
+    environment = {**os.environ, "EVIDOCK_BENCH_URL": f"http://{HOST}:{RELAY}{path}"}
     inside = ["ip", "netns", "exec", SERVER]
     relay = [sys.executable, "-m", "benchmarks.links", "--relay", str(folder / "report"), "--every", str(chosen.every)]
     relay += ["--until", str(chosen.until)]
