@@ -57,7 +57,7 @@ def enrolment(options: AxisOptions) -> Enrolment:
         raise ConfigError([Problem("reached_at", "name the addresses under which the controller reaches this station")])
     try:
         if _absent(options.password_file):
-            _write(options.password_file, secrets.token_urlsafe(36).encode() + b"\n")
+            _write(options.password_file, secrets.token_hex(32).encode() + b"\n")  # hex: never read as an option
             made.append(str(options.password_file))
         certificate = None
         if listen.certificate is not None and listen.key is not None:
