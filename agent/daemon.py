@@ -11,10 +11,9 @@ import signal
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent import durable, selftest
 from agent.anchor import Anchor, trust_of, witness_asked
@@ -30,7 +29,6 @@ from agent.errors import (
     JournalError,
     SpoolDamaged,
     SpoolFull,
-    UplinkDown,
 )
 from agent.forward import Forward
 from agent.gate import Gate
@@ -40,21 +38,20 @@ from agent.journal.owing import Destinations
 from agent.presence import Presence
 from agent.process import ALIVE, first_of, locked, tell_systemd
 from agent.reading import Reader
-from agent.registry import Equipment, LoadedDriver, equip
+from agent.registry import Equipment, equip
 from agent.release import TODO, Program, Proving, Release, believed_logs, compared, digest_of, trusted
 from agent.reload import Crew, Reloads, prints, renewal
 from agent.repairs import Raised, repair
 from agent.spool import Spool
 from agent.station.control import Control
 from agent.station.status import StatusService
-from agent.station.troubles import Troubles
+from agent.station.troubles import Troubles, told_by
+from agent.supervising import probed, supervised
 from agent.traffic import class_of
 from agent.uplink import Probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Coroutine, Hashable, Iterable, Iterator, Mapping, Sequence
-
-    from tenacity import RetryCallState
 
     from agent.capture import Holding
     from agent.config import Config
@@ -63,12 +60,6 @@ if TYPE_CHECKING:
     from agent.reload import Renewal
 
 __all__ = ["Agent"]
-
-_STEADY = 30.0
-"""Seconds that a driver must run before it counts as well again."""
-
-_A_DAY: Final = 86400.0
-_PROBE_AGAIN: Final = 600.0
 
 
 class Agent:
@@ -201,7 +192,7 @@ class Agent:
     def troubles(self) -> list[dict[str, str | None]]:
         """See `agent.station.running.Running.troubles`."""
         here = {name for name, seen in self.devices.items() if seen.present}
-        own = [*self._of_trust(), *self._reloads.notices()]
+        own = [*self._of_trust(), *self._reloads.notices(), *told_by(self.equipment.drivers)]
         return [*self.anchor.troubles(), *own, *self.gate.troubles(), *self._troubles.notices(here)]
 
     def _of_trust(self) -> Iterator[dict[str, str | None]]:
@@ -283,12 +274,12 @@ class Agent:
         jobs: dict[Hashable, Coroutine[None, None, None]] = {}
         for driver in self.equipment.drivers:
             if (key := ("driver", driver.options.name)) in begun:
-                jobs[key] = self._supervised(driver)
+                jobs[key] = supervised(driver, self, self._troubles)
         for forward in forwards:
             jobs["forward", forward.link.name] = forward.run()
         for loaded in self.equipment.uplinks:
             if ("uplink", name := loaded.options.name) in begun and isinstance(loaded.uplink, Probes):
-                jobs["probe", name] = _probed(loaded.uplink)
+                jobs["probe", name] = probed(loaded.uplink)
         return jobs
 
     async def _reloading(self, crew: Crew) -> None:
@@ -363,33 +354,6 @@ class Agent:
         if self._damaged is not None and not self._damaged.done():
             self._damaged.set_exception(error)
 
-    async def _supervised(self, loaded: LoadedDriver) -> None:
-        """Run a driver for ever: one that fails is started again, later each time, and keeps no other from working."""
-        name = loaded.options.name
-
-        def failed(state: RetryCallState) -> None:
-            self._troubles.driver_failed(name, state.outcome.exception() if state.outcome else None)
-
-        async for attempt in AsyncRetrying(
-            wait=wait_random_exponential(multiplier=1, max=60),
-            retry=retry_if_exception(_may_be_tried_again),
-            before_sleep=failed,
-        ):
-            with attempt:
-                steady = asyncio.get_running_loop().call_later(_STEADY, self._troubles.driver_well, name)
-                try:
-                    await loaded.driver.run(self)
-                except Exception as error:
-                    if isinstance(error, ExceptionGroup) and (fatal := error.subgroup((JournalError, SpoolDamaged))):
-                        raise first_of(fatal) from error
-                    if (task := asyncio.current_task()) is not None and task.cancelling():
-                        # It was told to end and stumbled while it did: ended it has, and it is not to begin again.
-                        raise asyncio.CancelledError from error
-                    raise
-                finally:
-                    steady.cancel()
-                raise DeviceError(f"the driver {loaded.options.name} ended by itself")
-
     async def _housekeeping(self) -> None:
         """Notice who went away and whether the clock was set, and tell systemd that the event loop turns."""
         step = Step(self.clock.stamp())
@@ -430,22 +394,6 @@ class Agent:
         return {"policy": self.config.policy.model_dump(mode="json"), "sha256": sha256(raw).hexdigest()}
 
 
-async def _probed(uplink: Probes) -> None:
-    """What a DEMS says of itself is tried once a day."""
-    while True:
-        try:
-            await uplink.probe()
-        except UplinkDown:  # `forward` tells that it is down
-            await asyncio.sleep(_PROBE_AGAIN)
-        else:
-            await asyncio.sleep(_A_DAY)
-
-
 def _is_no_drill(device: Device) -> None:
     if device.id.startswith(DRILL):
         raise BadCapture(f"{device.id} is a name of the station's own drills, and no device may bear it")
-
-
-def _may_be_tried_again(error: BaseException) -> bool:
-    # Cancellation is not a failure: tenacity hands it over like one, and a driver that is told to end must end.
-    return isinstance(error, Exception) and not isinstance(error, (JournalError, SpoolDamaged))

@@ -6,6 +6,7 @@ A command is imported when it is called, so `evidock --help` and completion stay
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.errors import AgentError
 
-__all__ = ["COMMANDS", "UNEXPECTED", "Settings", "app", "configuration", "main"]
+__all__ = ["COMMANDS", "FAMILIES", "UNEXPECTED", "Settings", "app", "configuration", "main"]
 
 COMMANDS: Final = {
     "run": "Run the daemon of this station.",
@@ -40,7 +41,10 @@ COMMANDS: Final = {
     "support-bundle": "Gather versions, settings and states for those who help: no names, texts, keys or evidence.",
     "version": "Show which Evidock this is.",
 }
-"""Every command, with the sentence that its own module repeats."""
+"""Every command of the agent, with the sentence that its own module repeats."""
+
+FAMILIES: Final[dict[str, str]] = {}
+"""Commands that the device families of this tree bring (entry points `evidock.commands`), with their sentence."""
 
 UNEXPECTED: Final = 70
 """Exit code of a fault of our own (EX_SOFTWARE of sysexits.h)."""
@@ -65,13 +69,36 @@ class _Later(TyperCommand):
 class _Commands(TyperGroup):
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - handed through
         super().__init__(**settings)
-        self.commands = {name: _Later(name, help=summary) for name, summary in COMMANDS.items()}
+        self.commands = {name: _Later(name, help=summary) for name, summary in (COMMANDS | FAMILIES).items()}
+
+    # Any: typer keeps the types of its contexts to itself.
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
+        """Ours, and those that installed packages bring."""
+        for name in sorted(_brought().keys() - self.commands.keys()):
+            self.commands[name] = _Later(name, help=f"Brought by {_brought()[name].module}.")
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        """The command of this name, whoever brings it."""
+        if cmd_name not in self.commands:  # what others bring is looked for only where it is asked for
+            self.list_commands(ctx)
+        return super().get_command(ctx, cmd_name)
+
+
+@cache
+def _brought() -> dict[str, Any]:
+    """Commands of device families: entry points of the group `evidock.commands`, each a typer app."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - looks through every installed package
+
+    return {entry.name: entry for entry in entry_points(group="evidock.commands")}
 
 
 def loaded(name: str) -> Any:  # noqa: ANN401 - typer's own type
     """The command of this name, imported."""
     from importlib import import_module  # noqa: PLC0415 - the point of this function
 
+    if name not in COMMANDS:
+        return typer.main.get_command(_brought()[name].load())
     return typer.main.get_command(import_module(f"agent.cli.{name.replace('-', '_')}").app)
 
 

@@ -1,7 +1,7 @@
 """Where the command line gets its answers: from the daemon where one runs, else from the state folder itself."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -16,7 +16,7 @@ from agent.errors import Refusal
 if TYPE_CHECKING:
     from agent.config import Config
 
-__all__ = ["Source", "daemon_of", "source"]
+__all__ = ["Source", "daemon_of", "order", "source"]
 
 _STARTING: Final = 3.0
 """Seconds that a daemon may hold the lock before its socket is there."""
@@ -82,6 +82,27 @@ def daemon_of(config: "Config") -> Daemon | None:
     """The daemon, where one answers. `Refusal` where it may not be asked."""
     daemon = Daemon(config.station.control)
     return daemon if daemon.answers() else None
+
+
+def order(
+    ctx: typer.Context, family: str, word: str, arguments: Mapping[str, object], *, driver: str | None = None
+) -> Any:  # noqa: ANN401 - what a driver answers is its own
+    """Say something to the driver of a family: `evidock.commands` are made with it. See `agent.driver.TakesOrders`.
+
+    `family` is how its `use` begins, such as `interview_room.`; `driver` its name, where there is more than one.
+    """
+    config = configuration(ctx)
+    ours = [str(table.get("name")) for table in config.driver if str(table.get("use", "")).startswith(family)]
+    found = [name for name in ours if driver in (None, name)]
+    if len(found) != 1:
+        named = ", ".join(ours) or "none"
+        raise Refusal(
+            f"say which driver is meant: of this family agent.toml has {named}",
+            hint="Nothing was changed. List them: evidock driver list.",
+        )
+    if (daemon := daemon_of(config)) is None:
+        raise Refusal("no daemon runs, and nobody else can tell the driver", hint="Start the daemon: evidock run.")
+    return daemon.order(found[0], word, arguments)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import http.client
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -131,6 +131,11 @@ class Daemon:
     def rotate(self, *, finish: bool, why: str) -> dict[str, Any]:
         """Change the log's key: begin it, or end it."""
         return self._ask("/custody/rotate", body={"finish": finish, "why": why})
+
+    def order(self, driver: str, word: str, arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON
+        """Say something to a driver; what it answers is its own."""
+        path = f"/drivers/{quote(driver, safe='')}/{quote(word, safe='')}"
+        return self._ask(path, body={"arguments": dict(arguments)})["told"]
 
     def expected(self, after: int) -> dict[str, Any]:
         """See `Source`."""

@@ -33,6 +33,8 @@ def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: C901, PLR0911 
             return f"{subject[:8]}  {key} of {device}, {length(count)}"
         case {"receipt": {"strength": strength, "destination": destination}}:
             return f"{subject[:8]}  {strength} receipt from {destination}"
+        case {"order": {"driver": driver, "word": word}}:
+            return f"{driver} was told: {word}"
         case {"command": command, "why": why}:
             return f"{subject[:8]}  {command}: {why}"
         case {"part": {"length": count}, "reason": reason}:

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from aiohttp import web
 
+from agent.driver import TakesOrders
 from agent.errors import AgentError, Refusal
+from agent.journal import Event
 from agent.station import acts, views
 from agent.station.dossiers import UNSAID, exported
 from agent.station.live import room_view
 from agent.station.peers import GROUP, Peer, peer_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.capture import Json
     from agent.journal import Journal
     from agent.station.live import Live
     from agent.station.running import Running
@@ -69,6 +74,7 @@ class Routes:
         app.router.add_post("/drill", self._drill)
         app.router.add_post("/journal/dossiers", self._dossiers)
         app.router.add_post("/custody/rotate", self._rotate)
+        app.router.add_post("/drivers/{driver}/{word}", self._order)
 
     # -- looks --------------------------------------------------------------------------------------------------------
 
@@ -192,6 +198,24 @@ class Routes:
         told = await self._running.rotate(finish=finish, actor=actor, why=why)
         _log.warning("key_changed", finished=finish, actor=actor, why=why, **told)
         return _json(told)
+
+    async def _order(self, request: web.Request) -> web.Response:
+        """What a person says to a driver; the driver says what of it stands in the custody log."""
+        actor, asked = await self._actor(request), await _body(request)
+        if not isinstance(asked, dict) or not isinstance(arguments := asked.get("arguments"), dict):
+            raise Refusal('a driver is told something with {"arguments": {...}}')
+        name, word = request.match_info["driver"], request.match_info["word"]
+        driver = next((one.driver for one in self._running.equipment.drivers if one.options.name == name), None)
+        if not isinstance(driver, TakesOrders):
+            what = "takes no orders" if driver is not None else "is not in agent.toml"
+            raise Refusal(f"the driver {name} {what}", hint="List them: evidock driver list.")
+
+        async def record(detail: Mapping[str, Json]) -> None:
+            told: dict[str, Json] = {"order": {"detail": dict(detail), "driver": name, "word": word}}
+            await self._running.desk.write(lambda journal: journal.record(Event.DRIVER_ORDERED, told, actor=actor))
+            _log.info("ordered", driver=name, word=word, actor=actor)
+
+        return _json({"told": await driver.order(word, arguments, actor=actor, record=record)})
 
     async def _actor(self, request: web.Request) -> str:
         """Who asks, as it stands in the journal. `Refusal` for those who may only look."""

@@ -5,21 +5,27 @@ The log is told of each once, and once that it is over; a repair notice stands f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from agent.capture import printable
+from agent.driver import RaisesNotices
 from agent.errors import AgentError, DeviceError
 from agent.repairs import repair
 from agent.sides import Sides
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from agent.capture import Capture
+    from agent.station.running import Loaded
 
-__all__ = ["Troubles"]
+__all__ = ["Troubles", "told_by"]
+
+_OF_ONE_DRIVER: Final = 64
+"""Notices of one driver that are shown: whoever has more does not read the rest either."""
 
 
 class Troubles:
@@ -60,3 +66,11 @@ class Troubles:
         for device, found in whys.items():
             detail = f"{len(found)} of its captures cannot be taken: {found[0]}"
             yield repair("captures.not_taken", "warning", f"device {device}", detail, DeviceError.hint)
+
+
+def told_by(drivers: Iterable[Loaded]) -> Iterator[dict[str, str | None]]:
+    """Repair notices that drivers raise themselves."""
+    for loaded in drivers:
+        if isinstance(loaded.driver, RaisesNotices):
+            for one in islice(loaded.driver.notices(), _OF_ONE_DRIVER):
+                yield {"id": one.id, "state": one.state, "what": one.what, "detail": one.detail, "todo": one.todo}

@@ -62,7 +62,7 @@ def repairs() -> dict[str, set[tuple[str, str]]]:
     """(state, file) of each notice that can be made."""
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for place, call in calls():
-        if isinstance(call.func, ast.Name) and call.func.id == "repair":
+        if isinstance(call.func, ast.Name) and call.func.id in ("repair", "Notice"):
             id_, state = (one.value for one in call.args[:2] if isinstance(one, ast.Constant))
             found[str(id_)].add((str(state), place))
     return dict(found)

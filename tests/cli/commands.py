@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.cli import COMMANDS, loaded
+from agent.cli import COMMANDS, FAMILIES, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ MARK = "<!-- python -m tests.cli.commands writes this table -->"
 
 def walk() -> Iterator[tuple[str, Any]]:
     """(words, command) of every command that does something."""
-    for name in COMMANDS:
+    for name in COMMANDS | FAMILIES:
         command = loaded(name)
         inner = getattr(command, "commands", None)
         if inner is None:

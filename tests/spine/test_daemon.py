@@ -19,6 +19,7 @@ from agent.daemon import Agent
 from agent.errors import JournalError, Refusal
 from agent.journal import Journal
 from agent.process import ALIVE, locked, tell_systemd
+from agent.supervising import supervised
 from agent.testing.cameras import CameraFolder
 from agent.testing.devices import some_bytes
 from agent.testing.process import BARE, COMMAND, LOG, DaemonProcess, read_state, toml, tus
@@ -150,7 +151,7 @@ async def test_a_driver_that_fails_is_started_again_and_keeps_no_other_from_work
         class options:  # noqa: N801
             name = "bay"
 
-    task = asyncio.create_task(agent._supervised(Loaded))
+    task = asyncio.create_task(supervised(Loaded, agent, agent._troubles))
     async with asyncio.timeout(10):
         while len(runs) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -179,7 +180,7 @@ async def test_a_driver_that_stumbles_while_it_ends_has_ended(tmp_path: Path) ->
         class options:  # noqa: N801
             name = "bay"
 
-    task = asyncio.create_task(agent._supervised(Loaded))
+    task = asyncio.create_task(supervised(Loaded, agent, agent._troubles))
     await asyncio.sleep(0.05)
     task.cancel()
     await asyncio.wait({task}, timeout=2)

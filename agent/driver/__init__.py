@@ -31,6 +31,9 @@ A complete driver for a folder of finished files:
                 await offer_all(intake, (FileOffer(device, path) for path in sorted(self._options.path.iterdir())))
                 await asyncio.sleep(self._options.rescan)
 
+What a driver may be able to do beside this stands in `agent.driver.abilities`, each as a small protocol of its own:
+read or set a device's clock, show bays, report health, raise notices, take orders of people, enrol devices.
+
 It is found by its entry point: `[project.entry-points."evidock.drivers"]`, `my_room.folder = "my_package:Folder"`, and
 configured in agent.toml under `[[driver]]` with `use = "my_room.folder"`.
 """
@@ -39,17 +42,30 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.capture import Capture, Device, Observation, Standing
+from agent.driver.abilities import (
+    Bay,
+    ClockReading,
+    Enrolment,
+    Enrols,
+    Notice,
+    RaisesNotices,
+    ReadsClock,
+    Record,
+    ReportsHealth,
+    SetsClock,
+    ShowsBays,
+    TakesOrders,
+)
 from agent.errors import DeviceError, SpoolFull
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
-    from datetime import datetime, timedelta
 
 __all__ = [
     "BLOCK_LENGTH",
@@ -61,13 +77,17 @@ __all__ = [
     "Enrolment",
     "Enrols",
     "Intake",
+    "Notice",
     "Offer",
     "Place",
+    "RaisesNotices",
     "ReadsClock",
+    "Record",
     "ReleasesByPath",
     "ReportsHealth",
     "SetsClock",
     "ShowsBays",
+    "TakesOrders",
     "offer_all",
 ]
 
@@ -167,107 +187,6 @@ class DriverOptions(BaseModel):
     """Name of this instance: of the bay, the room, the car."""
     rescan: Annotated[float, Field(ge=0.05, le=86400)] = 5.0
     """Seconds between two looks at what the devices hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClockReading:
-    """What a device's clock said when it was asked; the agent compares it with its own."""
-
-    at: datetime
-    """Aware; a device that knows no zone is read as it is set, and its spec says how."""
-    resolution: timedelta
-    """The smallest step that the device tells, such as two seconds of FAT."""
-
-
-@runtime_checkable
-class ReadsClock(Protocol):
-    """A driver that can tell a device's time."""
-
-    async def read_clock(self, device: Device, /) -> ClockReading:
-        """Ask the device for its time. Raises `DeviceGone` or `DeviceRefused`."""
-
-
-@runtime_checkable
-class SetsClock(Protocol):
-    """A driver that can set a device's clock."""
-
-    async def set_clock(self, device: Device, /) -> None:
-        """Set it to ours. Raises `DeviceGone` or `DeviceRefused`."""
-
-
-@runtime_checkable
-class ReportsHealth(Protocol):
-    """A driver that can say how its devices are, for `evidock check` and the dock's screen."""
-
-    async def health(self) -> dict[str, str]:
-        """What to tell, by the name of the thing: `{"room on the volume": "3.1 GiB of 32 GiB"}`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bay:
-    """One place of a dock and what the driver knows of the device in it, for the person who wants to take it out."""
-
-    name: str
-    """What is written beside the place, such as `bay-07`."""
-    device: Device | None = None
-    """None: nothing is plugged in."""
-    officer: str | None = None
-    """Whose device it is, where the device says so."""
-    offering: bool = False
-    """Something that the device lists is being offered to the agent for the first time."""
-    offered_bytes: int = 0
-    """Bytes of everything that is offered in this look."""
-    answered_bytes: int = 0
-    """Bytes of it that were answered, what was held already at once."""
-    complete: bool = False
-    """Since it was plugged in, everything that the device lists was offered and answered, and nothing new is listed.
-    The counts below are of that look; before it they say nothing."""
-    listed: int = 0
-    """Captures that the device's own index lists."""
-    safe: int = 0
-    """Of these: held, or further on their way."""
-    unexplained: int = 0
-    """Of these: neither safe nor set aside nor refused with a reason."""
-    aside: int = 0
-    """Of these: here, and in doubt."""
-    refused: int = 0
-    """Of these: not taken, for a reason that was told."""
-    writable: bool = False
-    """The device is being written to: whoever pulls it now may damage it."""
-    trouble: str | None = None
-    """Why the device cannot be read, or is not known, in a sentence."""
-    todo: str | None = None
-    """What a person should do about that."""
-
-
-@runtime_checkable
-class ShowsBays(Protocol):
-    """A driver that knows which devices are plugged in where, for the dock's screen."""
-
-    def bays(self) -> Sequence[Bay]:
-        """Every place, empty or not, as it stands now. From memory: it is asked every second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolment:
-    """What somebody carries to a device so that it finds us."""
-
-    name: str
-    """What the file is called."""
-    content: bytes
-    """May hold a password: it is written for its owner alone."""
-    made: tuple[str, ...] = ()
-    """Files that were made for it and that the driver needs from now on: a certificate, a password."""
-    todo: tuple[str, ...] = ()
-    """What a person does with it, in sentences."""
-
-
-@runtime_checkable
-class Enrols(Protocol):
-    """A driver, as a class, whose devices must be told where to find us: `evidock device enrol`."""
-
-    def enrol(self, options: Any, /) -> Enrolment:  # noqa: ANN401 - the driver's own Options
-        """Make what the device is given; files of the options that are not there yet are made. `ConfigError`."""
 
 
 async def offer_all(intake: Intake, offers: Iterable[Offer], *, in_flight: int = 16) -> dict[Standing, int]:

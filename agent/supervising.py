@@ -1,0 +1,71 @@
+"""What runs for as long as the daemon: drivers, started again when they fail, and the daily question to each DEMS."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
+
+from agent.errors import DeviceError, JournalError, SpoolDamaged, UplinkDown
+from agent.process import first_of
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+    from agent.driver import Intake
+    from agent.registry import LoadedDriver
+    from agent.station.troubles import Troubles
+    from agent.uplink import Probes
+
+__all__ = ["probed", "supervised"]
+
+_STEADY: Final = 30.0
+"""Seconds that a driver must run before it counts as well again."""
+
+_A_DAY: Final = 86400.0
+_PROBE_AGAIN: Final = 600.0
+
+
+async def supervised(loaded: LoadedDriver, intake: Intake, troubles: Troubles) -> None:
+    """Run a driver for ever: one that fails is started again, later each time, and keeps no other from working."""
+    name = loaded.options.name
+
+    def failed(state: RetryCallState) -> None:
+        troubles.driver_failed(name, state.outcome.exception() if state.outcome else None)
+
+    async for attempt in AsyncRetrying(
+        wait=wait_random_exponential(multiplier=1, max=60),
+        retry=retry_if_exception(_may_be_tried_again),
+        before_sleep=failed,
+    ):
+        with attempt:
+            steady = asyncio.get_running_loop().call_later(_STEADY, troubles.driver_well, name)
+            try:
+                await loaded.driver.run(intake)
+            except Exception as error:
+                if isinstance(error, ExceptionGroup) and (fatal := error.subgroup((JournalError, SpoolDamaged))):
+                    raise first_of(fatal) from error
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    # It was told to end and stumbled while it did: ended it has, and it is not to begin again.
+                    raise asyncio.CancelledError from error
+                raise
+            finally:
+                steady.cancel()
+            raise DeviceError(f"the driver {loaded.options.name} ended by itself")
+
+
+async def probed(uplink: Probes) -> None:
+    """What a DEMS says of itself is tried once a day."""
+    while True:
+        try:
+            await uplink.probe()
+        except UplinkDown:  # `forward` tells that it is down
+            await asyncio.sleep(_PROBE_AGAIN)
+        else:
+            await asyncio.sleep(_A_DAY)
+
+
+def _may_be_tried_again(error: BaseException) -> bool:
+    # Cancellation is not a failure: tenacity hands it over like one, and a driver that is told to end must end.
+    return isinstance(error, Exception) and not isinstance(error, (JournalError, SpoolDamaged))
