@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from agent.capture import Capture, Priority
+from agent.descent import FILE, open_at
 from agent.driver import BLOCK_LENGTH, Place
 from agent.errors import BadCapture, CannotResume, DeviceGone, DeviceRefused
-from drivers.body_worn.usb_volume.volume import FILE, open_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,25 +13,22 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from agent.descent import FILE, FOLDER, open_at
 from agent.errors import BadCapture, DeviceError, DeviceGone, DeviceRefused
+from agent.mounts import mount_at
 from drivers.body_worn.usb_volume.blocks import block_of
-from drivers.body_worn.usb_volume.mounts import mount_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
+    from agent.mounts import Mount
     from drivers.body_worn.usb_volume.blocks import Block
-    from drivers.body_worn.usb_volume.mounts import Mount
     from drivers.body_worn.usb_volume.wire import Wire
 
-__all__ = ["UNPLUGGED", "Ground", "Volume", "look", "open_at"]
+__all__ = ["UNPLUGGED", "Ground", "Volume", "look"]
 
 T = TypeVar("T")
-
-FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-"""O_NONBLOCK: should a FIFO stand where a file stood, opening it must not wait for its writer."""
 
 UNPLUGGED: Final = frozenset(
     {errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN, errno.ENOTCONN, errno.ENOMEDIUM, errno.ESTALE}
@@ -84,16 +81,6 @@ def look(path: Path, *, must_be_mountpoint: bool) -> Ground | None:
         raise
     block = block_of(mount.major, mount.minor) if mount else None
     return Ground(path, (root.st_dev, root.st_ino), mount, block)
-
-
-def open_at(name: bytes | str, flags: int, folder: int) -> int:
-    """`openat`, without leaving a time of access on the device where we may avoid it."""
-    try:
-        return os.open(name, flags | os.O_NOATIME, dir_fd=folder)
-    except OSError as error:
-        if error.errno != errno.EPERM:  # O_NOATIME is for the owner only
-            raise
-        return os.open(name, flags, dir_fd=folder)
 
 
 class Volume:

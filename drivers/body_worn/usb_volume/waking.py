@@ -20,7 +20,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from drivers.body_worn.usb_volume.mounts import MountWatch
+from agent.mounts import MountWatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,8 +11,8 @@ from fcntl import ioctl
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent.capture import KEY_MAX, LENGTH_MAX, printable
+from agent.descent import FILE, FOLDER, KINDS, open_at
 from agent.errors import DeviceGone
-from drivers.body_worn.usb_volume.volume import FILE, FOLDER, open_at
 
 if TYPE_CHECKING:
     from drivers.body_worn.usb_volume.volume import Volume
@@ -30,14 +30,6 @@ GET_ATTRIBUTES: Final = 0x80047210
 """FAT_IOCTL_GET_ATTRIBUTES of linux/msdos_fs.h: the mode cannot tell, since the mount's `umask` hides it."""
 
 LETTERS: Final = {0x01: "R", 0x02: "H", 0x04: "S", 0x20: "A"}
-
-KINDS: Final = {
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFBLK: "a block device",
-    stat.S_IFCHR: "a character device",
-}
 
 
 class Entry(NamedTuple):

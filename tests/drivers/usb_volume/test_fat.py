@@ -12,8 +12,8 @@ import pytest
 
 from agent.capture import Priority
 from agent.errors import DeviceRefused
+from agent.mounts import mount_at
 from drivers.body_worn.usb_volume.emulator import FatEmulator, FaultyWire, why_not
-from drivers.body_worn.usb_volume.mounts import mount_at
 from tests.drivers.usb_volume.desk import Desk, running
 
 if TYPE_CHECKING:

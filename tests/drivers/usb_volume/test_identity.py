@@ -15,10 +15,10 @@ import pytest
 from pydantic import ValidationError
 
 from agent.errors import DeviceRefused
+from agent.mounts import mount_at
 from drivers.body_worn.usb_volume import UsbVolume, blocks, dock, identity, volume
 from drivers.body_worn.usb_volume.blocks import Block, Usb, tells_apart
 from drivers.body_worn.usb_volume.identity import Known, recognise
-from drivers.body_worn.usb_volume.mounts import mount_at
 from drivers.body_worn.usb_volume.volume import Volume, look
 from drivers.body_worn.usb_volume.wire import Wire
 from firmware_specs.devices import DeviceSpec, Match, device_specs

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent import mounts as table
 from agent.errors import DeviceRefused
-from drivers.body_worn.usb_volume import mounts as table
+from agent.mounts import Mount, mount_at, mounts
 from drivers.body_worn.usb_volume import writing
 from drivers.body_worn.usb_volume.emulator import FaultyWire
-from drivers.body_worn.usb_volume.mounts import Mount, mount_at, mounts
 from drivers.body_worn.usb_volume.volume import look
 from tests.drivers.usb_volume.desk import Desk, running
 

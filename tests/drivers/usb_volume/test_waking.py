@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 import pytest
 import pyudev
 
+from agent.mounts import MountWatch
 from drivers.body_worn.usb_volume import waking
-from drivers.body_worn.usb_volume.mounts import MountWatch
 from drivers.body_worn.usb_volume.waking import Waker
 from tests.drivers.usb_volume.desk import Desk, running
 

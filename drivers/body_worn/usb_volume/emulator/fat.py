@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drivers.body_worn.usb_volume.mounts import mount_at
+from agent.mounts import mount_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

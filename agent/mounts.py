@@ -1,4 +1,4 @@
-"""What the kernel says is mounted where: the only word that is trusted about whether a volume is there."""
+"""What the kernel says is mounted where: the only word that is trusted about whether a volume or a share is there."""
 
 from __future__ import annotations
 
