@@ -18,12 +18,11 @@ import structlog
 from agent import durable, selftest
 from agent.anchor import Anchor, trust_of, witness_asked
 from agent.belief import receipt_keys
-from agent.capture import DRILL, Device, Json, Observation, Standing, canonical
+from agent.capture import Json, Standing, canonical
 from agent.clock import Clock, Step, boot_id
 from agent.drill import Drill
 from agent.errors import (
     AgentError,
-    BadCapture,
     ConfigError,
     DeviceError,
     JournalError,
@@ -32,7 +31,7 @@ from agent.errors import (
 )
 from agent.forward import Forward
 from agent.gate import Gate
-from agent.ingest import Ingest
+from agent.ingest import Ingest, Screening, no_drill
 from agent.journal import Desk, Event, Journal, anchors, copies
 from agent.journal.owing import Destinations
 from agent.presence import Presence
@@ -53,7 +52,7 @@ from agent.uplink import Probes
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Coroutine, Hashable, Iterable, Iterator, Mapping, Sequence
 
-    from agent.capture import Holding
+    from agent.capture import Device, Holding, Observation
     from agent.config import Config
     from agent.driver import Offer
     from agent.note import Verifier
@@ -96,6 +95,7 @@ class Agent:
         self._troubles = Troubles()
         drivers = {loaded.options.name: loaded.driver for loaded in self.equipment.drivers}
         self.presence = Presence(self.desk, self.clock, drivers)
+        self.screening = Screening(lambda: (one.driver for one in self.equipment.drivers), self.clock.stamp)
         self.devices = self.presence.devices
         self.anchor = Anchor(
             self.desk, config.custody, self._trust, log=station.log, state=state, stamp=self.clock.stamp
@@ -166,8 +166,11 @@ class Agent:
 
     async def take(self, offer: Offer, /) -> Standing:
         """See `agent.driver.Intake.take`. What is receipted and still offered may be released here."""
+        if (wanted := self.screening.passed(offer)) is None:
+            return Standing.UNKNOWN
+        offer = wanted
         try:
-            _is_no_drill(offer.capture.device)
+            no_drill(offer.capture.device)
             self.release.offered(offer)
             standing = await self.ingest.take(offer)
         except (DeviceError, SpoolFull) as error:
@@ -392,8 +395,3 @@ class Agent:
         """What was configured, by digest: names of files with secrets stay on the station."""
         raw = canonical({"text": repr(self.config.model_dump(mode="json"))})
         return {"policy": self.config.policy.model_dump(mode="json"), "sha256": sha256(raw).hexdigest()}
-
-
-def _is_no_drill(device: Device) -> None:
-    if device.id.startswith(DRILL):
-        raise BadCapture(f"{device.id} is a name of the station's own drills, and no device may bear it")

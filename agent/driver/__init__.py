@@ -14,6 +14,7 @@ What every driver keeps (the conformance suite in `agent.testing.conformance` pr
 6. `run` ends only by cancellation; that a device was unplugged is not the driver's error.
 7. A capture whose length contradicts the device's own index is not held (`BadCapture`).
 8. Cancellation at any await loses nothing that was promised.
+9. What is offered as `Screened` and passed by leaves no trace, and its device is answered as if it had been kept.
 
 A complete driver for a folder of finished files:
 
@@ -32,7 +33,8 @@ A complete driver for a folder of finished files:
                 await asyncio.sleep(self._options.rescan)
 
 What a driver may be able to do beside this stands in `agent.driver.abilities`, each as a small protocol of its own:
-read or set a device's clock, show bays, report health, raise notices, take orders of people, enrol devices.
+read or set a device's clock, show bays, report health, raise notices, take orders of people, enrol devices; what is
+forgotten unless it is wanted stands in `agent.driver.screening`.
 
 It is found by its entry point: `[project.entry-points."evidock.drivers"]`, `my_room.folder = "my_package:Folder"`, and
 configured in agent.toml under `[[driver]]` with `use = "my_room.folder"`.
@@ -61,6 +63,7 @@ from agent.driver.abilities import (
     ShowsBays,
     TakesOrders,
 )
+from agent.driver.screening import Screen, Screened
 from agent.errors import DeviceError, SpoolFull
 
 if TYPE_CHECKING:
@@ -85,6 +88,8 @@ __all__ = [
     "Record",
     "ReleasesByPath",
     "ReportsHealth",
+    "Screen",
+    "Screened",
     "SetsClock",
     "ShowsBays",
     "TakesOrders",
@@ -163,6 +168,9 @@ class Intake(Protocol):
 
     async def take(self, offer: Offer, /) -> Standing:
         """Return when the capture is safe; at once if it already was.
+
+        `UNKNOWN`: the offer is `Screened`, and was passed by. Nothing of it is kept, and a device that pushes is told
+        the same as if it were.
 
         Raises what `open` raised, `BadCapture` for what must not be taken, and `SpoolFull` when there is no room: a
         device that pushes is then told to try again in its own protocol; what can be offered again simply is.

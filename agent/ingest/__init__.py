@@ -7,5 +7,6 @@ again; after the journal's commit it is held.
 
 from agent.ingest.copying import Arrival
 from agent.ingest.hand import SMALL, Ingest
+from agent.ingest.screening import Screening, no_drill
 
-__all__ = ["SMALL", "Arrival", "Ingest"]
+__all__ = ["SMALL", "Arrival", "Ingest", "Screening", "no_drill"]

@@ -5,7 +5,7 @@
     station              one station in this process, from the device to the receipt
     process              the real daemon as a process of its own, to be killed
     audit                what must be true of a station at any moment
-    conformance          the eight sentences of `agent.driver`, for any driver
+    conformance          the nine sentences of `agent.driver`, for any driver
     uplink_conformance   the same for any uplink
     dems                 an emulated DEMS
     plugin               the fixtures `station`, `dems` and `bench`

@@ -1,4 +1,4 @@
-"""The eight sentences of `agent.driver`, for any driver: derive from `DriverConformance`, say how to make a device.
+"""The nine sentences of `agent.driver`, for any driver: derive from `DriverConformance`, say how to make a device.
 
     class TestMine(DriverConformance):
         def rig(self, tmp_path):
@@ -238,7 +238,7 @@ class DriverConformance:
         rig.record("CLIP0002.MP4", some_bytes(1000))
         key = rig.record("CLIP0001.MP4", FILM)
         rig.shorten(key)
-        async with Station(tmp_path / "station") as station, running(rig.driver(), station):
+        async with Station(tmp_path / "station", screens=rig.screens()) as station, running(rig.driver(), station):
             await held(station, 1)
             await asyncio.sleep(0.3)
             keys = {holding.origin.key for holding in await station.holdings()}
@@ -251,7 +251,7 @@ class DriverConformance:
             rig.record(f"CLIP{number:04}.MP4", data): data
             for number, data in enumerate([some_bytes(1000, 1), some_bytes(1000, 2), FILM, b""])
         }
-        async with Station(tmp_path / "station") as station:
+        async with Station(tmp_path / "station", screens=rig.screens()) as station:
             for steps in range(0, 120, 5):
                 task = asyncio.create_task(rig.driver().run(station))
                 for _ in range(steps):
@@ -293,11 +293,26 @@ class DriverConformance:
             await asyncio.sleep(0.05)
         raise AssertionError(f"{descriptors() - before} descriptors were left open by 20 readings")
 
+    async def test_9_what_is_passed_by_leaves_no_trace(self, tmp_path: Path) -> None:
+        """Neither in spool nor in journal, and its device was answered as if it had been kept."""
+        rig = self.rig(tmp_path)
+        if rig.screened is None:
+            not_given("screened")
+        data, folder = some_bytes(4096, "to be forgotten"), tmp_path / "station"
+        key = rig.record("CLIP0001.MP4", data)
+        async with Station(folder) as station, running(rig.driver(), station):
+            await until(lambda: station.passed_by > 0)
+            await until(lambda: rig.answered(key))
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            found = path.read_bytes()
+            assert data[:256] not in found, f"{path.name} holds what was to be forgotten"
+            assert key.encode() not in found, f"{path.name} names what was to be forgotten"
+
     async def test_a_whole_life(self, tmp_path: Path) -> None:
         """Held, sent, receipted, read again, released: by a real station that may let devices forget."""
         rig = self.rig(tmp_path)
         recorded = [rig.record(f"CLIP{n:04}.MP4", data) for n, data in enumerate([b"", b"x", FILM, some_bytes(9_999)])]
-        async with Station(tmp_path / "station", policy=LETS_GO) as station:
+        async with Station(tmp_path / "station", policy=LETS_GO, screens=rig.screens()) as station:
             station.connect(BenchUplink())
             async with running(rig.driver(), station):
                 await held(station, len(recorded))

@@ -14,11 +14,12 @@ from agent.testing.probe import Probe
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from agent.driver import Driver, Intake
+    from agent.capture import Stamp
+    from agent.driver import Driver, Intake, Offer
     from agent.testing.probe import Look
     from agent.testing.station import Station
 
-__all__ = ["WITHIN", "Rig", "descriptors", "ended", "examined", "held", "not_given", "running", "until"]
+__all__ = ["WITHIN", "Rig", "WantsAll", "descriptors", "ended", "examined", "held", "not_given", "running", "until"]
 
 WITHIN = 10.0
 """Seconds in which a driver must do what is waited for."""
@@ -29,6 +30,8 @@ class Rig:
 
     keeps = True
     """False for a device that forgets a capture as soon as `take` returned (it pushes, or streams)."""
+    screened: str | None = None
+    """Whose screens are asked, where its offers are `Screened`; most sentences are shown with one that wants all."""
 
     def driver(self) -> Driver:
         """Return a new driver, as after a restart of the agent. Let it look again soon: `rescan` of 0.05."""
@@ -53,6 +56,25 @@ class Rig:
     def shorten(self, key: str) -> None:
         """Make the capture's bytes fewer than what the device's own index, which does not change, says."""
         not_given("shorten", key)
+
+    def answered(self, key: str) -> bool:
+        """Say whether the device was told that this capture is safe, and forgot it."""
+        not_given("answered", key)
+
+    def screens(self) -> list[object]:
+        """Screens with which a station keeps what this device offers."""
+        return [] if self.screened is None else [WantsAll(self.screened)]
+
+
+class WantsAll:
+    """A screen that keeps whatever is offered."""
+
+    def __init__(self, screens: str) -> None:
+        self.screens = screens
+
+    def screen(self, offer: Offer, stamp: Stamp, /) -> Offer | None:  # noqa: ARG002 - it wants it at any time
+        """See `agent.driver.Screen`."""
+        return offer
 
 
 def not_given(what: str, *_: object) -> NoReturn:

@@ -23,7 +23,7 @@ from agent.config import Policy
 from agent.driver import offer_all
 from agent.forward import Forward
 from agent.gate import Gate
-from agent.ingest import Ingest
+from agent.ingest import Ingest, Screening
 from agent.journal import Desk, Journal, queries
 from agent.release import Release
 from agent.spool import Spool
@@ -33,7 +33,7 @@ from agent.traffic import Traffic
 from agent.uplink import UplinkOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -64,6 +64,7 @@ class Station:
         boot_id: str = "bench-boot-1",
         log: str = LOG,
         stamp: Callable[[], Stamp] | None = None,
+        screens: Iterable[object] = (),
     ) -> None:
         self.folder, self.policy, self.log = folder, policy or Policy(), log
         self.watermark, self.read_back, self.boot_id = watermark, read_back, boot_id
@@ -72,6 +73,10 @@ class Station:
         self.receivers: list[BenchUplink | Receiver] = []
         self.sighted: list[Device] = []
         self.observed: list[Observation] = []
+        self.screens: list[object] = [*screens]
+        """Drivers that are asked about what is offered as `Screened`; by `run_driver` it is each that it runs."""
+        self.passed_by = 0
+        """How many offers were `Screened`, and no screen wanted them."""
         self.damage: list[SpoolDamaged] = []
         """What would have ended the daemon."""
         self.forward: Forward | None = None
@@ -172,7 +177,10 @@ class Station:
 
     async def take(self, offer: Offer, /) -> Standing:
         """See `agent.driver.Intake.take`."""
-        self.release.offered(offer)
+        if (wanted := Screening(lambda: self.screens, self.stamp).passed(offer)) is None:
+            self.passed_by += 1
+            return Standing.UNKNOWN
+        self.release.offered(offer := wanted)
         standing = await self.ingest.take(offer)
         if standing is Standing.RECEIPTED:
             standing = await self.release.consider(offer)
@@ -196,6 +204,7 @@ class Station:
 
     def run_driver(self, driver: Driver) -> asyncio.Task[None]:
         """Run a driver against this station until it stops, or until the task is cancelled."""
+        self.screens.append(driver)
         return self._begin(driver.run(self))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

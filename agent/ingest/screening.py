@@ -1,0 +1,61 @@
+"""Asked before anything: whether an offer may be taken at all, and whether a screen wants it.
+
+Nothing here writes, and nothing that an offer says is repeated: not in an entry, not in a log, not in an error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.capture import DRILL
+from agent.driver import Screen, Screened
+from agent.errors import BadCapture, DeviceRefused
+from agent.sides import Sides
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from agent.capture import Device, Stamp
+    from agent.driver import Offer
+
+__all__ = ["Screening", "no_drill"]
+
+
+class Screening:
+    """The screens of one station."""
+
+    def __init__(self, drivers: Callable[[], Iterable[object]], stamp: Callable[[], Stamp]) -> None:
+        self._drivers, self._stamp = drivers, stamp
+        self._sides, self._log = Sides(), structlog.get_logger("ingest")
+
+    def passed(self, offer: Offer) -> Offer | None:
+        """What is to be taken; None where it is passed by. Raises `DeviceRefused` where a screen failed."""
+        if not isinstance(offer, Screened):
+            return offer
+        for driver in self._drivers():
+            if isinstance(driver, Screen) and driver.screens == offer.screened_by:
+                wanted = self._asked(driver, offer)
+                if wanted is not None:
+                    return wanted
+        return None
+
+    def _asked(self, screen: Screen, offer: Offer) -> Offer | None:
+        side = type(screen).__name__
+        try:
+            wanted = screen.screen(offer, self._stamp())
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote what is to be forgotten
+            why = type(error).__name__
+            self._sides.broke(side, why, self._log.error, "screening_failed", screen=side, todo=DeviceRefused.hint)
+        else:
+            self._sides.works(side, self._log.info, "screening_recovered", screen=side)
+            return wanted
+        # Outside of the handler: the error that was handled would stand in this one's context, and be printed with it.
+        raise DeviceRefused(f"the screen {side} failed ({why}), and what it was asked about was not taken")
+
+
+def no_drill(device: Device) -> None:
+    """Raise `BadCapture` for a device that bears a name of the station's own drills."""
+    if device.id.startswith(DRILL):
+        raise BadCapture(f"{device.id} is a name of the station's own drills, and no device may bear it")
