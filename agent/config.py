@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
+from agent.context import ContextOptions
 from agent.errors import ConfigError, Problem
 from agent.quantities import Duration, Length, TimeOfDay
 from agent.traffic import Traffic
@@ -202,6 +203,8 @@ class Config(_Table):
     policy: Policy = Policy()
     custody: Custody = Custody()
     traffic: Traffic = Traffic()
+    context: ContextOptions = ContextOptions()
+    """What observations make of captures; see `agent.context`."""
     identity: Identity = Identity()
     status: StatusConfig | None = None
     driver: tuple[dict[str, Any], ...] = ()

@@ -32,6 +32,7 @@ from agent.errors import (
 from agent.forward import Forward
 from agent.gate import Gate
 from agent.ingest import Ingest, Screening, no_drill
+from agent.joining import Joining
 from agent.journal import Desk, Event, Journal, anchors, copies
 from agent.journal.owing import Destinations
 from agent.presence import Presence
@@ -97,6 +98,7 @@ class Agent:
         self.presence = Presence(self.desk, self.clock, drivers)
         self.screening = Screening(lambda: (one.driver for one in self.equipment.drivers), self.clock.stamp)
         self.devices = self.presence.devices
+        self.joining = Joining(self.desk, config.context, on_joined=self._held)
         self.anchor = Anchor(
             self.desk, config.custody, self._trust, log=station.log, state=state, stamp=self.clock.stamp
         )
@@ -161,7 +163,8 @@ class Agent:
 
     async def observe(self, observation: Observation, /) -> None:
         """See `agent.driver.Intake.observe`."""
-        await self.presence.observe(observation)
+        if not await self.presence.observe(observation):
+            await self.joining.observe(observation)
         await self.release.listed(observation)
 
     async def take(self, offer: Offer, /) -> Standing:
@@ -233,12 +236,14 @@ class Agent:
                 stack.push_async_callback(self._reader.aclose)
                 stack.push_async_callback(self._close_uplinks)
                 await self.desk.write(self._started)
+                await self.joining.start()
                 await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
                 await self.ingest.recover()
                 await self.release.recover()
                 self.desk.on_broken = self._end_with
                 await self._work(stop, damaged)
                 with suppress(JournalError):
+                    await self.joining.flush()
                     await self.desk.write(lambda journal: journal.record(Event.AGENT_STOPPED, {}))
 
     async def _work(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
@@ -250,9 +255,8 @@ class Agent:
                 crew.begin(self._jobs(frozenset(self._prints), self.forwards))
                 tasks = [group.create_task(self.gate.run())]
                 tasks.append(group.create_task(self._reloading(crew)))
-                tasks.append(group.create_task(self.release.run()))
-                tasks.append(group.create_task(self.anchor.run()))
-                tasks.append(group.create_task(self._housekeeping()))
+                rooms = (self.release.run(), self.anchor.run(), self.joining.run(), self._housekeeping())
+                tasks += [group.create_task(room) for room in rooms]
                 tell_systemd("READY=1")
                 self._log.info("ready", log=self.config.station.log, drivers=len(self.equipment.drivers))
                 await self._until(stop, damaged)
@@ -305,8 +309,9 @@ class Agent:
 
     async def _renew(self, found: Renewal, crew: Crew) -> None:
         """Exchange what changed. Journal and spool stay open; what was promised is kept by them, not by tasks."""
-        if found.config.traffic != self.config.traffic:
+        if (found.config.traffic, found.config.context) != (self.config.traffic, self.config.context):
             self.gate.configure(found.config.traffic)
+            await self.joining.configure(found.config.context)
             if not found.changes:
                 self.config = found.config
                 told = {"config": self._config_claims()}

@@ -13,7 +13,7 @@ from agent.capture import Device, Json, Observation, rfc3339
 from agent.clock import Clock, compare
 from agent.driver import INDEX, ReadsClock
 from agent.errors import DeviceError
-from agent.journal import Desk, Event
+from agent.journal import Desk, Event, facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,21 +73,19 @@ class Presence:
         await self._compare_clock(device)
         return True
 
-    async def observe(self, observation: Observation) -> None:
-        """A fact about the world becomes an entry; the sum of a look only where the last look had another."""
-        if observation.kind == INDEX:
-            if self._indexes.get(observation.device) == observation.detail:
-                return
+    async def observe(self, observation: Observation) -> bool:
+        """The sum of a look becomes an entry where the last look had another. False: it is none, and not ours."""
+        if observation.kind != INDEX:
+            return False
+        if self._indexes.get(observation.device) != observation.detail:
             if observation.device in self.devices:
                 self._indexes[observation.device] = dict(observation.detail)
                 self.devices[observation.device].index = dict(observation.detail)
-        told: dict[str, Json] = {
-            "detail": dict(observation.detail),
-            "device": observation.device,
-            "kind": observation.kind,
-            "observed_at": rfc3339(observation.observed_at),
-        }
-        await self._desk.write(lambda journal: journal.record(Event.OBSERVED, {"observation": told}))
+            await self._keep(observation)
+        return True
+
+    async def _keep(self, observation: Observation) -> None:
+        await self._desk.write(lambda journal: facts.keep(journal, observation))
 
     async def notice_gone(self) -> bool:
         """Call it every few seconds: what was not sighted for a while has left. True: it was the last one here."""
@@ -115,4 +113,4 @@ class Presence:
             self._log.warning("clock_not_read", device=device.id, error=str(error), todo=error.what_to_do)
             return
         found = compare(before, reading, self._clock.stamp())
-        await self.observe(Observation(device.id, "clock.compared", reading.at, found.claims))
+        await self._keep(Observation(device.id, "clock.compared", reading.at, found.claims))

@@ -1,7 +1,8 @@
 """A changed agent.toml, taken up while the daemon runs: what may change, what waits for a restart, what was refused.
 
 Drivers and destinations are exchanged where their own table changed, or a file that it names (a renewed certificate).
-The rules of `[traffic]` count from the next request on, for uploads under way too. Everything else is kept: the tables
+The rules of `[traffic]` count from the next request on, for uploads under way too, those of `[context]` for what is
+observed or taken from now on. Everything else is kept: the tables
 of the station, the spool, the policy and the custody log are read at the start alone, and what changed there is named
 and waits. A configuration with a problem changes nothing at all.
 """
@@ -33,7 +34,7 @@ Loaded = TypeVar("Loaded", "LoadedDriver", "LoadedUplink")
 Prints = dict[tuple[str, str], object]
 """What a table says, and which files it names, by what it is (`driver`, `uplink`) and its name."""
 
-_NOW = ("driver", "uplink", "identity", "traffic")
+_NOW = ("driver", "uplink", "identity", "traffic", "context")
 """Tables that are taken up while the daemon runs."""
 
 

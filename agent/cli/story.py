@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from agent.cli.telling import length, moment
+from agent.cli.words import belongs
 
 __all__ = ["told"]
 
@@ -48,6 +49,13 @@ def _command(said: Mapping[str, Any]) -> str:
     return f"A person ordered “{said['command']}”, because: {said['why']}"
 
 
+def _context(said: Mapping[str, Any]) -> str:
+    again = "" if said["instead_of"] is None else f", instead of what entry {said['instead_of']} says"
+    raised = said["context"]["priority"]
+    urgent = "" if raised is None else f"; it is {raised.replace('_', ' ')} from now on"
+    return f"By device and time there belongs to it: {belongs(said['context'])}{again}{urgent}"
+
+
 _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "held": _held,
     "capture.offered_again": lambda _: "The device offered it again; it was taken again and is the same",
@@ -66,4 +74,5 @@ _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "purged": lambda _: "Its bytes left this station; the DEMS has them",
     "fixity.checked": lambda _: "Its bytes were read again from the station's disk and compared",
     "operator.command": _command,
+    "capture.context": _context,
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.cli.telling import length, moment
 
-__all__ = ["reckoned", "sentence"]
+__all__ = ["belongs", "reckoned", "sentence"]
 
 
 def sentence(entry: Mapping[str, Any]) -> str:
@@ -27,7 +27,18 @@ def reckoned(index: Mapping[str, Any] | None) -> str:
     return ", ".join([f"lists {index.get('listed', '?')}", f"held {index.get('safe', '?')}", *more, left])
 
 
-def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: C901, PLR0911 - one sentence for each kind
+def belongs(context: Mapping[str, Any]) -> str:
+    """What belongs to a capture, in short: `officer 4471, unit B12, incident 2026-117, 2 marks`."""
+    told = []
+    for part, word in (("officers", "officer"), ("units", "unit"), ("incidents", "incident")):
+        names = [one[word] or "nobody" for one in context[part] if word in one]
+        told += [f"{word} {', '.join(dict.fromkeys(names))}"] if names else []
+    marks, places = len(context["marks"]), sum(one.get("count", 0) for one in context["track"])
+    told += [f"{marks} marks"] * bool(marks) + [f"{places} positions"] * bool(places)
+    return "; ".join(told) or "nothing any more"
+
+
+def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: C901, PLR0911, PLR0912 - one sentence for each kind
     match said:
         case {"capture": {"key": key, "length": count}, "device": {"id": device}}:
             return f"{subject[:8]}  {key} of {device}, {length(count)}"
@@ -47,6 +58,10 @@ def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: C901, PLR0911 
             return f"{str(capture)[:8]}  the drill {'passed' if passed else 'failed'}; proven: {proven}"
         case {"observation": {"kind": "device.index", "device": device, "detail": detail}}:
             return f"{device} {reckoned(detail)}"
+        case {"batch": {"count": count, "device": device}}:
+            return f"{count} positions of {device}"
+        case {"context": context}:
+            return f"{subject[:8]}  {belongs(context)}"
         case {"observation": {"kind": kind, "device": device}}:
             return f"{kind} by {device}"
         case {"read_again": {"length": count}}:

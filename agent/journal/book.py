@@ -26,6 +26,7 @@ from agent.capture import (
     capture_id,
 )
 from agent.errors import JournalError, Refusal
+from agent.journal import spans
 from agent.journal.database import open_database, transaction, translated
 from agent.journal.entry import Event, held_detail, statement, told_reason
 from agent.journal.leaves import Leaves
@@ -35,6 +36,7 @@ from agent.journal.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     import apsw
@@ -51,6 +53,8 @@ class Journal:
         """Origin of the custody log (c2sp.org/tlog-checkpoint)."""
         self.leaves = Leaves(connection)
         self.destinations = Destinations()
+        self.settle = spans.SETTLE
+        """Time between the taking of a capture and the first look at what belongs to it."""
         self._stamp = stamp
 
     @classmethod
@@ -246,10 +250,19 @@ class Journal:
         known = self.get(capture)
         return self._step(known, known.standing, Event.FIXITY_CHECKED, detail)
 
-    def note(self, capture: str, event: Event, detail: Mapping[str, Json]) -> Holding:
-        """An entry about a capture that stays where it stands."""
+    def note(
+        self, capture: str, event: Event, detail: Mapping[str, Json], *, priority: Priority | None = None
+    ) -> Holding:
+        """An entry about a capture that stays where it stands, and whose class may change."""
         known = self.get(capture)
-        return self._step(known, known.standing, event, detail)
+        if priority is None:
+            return self._step(known, known.standing, event, detail)
+        self.connection.execute("UPDATE owed SET priority = ? WHERE capture = ?", (int(priority), self.row(capture)))
+        return self._step(known, known.standing, event, detail, priority=int(priority))
+
+    def now(self) -> datetime:
+        """The station's time."""
+        return self._stamp().at
 
     # -- what a person does -------------------------------------------------------------------------------------------
 
@@ -358,6 +371,8 @@ class Journal:
         ).get  # fmt: skip
         self.connection.executemany("INSERT INTO word VALUES (?, ?, ?)", [(*word, row) for word in words(told)])
         found = holding(made, self.log)
+        if not found.drill:
+            spans.begun(self.connection, row, told, now + self.settle)
         self._count(found, Standing.HELD, 1)
         owe(self.connection, row, self.destinations.copies)
         return found

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from agent.errors import JournalError
+from agent.journal.spans import span_as_json
 from agent.journal.words import words_as_json
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
             f"{path} was written by a newer Evidock (schema {found}; this one knows {newest})",
             hint="Install the newer version again. Nothing was changed.",
         )
+    connection.create_scalar_function("span_of", span_as_json, 1, deterministic=True)  # type: ignore[arg-type]
     connection.create_scalar_function("words_of", words_as_json, 1, deterministic=True)  # type: ignore[arg-type]
     for number, file in schemas:
         if number > found:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import STEPS, Priority, Standing, Strength
 from agent.journal.entry import Event
+from agent.journal.words import context_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +33,10 @@ class Replay:
     strength: Strength | None = None
     destination: str | None = None
     reason: str | None = None
+    context: int | None = None
+    """Leaf of the newest entry about its context."""
+    words: set[tuple[str, str]] = field(default_factory=set)
+    """What that entry names."""
     complaints: list[str] = field(default_factory=list)
 
     def read(self, predicate: Mapping[str, Any]) -> None:
@@ -121,6 +126,15 @@ def _checked(_replay: Replay, _: Mapping[str, Any]) -> None:
     return
 
 
+def _context(replay: Replay, predicate: Mapping[str, Any]) -> None:
+    told = predicate["context"]
+    if predicate["instead_of"] != replay.context:
+        replay.complaints.append("an entry about its context follows another one than it says")
+    replay.context, replay.words = predicate["seq"], context_words(told)
+    if (priority := told["priority"]) is not None:
+        replay.priority = Priority[priority.upper()]
+
+
 def _commanded(replay: Replay, predicate: Mapping[str, Any]) -> None:
     command: str = predicate["command"]
     if command in (_HOLD, _LIFT):
@@ -148,5 +162,6 @@ _ACTS: Final[Mapping[str, Callable[[Replay, Mapping[str, Any]], None]]] = {
     Event.RELEASE_REFUSED: _release_refused,
     Event.PURGED: _purged,
     Event.FIXITY_CHECKED: _checked,
+    Event.CONTEXT: _context,
     Event.OPERATOR_COMMAND: _commanded,
 }

@@ -17,6 +17,7 @@ from agent.journal import anchors
 from agent.journal.entry import PREDICATE_TYPE, STATEMENT_TYPE, Event
 from agent.journal.replay import Replay
 from agent.journal.rows import COLUMNS, STANDINGS, holding, raw_id
+from agent.journal.surroundings import Surroundings
 from agent.journal.words import words
 from agent.merkle import HASH_LENGTH, TILE_WIDTH, Frontier, leaf_hash, subtree_root
 
@@ -74,6 +75,7 @@ class Verification:
         self._told = 0
         self._explained = 0
         self._captures = self._words = 0
+        self._surroundings = Surroundings(self._size)
         self._problems: list[str] = []
         self._more = 0
 
@@ -109,6 +111,7 @@ class Verification:
             self._say("captures", f"{self._told} entries speak of captures, and {self._explained} belong to one")
         if self._count("word WHERE capture <= ?", self._rows) != self._words:
             self._say("words", "captures are found by words that no entry tells")
+        self._surroundings.end(self._journal, self._say)
         self._tally()
 
     def _count(self, what: str, *values: int | str) -> int:
@@ -153,6 +156,7 @@ class Verification:
                 self._say(place, "is a statement of another kind")
             if predicate["seq"] != seq:
                 self._say(place, f"says that it is entry {predicate['seq']}")
+            self._surroundings.read(self._journal, seq, predicate, self._say)
             if predicate["event"] not in _EVENTS:
                 self._say(place, f"tells of {predicate['event']!r}, which nobody knows")
             if name == self._origin:
@@ -211,7 +215,7 @@ class Verification:
 
     def _one_capture(self, row: int, known: Holding, token: bytes, *, superseded: bool) -> None:
         place = f"capture {known.id}"
-        replay = Replay()
+        replay, claimed = Replay(), set[tuple[str, str]]()
         found = self._journal.connection.execute("SELECT seq, leaf FROM entry WHERE capture = ? ORDER BY seq", (row,))
         for number, (seq, leaf) in enumerate(found):
             if seq < self._size:
@@ -222,8 +226,10 @@ class Verification:
                 self._say(place, f"entry {seq} speaks of something else")
             if number == 0:
                 self._beginning(place, known, seq, parsed["predicate"])
-                self._found_by(place, row, parsed["predicate"])
+                claimed = words(parsed["predicate"])
             replay.read(parsed["predicate"])
+        self._found_by(place, row, claimed | replay.words)
+        self._stands_now(place, row, replay)
         for complaint in replay.complaints:
             self._say(place, complaint)
         if token != known.origin.token or known.id != capture_id(known.origin, known.digest.sha256):
@@ -234,11 +240,16 @@ class Verification:
         if superseded and not replay.superseded:
             self._say(place, "stands superseded, and its entries do not say so")
 
-    def _found_by(self, place: str, row: int, predicate: dict[str, Any]) -> None:
-        for kind, value in words(predicate):
+    def _found_by(self, place: str, row: int, named: set[tuple[str, str]]) -> None:
+        for kind, value in named:
             self._words += 1
             if not self._count("word WHERE kind = ? AND value = ? AND capture = ?", kind, value, row):
-                self._say(place, f"cannot be found by the {kind} that its first entry names")
+                self._say(place, f"cannot be found by the {kind} that its entries name")
+
+    def _stands_now(self, place: str, row: int, replay: Replay) -> None:
+        found = self._journal.connection.execute("SELECT seq FROM context WHERE capture = ?", (row,)).get
+        if found != replay.context:
+            self._say(place, f"has its context from entry {found}, and its entries say {replay.context}")
 
     def _beginning(self, place: str, known: Holding, seq: int, predicate: dict[str, Any]) -> None:
         said, device = predicate["capture"], predicate["device"]

@@ -1,7 +1,8 @@
-"""The words by which people find a capture: who wore the camera, which incident, which device.
+"""The words by which people find a capture: who wore the camera, which incident, which unit, which device.
 
 They stand in the claims of the entry `held`, in each maker's own terms. What is found under one of the names below is
-folded (case, blanks) and kept in an index beside the journal; the entry itself stays as it is.
+folded (case, blanks) and kept in an index beside the journal; the entry itself stays as it is. Beside them stand the
+words of the newest entry about its context: by what was corrected since, a capture is found as well.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.context import folded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["KINDS", "VALUE_MAX", "WORDS_MAX", "folded", "words", "words_as_json"]
+__all__ = ["KINDS", "VALUE_MAX", "WORDS_MAX", "context_words", "folded", "words", "words_as_json"]
 
-KINDS: Final = ("officer", "incident", "device")
+KINDS: Final = ("officer", "incident", "unit", "device")
 
 VALUE_MAX: Final = 200
 """Characters of one word: what is longer is no name and no number."""
@@ -31,11 +34,6 @@ _NAMES: Final = {**dict.fromkeys(_OFFICER.split(), "officer"), **dict.fromkeys(_
 """Names of claims, without what stands between their words, and what they name."""
 
 
-def folded(value: str) -> str:
-    """A word as it is compared: `PC  4471 ` and `pc 4471` are the same."""
-    return " ".join(value.split()).casefold()
-
-
 def words(predicate: Mapping[str, Any]) -> set[tuple[str, str]]:
     """(kind, folded value) of everything that an entry `held` names. Bounded, whatever a device claims."""
     found: set[tuple[str, str]] = set()
@@ -45,6 +43,15 @@ def words(predicate: Mapping[str, Any]) -> set[tuple[str, str]]:
     for kind, value in _named(predicate["capture"]["claims"], None, 0):
         if len(found) < WORDS_MAX:
             _add(found, kind, value)
+    return found
+
+
+def context_words(context: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """(kind, folded value) of every officer, incident and unit that an entry about a capture's context names."""
+    found: set[tuple[str, str]] = set()
+    for part, kind in (("officers", "officer"), ("units", "unit"), ("incidents", "incident")):
+        for one in context[part]:
+            _add(found, kind, one.get(kind))
     return found
 
 

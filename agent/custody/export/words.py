@@ -153,6 +153,10 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
         "the device holds other bytes now",
         "l’appareil contient maintenant d’autres octets",
     ),
+    "capture.context": (
+        "what belongs to it, by device and time",
+        "ce qui s’y rapporte, par appareil et par heure",
+    ),
     "capture.offered_again": ("the device offered it again", "l’appareil l’a offerte de nouveau"),
     "fixity.checked": ("its bytes were read again and compared", "ses octets ont été relus et comparés"),
     "held": ("taken: copied, hashed and kept", "prise : copiée, hachée et conservée"),
