@@ -6,6 +6,7 @@
     process              the real daemon as a process of its own, to be killed
     audit                what must be true of a station at any moment
     conformance          the nine sentences of `agent.driver`, for any driver
+    observing            the contract of drivers that only tell of the world
     uplink_conformance   the same for any uplink
     dems                 an emulated DEMS
     plugin               the fixtures `station`, `dems` and `bench`

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from agent.testing.station import Station
 
 pytest.register_assert_rewrite(
-    *(f"agent.testing.{name}" for name in ("conformance", "rig", "station", "process", "uplink_conformance"))
+    *(
+        f"agent.testing.{name}"
+        for name in ("conformance", "observing", "rig", "station", "process", "uplink_conformance")
+    )
 )
 
 

@@ -1,0 +1,146 @@
+"""Positions from gpsd, which keeps the receiver: the way to choose where other programs want positions too."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Final
+
+import structlog
+from pydantic import Field
+
+from agent.capture import Device, printable
+from agent.errors import DeviceError, DeviceGone, DeviceRefused
+from drivers.in_car.gnss.fix import of_tpv
+from drivers.in_car.gnss.telling import GnssOptions, Teller
+from firmware_specs.formats import gpsd_json
+from firmware_specs.formats.source import Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from agent.capture import Stamp
+    from agent.driver import Intake
+
+__all__ = ["Gpsd"]
+
+CONNECT: Final = 5.0
+SILENT: Final = 30.0
+"""Seconds without a line after which gpsd is asked anew; with a receiver it speaks once a second."""
+
+
+class Gpsd:
+    """See `Options`."""
+
+    class Options(GnssOptions):
+        """The `[[driver]]` table with `use = "in_car.gpsd"`."""
+
+        host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+        port: Annotated[int, Field(ge=1, le=65535)] = 2947
+        receiver: Annotated[str, Field(max_length=255)] | None = None
+        """The receiver's path as gpsd knows it, where it has several; left out, every one counts."""
+
+    def __init__(self, options: Options, *, stamp: Callable[[], Stamp] | None = None) -> None:
+        self._options, self._stamp = options, stamp
+        self._log = structlog.get_logger("driver").bind(driver=options.name)
+        self._said: str | None = None
+        self._state = "not asked yet"
+        self.damaged = 0
+        """Lines that were cut, or no JSON."""
+
+    async def run(self, intake: Intake, /) -> None:
+        """Listen for ever; gpsd may come later, and go."""
+        while True:
+            try:
+                await self._listen(intake)
+            except DeviceError as error:
+                self._state = str(error)
+                if self._said != str(error):
+                    self._said = str(error)
+                    self._log.warning("gpsd_not_heard", error=str(error), todo=error.what_to_do)
+            await asyncio.sleep(self._options.rescan)
+
+    async def health(self) -> dict[str, str]:
+        """See `agent.driver.ReportsHealth`."""
+        return {f"gpsd at {self._options.host}:{self._options.port}": self._state}
+
+    async def _listen(self, intake: Intake) -> None:
+        options = self._options
+        try:
+            async with asyncio.timeout(CONNECT):
+                reader, writer = await asyncio.open_connection(options.host, options.port, limit=2 * gpsd_json.LINE_MAX)
+        except OSError as error:  # a time-out is one
+            raise DeviceGone(
+                f"no gpsd answers at {options.host}:{options.port}",
+                hint="Start gpsd (systemctl start gpsd), or let Evidock read the receiver's line itself.",
+            ) from error
+        try:
+            writer.write(gpsd_json.WATCH)
+            await self._hear(reader, intake)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _hear(self, reader: asyncio.StreamReader, intake: Intake) -> None:
+        teller, greeted, last = Teller(self._options, intake, stamp=self._stamp), False, ""
+        while True:
+            found = await self._next(reader)
+            if found is None:
+                continue
+            kind = found["class"]
+            if not greeted:
+                last = _version(found)
+                greeted, self._said = True, None
+                self._state = f"{last}, no receiver yet"
+                self._log.info("gpsd_found", version=last)
+            if kind == "TPV":
+                try:
+                    tpv = gpsd_json.tpv(found)
+                except Malformed:
+                    self.damaged += 1
+                    continue
+                if self._options.receiver not in (None, tpv.device):
+                    continue
+                await teller.sight(self._device(tpv.device, last))
+                await teller.tell(of_tpv(tpv))
+                self._state = f"{last}, {teller.state}"
+            elif kind == "DEVICE" and found.get("activated") == 0:
+                self._state = f"{last}, no receiver"
+
+    async def _next(self, reader: asyncio.StreamReader) -> dict[str, Any] | None:
+        """The next object; None where the line was none. Raises `DeviceGone`."""
+        try:
+            async with asyncio.timeout(SILENT):
+                line = await reader.readline()
+        except TimeoutError as error:
+            raise DeviceGone("gpsd says nothing", hint="Has gpsd a receiver? gpsmon tells.") from error
+        except ValueError:  # longer than any line may be; the reader has dropped it
+            self.damaged += 1
+            return None
+        except OSError as error:
+            raise DeviceGone("the connection to gpsd broke") from error
+        if not line.endswith(b"\n"):
+            raise DeviceGone("gpsd went away")
+        try:
+            return gpsd_json.objects(line.strip())
+        except Malformed:
+            self.damaged += 1
+            return None
+
+    def _device(self, path: str | None, version: str) -> Device:
+        options = self._options
+        place = printable(path or f"{options.host}:{options.port}")[:200]
+        release = version.removeprefix("gpsd ")
+        return Device(options.device_id, "in_car", options.name, model="gpsd", firmware=release, place=place)
+
+
+def _version(found: dict[str, Any]) -> str:
+    """What gpsd says first. Raises `DeviceRefused` where it is another program, or of another protocol."""
+    if found["class"] != "VERSION" or found.get("proto_major") != gpsd_json.PROTOCOL:
+        raise DeviceRefused(
+            "what answers there is no gpsd of protocol 3",
+            hint="Look at `host` and `port` of this driver in agent.toml.",
+        )
+    return f"gpsd {printable(str(found.get('release', '?')))[:40]}"

@@ -1,0 +1,18 @@
+"""Recorded logs of real receivers, with what gpsd reads in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+VECTORS = Path(__file__).parent / "vectors"
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    folder = os.environ.get("EVIDOCK_SAMPLES")
+    if not folder:
+        pytest.skip("EVIDOCK_SAMPLES names no folder of samples")
+    return Path(folder)
