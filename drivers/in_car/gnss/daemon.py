@@ -6,22 +6,22 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final
 
-import structlog
 from pydantic import Field
 
 from agent.capture import Device, printable
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
 from drivers.in_car.gnss.fix import of_tpv
 from drivers.in_car.gnss.telling import GnssOptions, Teller
+from drivers.in_car.source import Source
 from firmware_specs.formats import gpsd_json
 from firmware_specs.formats.source import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from agent.capture import Stamp
-    from agent.driver import Intake
+    from agent.driver import Intake, Notice
 
 __all__ = ["Gpsd"]
 
@@ -43,9 +43,7 @@ class Gpsd:
 
     def __init__(self, options: Options, *, stamp: Callable[[], Stamp] | None = None) -> None:
         self._options, self._stamp = options, stamp
-        self._log = structlog.get_logger("driver").bind(driver=options.name)
-        self._said: str | None = None
-        self._state = "not asked yet"
+        self._source = Source(options.name, f"{options.host}:{options.port}")
         self.damaged = 0
         """Lines that were cut, or no JSON."""
 
@@ -55,15 +53,16 @@ class Gpsd:
             try:
                 await self._listen(intake)
             except DeviceError as error:
-                self._state = str(error)
-                if self._said != str(error):
-                    self._said = str(error)
-                    self._log.warning("gpsd_not_heard", error=str(error), todo=error.what_to_do)
+                self._source.silent(error)
             await asyncio.sleep(self._options.rescan)
 
     async def health(self) -> dict[str, str]:
         """See `agent.driver.ReportsHealth`."""
-        return {f"gpsd at {self._options.host}:{self._options.port}": self._state}
+        return {f"gpsd at {self._source.place}": self._source.state}
+
+    def notices(self) -> Sequence[Notice]:
+        """See `agent.driver.RaisesNotices`."""
+        return self._source.notices()
 
     async def _listen(self, intake: Intake) -> None:
         options = self._options
@@ -92,9 +91,9 @@ class Gpsd:
             kind = found["class"]
             if not greeted:
                 last = _version(found)
-                greeted, self._said = True, None
-                self._state = f"{last}, no receiver yet"
-                self._log.info("gpsd_found", version=last)
+                greeted = True
+                self._source.heard(version=last)
+                self._source.state = f"{last}, no receiver yet"
             if kind == "TPV":
                 try:
                     tpv = gpsd_json.tpv(found)
@@ -105,9 +104,9 @@ class Gpsd:
                     continue
                 await teller.sight(self._device(tpv.device, last))
                 await teller.tell(of_tpv(tpv))
-                self._state = f"{last}, {teller.state}"
+                self._source.state = f"{last}, {teller.state}"
             elif kind == "DEVICE" and found.get("activated") == 0:
-                self._state = f"{last}, no receiver"
+                self._source.state = f"{last}, no receiver"
 
     async def _next(self, reader: asyncio.StreamReader) -> dict[str, Any] | None:
         """The next object; None where the line was none. Raises `DeviceGone`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
-import structlog
 from pydantic import Field, field_validator
 
 from agent.capture import Device, printable
@@ -13,14 +12,15 @@ from agent.errors import DeviceError, DeviceRefused
 from drivers.in_car.gnss.fix import Epochs
 from drivers.in_car.gnss.telling import GnssOptions, Teller
 from drivers.in_car.serial_line import BAUDS, Port, SerialLine, serial_line
+from drivers.in_car.source import Source
 from firmware_specs.formats import nmea, ubx
 from firmware_specs.formats.gnss_line import Splitter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.capture import Stamp
-    from agent.driver import Intake
+    from agent.driver import Intake, Notice
 
 __all__ = ["GnssSerial"]
 
@@ -61,10 +61,8 @@ class GnssSerial:
 
     def __init__(self, options: Options, *, stamp: Callable[[], Stamp] | None = None, listen: float = LISTEN) -> None:
         self._options, self._stamp, self._listen = options, stamp, listen
-        self._log = structlog.get_logger("driver").bind(driver=options.name)
+        self._source = Source(options.name, options.port)
         self._baud: int | None = options.baud
-        self._said: str | None = None
-        self._state = "not opened yet"
 
     async def run(self, intake: Intake, /) -> None:
         """Listen for ever; a line that is not there is looked for again."""
@@ -74,17 +72,20 @@ class GnssSerial:
                 async with serial_line(self._options.port, baud) as line:
                     await self._hear(line, intake)
             except DeviceError as error:
-                self._tell(error)
+                self._source.silent(error)
             await asyncio.sleep(self._options.rescan)
 
     async def health(self) -> dict[str, str]:
         """See `agent.driver.ReportsHealth`."""
-        return {self._options.port: self._state}
+        return {self._options.port: self._source.state}
+
+    def notices(self) -> Sequence[Notice]:
+        """See `agent.driver.RaisesNotices`."""
+        return self._source.notices()
 
     async def _hear(self, line: SerialLine, intake: Intake) -> None:
         splitter, heard = await self._speed(line)
-        self._said = None
-        self._log.info("receiver_found", port=self._options.port, baud=self._baud)
+        self._source.heard(baud=self._baud)
         teller, epochs = Teller(self._options, intake, stamp=self._stamp), Epochs()
         last, asked = _now(), False
         while True:
@@ -97,7 +98,7 @@ class GnssSerial:
                 await teller.sight(self._device(epochs))
             for fix in fixes:
                 await teller.tell(fix)
-            self._state = f"{self._baud} baud, {teller.state}, {splitter.good} heard, {splitter.bad} damaged"
+            self._source.state = f"{self._baud} baud, {teller.state}, {splitter.good} heard, {splitter.bad} damaged"
             if _now() - last > DEAF:
                 self._baud = self._options.baud
                 raise DeviceRefused(
@@ -116,7 +117,7 @@ class GnssSerial:
         for baud in speeds:
             line.set_speed(baud)
             splitter, heard, until = Splitter(), list[Heard](), _now() + (DEAF if known else self._listen)
-            self._state = f"listening at {baud} baud"
+            self._source.state = f"listening at {baud} baud"
             while (left := until - _now()) > 0:
                 heard += splitter.feed(await line.read(left))
                 if splitter.good >= ENOUGH:
@@ -144,12 +145,6 @@ class GnssSerial:
             firmware=printable(software) or None,
             place=printable(options.port),
         )
-
-    def _tell(self, error: DeviceError) -> None:
-        self._state = str(error)
-        if self._said != str(error):
-            self._said = str(error)
-            self._log.warning("receiver_not_heard", error=str(error), todo=error.what_to_do)
 
 
 def _now() -> float:

@@ -55,7 +55,7 @@ async def heard(line: Line, intake: Watcher, receiver: Receiver, **options: obje
     made = driver(line, **options)
     async with running(made, intake):
         greeting = asyncio.create_task(receiver.greet())
-        await until(lambda: "heard" in made._state)
+        await until(lambda: "heard" in made._source.state)
         greeting.cancel()
         await receiver.speak()
         # What belongs to the last moment is told after a short silence.
@@ -126,7 +126,7 @@ async def test_a_wrong_line_is_told_and_nothing_is_guessed(tmp_path: Path) -> No
     with Line(tmp_path / "gnss") as line:
         made, watcher = driver(line, bauds=(9600,), listen=0.2), Watcher()
         async with speaking(line, bytes(range(256)) * 20), running(made, watcher):
-            await until(lambda: "nothing that can be read" in made._state)
+            await until(lambda: "nothing that can be read" in made._source.state)
         assert not watcher.observed
         assert not watcher.sighted
 
@@ -139,7 +139,7 @@ async def test_a_bad_wire_costs_what_it_damaged_and_no_more(tmp_path: Path, wire
         made = driver(line)
         async with running(made, watcher):
             greeting = asyncio.create_task(receiver.greet())
-            await until(lambda: "heard" in made._state)
+            await until(lambda: "heard" in made._source.state)
             greeting.cancel()
             line.wire = wire
             await receiver.speak()
@@ -154,7 +154,7 @@ async def test_what_another_program_has_open_is_told(tmp_path: Path) -> None:
         async with speaking(line), running(first, watcher):
             await until(lambda: bool(watcher.observed))
             async with running(second, Watcher()):
-                await until(lambda: "another program" in second._state)
+                await until(lambda: "another program" in second._source.state)
 
 
 async def test_a_u_blox_receiver_is_asked_who_it_is(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ async def test_another_program_at_its_port_is_told(tmp_path: Path) -> None:
     async with Server(b"SSH-2.0-OpenSSH_9.2\r\n", b'{"class":"VERSION","proto_major":4}\r\n') as server:
         made = driver(server.port)
         async with running(made, Watcher()):
-            await until(lambda: "no gpsd of protocol 3" in made._state)
+            await until(lambda: "no gpsd of protocol 3" in made._source.state)
 
 
 async def test_only_the_receiver_that_is_wanted_counts(tmp_path: Path) -> None:
