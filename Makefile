@@ -51,6 +51,15 @@ lint: install ## style, format, types and imports, without the tests
 faults: system install peers ## kill and verify, ROUNDS times (2000): nothing lost, nothing doubled, nothing released unproven
 	@env -u CI EVIDOCK_FAULT_ROUNDS=$(ROUNDS) $(BIN)/pytest -o faulthandler_timeout=0 tests/faults $(PYTEST_ARGS)
 
+# atheris is not in the lock: only this target wants it, and it brings a compiler's library of 35 MB.
+.fuzz/lib:
+	@$(BIN)/pip install -qq --only-binary :all: --target $@ atheris==3.0.0
+
+.PHONY: fuzz
+fuzz: install .fuzz/lib ## every parser against made-up bytes, COUNT inputs each (100000), SECONDS_EACH at most (600), PARSERS="..."
+	@PYTHONPATH=.fuzz/lib nice -n 19 $(BIN)/python -m tests.formats.fuzz $(PARSERS) \
+	    --count $(or $(COUNT),100000) --seconds $(or $(SECONDS_EACH),600)
+
 .PHONY: screen
 screen: system install peers ## the dock's screen before sixty real cameras, and its picture in the README, taken anew
 	@env -u CI EVIDOCK_SCREEN_LONG=1 $(BIN)/pytest tests/screen $(PYTEST_ARGS)
@@ -144,5 +153,5 @@ lock: install ## write requirements.lock anew from pyproject.toml (UPGRADE=1: wi
 
 .PHONY: clean
 clean: ## remove what make and the tools made, the environment too
-	@rm -rf $(VENV) build dist $(PEERS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) build dist .fuzz $(PEERS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find agent drivers firmware_specs tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,97 @@
+"""Coverage-guided fuzzing with atheris: `python -m tests.formats.fuzz [NAME ...] --count N --seconds S` (make fuzz).
+
+Each parser runs in a process of its own, from its seeds on. What is no value and no `SpecError`, takes more than ten
+seconds or more than a gigabyte is written to `found/`, where the tests read it again for ever. A line for each parser
+says how many inputs it was given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.formats.parsers import Parser
+
+FOUND = Path(__file__).parent / "found"
+CORPUS = Path(os.environ.get("EVIDOCK_CORPUS", ".fuzz/corpus"))
+"""What the fuzzer found worth keeping: the next run goes on from there."""
+
+
+def worker(name: str, arguments: list[str]) -> None:
+    """Give one parser whatever libFuzzer makes up. Does not return."""
+    import atheris  # noqa: PLC0415 - not in the lock: `make fuzz` brings it
+
+    with atheris.instrument_imports(include=["firmware_specs"]):
+        from tests.formats.parsers import PARSERS  # noqa: PLC0415 - imported here, it is watched
+    parser = PARSERS[name]
+
+    def one(data: bytes) -> None:
+        parser.accepts(data)
+
+    atheris.Setup([sys.argv[0], *arguments], one)
+    atheris.Fuzz()
+
+
+def run(name: str, parser: Parser, count: int, seconds: int) -> tuple[int, float, list[Path]]:
+    """(inputs, seconds, what was found) of one parser."""
+    corpus = CORPUS / name.replace(" ", "_")
+    corpus.mkdir(parents=True, exist_ok=True)
+    seeds = list(parser.corpus())
+    for seed in seeds:
+        (corpus / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
+    longest = max(4096, *(len(seed) for seed in seeds))
+    ends, done, began, found = time.monotonic() + seconds, 0, time.monotonic(), list[Path]()
+    with tempfile.TemporaryDirectory() as folder:
+        while done < count and (left := ends - time.monotonic()) > 1:
+            limits = [f"-runs={count - done}", f"-max_total_time={int(left)}", f"-max_len={longest}"]
+            limits += ["-timeout=10", "-rss_limit_mb=1024", f"-artifact_prefix={folder}/", "-print_final_stats=1"]
+            command = [sys.executable, "-m", "tests.formats.fuzz", "--worker", name, *limits, str(corpus)]
+            ended = subprocess.run(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, check=False)
+            said = ended.stderr.decode("utf-8", "replace")
+            counted = re.search(r"stat::number_of_executed_units: (\d+)", said)
+            done += int(counted[1]) if counted else 0
+            broken = list(Path(folder).iterdir())
+            for path in broken:
+                kept = FOUND / f"{name.replace(' ', '_')}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+                shutil.move(path, kept)
+                found.append(kept)
+                sys.stdout.write(said[-3000:] + f"\nkept as {kept}\n")
+            if broken or ended.returncode:
+                if not broken:
+                    sys.stdout.write(said[-3000:])
+                break
+    return done, time.monotonic() - began, found
+
+
+def main() -> int:
+    """Fuzz the parsers named, or all."""
+    if "--worker" in sys.argv:
+        worker(sys.argv[2], sys.argv[3:])
+    from tests.formats.parsers import PARSERS  # noqa: PLC0415 - see above
+
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(PARSERS)}")
+    asked.add_argument("--count", type=int, default=100_000, help="inputs for each parser (%(default)s)")
+    asked.add_argument("--seconds", type=int, default=600, help="at most so long for each parser (%(default)s)")
+    wanted = asked.parse_args()
+    broken = 0
+    for name in wanted.names or PARSERS:
+        done, took, found = run(name, PARSERS[name], wanted.count, wanted.seconds)
+        broken += len(found)
+        sys.stdout.write(f"{name:12} {done:>12,} inputs {took:8.0f} s {done / took:>9,.0f}/s  {len(found)} broke it\n")
+        sys.stdout.flush()
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
