@@ -18,11 +18,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from tenacity import RetryCallState, wait_random_exponential
 
 from agent.capture import Standing
 from agent.errors import AgentError, BadReceipt, JournalError, NotNow, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
+from agent.forward import pausing
 from agent.forward.belief import believed
+from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
 from agent.forward.sending import ForwardSending
 from agent.forward.watched import Departure, Link
 from agent.gate import Gate
@@ -42,19 +43,8 @@ if TYPE_CHECKING:
     from agent.spool import Spool
     from agent.uplink import Uplink, UplinkOptions
 
-__all__ = ["PAUSE_MAX", "STABLE", "Departure", "Forward", "Link"]
+__all__ = ["Departure", "Forward", "Link"]
 
-PAUSE_MAX: Final = 300.0
-"""Seconds that we wait at most before trying a destination again on our own account."""
-
-FIRST_PAUSE: Final = 4
-"""The first pause of a destination lasts as long as the fourth of a capture, eight seconds at most: stations that lost
-a DEMS together must not come back together."""
-
-STABLE: Final = 60.0
-"""Seconds that a destination must serve us before its earlier failures are forgotten."""
-
-_RETRY_AFTER_MAX: Final = 3600.0
 _PAGE: Final = 64
 _IDLE: Final = 60.0
 _DOUBTS_MAX: Final = 3
@@ -95,9 +85,6 @@ class Forward:
         self._served: dict[Priority, str] = {}
         self._turn = 0
         self._told = -1
-        self._failures = 0
-        self._up_since = -STABLE
-        self._round = 0
         self._failing = Sides()
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
@@ -108,6 +95,7 @@ class Forward:
         self._queue: set[str] = instead_of._queue if instead_of is not None else set()  # noqa: SLF001 - its own kind
         """What of the queue is under way, here or at the destination that this one serves for."""
         self.link = Link(options.name, role=options.role, serves=options.role == "primary")
+        self._pausing = Pausing(self.link, on_change=self._tell_fallbacks)
 
     def nudge(self, held: Holding | None = None) -> None:
         """A capture that was just held may be sent. None: the order, or what may go, may have changed."""
@@ -269,7 +257,7 @@ class Forward:
             self._news.set()
 
     async def _try(self, departure: Departure, *, content: bool) -> None:
-        round_, holding = self._round, departure.holding
+        round_, holding = self._pausing.round, departure.holding
         try:
             await self._send(departure, content=content)
         except NotNow as error:
@@ -277,9 +265,9 @@ class Forward:
         except UplinkDown as error:
             aside = self._step_aside(holding, anew=departure.advanced)
             if not error.alone:
-                self._pause(error, round_)
+                self._pausing.failed(error, round_, advanced=departure.advanced)
             elif error.retry_after is not None:
-                aside.until = max(aside.until, monotonic() + min(error.retry_after, _RETRY_AFTER_MAX))
+                aside.until = max(aside.until, monotonic() + min(error.retry_after, RETRY_AFTER_MAX))
         except UplinkRefused as error:
             reason = str(error)
             if departure.owed:
@@ -364,43 +352,12 @@ class Forward:
         if anew:
             aside.tries = 0
         aside.tries += 1
-        aside.until = monotonic() + _jitter(aside.tries)
+        aside.until = monotonic() + pausing.jitter(aside.tries)
         return aside
 
-    def _pause(self, error: UplinkDown, round_: int) -> None:
-        """Leave the destination alone. Those that failed together count once."""
-        if round_ != self._round:
-            return
-        self._round += 1
-        self._failures += 1
-        pause = _jitter(self._failures + FIRST_PAUSE - 1)
-        if error.retry_after is not None:
-            pause = max(pause, min(error.retry_after, _RETRY_AFTER_MAX))
-        self.link.again_at = monotonic() + pause
-        if self.link.up:
-            self._log.warning("destination_down", destination=self.link.name, error=str(error), todo=error.what_to_do)
-            self.link.down_since = monotonic()
-            self._tell_fallbacks()
-        self.link.up, self.link.problem, self.link.todo = False, str(error), error.what_to_do
-
     def _recovered(self) -> None:
-        if self.link.up and monotonic() - self._up_since >= STABLE:
-            self._failures = 0
-        if not self.link.up:
-            self._up_since = monotonic()
-            # It took bytes, so the next failure begins another outage; forgotten are the earlier ones after a minute.
-            self._failures = min(self._failures, 1)
-            self._log.info("destination_up", destination=self.link.name)
-            self.link.up, self.link.problem, self.link.todo, self.link.down_since = True, None, None, None
-            self._tell_fallbacks()
+        if self._pausing.served():
             # What stepped aside because the destination was down need not wait for its own turn.
             for aside in self._aside.values():
                 if not aside.doubts:
                     aside.until = 0.0
-
-
-def _jitter(tries: int) -> float:
-    """Full jitter: anything from nothing to 2^(tries-1) seconds, at most PAUSE_MAX."""
-    state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
-    state.attempt_number = tries
-    return wait_random_exponential(multiplier=1, max=PAUSE_MAX)(state)

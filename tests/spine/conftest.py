@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent import forward
 from agent.clock import Clock
+from agent.forward import pausing
 from agent.journal import Journal
 from agent.spool import Spool
 from agent.testing.uplinks import BenchUplink
@@ -23,7 +23,7 @@ LOG = "edge.example.org/bench-1/log1"
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "_jitter", lambda _: 0.01)
+    monkeypatch.setattr(pausing, "jitter", lambda _: 0.01)
 
 
 @pytest.fixture

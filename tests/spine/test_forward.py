@@ -10,6 +10,7 @@ import pytest
 from agent import forward
 from agent.capture import Priority, Receipt, Standing
 from agent.errors import SpoolDamaged, UplinkDown, UplinkError, UplinkRefused
+from agent.forward import pausing
 from agent.testing.devices import BenchDevice, some_bytes
 from tests.spine.docked import filled
 
@@ -87,7 +88,7 @@ async def test_que_2_nothing_that_an_uplink_raises_for_one_keeps_the_others(
 async def test_hundreds_aside_do_not_hide_the_one_behind_them(
     station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forward, "_jitter", lambda _: 60.0)
+    monkeypatch.setattr(pausing, "jitter", lambda _: 60.0)
     for number in range(200):
         bench.record(f"{number}", some_bytes(10, number))
         uplink.poison[f"{number}"] = UplinkError("not this one")
@@ -118,7 +119,8 @@ async def test_the_wait_that_the_dems_asks_for_is_kept(
     station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(forward, "monotonic", lambda: now[0])
+    for room in (forward, pausing):
+        monkeypatch.setattr(room, "monotonic", lambda: now[0])
     uplink.fails.append(UplinkDown("busy", retry_after=100))
     await filled(station, bench, 1)
     with pytest.raises(TimeoutError):
@@ -133,7 +135,8 @@ async def test_a_capture_that_has_to_wait_alone_keeps_no_other_waiting(
     station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(forward, "monotonic", lambda: now[0])
+    for room in (forward, pausing):
+        monkeypatch.setattr(room, "monotonic", lambda: now[0])
     uplink.poison["3"] = UplinkDown("an earlier request still holds the upload", retry_after=50, alone=True)
     await filled(station, bench, 20)
     with pytest.raises(TimeoutError):
@@ -162,17 +165,16 @@ async def test_failures_that_come_together_count_once(
     uplink.fails.extend([UplinkDown("nobody answers")] * 8)
     await filled(station, bench, 8)
     failures = []
-    station.forward._pause, pause = (
-        lambda e, r: (pause(e, r), failures.append(station.forward._failures)),
-        station.forward._pause,
-    )
+    pauses = station.forward._pausing
+    failed = pauses.failed
+    pauses.failed = lambda *args, **words: (failed(*args, **words), failures.append(pauses.failures))
     await station.send()
     assert max(failures) <= 3
 
 
 def test_the_jitter_is_full_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    from agent.forward import PAUSE_MAX  # noqa: PLC0415
+    from agent.forward.pausing import PAUSE_MAX  # noqa: PLC0415
     from tests.spine.test_forward import true_jitter  # noqa: PLC0415
 
     for tries in (1, 5, 10, 1000, 10**6):
@@ -181,7 +183,7 @@ def test_the_jitter_is_full_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     assert max(true_jitter(9) for _ in range(50)) > 60
 
 
-true_jitter = forward._jitter
+true_jitter = pausing.jitter
 
 
 # --- beside each other ------------------------------------------------------------------------------------------------
@@ -238,7 +240,7 @@ async def test_a_capture_that_comes_further_each_time_never_waits_longer_each_ti
     station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[int] = []
-    monkeypatch.setattr(forward, "_jitter", lambda tries: waits.append(tries) or 0.001)
+    monkeypatch.setattr(pausing, "jitter", lambda tries: waits.append(tries) or 0.001)
     cuts = iter(range(12))
     true_send = uplink.send
 
@@ -252,4 +254,39 @@ async def test_a_capture_that_comes_further_each_time_never_waits_longer_each_ti
     uplink.send = send
     await filled(station, bench, 1)
     await station.send()
-    assert max(waits) <= forward.FIRST_PAUSE + 1  # of the destination; those of the capture are 1
+    assert max(waits) <= 2, "of the destination, from the second break on; those of the capture are 1"
+
+
+async def test_a_destination_that_cannot_be_reached_at_all_is_left_alone_for_longer(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr(pausing, "jitter", lambda tries: waits.append(tries) or 0.001)
+    uplink.fails.extend([UplinkDown("nobody answers")] * 5)
+    await filled(station, bench, 1)
+    await station.send()
+    of_the_capture, of_the_destination = waits[::2], waits[1::2]
+    assert of_the_capture == [1, 2, 3, 4, 5]
+    assert of_the_destination == [pausing.FIRST_PAUSE + tries for tries in range(5)]
+
+
+async def test_where_nothing_comes_through_after_a_break_each_pause_is_longer(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr(pausing, "jitter", lambda tries: waits.append(tries) or 0.001)
+    true_send, tries = uplink.send, iter(range(5))
+
+    async def send(sending: Sending) -> Receipt:
+        sending.progress(0)
+        match next(tries, None):
+            case None:
+                return await true_send(sending)
+            case 0:
+                sending.progress(1)
+        raise UplinkDown("the link broke")
+
+    uplink.send = send
+    await filled(station, bench, 1)
+    await station.send()
+    assert waits[1::2] == [1, 2, 3, 4, 5]

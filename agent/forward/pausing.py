@@ -1,0 +1,88 @@
+"""When a destination that failed is tried again: full jitter, at most five minutes, one outage counted once."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from tenacity import RetryCallState, wait_random_exponential
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.errors import UplinkDown
+    from agent.forward.watched import Link
+
+__all__ = ["FIRST_PAUSE", "PAUSE_MAX", "RETRY_AFTER_MAX", "STABLE", "Pausing", "jitter"]
+
+PAUSE_MAX: Final = 300.0
+"""Seconds that we wait at most before trying a destination again on our own account."""
+
+FIRST_PAUSE: Final = 4
+"""The first pause of a destination lasts as long as the fourth of a capture, eight seconds at most: stations that lost
+a DEMS together must not come back together."""
+
+STABLE: Final = 60.0
+"""Seconds that a destination must serve us before its earlier failures are forgotten."""
+
+RETRY_AFTER_MAX: Final = 3600.0
+"""Seconds that a DEMS may ask us to wait; more is cut to this."""
+
+
+class Pausing:
+    """The pauses of one destination; what stands in `link` is seen by those who watch."""
+
+    def __init__(self, link: Link, *, on_change: Callable[[], None]) -> None:
+        """`on_change`: it went down, or came up again."""
+        self.link = link
+        self.round = 0
+        """Grows with each failure that counts; who began in an earlier round fails together with the others."""
+        self.failures = 0
+        self._up_since = -STABLE
+        self._skipped = FIRST_PAUSE - 1
+        self._on_change = on_change
+        self._log = structlog.get_logger("forward")
+
+    def failed(self, error: UplinkDown, round_: int, *, advanced: bool) -> None:
+        """Leave it alone for a while. `round_`: the one in which the attempt began.
+
+        `advanced`: a capture came further before the link broke. So links break that come back in a moment, and what is
+        on its way then waits a second at first, and longer each time that nothing comes through.
+        """
+        if round_ != self.round:
+            return
+        self.round += 1
+        self.failures += 1
+        if self.link.up:
+            self._skipped = 0 if advanced else FIRST_PAUSE - 1
+        pause = jitter(self.failures + self._skipped)
+        if error.retry_after is not None:
+            pause = max(pause, min(error.retry_after, RETRY_AFTER_MAX))
+        self.link.again_at = monotonic() + pause
+        if self.link.up:
+            self._log.warning("destination_down", destination=self.link.name, error=str(error), todo=error.what_to_do)
+            self.link.down_since = monotonic()
+            self._on_change()
+        self.link.up, self.link.problem, self.link.todo = False, str(error), error.what_to_do
+
+    def served(self) -> bool:
+        """It took something. True: it had been down."""
+        if self.link.up:
+            if monotonic() - self._up_since >= STABLE:
+                self.failures = 0
+            return False
+        self._up_since = monotonic()
+        # It took bytes, so the next failure begins another outage; forgotten are the earlier ones after a minute.
+        self.failures = min(self.failures, 1)
+        self._log.info("destination_up", destination=self.link.name)
+        self.link.up, self.link.problem, self.link.todo, self.link.down_since = True, None, None, None
+        self._on_change()
+        return True
+
+
+def jitter(tries: int) -> float:
+    """Full jitter: anything from nothing to 2^(tries-1) seconds, at most PAUSE_MAX."""
+    state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+    state.attempt_number = tries
+    return wait_random_exponential(multiplier=1, max=PAUSE_MAX)(state)
