@@ -24,6 +24,7 @@ from agent.spool.stage import ABOUT, Stage, read_about
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from concurrent.futures import Future
     from pathlib import Path
 
     from agent.capture import Digest, Json, Parts
@@ -97,10 +98,7 @@ class Spool:
 
     async def run(self, act: Callable[..., T], *arguments: object) -> T:
         """Do something that waits for disk or processor in one of the spool's threads; OSError becomes SpoolError."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._workers, act, *arguments)
-        except OSError as error:
-            raise spool_error("working in the spool", error) from error
+        return await _come(self._workers.submit(act, *arguments))
 
     def lanes(self, *acts: Callable[[bytes], None]) -> Lanes:
         """Lanes for the blocks of one copy, in the spool's threads; OSError becomes SpoolError."""
@@ -280,21 +278,26 @@ class Spool:
             if block := await self.run(self._some, sha256, offset, length):
                 yield block
             return
-        fd = await self.run(self._open, sha256)
+        opening = self._workers.submit(self._open, sha256)
         try:
-            ahead = self._ahead(fd, offset, end)
+            fd = await _come(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
+        ahead = self._ahead(fd, offset, end)
+        try:
             while offset < end:
-                chunk = await ahead
+                chunk = await _come(ahead)
                 if not chunk:
                     raise SpoolDamaged(f"the kept file {sha256.hex()} ends at {offset}, before {end}")
                 offset += len(chunk)
-                ahead = self._ahead(fd, offset, end)
+                if offset < end:
+                    ahead = self._ahead(fd, offset, end)
                 for at in range(0, len(chunk), BLOCK):
                     yield chunk[at : at + BLOCK]
-            await ahead
         finally:
-            # A read in a thread may still use the descriptor: it is closed behind that read.
-            self._workers.submit(os.close, fd)
+            # A thread may still read, or be about to: another file that got this descriptor would be read instead.
+            ahead.add_done_callback(lambda _: os.close(fd))
 
     def _some(self, sha256: bytes, offset: int, length: int) -> bytes:
         fd = self._open(sha256)
@@ -306,9 +309,8 @@ class Spool:
             raise SpoolDamaged(f"the kept file {sha256.hex()} ends at {offset + len(block)}, before {offset + length}")
         return block
 
-    def _ahead(self, fd: int, offset: int, end: int) -> asyncio.Future[bytes]:
-        length = max(0, min(_READ_AHEAD, end - offset))
-        return asyncio.ensure_future(self.run(os.pread, fd, length, offset))
+    def _ahead(self, fd: int, offset: int, end: int) -> Future[bytes]:
+        return self._workers.submit(os.pread, fd, min(_READ_AHEAD, end - offset), offset)
 
     def sha256_of_first(self, sha256: bytes, length: int) -> bytes:
         """SHA-256 of a kept file's first `length` bytes, read now."""
@@ -327,6 +329,19 @@ class Spool:
             return os.open(sha256.hex(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._kept_fd)
         except FileNotFoundError as error:
             raise SpoolDamaged(f"the kept file {sha256.hex()} is missing from the spool") from error
+
+
+async def _come(future: Future[T]) -> T:
+    """What a thread found; OSError becomes SpoolError."""
+    try:
+        return await asyncio.wrap_future(future)
+    except OSError as error:
+        raise spool_error("working in the spool", error) from error
+
+
+def _close_opened(opening: Future[int]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
 
 
 def _translated(act: Callable[[bytes], None], block: bytes) -> None:

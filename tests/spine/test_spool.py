@@ -7,6 +7,8 @@ import errno
 import hashlib
 import os
 import threading
+import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from agent import durable
 from agent.capture import PART_LENGTH
 from agent.errors import SpoolDamaged, SpoolFull
-from agent.spool import Spool, sealer
+from agent.spool import Spool, sealer, store
 from agent.testing.devices import some_bytes
 
 if TYPE_CHECKING:
@@ -83,6 +85,49 @@ async def test_blocks_on_the_way_out_are_the_bytes_from_any_offset(spool: Spool)
         assert all(len(block) <= 256 * 1024 for block in blocks)
     assert spool.sha256_of_first(digest.sha256, 1_234_567) == sha256(data[:1_234_567])
     assert spool.sha256_now(digest.sha256) == digest.sha256
+
+
+@pytest.mark.parametrize("taken", [0, 1, 8, 9])
+async def test_a_descriptor_is_closed_once_and_behind_the_last_read(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    """Whoever stops reading in the middle, as a link that breaks does, leaves no read behind on another's file."""
+    digest, _ = await spool.press(TOKEN, some_bytes(9_000_000))
+    told: list[tuple[str, int]] = []
+    true_read, true_close, true_open = os.pread, os.close, spool._open
+
+    def slow_read(fd: int, length: int, offset: int) -> bytes:
+        told.append(("begin", fd))
+        time.sleep(0.02)
+        try:
+            return true_read(fd, length, offset)
+        finally:
+            told.append(("end", fd))
+
+    def close(fd: int) -> None:
+        told.append(("close", fd))
+        true_close(fd)
+
+    opened: list[int] = []
+    monkeypatch.setattr(spool, "_open", lambda sha256: opened.append(true_open(sha256)) or opened[-1])
+    monkeypatch.setattr(store.os, "pread", slow_read)
+    monkeypatch.setattr(store.os, "close", close)
+    for _ in range(20):
+        blocks = spool.blocks(digest.sha256, 0, 9_000_000)
+        for _ in range(taken):
+            await anext(blocks)
+        await blocks.aclose()
+    reading = asyncio.create_task(anext(spool.blocks(digest.sha256, 0, 9_000_000)))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await asyncio.to_thread(spool._workers.shutdown)
+    monkeypatch.undo()
+    reads: Counter[int] = Counter()
+    for word, fd in told:
+        reads[fd] += {"begin": 1, "end": -1}.get(word, 0)
+        assert word != "close" or not reads[fd], "closed while a thread read from it"
+    assert sorted(fd for word, fd in told if word == "close" and fd in opened) == sorted(opened)
 
 
 async def test_a_reader_that_stops_half_way_leaves_no_descriptor_behind(spool: Spool) -> None:
