@@ -44,7 +44,7 @@ async def test_the_order_is_that_of_the_queue(station: Station, bench: BenchDevi
     station.connect(uplink, in_flight=1)
     for number, priority in enumerate([Priority.BULK, Priority.ROUTINE, Priority.FIRST, Priority.ROUTINE]):
         bench.record(f"{number}", some_bytes(10, number), priority=priority)
-    await station.dock(bench)
+        await station.dock(bench)  # one by one: within a class the order is that in which they were held
     await station.send()
     assert uplink.order == ["2", "1", "3", "0"]
 
