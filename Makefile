@@ -22,6 +22,7 @@ TESTED := mkfs.fat=dosfstools mcopy=mtools fusefat=fusefat fusermount=fuse b3sum
 # Only tests with peers of other authors want these; without them those tests are skipped, and say so.
 WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromium rclone=rclone \
     dbus-daemon=dbus gdbus=libglib2.0-bin gpsd=gpsd gpsfake=gpsd-clients mbpoll=mbpoll socat=socat \
+    mosquitto=mosquitto mosquitto_pub=mosquitto-clients \
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
     mksquashfs=squashfs-tools mender-artifact=mender-artifact
 GO_NOTES := /usr/share/gocode/src/golang.org/x/mod/sumdb

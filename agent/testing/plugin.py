@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures `station`, `dems` and `bench`, and the verification that ends every test with a station.
+"""The pytest plugin: fixtures `station`, `dems`, `mosquitto`, `bench`, and what ends every test with a station.
 
 It imports nothing of ours until a fixture is asked for, so that it costs a stranger's test run nothing.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from agent.testing.broker import Mosquitto
     from agent.testing.dems import EmulatedDems
     from agent.testing.devices import BenchDevice
     from agent.testing.station import Station
@@ -53,6 +54,17 @@ async def dems(tmp_path: Path) -> AsyncIterator[EmulatedDems]:
 
     async with EmulatedDems(tmp_path / "dems") as dems:
         yield dems
+
+
+@async_fixture
+async def mosquitto(tmp_path: Path) -> AsyncIterator[Mosquitto]:
+    """Run a real broker on loopback; the test is skipped where mosquitto is not installed."""
+    from agent.testing.broker import Mosquitto, mosquitto_program  # noqa: PLC0415
+
+    if mosquitto_program() is None:
+        pytest.skip("mosquitto is not installed")
+    async with Mosquitto(tmp_path / "broker") as broker:
+        yield broker
 
 
 @async_fixture
