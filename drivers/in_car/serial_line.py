@@ -110,9 +110,14 @@ class SerialLine:
 
 
 @asynccontextmanager
-async def serial_line(path: str, baud: int, *, flow_control: bool = False) -> AsyncIterator[SerialLine]:
-    """A line, 8N1, for as long as the block lasts. `flow_control`: RTS/CTS. `DeviceGone`, `DeviceRefused`."""
-    opening = asyncio.ensure_future(asyncio.to_thread(_opened, path, baud, flow_control=flow_control))
+async def serial_line(
+    path: str, baud: int, *, parity: str = "none", flow_control: bool = False
+) -> AsyncIterator[SerialLine]:
+    """A line of 8 data bits and one stop bit for as long as the block lasts. `DeviceGone`, `DeviceRefused`.
+
+    `parity`: `none`, `even`, `odd`. `flow_control`: RTS/CTS.
+    """
+    opening = asyncio.ensure_future(asyncio.to_thread(_opened, path, baud, parity=parity, flow_control=flow_control))
     try:
         port = await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -126,9 +131,17 @@ async def serial_line(path: str, baud: int, *, flow_control: bool = False) -> As
         await line.close()
 
 
-def _opened(path: str, baud: int, *, flow_control: bool) -> serial.Serial:
+def _opened(path: str, baud: int, *, parity: str, flow_control: bool) -> serial.Serial:
     try:
-        return serial.Serial(path, baud, timeout=0, write_timeout=0, rtscts=flow_control, exclusive=True)
+        return serial.Serial(
+            path,
+            baud,
+            parity=parity[0].upper(),
+            timeout=0,
+            write_timeout=0,
+            rtscts=flow_control,
+            exclusive=True,
+        )
     except (serial.SerialException, OSError, ValueError, termios.error) as error:
         raise _translated(path, error) from error
 

@@ -6,10 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agent.testing.observing import ObserverBench, ObserverConformance
+from drivers.in_car.emulator.dock import Dock
 from drivers.in_car.emulator.line import Line
 from drivers.in_car.emulator.receiver import Receiver, logged
 from drivers.in_car.gnss import GnssSerial
+from drivers.in_car.triggers import ModbusInputs, TriggerDock
 from tests.drivers.in_car.conftest import VECTORS
+from tests.drivers.in_car.test_triggers import Frames, modbus_driver
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,3 +58,44 @@ class GnssBench(LineBench):
 class TestGnssSerial(ObserverConformance):
     def bench(self, tmp_path: Path) -> GnssBench:
         return GnssBench(tmp_path)
+
+
+class DockBench(LineBench):
+    async def work(self) -> None:
+        dock = Dock(self.line)
+        tasks = asyncio.create_task(dock.serve())
+        try:
+            while True:
+                await asyncio.sleep(0.15)
+                dock.set(light_bar=not dock.registers[6] & 4)
+        finally:
+            tasks.cancel()
+
+    def driver(self) -> TriggerDock:
+        told = {"use": "in_car.trigger_dock", "name": "dock", "port": str(self.line.path), "rescan": 0.05, "poll": 0.01}
+        return TriggerDock(TriggerDock.Options.model_validate(told))
+
+
+class TestTriggerDock(ObserverConformance):
+    def bench(self, tmp_path: Path) -> DockBench:
+        return DockBench(tmp_path)
+
+
+class ModbusBench(LineBench):
+    async def work(self) -> None:
+        served = Frames(self.line, level=False)
+        task = asyncio.create_task(served.serve())
+        try:
+            while True:
+                await asyncio.sleep(0.15)
+                served.level = not served.level
+        finally:
+            task.cancel()
+
+    def driver(self) -> ModbusInputs:
+        return modbus_driver(self.line.path, {"name": "light_bar", "address": 0})
+
+
+class TestModbusInputs(ObserverConformance):
+    def bench(self, tmp_path: Path) -> ModbusBench:
+        return ModbusBench(tmp_path)

@@ -1,4 +1,4 @@
-"""Be a device of a car by hand: `python -m drivers.in_car.emulator gnss PATH LOG`."""
+"""Be a device of a car by hand: `python -m drivers.in_car.emulator gnss PATH LOG`, or `dock PATH`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from drivers.in_car.emulator.dock import Dock
 from drivers.in_car.emulator.line import Line
 from drivers.in_car.emulator.receiver import Receiver, logged
 
@@ -20,6 +21,19 @@ async def gnss(arguments: argparse.Namespace) -> None:
         await Receiver(line, log, pause=arguments.pause).speak(again=True)
 
 
+async def dock(arguments: argparse.Namespace) -> None:
+    """Answer as a trigger dock; each line of input names the inputs that are on."""
+    with Line(arguments.path, wire=arguments.wire) as line:
+        sys.stdout.write(f"{line.path}: name the inputs that are on: ignition light_bar aux\n")
+        sys.stdout.flush()
+        made = Dock(line)
+        serving = asyncio.create_task(made.serve())
+        while words := await asyncio.to_thread(sys.stdin.readline):
+            on = set(words.split())
+            made.set(ignition="ignition" in on, light_bar="light_bar" in on, aux="aux" in on)
+        serving.cancel()
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -31,6 +45,10 @@ def main() -> None:
     receiver.add_argument("--pause", type=float, default=0.06, help="seconds between two portions of 64 bytes")
     receiver.add_argument("--wire", default="", help="what goes wrong: see the module `line`")
     receiver.set_defaults(run=gnss)
+    trigger = kinds.add_parser("dock", help="a trigger dock")
+    trigger.add_argument("path", type=Path, help="where its line appears")
+    trigger.add_argument("--wire", default="", help="what goes wrong: see the module `line`")
+    trigger.set_defaults(run=dock)
     arguments = parser.parse_args()
     asyncio.run(arguments.run(arguments))
 

@@ -90,29 +90,30 @@ class Teller:
         if now - self._last < self._options.every * 0.9:
             return
         self._last = now
+        time: dict[str, Json] = {"source": judged.source}
+        if judged.source != "gnss" and fix.at is not None:
+            time["said"] = rfc3339(fix.at)
+        if judged.rollover is not None:
+            time["week_rollover"] = judged.rollover
+        if judged.doubt is not None:
+            time["doubt"] = judged.doubt
         detail: dict[str, Json] = {
             "basis": "gnss",
             "fix": fix.dimensions,
             "format": fix.format,
-            "lat": _told(fix.latitude),
-            "lon": _told(fix.longitude),
+            "latitude": _told(fix.latitude),
+            "longitude": _told(fix.longitude),
             "status": fix.status,
-            "time_source": judged.source,
+            "time": time,
         }
-        if fix.at is not None:
-            detail["time"] = rfc3339(fix.at)
-        if judged.rollover is not None:
-            detail["week_rollover"] = judged.rollover
-        if judged.doubt is not None:
-            detail["time_doubt"] = judged.doubt
         if fix.satellites is not None:
             detail["satellites"] = fix.satellites
         told = {
             "accuracy_m": fix.accuracy,
-            "alt_msl_m": fix.altitude,
+            "altitude_m": fix.altitude,
+            "course_deg": fix.track,
             "hdop": fix.hdop,
             "speed_mps": fix.speed,
-            "track_deg": fix.track,
         }
         detail |= {name: _told(value) for name, value in told.items() if value is not None}
         await self._intake.observe(Observation(self._options.device_id, "position", judged.at, detail))

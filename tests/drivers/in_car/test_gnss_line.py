@@ -45,9 +45,11 @@ def driver(
 
 
 def place(one: Observation) -> Point:
-    said = one.detail.get("time")
-    at = datetime.fromisoformat(str(said)) if said else None
-    return point(at, Decimal(str(one.detail["lat"])), Decimal(str(one.detail["lon"])))
+    time = one.detail["time"]
+    assert isinstance(time, dict)
+    at = datetime.fromisoformat(str(time["said"])) if "said" in time else None
+    at = one.observed_at if time["source"] == "gnss" else at
+    return point(at, Decimal(str(one.detail["latitude"])), Decimal(str(one.detail["longitude"])))
 
 
 async def heard(line: Line, intake: Watcher, receiver: Receiver, **options: object) -> None:
@@ -250,12 +252,15 @@ async def test_the_receiver_of_april_2019_is_placed_and_its_week_marked(tmp_path
         log = logged((VECTORS / "april6_2019.log").read_bytes())
         await heard(line, watcher, Receiver(line, log), clock=stamp(then))
     malformed, rolled = watcher.of("position")
-    assert malformed.detail["time_doubt"] == "not_told"
-    assert "time" not in malformed.detail
-    assert rolled.detail["time"] == "1999-08-22T00:02:31.420Z"
-    assert (rolled.detail["week_rollover"], rolled.detail["time_source"]) == (1, "station")
+    assert malformed.detail["time"] == {"source": "station", "doubt": "not_told"}
+    assert rolled.detail["time"] == {
+        "source": "station",
+        "said": "1999-08-22T00:02:31.420Z",
+        "week_rollover": 1,
+        "doubt": "week_rollover",
+    }
     assert rolled.observed_at == then
-    assert (rolled.detail["lat"], rolled.detail["lon"]) == ("48.483341667", "0.366693333")
+    assert (rolled.detail["latitude"], rolled.detail["longitude"]) == ("48.483341667", "0.366693333")
 
 
 async def test_gpsd_that_lifts_a_date_by_1024_weeks_is_seen() -> None:
