@@ -98,7 +98,8 @@ class Agent:
         self.presence = Presence(self.desk, self.clock, drivers)
         self.screening = Screening(lambda: (one.driver for one in self.equipment.drivers), self.clock.stamp)
         self.devices = self.presence.devices
-        self.joining = Joining(self.desk, config.context, on_joined=self._held)
+        roster = None if config.status is None else config.status.roster_file
+        self.joining = Joining(self.desk, config.context, on_joined=self._held, roster=roster)
         self.anchor = Anchor(
             self.desk, config.custody, self._trust, log=station.log, state=state, stamp=self.clock.stamp
         )

@@ -42,13 +42,19 @@ class Source(Protocol):
         drills: bool = False,
         **wanted: str | None,
     ) -> dict[str, Any]:
-        """A page of captures, newest first. `wanted`: standing, device, officer, incident, since."""
+        """A page of captures, newest first. `wanted`: standing, device, officer, incident, unit, since."""
 
     def capture(self, beginning: str) -> dict[str, Any]:
         """One capture and its story."""
 
     def act(self, verb: str, beginning: str, *, why: str, priority: str | None = None) -> dict[str, Any]:
         """Order something of a capture."""
+
+    def assign(self, rows: list[dict[str, Any]], *, why: str) -> dict[str, Any]:
+        """Say whose devices are, all or none: see `agent.joining.assigning.assign`."""
+
+    def assigned(self, names: list[str]) -> dict[str, Any]:
+        """Whose a device is now, by any of its names, and the last words about that."""
 
     def head(self) -> dict[str, Any]:
         """Name, size and root of the custody log."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.capture import Priority, Standing, rfc3339
-from agent.cli import story
+from agent.cli import belonging, story
 from agent.cli.asking import source
 from agent.cli.export import export
 from agent.cli.telling import AsJson, length, line, moment, pairs, print_json, table
@@ -46,8 +46,13 @@ def list_(
 def find(  # noqa: PLR0913 - one option for each thing that people know of a capture
     ctx: typer.Context,
     *,
-    officer: Annotated[str | None, typer.Option(help="Name, badge or user number, as the device says it.")] = None,
-    incident: Annotated[str | None, typer.Option(help="Incident, case or call number, as the device says it.")] = None,
+    officer: Annotated[
+        str | None, typer.Option(help="Name, badge or user number, as the device says it or as it was assigned.")
+    ] = None,
+    incident: Annotated[
+        str | None, typer.Option(help="Incident, case or call number, as the device or the dispatch says it.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Unit that the device belonged to, as it was assigned.")] = None,
     device: Annotated[str | None, typer.Option(help="Id or serial number of the device.")] = None,
     since: Annotated[
         str | None, typer.Option(help='Taken since: "2026-11-22", "2026-11-22T07:00:00Z" or "3 d" (h, min).')
@@ -58,14 +63,16 @@ def find(  # noqa: PLR0913 - one option for each thing that people know of a cap
     as_json: AsJson = False,
 ) -> None:
     """Find captures by what people know of them, the newest first."""
-    if not any((officer, incident, device, since)):
+    if not any((officer, incident, unit, device, since)):
         raise Refusal(
-            "nothing was said to look for", hint="Add --officer, --incident, --device or --since; or: capture list."
+            "nothing was said to look for",
+            hint="Add --officer, --incident, --unit, --device or --since; or: capture list.",
         )
     with source(ctx) as station:
         told = station.captures(
             officer=officer,
             incident=incident,
+            unit=unit,
             device=device,
             since=None if since is None else _moment(since),
             standing=standing,
@@ -120,6 +127,7 @@ def show(ctx: typer.Context, capture: Id, *, as_json: AsJson = False) -> None:
         print_json(told)
         return
     receipt, around, clips = told["receipt"], told.pop("witnessed"), told.pop("recording")
+    context = told.pop("context")
     pairs(
         {
             **told,
@@ -134,6 +142,10 @@ def show(ctx: typer.Context, capture: Id, *, as_json: AsJson = False) -> None:
         line(f"{len(clips)} captures are of this recording:")
         rows = [(one["id"][:8], one["clip"], one["key"], one["standing"]) for one in clips]
         table(("id", "clip", "capture", "standing"), rows, right=("clip",))
+    line("")
+    line("What belongs to it", "bold")
+    for sentence_ in belonging.told(context):
+        line(sentence_)
     line("")
     line("What happened", "bold")
     for entry in found["story"]:

@@ -88,6 +88,16 @@ class Daemon:
         path = f"/captures/{quote(beginning, safe='')}/{verb}"
         return self._ask(path, body={"why": why, "priority": priority})
 
+    def assign(self, rows: list[dict[str, Any]], *, why: str) -> dict[str, Any]:
+        """See `Source`."""
+        return self._ask("/assignments", body={"assignments": rows, "why": why})
+
+    def assigned(self, names: list[str]) -> dict[str, Any]:
+        """See `Source`."""
+        with self._answer("GET", f"/assignments?{urlencode([('name', name) for name in names])}") as answer:
+            told: dict[str, Any] = json.loads(answer.read())
+            return told
+
     def head(self) -> dict[str, Any]:
         """See `Source`."""
         return self._ask("/journal/head")

@@ -11,6 +11,7 @@ import typer
 
 from agent.cli import configuration
 from agent.cli.asking import Source, source
+from agent.cli.assigning import assign, assign_all, unassign, whose_now
 from agent.cli.telling import AsJson, length, line, lines, moment, pairs, print_json, table
 from agent.cli.words import reckoned, sentence
 from agent.errors import Refusal
@@ -75,21 +76,28 @@ def watch(
             line(sentence(entry))
 
 
+app.command()(assign)
+app.command()(unassign)
+app.command("assign-all")(assign_all)
+
+
 @app.command()
 def explain(ctx: typer.Context, device: Id, *, as_json: AsJson = False) -> None:
     """Tell all that is known of a device, by which spec it was recognised, and what to do where it was not."""
     with source(ctx) as station:
         one = _one(_joined(station.devices()), device)
         status = station.status()
+        assigned = station.assigned([name for name in (one["id"], one["serial"]) if name])
     health: dict[str, str] = next(
         (found["health"] for found in status["drivers"] if found["name"] == one["driver"]), {}
     )
     todo = _todo(one, running=status["running"])
     if as_json:
-        print_json({"device": one, "health": health, "todo": todo})
+        print_json({"device": one, "assigned": assigned, "health": health, "todo": todo})
         return
     shown = {**one, "bytes": length(one["bytes"]), "index": reckoned(one["index"]) or "not looked through yet"}
-    pairs({**shown, **{f"health of {place}": said for place, said in health.items()}})
+    whose = {word: whose_now(assigned[word], word) for word in ("officer", "unit")}
+    pairs({**shown, **whose, **{f"health of {place}": said for place, said in health.items()}})
     for advice in todo:
         line(advice, "yellow")
 

@@ -11,7 +11,7 @@ from agent.journal.entry import agent_version
 from agent.journal.verify import Verification
 from agent.machine.disk import ground_of
 from agent.spool import Room
-from agent.station import acts, views
+from agent.station import acts, assigning, views
 from agent.station.dossiers import exported
 from agent.station.forecast import measured
 from agent.station.live import clock_view, room_view, station_view
@@ -92,6 +92,16 @@ class Folder:
         with self._journal.transaction():
             done = acts.act(self._journal, verb, beginning, actor=me().actor, why=why, priority=priority)
         return {"capture": views.describe(done)}
+
+    def assign(self, rows: list[dict[str, Any]], *, why: str) -> dict[str, Any]:
+        """See `Source`."""
+        asked = {"assignments": rows, "why": why}
+        with self._journal.transaction():
+            return assigning.write(self._journal, self._config.context, asked, actor=me().actor, at_once=True)
+
+    def assigned(self, names: list[str]) -> dict[str, Any]:
+        """See `Source`."""
+        return assigning.assigned(self._journal, names)
 
     def head(self) -> dict[str, Any]:
         """See `Source`."""

@@ -33,6 +33,7 @@ Nothing here does anything: `agent.journal.facts` keeps what was told, `agent.jo
 from agent.context.intervals import DRIFT, Interval, Overlap, duration_of, folded, overlap
 from agent.context.kinds import (
     POSITION,
+    WORD_MAX,
     Malformed,
     Sort,
     Told,
@@ -48,6 +49,7 @@ from agent.context.options import CategoryRule, ContextOptions, TriggerRule, Veh
 __all__ = [
     "DRIFT",
     "POSITION",
+    "WORD_MAX",
     "CategoryRule",
     "ContextOptions",
     "Interval",

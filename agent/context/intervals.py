@@ -32,8 +32,10 @@ class Overlap(StrEnum):
 
     CERTAIN = "certain"
     """They meet even if the clocks differ as much as they may."""
+    LIKELY = "likely"
+    """They meet by the times as they stand."""
     POSSIBLE = "possible"
-    """They meet if the clocks differ as much as they may."""
+    """They meet only if the clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,15 @@ def overlap(
     slack = interval.slack + uncertainty
     if began_at > interval.ended_at + slack or (ended_at is not None and ended_at < interval.began_at - slack):
         return None
-    if interval.uncertainty is None:
-        return Overlap.POSSIBLE
     # Certain: whichever way the clocks differ, some of the capture lies inside.
-    later = began_at <= interval.ended_at - slack
-    earlier = ended_at is None or ended_at >= interval.began_at + slack
-    return Overlap.CERTAIN if later and earlier else Overlap.POSSIBLE
+    for sure, margin in ((Overlap.CERTAIN, slack), (Overlap.LIKELY, timedelta(0))):
+        if sure is Overlap.CERTAIN and interval.uncertainty is None:
+            continue
+        later = began_at <= interval.ended_at - margin
+        earlier = ended_at is None or ended_at >= interval.began_at + margin
+        if later and earlier:
+            return sure
+    return Overlap.POSSIBLE
 
 
 def duration_of(claims: Mapping[str, Any]) -> timedelta | None:

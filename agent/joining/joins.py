@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from agent.journal import Journal
     from agent.journal.facts import Fact
 
-__all__ = ["LIST_MAX", "PARTS", "look"]
+__all__ = ["LIST_MAX", "PARTS", "look", "look_at_all"]
 
 LIST_MAX: Final = 32
 """Joins of one sort that an entry tells one by one; the others are counted."""
@@ -55,6 +55,13 @@ def look(journal: Journal, options: ContextOptions, row: int) -> Holding | None:
     raised = found.priority if _may_raise(journal, known, row, found.priority) else None
     context["priority"] = None if raised is None else raised.name.lower()
     return contexts.join(journal, name, context, raised)
+
+
+def look_at_all(journal: Journal, options: ContextOptions) -> None:
+    """Look at everything that is due, where no daemon does. In a transaction."""
+    while rows := contexts.due(journal, 1000):
+        for row in rows:
+            look(journal, options, row)
 
 
 def _may_raise(journal: Journal, known: Holding, row: int, priority: Priority | None) -> bool:
@@ -261,7 +268,7 @@ class _Look:
             "device": about.partition(" ")[2],
             "first": _position(rows[0]),
             "last": _position(rows[-1]),
-            "overlap": (Overlap.POSSIBLE if self._interval.uncertainty is None else Overlap.CERTAIN).value,
+            "overlap": (Overlap.LIKELY if self._interval.uncertainty is None else Overlap.CERTAIN).value,
             "rule": by,
         }
 

@@ -15,12 +15,14 @@ from agent.context import POSITION, ContextOptions, Sort
 from agent.errors import JournalError
 from agent.joining.joins import look
 from agent.joining.positions import Positions
-from agent.joining.touched import touch, touch_by_positions
-from agent.journal import batches, contexts, facts
+from agent.joining.roster import Roster
+from agent.joining.touched import tell, touch_by_positions
+from agent.journal import batches, contexts
 from agent.journal.entry import told_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from agent.capture import Holding, Observation
     from agent.joining.positions import Batch
@@ -39,11 +41,20 @@ class Joining:
     """Keeps what was observed and joins it to captures. One for the whole station."""
 
     def __init__(
-        self, desk: Desk, options: ContextOptions, *, on_joined: Callable[[Holding], None] = lambda _: None
+        self,
+        desk: Desk,
+        options: ContextOptions,
+        *,
+        on_joined: Callable[[Holding], None] = lambda _: None,
+        roster: Path | None = None,
     ) -> None:
-        """`on_joined`: told of each capture that got a new context, and perhaps another class."""
+        """`on_joined`: told of each capture that got a new context, and perhaps another class.
+
+        `roster`: the file of the agency that says who has which device.
+        """
         self._desk, self._options, self._on_joined = desk, options, on_joined
         self._positions = Positions()
+        self._roster = Roster(desk, roster)
         self._nudged = asyncio.Event()
         self._log = structlog.get_logger("joining")
 
@@ -70,18 +81,23 @@ class Joining:
                 await self._write(batch)
             return []
 
-        def act(journal: Journal) -> list[Fact]:
-            changed = facts.keep(journal, observation, actor=actor, why=why)
-            for fact in changed:
-                touch(journal, self._options, fact)
-            return changed
-
-        changed = await self._desk.write(act)
+        changed = await self._desk.write(
+            lambda journal: tell(journal, self._options, observation, actor=actor, why=why)
+        )
         if any(fact.sort is Sort.MARK for fact in changed) or observation.kind == "vehicle.ignition":
             await self.flush()  # whatever made this happen may take the power next
         if changed:
-            self._nudged.set()
+            self.nudge()
         return changed
+
+    @property
+    def options(self) -> ContextOptions:
+        """The rules that count now."""
+        return self._options
+
+    def nudge(self) -> None:
+        """Something was told: look at once."""
+        self._nudged.set()
 
     async def flush(self) -> None:
         """Write every position that waits."""
@@ -96,6 +112,7 @@ class Joining:
             self._nudged.clear()
             for batch in self._positions.due(self._options.batch.total_seconds()):
                 await self._write(batch)
+            await self._roster.look(self._options)
             await self.settle()
 
     async def settle(self) -> int:

@@ -11,16 +11,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, timedelta
 
+    from agent.capture import Observation
     from agent.context import ContextOptions, Vehicle
     from agent.journal import Journal
     from agent.journal.facts import Fact
 
-__all__ = ["bare", "devices_named", "riding_with", "touch", "touch_by_positions"]
+__all__ = ["bare", "devices_named", "riding_with", "tell", "touch", "touch_by_positions"]
 
 
 def bare(about: str) -> str:
     """The name in `device NAME`, `unit NAME`, `officer NAME`."""
     return about.partition(" ")[2]
+
+
+def tell(
+    journal: Journal,
+    options: ContextOptions,
+    observation: Observation,
+    *,
+    actor: str = "agent",
+    why: str | None = None,
+) -> list[Fact]:
+    """Write an observation and have the captures looked at again that it touches; what changed. In a transaction."""
+    changed = facts.keep(journal, observation, actor=actor, why=why)
+    for fact in changed:
+        touch(journal, options, fact)
+    return changed
 
 
 def touch(journal: Journal, options: ContextOptions, fact: Fact) -> int:

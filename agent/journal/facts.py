@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.context import Told
     from agent.journal.book import Journal
 
-__all__ = ["Fact", "abouts", "keep", "known", "observed", "overlapping", "row_of", "said_by", "valued"]
+__all__ = ["Fact", "abouts", "keep", "known", "newest", "observed", "overlapping", "row_of", "said_by", "valued"]
 
 _COLUMNS: Final = "seq, sort, about, value, began, ended"
 
@@ -103,6 +103,15 @@ def overlapping(journal: Journal, sort: Sort, about: str, since: datetime, until
 def valued(journal: Journal, sort: Sort, value: str, since: datetime, until: datetime) -> list[Fact]:
     """The same by value: every device that was this unit's, or this officer's."""
     return _overlapping(journal, "value", sort, value, since, until)
+
+
+def newest(journal: Journal, sort: Sort, about: str, limit: int) -> list[int]:
+    """Leaves of the last words of a sort about one thing."""
+    rows = journal.connection.execute(
+        "SELECT seq FROM fact WHERE sort = ? AND about = ? AND replaced IS NULL ORDER BY seq DESC LIMIT ?",
+        (sort.value, about, limit),
+    )
+    return [seq for (seq,) in rows]
 
 
 def abouts(journal: Journal, sort: Sort) -> list[str]:

@@ -115,8 +115,9 @@ class Search:
     device: str | None = None
     """Its id or its serial number."""
     officer: str | None = None
-    """A name, badge or user number, as the device claims it."""
+    """A name, badge or user number, as the device claims it or as it was assigned."""
     incident: str | None = None
+    unit: str | None = None
     since: datetime | None = None
     """Taken at or after."""
     drills: bool = False
@@ -132,7 +133,7 @@ def listing(
     if wanted.standing is not None:
         conditions.append("standing = ?")
         values.append(CODES[wanted.standing])
-    for kind in ("device", "officer", "incident"):
+    for kind in ("device", "officer", "incident", "unit"):
         if (word := getattr(wanted, kind)) is not None:
             conditions.append("row IN (SELECT capture FROM word WHERE kind = ? AND value = ?)")
             values += (kind, folded(word))

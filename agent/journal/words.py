@@ -16,7 +16,7 @@ from agent.context import folded
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["KINDS", "VALUE_MAX", "WORDS_MAX", "context_words", "folded", "words", "words_as_json"]
+__all__ = ["KINDS", "VALUE_MAX", "WORDS_MAX", "context_words", "folded", "named", "words", "words_as_json"]
 
 KINDS: Final = ("officer", "incident", "unit", "device")
 
@@ -53,6 +53,15 @@ def context_words(context: Mapping[str, Any]) -> set[tuple[str, str]]:
         for one in context[part]:
             _add(found, kind, one.get(kind))
     return found
+
+
+def named(predicate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(kind, value) of the same claims as the device wrote them, each once."""
+    found: dict[tuple[str, str], None] = {}
+    for kind, value in _named(predicate["capture"]["claims"], None, 0):
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and 0 < len(str(value).strip()) <= VALUE_MAX:
+            found[kind, str(value).strip()] = None
+    return list(found)[:WORDS_MAX]
 
 
 def words_as_json(leaf: bytes) -> str:

@@ -195,4 +195,4 @@ def _device(device: Device) -> View:
 
 def _officer(device: Device, roster: Mapping[str, str]) -> str | None:
     named = (name for name in (device.id, device.serial) if name is not None and name in roster)
-    return next((roster[name] for name in named), None)
+    return next((roster[name] or None for name in named), None)

@@ -14,7 +14,7 @@ from aiohttp import web
 from agent.driver import TakesOrders
 from agent.errors import AgentError, Refusal
 from agent.journal import Event
-from agent.station import acts, views
+from agent.station import acts, assigning, views
 from agent.station.dossiers import UNSAID, exported
 from agent.station.live import room_view
 from agent.station.peers import GROUP, Peer, peer_of
@@ -64,6 +64,7 @@ class Routes:
         app.router.add_get("/journal/entries", self._entries)
         app.router.add_get("/journal/leaves", self._leaves)
         app.router.add_get("/journal/verify", self._verify)
+        app.router.add_get("/assignments", self._assigned)
         app.router.add_get("/spool/room", self._room)
         app.router.add_get("/spool/expected", self._expected)
         app.router.add_post("/spool/keepers", self._keepers)
@@ -71,6 +72,7 @@ class Routes:
     def add_acts(self, app: web.Application) -> None:
         """What a person orders."""
         app.router.add_post("/captures/{capture}/{verb}", self._act)
+        app.router.add_post("/assignments", self._assign)
         app.router.add_post("/drill", self._drill)
         app.router.add_post("/journal/dossiers", self._dossiers)
         app.router.add_post("/custody/rotate", self._rotate)
@@ -109,6 +111,10 @@ class Routes:
     async def _capture(self, request: web.Request) -> web.Response:
         name = request.match_info["capture"]
         return _json(await self._running.desk.read(lambda journal: views.capture(journal, name)))
+
+    async def _assigned(self, request: web.Request) -> web.Response:
+        names = request.query.getall("name", [])
+        return _json(await self._running.desk.read(lambda journal: assigning.assigned(journal, names)))
 
     async def _head(self, _: web.Request) -> web.Response:
         return _json(await self._running.desk.read(views.head))
@@ -189,6 +195,16 @@ class Routes:
         for forward in self._running.forwards:
             forward.forgive(done["id"]) if verb == "retry" else forward.nudge()
         return _json({"capture": done})
+
+    async def _assign(self, request: web.Request) -> web.Response:
+        actor, asked, joining = await self._actor(request), await _body(request), self._running.joining
+        seen = {name for one in self._running.devices.values() for name in (one.device.id, one.device.serial) if name}
+        told = await self._running.desk.write(
+            lambda journal: assigning.write(journal, joining.options, asked, actor=actor, seen=seen)
+        )
+        joining.nudge()
+        _log.info("assigned", assignments=len(told["assignments"]), actor=actor, why=asked["why"])
+        return _json(told)
 
     async def _rotate(self, request: web.Request) -> web.Response:
         actor, asked = await self._actor(request), await _body(request)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agent.forward import Forward
     from agent.gate import Gate
     from agent.ingest import Ingest
+    from agent.joining import Joining
     from agent.journal import Desk
     from agent.repairs import Raised
     from agent.spool import Spool
@@ -68,6 +69,7 @@ class Running(Protocol):
     spool: Spool
     ingest: Ingest
     gate: Gate
+    joining: Joining
     started_at: datetime
     raised: Raised
 

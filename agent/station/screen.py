@@ -5,13 +5,14 @@ No name, key or claim of a capture, no path and no key id is in it: counts, byte
 
 from __future__ import annotations
 
-import json
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from agent.capture import rfc3339
+from agent.joining import officers_of
+from agent.joining.roster import read
 from agent.journal import queries
 
 if TYPE_CHECKING:
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
     from agent.station.running import Running
     from agent.station.views import View
 
-__all__ = ["ROSTER_MAX", "Roster", "Screen"]
+__all__ = ["Roster", "Screen"]
 
-ROSTER_MAX: Final = 4 << 20
-"""Bytes of a roster: a line for each of fifty thousand devices."""
-
-_NAME_MAX: Final = 80
 _FRESH: Final = 1.0
 _log = structlog.get_logger("station")
 _ROOM: Final = ("total", "free", "watermark", "usable", "a_day", "full_in")
@@ -42,6 +39,7 @@ class Screen:
         self._roster = Roster(roster)
         self._status: View = {}
         self._looked_at = float("-inf")
+        self._assigned: Mapping[str, str] = {}
 
     async def picture(self) -> View:
         """`status`, at most a second old, and `bays` as they stand now: what must not be removed is shown at once."""
@@ -55,11 +53,18 @@ class Screen:
         return self._bays(await self.status())
 
     def _bays(self, status: View) -> View:
-        return self._live.bays(self._roster.names(), no_room=not status["room"]["usable"])
+        names = {**self._roster.names(), **self._assigned}
+        return self._live.bays(names, no_room=not status["room"]["usable"])
+
+    async def _whose(self) -> Mapping[str, str]:
+        """Officers of the devices that are here, as they were assigned: such a word goes before the roster."""
+        here = [(one.device.id, one.device.serial) for one in self._running.devices.values() if one.present]
+        return await self._running.desk.read(lambda journal: officers_of(journal, here))
 
     async def status(self) -> View:
         """Everything beside the bays."""
         told = await self._live.status()
+        self._assigned = await self._whose()
         oldest = await self._running.desk.read(queries.oldest_held)
         signed = told["checkpoint"]
         return {
@@ -118,7 +123,7 @@ class Roster:
             facts = self._path.stat()
             if (facts.st_mtime_ns, facts.st_size) != self._seen:
                 self._seen = (facts.st_mtime_ns, facts.st_size)
-                self._names = _read(self._path)
+                self._names = read(self._path)
         except (OSError, ValueError) as error:
             todo = 'Write an object of names: {"SN-0001": "A. Tremblay"}.'
             if self._seen != (0, 0) or isinstance(error, ValueError):
@@ -126,18 +131,3 @@ class Roster:
             if isinstance(error, OSError):
                 self._seen = (0, 0)
         return self._names
-
-
-def _read(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        raw = file.read(ROSTER_MAX + 1)
-    if len(raw) > ROSTER_MAX:
-        raise ValueError(f"{path} has more than {ROSTER_MAX} bytes")
-    told = json.loads(raw)
-    if not isinstance(told, dict):
-        raise ValueError(f"{path} is no JSON object")  # noqa: TRY004 - what a file says is no matter of types
-    return {
-        str(name): shown[:_NAME_MAX]
-        for name, who in told.items()
-        if isinstance(who, str) and (shown := "".join(c for c in who if c.isprintable()).strip())
-    }

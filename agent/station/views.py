@@ -11,6 +11,7 @@ from agent.errors import Refusal
 from agent.journal import anchors, queries
 from agent.journal.witnessed import witnessed
 from agent.station.acts import chosen
+from agent.station.belonging import belonging
 
 if TYPE_CHECKING:
     from agent.capture import Holding
@@ -32,7 +33,7 @@ __all__ = [
     "summary",
 ]
 
-WANTED: Final = ("standing", "device", "officer", "incident", "since")
+WANTED: Final = ("standing", "device", "officer", "incident", "unit", "since")
 """By what captures are found; each is optional, and all that are given must hold."""
 
 View: TypeAlias = dict[str, Any]
@@ -83,6 +84,7 @@ def captures(
         device=wanted.get("device"),
         officer=wanted.get("officer"),
         incident=wanted.get("incident"),
+        unit=wanted.get("unit"),
         since=_since(wanted.get("since")),
         drills=drills,
     )
@@ -102,6 +104,7 @@ def capture(journal: Journal, beginning: str) -> View:
         **describe(holding),
         "witnessed": {"after": _bound(around.after), "before": _bound(around.before)},
         "recording": _recording(journal, holding),
+        "context": belonging(journal, name),
     }
     return {"capture": told, "story": list(queries.story(journal, name))}
 

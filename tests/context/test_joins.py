@@ -106,7 +106,7 @@ async def test_where_nobody_compared_the_clocks_nothing_is_certain(rig: Rig) -> 
     inside = await rig.hold("inside", 0)
     await rig.settled()
     assert kinds(await rig.context(near)) == [("trigger.gun", "possible")]
-    assert kinds(await rig.context(inside)) == [("trigger.gun", "possible")]
+    assert kinds(await rig.context(inside)) == [("trigger.gun", "likely")]
     assert await rig.context(far) is None
     assert (await rig.context(inside) or {})["interval"]["clock"] is None
 

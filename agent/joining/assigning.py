@@ -1,0 +1,161 @@
+"""Who has which device: a person's word, a file's, and what stands at one moment. Each word is an entry of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.capture import KEY_MAX, Observation, rfc3339
+from agent.context import WORD_MAX, Malformed, Sort, about_device, told_of
+from agent.errors import Refusal
+from agent.joining.touched import devices_named, tell
+from agent.journal import facts
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping
+    from datetime import datetime
+
+    from agent.capture import Json
+    from agent.context import ContextOptions
+    from agent.journal import Journal
+    from agent.journal.facts import Fact
+
+__all__ = ["ROWS_MAX", "assign", "assign_all", "held_by", "history", "officers_of", "standing"]
+
+ROWS_MAX: Final = 1000
+"""Assignments of one request."""
+_SORTS: Final = (Sort.OFFICER, Sort.UNIT)
+
+
+def assign(
+    journal: Journal,
+    options: ContextOptions,
+    asked: Mapping[str, Any],
+    *,
+    actor: str,
+    why: str,
+    seen: Container[str] = frozenset(),
+) -> dict[str, Json]:
+    """Write that a device belongs to an officer or a unit, or to nobody; what stands then. In a transaction.
+
+    `asked`: device (id, serial number, or name of a vehicle), officer or unit (null: nobody), from, until, new. `seen`:
+    devices that are known beside those of captures. Raises `Refusal` where it cannot be understood, or where no such
+    device is known and `new` does not say that this is right.
+    """
+    device = str(asked.get("device") or "").strip()
+    if not 0 < len(device) <= KEY_MAX or not device.isprintable():
+        raise Refusal("say which device", hint="Nothing was changed. List them: evidock device list.")
+    words = [sort for sort in _SORTS if sort.value in asked]
+    if len(words) != 1:
+        raise Refusal("say an officer or a unit, one at a time", hint="Nothing was changed.")
+    if asked.get("new") is not True and device not in seen and not devices_named(journal, options, device):
+        raise Refusal(
+            f"no device is known here under {device!r}",
+            hint="Nothing was changed. List them: evidock device list. If it is to come only, add --new.",
+        )
+    (sort,) = words
+    detail = {name: asked[name] for name in (sort.value, "from", "until") if asked.get(name) is not None}
+    observation = Observation(
+        device, f"assignment.{sort.value}", journal.now(), {sort.value: None, **detail, "time": {"source": "station"}}
+    )
+    try:
+        told = told_of(observation)
+    except Malformed as error:
+        raise Refusal(f"{error}", hint="Nothing was changed.") from error
+    if told is None:  # pragma: no cover - an assignment tells of an interval
+        raise Refusal("that is no assignment")
+    already = _the_same(journal, told.sort, told.about, told.value, told.began_at, told.ended_at)
+    same = already or tell(journal, options, observation, actor=actor, why=why)[-1]
+    return {
+        "already": already is not None,
+        "device": device,
+        "entry": same.seq,
+        "from": rfc3339(same.began_at),
+        "until": None if same.ended_at is None else rfc3339(same.ended_at),
+        sort.value: asked.get(sort.value),
+    }
+
+
+def assign_all(
+    journal: Journal, options: ContextOptions, rows: object, *, actor: str, why: str, seen: Container[str]
+) -> list[Json]:
+    """The same for many, all or none: a file of an agency. What stands so already is written no second time."""
+    if not isinstance(rows, list) or not 0 < len(rows) <= ROWS_MAX or not all(isinstance(row, dict) for row in rows):
+        raise Refusal(f"give 1 to {ROWS_MAX} assignments")
+    told: list[Json] = []
+    for number, row in enumerate(rows, 1):
+        try:
+            told.append(assign(journal, options, row, actor=actor, why=why, seen=seen))
+        except Refusal as error:
+            raise Refusal(f"assignment {number}: {error}", hint=error.what_to_do) from error
+    return told
+
+
+def _the_same(
+    journal: Journal, sort: Sort, about: str, value: str | None, began_at: datetime, ended_at: datetime | None
+) -> Fact | None:
+    """What says exactly this already, and is the last word on its beginning."""
+    standing_then = standing(journal, sort, (about,), began_at)
+    if standing_then is None or standing_then.value != value:
+        return None
+    same = rfc3339(standing_then.began_at) == rfc3339(began_at)
+    return standing_then if same and (ended_at is None or standing_then.ended_at == ended_at) else None
+
+
+def standing(journal: Journal, sort: Sort, abouts: Iterable[str], at: datetime) -> Fact | None:
+    """The assignment that counts at one moment: the last word about any of these names."""
+    found = [fact for about in abouts for fact in facts.overlapping(journal, sort, about, at, at)]
+    found = [fact for fact in found if fact.ended_at is None or fact.ended_at > at or fact.began_at == at]
+    return max(found, key=lambda fact: fact.seq, default=None)
+
+
+def held_by(journal: Journal, names: Iterable[str], at: datetime | None = None) -> dict[str, Any]:
+    """Officer and unit of a device at one moment (default: now), each with since when, until when and the entry."""
+    abouts = [about_device(name) for name in names]
+    told: dict[str, Any] = {}
+    for sort in _SORTS:
+        fact = standing(journal, sort, abouts, at or journal.now())
+        told[sort.value] = None
+        if fact is not None:
+            said = facts.said_by(journal, fact.seq)
+            told[sort.value] = {
+                "by": said["actor"],
+                "entry": fact.seq,
+                "from": rfc3339(fact.began_at),
+                "until": None if fact.ended_at is None else rfc3339(fact.ended_at),
+                sort.value: said["observation"]["detail"][sort.value],
+            }
+    return told
+
+
+def history(journal: Journal, names: Iterable[str], limit: int = 20) -> list[dict[str, Any]]:
+    """The last words about whose a device is, newest first."""
+    seqs = [seq for name in names for sort in _SORTS for seq in facts.newest(journal, sort, about_device(name), limit)]
+    told = []
+    for seq in sorted(set(seqs), reverse=True)[:limit]:
+        said = facts.said_by(journal, seq)
+        part, detail = said["fact"], said["observation"]["detail"]
+        told.append(
+            {
+                part["sort"]: detail[part["sort"]],
+                "by": said["actor"],
+                "entry": seq,
+                "from": part["from"],
+                "told_at": said["recorded_at"],
+                "until": part["until"],
+                "why": said.get("why"),
+            }
+        )
+    return told
+
+
+def officers_of(journal: Journal, devices: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """For the dock's screen: the officer of each device (id, serial number) of which a word stands; "" for nobody."""
+    found: dict[str, str] = {}
+    now = journal.now()
+    for device, serial in devices:
+        abouts = [about_device(name) for name in (device, serial) if name]
+        fact = standing(journal, Sort.OFFICER, abouts, now)
+        if fact is not None:
+            said = facts.said_by(journal, fact.seq)["observation"]["detail"]
+            found[device] = str(said["officer"] or "")[:WORD_MAX]
+    return found
