@@ -109,9 +109,10 @@ class Reception:
             return web.Response(status=404, text="No camera of this station has this address.\n")
         challenges = camera.door.refuses(request, shown)
         if challenges is not None:
-            if hdrs.AUTHORIZATION in request.headers or not challenges:  # the first request of digest has none
+            asks = camera.options.auth in ("basic", "digest") and hdrs.AUTHORIZATION not in request.headers
+            if not asks:  # who is to be challenged comes without anything first
                 camera.watch.count("refused")
-                self._once(camera, "refused", peer=request.remote or "?")
+                self._trouble(camera, "refused", peer=request.remote or "?")
                 await asyncio.sleep(_SLOW)
             headers = CIMultiDict((hdrs.WWW_AUTHENTICATE, one) for one in challenges)
             return web.Response(status=401, headers=headers, text="This station does not know who sends this.\n")
@@ -153,7 +154,7 @@ class Reception:
             except (DeviceError, SpoolError) as error:
                 # Its text may name a capture, and no line of ours is to say when which one came.
                 camera.watch.count("not_kept")
-                self._once(camera, "not_kept", error=type(error).__name__, todo=error.what_to_do)
+                self._trouble(camera, "not_kept", error=type(error).__name__, todo=error.what_to_do)
                 return hang_up(request) if camera.closes else _later()
 
     async def _taken(self, camera: Camera, body: bytes, *, cut: bool, content_type: str) -> web.Response:
@@ -190,7 +191,7 @@ class Reception:
     async def _not_parsed(self, camera: Camera, body: bytes, content_type: str, why: str, *, cut: bool) -> web.Response:
         """Counted and told, and answered as success: what cannot be read now cannot be read when it is sent again."""
         camera.watch.count("not_parsed")
-        self._once(camera, "not_parsed", why=why)
+        self._trouble(camera, "not_parsed", why=why)
         until = camera.options.keep_unparsed_until
         if until is not None and datetime.now(UTC).date() <= until:
             await self._intake.take(Unparsed(camera.device, body))
@@ -200,7 +201,7 @@ class Reception:
             await self._intake.observe(Observation(camera.device.id, NOT_PARSED, datetime.now(UTC), detail))
         return web.Response(status=413) if cut else _done(camera)
 
-    def _once(self, camera: Camera, event: str, **more: object) -> None:
+    def _trouble(self, camera: Camera, event: str, **more: object) -> None:
         """Say it once for each camera; how often it was so, the notice says."""
         if (camera.options.name, event) not in self._said:
             self._said.add((camera.options.name, event))
