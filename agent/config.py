@@ -25,6 +25,7 @@ __all__ = [
     "Identity",
     "Length",
     "Policy",
+    "PowerConfig",
     "SpoolConfig",
     "Station",
     "StatusConfig",
@@ -190,6 +191,18 @@ class StatusConfig(_Table):
         return self
 
 
+class PowerConfig(_Table):
+    """In a car: what becomes of the power when the ignition goes off. Without the table the ignition means nothing."""
+
+    hold_up: Annotated[Duration, Field(ge=timedelta(seconds=2), le=timedelta(hours=24))] = timedelta(seconds=60)
+    """Time for which the supply holds up after the ignition went off. Within it the daemon says that power may go."""
+    device: str | None = None
+    """Id of the device whose `vehicle.ignition` counts, such as `dock:dock`; left out, every one's does."""
+    file: Path | None = None
+    """Where one word says how it is: `on`, `holding` or `safe`, for a lamp or the supply's controller. Default: `power`
+    beside the daemon's socket."""
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -207,6 +220,7 @@ class Config(_Table):
     """What observations make of captures; see `agent.context`."""
     identity: Identity = Identity()
     status: StatusConfig | None = None
+    power: PowerConfig | None = None
     driver: tuple[dict[str, Any], ...] = ()
     """One table for each driver; `use` names it, and it knows its own fields."""
     uplink: tuple[dict[str, Any], ...] = ()

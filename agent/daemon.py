@@ -10,15 +10,14 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from agent import durable, selftest
+from agent import durable
 from agent.anchor import Anchor, trust_of, witness_asked
 from agent.belief import receipt_keys
-from agent.capture import Json, Standing, canonical
+from agent.capture import Json, Standing
 from agent.clock import Clock, Step, boot_id
 from agent.drill import Drill
 from agent.errors import (
@@ -33,16 +32,18 @@ from agent.forward import Forward
 from agent.gate import Gate
 from agent.ingest import Ingest, Screening, no_drill
 from agent.joining import Joining
-from agent.journal import Desk, Event, Journal, anchors, copies
+from agent.journal import Desk, Event, Journal, copies
 from agent.journal.owing import Destinations
+from agent.power import Power
 from agent.presence import Presence
 from agent.process import ALIVE, first_of, locked, tell_systemd
 from agent.reading import Reader
 from agent.registry import Equipment, equip
-from agent.release import TODO, Program, Proving, Release, believed_logs, compared, digest_of, trusted
+from agent.release import TODO, Program, Proving, Release, believed_logs, compared, trusted
 from agent.reload import Crew, Reloads, prints, renewal
 from agent.repairs import Raised, repair
 from agent.spool import Spool
+from agent.starting import check_epoch, config_claims, started
 from agent.station.control import Control
 from agent.station.status import StatusService
 from agent.station.troubles import Troubles, told_by
@@ -125,6 +126,14 @@ class Agent:
             uplinks=lambda: {loaded.options.name: loaded.uplink for loaded in self.equipment.uplinks},
             releases=config.policy.device == "release",
         )
+        self.power = Power(
+            config.power,
+            self.desk,
+            beside=station.control,
+            flush=self.joining.flush,
+            mark=self.ingest.mark_ends,
+            tell=tell_systemd,
+        )
         self.forwards = self._make_forwards(keys, {})
 
     def _make_forwards(self, keys: Sequence[Verifier], kept: Mapping[str, Forward]) -> tuple[Forward, ...]:
@@ -166,6 +175,7 @@ class Agent:
         """See `agent.driver.Intake.observe`."""
         if not await self.presence.observe(observation):
             await self.joining.observe(observation)
+        await self.power.observe(observation)
         await self.release.listed(observation)
 
     async def take(self, offer: Offer, /) -> Standing:
@@ -173,17 +183,18 @@ class Agent:
         if (wanted := self.screening.passed(offer)) is None:
             return Standing.UNKNOWN
         offer = wanted
-        try:
-            no_drill(offer.capture.device)
-            self.release.offered(offer)
-            standing = await self.ingest.take(offer)
-        except (DeviceError, SpoolFull) as error:
-            self._troubles.not_taken(offer.capture, error)
-            raise
-        self._troubles.taken(offer.capture)
-        if standing is Standing.RECEIPTED:
-            standing = await self.release.consider(offer)
-        return standing
+        async with self.power.taking():
+            try:
+                no_drill(offer.capture.device)
+                self.release.offered(offer)
+                standing = await self.ingest.take(offer)
+            except (DeviceError, SpoolFull) as error:
+                self._troubles.not_taken(offer.capture, error)
+                raise
+            self._troubles.taken(offer.capture)
+            if standing is Standing.RECEIPTED:
+                standing = await self.release.consider(offer)
+            return standing
 
     def _held(self, holding: Holding) -> None:
         for forward in self.forwards:
@@ -199,7 +210,7 @@ class Agent:
     def troubles(self) -> list[dict[str, str | None]]:
         """See `agent.station.running.Running.troubles`."""
         here = {name for name, seen in self.devices.items() if seen.present}
-        own = [*self._of_trust(), *self._reloads.notices(), *told_by(self.equipment.drivers)]
+        own = [*self._of_trust(), *self._reloads.notices(), *self.power.notices(), *told_by(self.equipment.drivers)]
         return [*self.anchor.troubles(), *own, *self.gate.troubles(), *self._troubles.notices(here)]
 
     def _of_trust(self) -> Iterator[dict[str, str | None]]:
@@ -229,14 +240,14 @@ class Agent:
         with locked(self.config.station.state):
             async with AsyncExitStack() as stack:
                 stack.callback(self.spool.close)
-                self._check_epoch()
+                check_epoch(self.config)
                 await self.desk.open()
                 stack.push_async_callback(self.desk.close)
                 await self.anchor.start()
                 stack.push_async_callback(self._program.aclose)
                 stack.push_async_callback(self._reader.aclose)
                 stack.push_async_callback(self._close_uplinks)
-                await self.desk.write(self._started)
+                await self.desk.write(lambda journal: started(journal, self.config))
                 await self.joining.start()
                 await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
                 await self.ingest.recover()
@@ -256,7 +267,13 @@ class Agent:
                 crew.begin(self._jobs(frozenset(self._prints), self.forwards))
                 tasks = [group.create_task(self.gate.run())]
                 tasks.append(group.create_task(self._reloading(crew)))
-                rooms = (self.release.run(), self.anchor.run(), self.joining.run(), self._housekeeping())
+                rooms = (
+                    self.release.run(),
+                    self.anchor.run(),
+                    self.joining.run(),
+                    self.power.run(),
+                    self._housekeeping(),
+                )
                 tasks += [group.create_task(room) for room in rooms]
                 tell_systemd("READY=1")
                 self._log.info("ready", log=self.config.station.log, drivers=len(self.equipment.drivers))
@@ -315,7 +332,7 @@ class Agent:
             await self.joining.configure(found.config.context)
             if not found.changes:
                 self.config = found.config
-                told = {"config": self._config_claims()}
+                told = {"config": config_claims(self.config)}
                 await self.desk.write(lambda journal: journal.record(Event.CONFIG_CHANGED, told))
         if found.changes:
             keys = receipt_keys(found.equipment, found.config)
@@ -338,7 +355,7 @@ class Agent:
             self.release.believe(keys)
             self.presence.serve({loaded.options.name: loaded.driver for loaded in self.equipment.drivers})
             self.forwards = self._make_forwards(keys, kept)
-            claims = {"config": self._config_claims()}
+            claims = {"config": config_claims(self.config)}
             await self.desk.write(lambda journal: journal.record(Event.CONFIG_CHANGED, claims))
             await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
             crew.begin(self._jobs(found.begun, [one for one in self.forwards if one.link.name not in kept]))
@@ -377,27 +394,3 @@ class Agent:
                 detail: dict[str, Json] = {"by_us": stepped // timedelta(microseconds=1)}
                 await self.desk.write(lambda journal, told=detail: journal.record(Event.CLOCK_STEPPED, told))  # type: ignore[misc]
                 self._log.warning("clock_stepped", by=str(stepped), todo="nothing, where time was just set right")
-
-    def _check_epoch(self) -> None:
-        """A later epoch begins with an entry that quotes the one before: never by itself."""
-        if self.config.station.epoch > 1 and not (self.config.station.state / "journal.db").exists():
-            raise JournalError(
-                f"{self.config.station.log} has not begun, and must say which log it follows",
-                hint="Begin it: evidock custody new-epoch --checkpoint FILE, with a witness's last checkpoint.",
-            )
-
-    def _started(self, journal: Journal) -> None:
-        """How this run began: with what configuration, and what was found in order before."""
-        tested, last = selftest.last(), anchors.check_head(journal)
-        found: dict[str, Json] = {
-            "known_answers": list(tested.tests),
-            "log_begins_with_checkpoint": None if last is None else last.size,
-        }
-        told: dict[str, Json] = {"config": self._config_claims(), "self_test": found}
-        told["releaser_trust_sha256"] = digest_of(self.config.trust)
-        journal.record(Event.AGENT_STARTED, told)
-
-    def _config_claims(self) -> Json:
-        """What was configured, by digest: names of files with secrets stay on the station."""
-        raw = canonical({"text": repr(self.config.model_dump(mode="json"))})
-        return {"policy": self.config.policy.model_dump(mode="json"), "sha256": sha256(raw).hexdigest()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -60,12 +61,17 @@ class Ingest:
         self._given: OrderedDict[bytes, Holding] = OrderedDict()
         self.arrivals: dict[bytes, Arrival] = {}
         """What is being copied right now."""
+        self._marks_ends = False
         self.read: Counter[str] = Counter()
         """Bytes read from each device since the start: to see what was read twice."""
 
     async def recover(self) -> None:
         """Look at what an earlier run left; nothing is deleted. Run once, before anything is taken."""
         await self._leavings.explain()
+
+    def mark_ends(self, power_may_go: bool, /) -> None:  # noqa: FBT001 - a switch
+        """While power may go, a copy that ends early is forced and marked where it stands, and goes on from there."""
+        self._marks_ends = power_may_go
 
     async def take(self, offer: Offer) -> Standing:
         """See `agent.driver.Intake.take`."""
@@ -200,6 +206,9 @@ class Ingest:
             await self._spool.run(self._spool.doubt, stage.name)
             raise
         except BaseException:
+            if self._marks_ends:
+                with suppress(AgentError):
+                    await whole(self._spool.run(stage.mark, stage.offset, stage.hasher.fast_so_far()))
             stage.close()
             raise
 
