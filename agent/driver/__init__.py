@@ -92,6 +92,7 @@ __all__ = [
     "Screened",
     "SetsClock",
     "ShowsBays",
+    "StatesDigest",
     "TakesOrders",
     "offer_all",
 ]
@@ -155,6 +156,15 @@ class ReleasesByPath(Protocol):
 
     def writable(self) -> AbstractAsyncContextManager[None]:
         """While inside, the volume may be written to. Raises `DeviceRefused` or `DeviceGone`."""
+
+
+@runtime_checkable
+class StatesDigest(Protocol):
+    """An offer whose device says beforehand what its bytes are: other bytes are set aside, and not held."""
+
+    @property
+    def stated_sha256(self) -> bytes:
+        """The digest, raw."""
 
 
 class Intake(Protocol):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.spool import Spool, Stage
     from agent.spool.lanes import Lanes
 
-__all__ = ["BLOCK", "Arrival", "closing", "contradiction", "pump"]
+__all__ = ["BLOCK", "Arrival", "closing", "contradiction", "other_than_stated", "pump"]
 
 BLOCK: Final = 1024 * 1024
 """Bytes of what is there already that are read again when a copy continues, to see that they are still the same."""
@@ -109,6 +109,11 @@ def contradiction(capture: Capture, arrived: int) -> str:
     more = arrived > (capture.length or 0)
     gave = "more" if more else f"only {arrived}"
     return f"{capture.key}: the device stated {capture.length} bytes and gave {gave}"
+
+
+def other_than_stated(capture: Capture) -> str:
+    """The sentence about bytes that are not those of the digest that the device stated."""
+    return f"{capture.key}: the bytes are not those of the SHA-256 that the device stated"
 
 
 def _past_overlap(capture: Capture, block: bytes, overlap: bytes) -> tuple[bytes, bytes]:

@@ -6,13 +6,15 @@ import asyncio
 from collections import Counter, OrderedDict
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from agent.capture import Capture, Json, Priority, Standing, printable
+from agent.driver import StatesDigest
 from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
-from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, pump
+from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, other_than_stated, pump
 from agent.ingest.leavings import Leavings
 from agent.ingest.order import BadOnes, OneAtATime, whole
 from agent.journal.entry import told_claims
@@ -130,7 +132,16 @@ class Ingest:
         self._count(capture, arrived)
         if arrived != length:
             raise BadCapture(contradiction(capture, arrived))
-        digest, parts = await self._spool.press(token, blocks[0] if len(blocks) == 1 else b"".join(blocks))
+        data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        if isinstance(offer, StatesDigest) and sha256(data).digest() != offer.stated_sha256:
+            stage = await self._open_stage(capture, token)
+            try:
+                await self._spool.run(stage.write, data)
+            finally:
+                stage.close()
+            await self._leavings.set_aside(stage.name, reason := other_than_stated(capture))
+            raise BadCapture(reason)
+        digest, parts = await self._spool.press(token, data)
         return await self._hold(capture, digest, parts)
 
     # -- large: through a stage file that survives ---------------------------------------------------------------------
@@ -194,6 +205,8 @@ class Ingest:
             await pump(self._spool, offer, stage, arrival, count=lambda length: self._count(capture, length))
             if capture.length is not None and stage.offset != capture.length:
                 raise BadCapture(contradiction(capture, stage.offset))  # noqa: TRY301 - its handling is below
+            if isinstance(offer, StatesDigest) and stage.hasher.whole_so_far() != offer.stated_sha256:
+                raise BadCapture(other_than_stated(capture))  # noqa: TRY301
         except CannotResume:
             stage.close()
             raise

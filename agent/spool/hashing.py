@@ -45,6 +45,10 @@ class Hasher:
         """BLAKE3 of everything that the second lane was fed."""
         return self._fast.digest()
 
+    def whole_so_far(self) -> bytes:
+        """SHA-256 of everything that the first lane was fed."""
+        return self._whole.digest()
+
     def feed(self, block: bytes) -> None:
         """Both lanes, one after the other."""
         self.whole(block)
