@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from firmware_specs import SpecError
-from firmware_specs.formats import axis_body_worn, blackvue_track, gpmf
+from firmware_specs.formats import axis_body_worn, blackvue_track, enote, gpmf
 from firmware_specs.formats.firmware import dfu, rauc, uimage
 from firmware_specs.formats.fit import tree
 from firmware_specs.formats.media import claims, film
@@ -21,6 +21,8 @@ __all__ = ["Recognised", "recognise"]
 _WHOLE_MAX: Final = 16 << 20
 """Bytes of a small format that are read at once."""
 _BLOCK: Final = 512
+_TOLD: Final = 20
+"""Entries of a notebook that are told one by one."""
 _USTAR: Final = 257
 """Where in its first block a tar says that it is one."""
 _MAGIC: Final = (
@@ -54,6 +56,7 @@ def recognise(source: Source) -> Recognised:
     for begins, read in (
         (head[:4] == b"DEVC", _gpmf),
         (head[:1] == b"[" and b"$G" in head, _blackvue_positions),
+        (any(word in head for word in (b'"payload"', b'"protected"', b'"signature"')), _notes),
         (head.lstrip()[:1] == b"{", _trail),
     ):
         if begins:
@@ -125,6 +128,20 @@ def _accelerations(source: Source) -> Recognised | None:
     if not times or times[0] > 1000 or times != sorted(set(times)):  # noqa: PLR2004
         return None
     return Recognised("BlackVue .3gf", None, {"last_ms": times[-1], "records": len(found)})
+
+
+def _notes(source: Source) -> Recognised:
+    """Envelopes of electronic notes, one a line. Whose they are is not asked here: no key is known."""
+    told: list[dict[str, Any]] = []
+    sound = True
+    for line in enote.lines(_whole(source).strip()):
+        found = enote.envelope(line)
+        entry, wrong, canonical = enote.payload_of(found)
+        sound = sound and canonical and not wrong and not found.wrong
+        names = ("notebook", "note", "op", "rev", "seq")
+        told.append({name: entry[name] for name in names} if entry is not None and not wrong else {})
+    verdict = "complete" if sound else "damaged"
+    return Recognised("enote/1", verdict, {"entries": told[:_TOLD], "number": len(told)})
 
 
 def _trail(source: Source) -> Recognised:

@@ -1,0 +1,97 @@
+"""Notebooks as they stand in the index: loaded when an entry comes, and remembered for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from firmware_specs.formats.enote import strict_json, unb64url
+from firmware_specs.formats.enote_notebook import Item, Notebook
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import AsyncIterator, Iterable
+    from datetime import timedelta
+
+    from drivers.enotes.shelf import Shelf
+
+__all__ = ["Notebooks", "items_of"]
+
+_REMEMBERED: Final = 64
+_WAITING: Final = 20_000
+"""Entries that wait for earlier ones, of all remembered notebooks: beyond that they are read again when needed."""
+
+
+class Notebooks:
+    """The chains that are in use, one act at a time for each."""
+
+    def __init__(self, shelf: Shelf, *, late_after: timedelta) -> None:
+        self._shelf, self._late_after = shelf, late_after
+        self._loaded: OrderedDict[str, Notebook] = OrderedDict()
+        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+
+    @asynccontextmanager
+    async def alone(self, names: Iterable[str]) -> AsyncIterator[dict[str, Notebook]]:
+        """These notebooks, for nobody else meanwhile. What raises leaves them as the index has them."""
+        wanted = sorted(set(names))  # in one order, or two who want two would wait for each other
+        async with AsyncExitStack() as stack:
+            for name in wanted:
+                await stack.enter_async_context(self._alone(name))
+            try:
+                yield {name: await self._get(name) for name in wanted}
+            except BaseException:
+                for name in wanted:
+                    self._loaded.pop(name, None)
+                raise
+            self._shrink()
+
+    @asynccontextmanager
+    async def _alone(self, name: str) -> AsyncIterator[None]:
+        lock, users = self._locks.setdefault(name, (asyncio.Lock(), []))
+        users.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            users.pop()
+            if not users:
+                del self._locks[name]
+
+    def forget(self, name: str) -> None:
+        """What is known of it changed in the index."""
+        self._loaded.pop(name, None)
+
+    async def _get(self, name: str) -> Notebook:
+        if name not in self._loaded:
+            late_after = self._late_after
+
+            def load(db: sqlite3.Connection) -> Notebook:
+                made = Notebook(late_after=late_after)
+                for item in items_of(db, name):
+                    made.add(item)
+                return made
+
+            self._loaded[name] = await self._shelf.look(load)
+        self._loaded.move_to_end(name)
+        return self._loaded[name]
+
+    def _shrink(self) -> None:
+        waiting = sum(sum(map(len, one.waiting.values())) for one in self._loaded.values())
+        while self._loaded and (len(self._loaded) > _REMEMBERED or (waiting > _WAITING and len(self._loaded) > 1)):
+            _, gone = self._loaded.popitem(last=False)
+            waiting -= sum(map(len, gone.waiting.values()))
+
+
+def items_of(db: sqlite3.Connection, notebook: str) -> list[Item]:
+    """Every entry of a notebook that is good by itself, as it came."""
+    sql = "SELECT number, envelope, line, base_flags FROM envelope WHERE notebook = ? AND base = '' ORDER BY number"
+    found: list[Item] = []
+    for number, digest, line, flags in db.execute(sql, (notebook,)):
+        payload = unb64url(json.loads(line)["payload"])
+        entry: dict[str, Any] = strict_json(payload)
+        found.append(Item(number, digest, sha256(payload).digest(), entry, flags=tuple(json.loads(flags))))
+    return found

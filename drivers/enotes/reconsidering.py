@@ -1,0 +1,98 @@
+"""Keys changed: entries that they signed are judged again. What was said before stays in the log beside it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from drivers.enotes.judging import judge
+from drivers.enotes.notebooks import items_of
+from drivers.enotes.offers import device_of
+from drivers.enotes.receiving import note_changes, put_changes
+from firmware_specs.formats.enote import Status, moment
+from firmware_specs.formats.enote_notebook import Item, Notebook
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+
+    from agent.driver import Intake
+    from drivers.enotes.notebooks import Notebooks
+    from drivers.enotes.options import EnotesOptions
+    from drivers.enotes.register import Key, Register
+    from drivers.enotes.shelf import Shelf
+
+__all__ = ["Reconsidering"]
+
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Reconsidering:
+    """Judges again what certain keys signed."""
+
+    def __init__(
+        self, options: EnotesOptions, shelf: Shelf, register: Register, notebooks: Notebooks, intake: Intake
+    ) -> None:
+        self._options, self._shelf, self._register = options, shelf, register
+        self._notebooks, self._intake = notebooks, intake
+
+    async def keys(self, kids: Sequence[str]) -> None:
+        """Look at every notebook in which one of these keys signed something, one after another."""
+        marks = ",".join("?" * len(kids))
+        sql = f"SELECT DISTINCT notebook FROM envelope WHERE notebook IS NOT NULL AND kid IN ({marks})"  # noqa: S608
+        names = await self._shelf.look(lambda db: [row[0] for row in db.execute(sql, list(kids))])
+        for name in names:
+            await self._notebook(name, frozenset(kids))
+        done = f"UPDATE key SET judged = 1 WHERE kid IN ({marks})"  # noqa: S608 - question marks
+        await self._shelf.run(lambda db: db.execute(done, list(kids)))
+
+    async def open(self) -> None:
+        """Do what an earlier run did not come to. Run once, before anything is received."""
+        left = await self._shelf.look(lambda db: db.execute("SELECT kid FROM key WHERE judged = 0").fetchall())
+        if left:
+            await self.keys([row[0] for row in left])
+
+    async def _notebook(self, name: str, kids: frozenset[str]) -> None:
+        late_after = timedelta(seconds=self._options.late_after)
+        keys = dict(self._register.keys)
+        async with self._notebooks.alone([name]):
+            self._notebooks.forget(name)
+            # Two steps: what signatures say stands in the index before the entry about the notebook is written, and
+            # what follows for the chain behind it. After a crash between them the same comes out once more.
+            await self._shelf.run(lambda db: _rejudge(db, name, kids, keys))
+            chain, changed = await self._shelf.look(lambda db: replayed(db, name, late_after))
+            device = device_of("register", self._options.name)
+            if changed:
+                await self._intake.sight(device)
+                await note_changes(self._intake, device, {name: chain}, {name: changed}, datetime.now(UTC))
+            await self._shelf.run(lambda db: put_changes(db, changed))
+            self._notebooks.forget(name)
+
+
+def _rejudge(db: sqlite3.Connection, notebook: str, kids: frozenset[str], keys: Mapping[str, Key]) -> None:
+    """What signature, key and form say now, for everything of a notebook that these keys signed."""
+    marks = ",".join("?" * len(kids))
+    sql = f"SELECT number, line, received_at, base_flags FROM envelope WHERE notebook = ? AND kid IN ({marks})"  # noqa: S608
+    for number, line, received_at, flags in db.execute(sql, (notebook, *kids)).fetchall():
+        found = judge(line, keys, tablet=None, received_at=moment(received_at) or _LONG_AGO)
+        kept = [flag for flag in json.loads(flags) if flag.startswith(("tablet_", "other_"))]
+        told = json.dumps([*found.flags, *kept])
+        base = "" if found.base is None else found.base.value
+        db.execute("UPDATE envelope SET base = ?, base_flags = ? WHERE number = ?", (base, told, number))
+
+
+def replayed(db: sqlite3.Connection, notebook: str, late_after: timedelta) -> tuple[Notebook, list[Item]]:
+    """The chain from its beginning, and every entry that is something else than the index says."""
+    chain, items = Notebook(late_after=late_after), items_of(db, notebook)
+    for item in items:
+        chain.add(item)
+    sql = "SELECT number, seq, status, base, base_flags, envelope FROM envelope WHERE notebook = ?"
+    rows = db.execute(sql, (notebook,)).fetchall()
+    told = {row[0]: row[2] for row in rows}
+    changed = [item for item in items if item.status.value != told[item.number]]
+    for number, seq, status, base, flags, digest in rows:
+        if base not in ("", status):  # no link of the chain, or no longer one
+            entry = {"seq": seq or 0, "prev": None}
+            changed.append(Item(number, digest, b"", entry, Status(base), tuple(json.loads(flags))))
+    return chain, changed

@@ -1,0 +1,162 @@
+"""The driver's small database: who may sign, which envelopes came in which order, which attachments are awaited.
+
+It promises nothing: what is held stands in the agent's journal, and a row is written here only after `take` returned.
+If power fails between the two, the tablet sends again, is judged by the same rows, is offered under the same origin,
+and finds it held. A lost shelf loses no entry; tablets must be enrolled again then, and chains begin with a gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from agent.errors import DeviceRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["NAME", "Shelf", "reading"]
+
+T = TypeVar("T")
+
+NAME: Final = "enotes.db"
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS tablet (
+    id TEXT PRIMARY KEY,
+    enrolled_at TEXT NOT NULL,
+    revoked_since TEXT,              -- from this moment on nothing of it is believed
+    revoked_at TEXT,                 -- when we were told, by our clock
+    why TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS certificate (
+    sha256 BLOB PRIMARY KEY,
+    tablet TEXT NOT NULL,
+    not_after TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS key (
+    kid TEXT PRIMARY KEY,
+    jwk TEXT NOT NULL,
+    badge TEXT NOT NULL,
+    name TEXT,
+    tablet TEXT NOT NULL,
+    since TEXT NOT NULL,             -- entries are believed that were recorded from here ...
+    until TEXT,                      -- ... until here, by the tablet's clock
+    how TEXT NOT NULL,               -- enrolled, rotated, enrolled again
+    registered_at TEXT NOT NULL,
+    ended_at TEXT,                   -- when `until` became known here
+    judged INTEGER NOT NULL DEFAULT 0  -- what it signed before was judged again since it changed
+) STRICT;
+CREATE TABLE IF NOT EXISTS envelope (
+    number INTEGER PRIMARY KEY,      -- the order of arrival
+    received_sha256 BLOB NOT NULL UNIQUE,
+    envelope BLOB NOT NULL,          -- SHA-256 of the canonical three members
+    notebook TEXT,
+    seq INTEGER,
+    kid TEXT,
+    status TEXT NOT NULL,
+    base TEXT NOT NULL,              -- what signature, key and form alone say; empty: nothing against it
+    base_flags TEXT NOT NULL,        -- JSON list, the same
+    flags TEXT NOT NULL,             -- JSON list, with those of its place in the notebook
+    tablet TEXT NOT NULL,
+    received_at TEXT NOT NULL,
+    line BLOB NOT NULL,
+    seen INTEGER NOT NULL DEFAULT 0  -- a person looked at what is flagged
+) STRICT;
+CREATE INDEX IF NOT EXISTS envelope_notebook ON envelope (notebook, seq);
+CREATE INDEX IF NOT EXISTS envelope_kid ON envelope (kid);
+CREATE INDEX IF NOT EXISTS envelope_flagged ON envelope (notebook, status)
+    WHERE seen = 0 AND status NOT IN ('ok', 'late', 'duplicate', 'twin');
+CREATE TABLE IF NOT EXISTS attachment (
+    notebook TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    length INTEGER NOT NULL,
+    blake3 TEXT,
+    name TEXT,
+    media_type TEXT,
+    wanted_at TEXT,                  -- when the entry that names it was held; NULL: none does
+    tablet TEXT,
+    upload TEXT UNIQUE,              -- where it arrives
+    held_at TEXT,
+    PRIMARY KEY (notebook, seq, sha256)
+) STRICT;
+"""
+
+
+class Shelf:
+    """One connection in one thread; its calls run one after another, each in a transaction of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        # One thread: what a cancelled caller began ends before the next begins.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="enotes-shelf")
+        self._db: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Open or make it. Raises `DeviceRefused` where that cannot be done: then nothing is received."""
+
+        def opening() -> sqlite3.Connection:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            # A rollback journal and not a WAL: whoever may read the file can look at it without writing beside it.
+            db.execute("PRAGMA synchronous = EXTRA")
+            db.executescript(_SCHEMA)
+            return db
+
+        try:
+            self._db = await asyncio.get_running_loop().run_in_executor(self._thread, opening)
+        except (OSError, sqlite3.Error) as error:
+            raise DeviceRefused(
+                f"{self.path} cannot be used: {error}", hint="Give `state` a folder that the service may write to."
+            ) from error
+
+    async def close(self) -> None:
+        """Close it. It can be opened again."""
+        if (db := self._db) is not None:
+            self._db = None
+            await asyncio.get_running_loop().run_in_executor(self._thread, db.close)
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do it in a transaction; what it raises undoes it. Raises `DeviceRefused` where the database fails."""
+        if (db := self._db) is None:
+            raise DeviceRefused("the listener for tablets is closing")
+
+        def working() -> T:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                found = work(db)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            return found
+
+        return await self._in_thread(working)
+
+    async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Only look."""
+        if (db := self._db) is None:
+            raise DeviceRefused("the listener for tablets is closing")
+        return await self._in_thread(lambda: work(db))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.Error as error:
+            raise DeviceRefused(f"{self.path}: {error}", hint="Look at this station's disk.") from error
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """The same database for somebody else who only looks: nothing is written, not even beside it."""
+    db: Any = sqlite3.connect(f"{(folder / NAME).as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        yield db
+    finally:
+        db.close()

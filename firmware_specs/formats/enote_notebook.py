@@ -1,0 +1,304 @@
+"""A notebook of `enote/1`: which entries follow one another, what each does to its note, and what that makes of it.
+
+    chain    an entry is linked where its `seq` follows the head and its `prev` names it; else it waits (`chain_gap`),
+             or another one has its place (`fork`; `twin` where only the signature differs). Nothing is merged.
+    note     `open` until it is final or void; a correction must turn the text that there is into the text that it says
+
+What comes out depends on the entries that there are, and for forks alone on which of them came first. So entries may
+come in any order, doubled, and late, and the end is the same once all of them are there.
+
+`append` puts its text right behind the text that there is, with nothing in between: what separates them is the
+author's. An entry with `bad_ops` leaves the head where it is; one that is `out_of_order` is linked, for only its
+meaning is refused, and not its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from firmware_specs.formats.enote import Status, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["CLOCK_SLACK", "Item", "Note", "Notebook", "Piece", "clock_flags", "struck"]
+
+CLOCK_SLACK: Final = timedelta(minutes=2)
+"""How far two clocks may differ before that is worth a word."""
+_ALLOWED: Final = {"attach": ("open", "final"), "supplement": ("final",), "review": ("final",)}
+"""In which states of a note an act may come; all others where it is open."""
+
+
+@dataclass(slots=True)
+class Item:
+    """An entry whose signature is good, that is canonical and keeps the rules: what the chain is made of."""
+
+    number: int
+    """In which order they arrived."""
+    digest: bytes
+    """Of its envelope."""
+    payload: bytes
+    """SHA-256 of its payload: twins have the same."""
+    entry: dict[str, Any]
+    status: Status = Status.CHAIN_GAP
+    flags: tuple[str, ...] = ()
+
+    @property
+    def seq(self) -> int:
+        """Its page number."""
+        return int(self.entry["seq"])
+
+    @property
+    def prev(self) -> bytes | None:
+        """The digest that it names as the one before; None for the first."""
+        said = self.entry["prev"]
+        return None if said is None else bytes.fromhex(said.removeprefix("sha-256:"))
+
+
+@dataclass(slots=True)
+class Piece:
+    """Some text of a note, as it stands or stood."""
+
+    text: str
+    rev: int
+    """Which act brought it."""
+    struck_by: int | None = None
+    """Which act struck it out."""
+
+
+@dataclass(slots=True)
+class Note:
+    """One note, after the acts that were linked so far."""
+
+    state: str = "open"
+    revs: int = 0
+    text_rev: int = 0
+    """The act that made the text what it is."""
+    text: str = ""
+    pieces: list[Piece] = field(default_factory=list)
+    """Everything that ever stood there in the order of reading, what was struck out included."""
+    final_rev: int | None = None
+
+
+class Notebook:
+    """The chain of one notebook, entry after entry. `pieces`: keep what was struck, for whoever renders it."""
+
+    def __init__(self, *, late_after: timedelta, pieces: bool = False) -> None:
+        self._late_after, self._pieces = late_after, pieces
+        self.head = 0
+        """`seq` of the last entry that is linked."""
+        self.linked: list[tuple[bytes, bytes]] = []
+        """(digest of the envelope that the chain knows, digest of its payload) for each `seq` from 1 on."""
+        self._twins: dict[int, set[bytes]] = {}
+        self._digests: set[bytes] = set()
+        self.waiting: dict[int, list[Item]] = {}
+        """What is not linked, by `seq`."""
+        self.notes: dict[str, Note] = {}
+        self._last: dict[str, Any] | None = None
+
+    @property
+    def head_digest(self) -> bytes | None:
+        """Of the envelope at the head; None for an empty chain."""
+        return self.linked[-1][0] if self.linked else None
+
+    @property
+    def missing(self) -> Iterator[tuple[int, int]]:
+        """Gaps: (first, last) `seq` of entries that are not here although later ones are."""
+        first = self.head + 1
+        for seq in sorted(seq for seq in self.waiting if seq > self.head):
+            if seq > first:
+                yield first, seq - 1
+            first = seq + 1
+
+    def add(self, item: Item) -> list[Item]:
+        """Put an entry where it belongs. Returns the others whose status is another one now."""
+        if item.digest in self._digests:
+            item.status = Status.DUPLICATE
+            return []
+        self._digests.add(item.digest)
+        item.status = self._unlinked(item)
+        if item.seq > self.head:
+            self.waiting.setdefault(item.seq, []).append(item)
+        before: list[tuple[Item, Status]] = []
+        while (found := self._next(before)) is not None:
+            self._link(found, before)
+        changed = {id(one): one for one, was in before if one.status is not was and one is not item}
+        return list(changed.values())
+
+    # -- chain ---------------------------------------------------------------------------------------------------------
+
+    def _next(self, before: list[tuple[Item, Status]]) -> Item | None:
+        """What follows the head. What would, and whose ops are bad, is tried once and is no candidate any more."""
+        for item in self.waiting.get(self.head + 1, ()):
+            if item.status is not Status.BAD_OPS and self._follows(item):
+                before.append((item, item.status))
+                if self._act(item) is not Status.BAD_OPS:
+                    return item
+        return None
+
+    def _link(self, item: Item, before: list[tuple[Item, Status]]) -> None:
+        others = self.waiting.pop(item.seq)
+        self.head = item.seq
+        self.linked.append((item.digest, item.payload))
+        self._last = item.entry
+        for other in others:
+            if other is not item and other.status is not Status.BAD_OPS:
+                before.append((other, other.status))
+                other.status = self._unlinked(other)
+
+    def _follows(self, item: Item) -> bool:
+        """Whether its `prev` names the head, or a twin of it."""
+        return item.seq == 1 or item.prev == self.linked[-1][0] or item.prev in self._twins.get(self.head, ())
+
+    def _unlinked(self, item: Item) -> Status:
+        """What an entry is that is not linked: who has its place, or nobody yet."""
+        if item.seq <= self.head:
+            if self.linked[item.seq - 1][1] == item.payload:
+                self._twins.setdefault(item.seq, set()).add(item.digest)
+                return Status.TWIN
+            return Status.FORK
+        others = (one for one in self.waiting.get(item.seq, ()) if one is not item and one.status is not Status.BAD_OPS)
+        first = min(others, key=lambda one: one.number, default=None)
+        if first is None or first.number > item.number:
+            return Status.CHAIN_GAP
+        return Status.TWIN if first.payload == item.payload else Status.FORK
+
+    # -- notes ---------------------------------------------------------------------------------------------------------
+
+    def _act(self, item: Item) -> Status:
+        """Do what an entry that follows does to its note, and say how that went."""
+        entry = item.entry
+        op, note = entry["op"], self.notes.get(entry["note"])
+        before = clock_flags(entry, self._last)
+        late = _lateness(entry, self._late_after)
+        item.flags = (*item.flags, *before, *(("late",) if late or entry.get("late") else ()))
+        if (op == "create") != (note is None):
+            item.status = Status.OUT_OF_ORDER
+            return item.status
+        note = note or Note()
+        status = self._acted(note, entry)
+        if status is None:
+            self.notes[entry["note"]] = note
+            note.revs += 1
+            unexplained = late and not (entry.get("late") and entry.get("reason"))
+            status = Status.LATE if unexplained else Status.OK
+        item.status = status
+        return status
+
+    def _acted(self, note: Note, entry: dict[str, Any]) -> Status | None:
+        """Change the note; what is returned is why it was left as it is."""
+        op = entry["op"]
+        if note.state not in _ALLOWED.get(op, ("open",)) or entry["rev"] != note.revs + 1:
+            return Status.OUT_OF_ORDER
+        act = {
+            "append": self._more,
+            "correct": self._correct,
+            "create": self._more,
+            "finalize": self._finalize,
+            "supplement": self._supplement,
+        }.get(op)
+        if op == "void_page":
+            note.state = "void"
+        return None if act is None else act(note, entry)
+
+    def _more(self, note: Note, entry: dict[str, Any]) -> Status | None:
+        note.text, note.text_rev = note.text + entry["text"], entry["rev"]
+        self._keep(note, entry["text"], entry["rev"])
+        return None
+
+    def _correct(self, note: Note, entry: dict[str, Any]) -> Status | None:
+        if entry["supersedes"] != note.text_rev:
+            return Status.OUT_OF_ORDER
+        if struck(note.text, entry["ops"]) != entry["text"]:
+            return Status.BAD_OPS
+        note.text, note.text_rev = entry["text"], entry["rev"]
+        if self._pieces:
+            _strike(note.pieces, entry["ops"], entry["rev"])
+        return None
+
+    def _finalize(self, note: Note, entry: dict[str, Any]) -> Status | None:
+        if entry["text_sha256"] != sha256(note.text.encode("utf-8", "surrogatepass")).hexdigest():
+            return Status.BAD_OPS
+        note.state, note.final_rev = "final", entry["rev"]
+        if not self._pieces:
+            note.text = ""  # nothing can change it any more
+        return None
+
+    def _supplement(self, note: Note, entry: dict[str, Any]) -> Status | None:
+        if entry["supplements"] != note.final_rev:
+            return Status.OUT_OF_ORDER
+        self._keep(note, entry["text"], entry["rev"])
+        return None
+
+    def _keep(self, note: Note, text: str, rev: int) -> None:
+        if self._pieces and text:
+            note.pieces.append(Piece(text, rev))
+
+
+def struck(text: str, ops: Iterable[dict[str, Any]]) -> str | None:
+    """The text after these strikes, from the highest `from` down; None where one lies outside or over another."""
+    end = len(text)
+    parts: list[str] = []
+    for op in sorted(ops, key=lambda one: one["at"][0], reverse=True):
+        first, last = op["at"]
+        if not first <= last <= end:
+            return None
+        parts += [text[last:end], op["with"]]
+        end = first
+    parts.append(text[:end])
+    return "".join(reversed(parts))
+
+
+def _strike(pieces: list[Piece], ops: Iterable[dict[str, Any]], rev: int) -> None:
+    """Strike these ranges of the standing text out, and put what replaces each behind it."""
+    for op in sorted(ops, key=lambda one: one["at"][0], reverse=True):
+        first, last = (_cut(pieces, at) for at in op["at"])
+        for piece in pieces[first:last]:
+            if piece.struck_by is None:
+                piece.struck_by = rev
+        if op["with"]:
+            pieces.insert(last, Piece(op["with"], rev))
+
+
+def _cut(pieces: list[Piece], at: int) -> int:
+    """Which piece begins at this place of the standing text; one that goes over it becomes two."""
+    offset = 0
+    for number, piece in enumerate(pieces):
+        if piece.struck_by is not None:
+            continue
+        if offset == at:
+            return number
+        if offset + len(piece.text) > at:
+            pieces[number : number + 1] = [
+                Piece(piece.text[: at - offset], piece.rev),
+                Piece(piece.text[at - offset :], piece.rev),
+            ]
+            return number + 1
+        offset += len(piece.text)
+    return len(pieces)
+
+
+def _lateness(entry: dict[str, Any], after: timedelta) -> bool:
+    occurred, recorded = moment(entry["occurred_at"]), moment(entry["recorded_at"])
+    return (
+        entry["op"] in ("create", "append")
+        and occurred is not None
+        and recorded is not None
+        and recorded - occurred > after
+    )
+
+
+def clock_flags(entry: dict[str, Any], before: dict[str, Any] | None) -> tuple[str, ...]:
+    """What the tablet's times contradict, by themselves and beside the entry before."""
+    found: list[str] = []
+    occurred, recorded = moment(entry["occurred_at"]), moment(entry["recorded_at"])
+    if occurred is not None and recorded is not None and occurred > recorded + CLOCK_SLACK:
+        found.append("occurred_after_recorded")
+    if before is not None and recorded is not None:
+        last = moment(before["recorded_at"])
+        if last is not None and recorded < last - CLOCK_SLACK:
+            found.append("clock_went_back")
+    return tuple(found)
