@@ -257,6 +257,9 @@ class Capture:
     """The recording that this clip belongs to, unique with the device."""
     clip: int | None = None
     """Which clip of that recording it is, where the device counts them."""
+    members: int | None = None
+    """How many captures that recording has, by the device's count at this moment; 0: it still grows, and the device
+    will say. None: the device does not count."""
     priority: Priority = Priority.ROUTINE
     volatile: bool = False
     """The device forgets it as soon as `take` returns (push and streaming devices)."""
@@ -268,6 +271,8 @@ class Capture:
             raise ValueError(f"a length of {self.length} bytes cannot be true")
         if self.clip is not None and not 0 <= self.clip < LENGTH_MAX:
             raise ValueError(f"{self.clip} cannot be the number of a clip")
+        if self.members is not None and (self.group is None or not 0 <= self.members < LENGTH_MAX):
+            raise ValueError(f"{self.members} cannot be how many captures a recording has")
 
     @property
     def origin(self) -> Origin:
@@ -332,6 +337,7 @@ class Holding:
     media_type: str
     group: str | None = None
     clip: int | None = None
+    members: int | None = None
     volatile: bool = False
     spooled: bool = True
     """Its bytes lie in the spool."""

@@ -90,6 +90,9 @@ class Policy(_Table):
     witness: Literal["required", "configured", "none"] = "configured"
     """Whether the entry `held` must lie under a checkpoint that the witnesses' quorum cosigned before device or spool
     may forget. `configured`: it must as soon as `[custody]` names a witness; `required`: without one nothing starts."""
+    recordings: Literal["whole", "clips"] = "whole"
+    """`whole`: a device forgets the captures of one recording only when every one of them is receipted. `clips`: each
+    by itself."""
     grace: Duration = timedelta(0)
     """Time between the receipt and the release."""
     spool: Literal["keep", "released", "receipted"] = "keep"

@@ -211,6 +211,7 @@ class Agent:
         """See `agent.station.running.Running.troubles`."""
         here = {name for name, seen in self.devices.items() if seen.present}
         own = [*self._of_trust(), *self._reloads.notices(), *self.power.notices(), *told_by(self.equipment.drivers)]
+        own += self.release.recordings.notices(here)
         return [*self.anchor.troubles(), *own, *self.gate.troubles(), *self._troubles.notices(here)]
 
     def _of_trust(self) -> Iterator[dict[str, str | None]]:

@@ -83,6 +83,8 @@ class Forward:
         self._aside: dict[str, _Aside] = {}
         self._news = asyncio.Event()
         self._served: dict[Priority, str] = {}
+        self._begun: dict[turns.Begun, None] = {}
+        """Recordings that are finished before anything else of their class, in the order in which they were begun."""
         self._turn = 0
         self._told = -1
         self._failing = Sides()
@@ -106,9 +108,10 @@ class Forward:
         self._news.set()
 
     def _goes_before(self, held: Holding) -> bool:
-        """Whether it may belong before something that was fetched already: by its class, or as its device's first."""
+        """Whether it may belong before what was fetched: by its class, its device, or its recording that was begun."""
         first = self._ready[0].holding if self._ready else held
         new = all(turn.holding.origin.device != held.origin.device for turn in self._ready)
+        new = new or turns.begun_of(held) in self._begun
         return held.priority < first.priority or (held.priority == first.priority and new)
 
     def forgive(self, capture: str) -> None:
@@ -122,6 +125,7 @@ class Forward:
         # What was under way when an earlier run was cancelled is not any more.
         self._queue.difference_update(self.departures)
         self.departures.clear()
+        self._begun = dict.fromkeys(await self._desk.read(turns.begun_last))
         async with asyncio.TaskGroup() as group:
             while True:
                 turn = await self._next()
@@ -133,6 +137,8 @@ class Forward:
                 self._turn += 1
                 self._served[turn.holding.priority] = turn.holding.origin.device
                 departure = self.departures[turn.holding.id] = Departure(turn.holding, aged=turn.aged, owed=turn.owed)
+                if (begun := turns.begun_of(turn.holding)) is not None:
+                    self._begun[begun] = None
                 if not turn.owed:
                     self._queue.add(turn.holding.id)
                 group.create_task(self._one(departure))
@@ -193,14 +199,18 @@ class Forward:
             served=dict(self._served),
             aged_before=micros(datetime.now(UTC) - traffic.ageing),
             turn=self._turn,
+            begun=tuple(self._begun),
         )
         name, queue = self.link.name, skip | self._queue if self.link.serves else None
 
-        def look(journal: Journal) -> list[Turn]:
+        def look(journal: Journal) -> tuple[list[Turn], list[turns.Begun]]:
             found = [] if queue is None else turns.turns(journal, order, skip=queue, limit=_PAGE)
-            return found or turns.turns(journal, order, skip=skip, limit=_PAGE, owed_to=name)
+            found = found or turns.turns(journal, order, skip=skip, limit=_PAGE, owed_to=name)
+            return found, turns.unfinished(journal, order.begun)
 
-        return await self._desk.read(look)
+        found, begun = await self._desk.read(look)
+        self._begun = dict.fromkeys(begun)
+        return found
 
     def _make_way(self, holding: Holding) -> None:
         """All places are taken: ask the least urgent for its own, if it is less urgent or its device has several."""
@@ -211,7 +221,9 @@ class Forward:
         last = max(going, key=lambda one: (one.holding.priority, lanes[one.holding.origin.device]), default=None)
         if last is None or last.holding.priority < holding.priority:
             return
-        shares = lanes[last.holding.origin.device] > 1 and not lanes[holding.origin.device]
+        recording = turns.begun_of(last.holding)
+        mates = recording is not None and sum(turns.begun_of(one.holding) == recording for one in going) > 1
+        shares = lanes[last.holding.origin.device] > 1 and not lanes[holding.origin.device] and not mates
         last.give_way = last.holding.priority > holding.priority or shares
 
     async def _wait(self, seconds: float) -> None:

@@ -360,13 +360,13 @@ class Journal:
         made = self.connection.execute(
             "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"  # noqa: S608 - names are ours
             " part_through, media_type, grouping, volatile, standing, priority, spooled, retained, held_seq, held_at,"
-            " changed_at, superseded, clip)"
-            f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0, ?) RETURNING {COLUMNS}",
+            " changed_at, superseded, clip, members)"
+            f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0, ?, ?) RETURNING {COLUMNS}",
             (
                 row, raw_id(name), origin.token, origin.device, origin.key, began_at, digest.sha256, digest.blake3,
                 digest.length, parts.sha256, parts.through, capture.media_type, capture.group, int(capture.volatile),
                 CODES[Standing.HELD], int(capture.priority), seq, micros(now), micros(now),
-                capture.clip,
+                capture.clip, capture.members,
             ),
         ).get  # fmt: skip
         self.connection.executemany("INSERT INTO word VALUES (?, ?, ?)", [(*word, row) for word in words(told)])

@@ -193,6 +193,7 @@ def held_detail(capture: Capture, digest: Digest, parts: Parts) -> dict[str, Jso
         "key": capture.key,
         "length": digest.length,
         "media_type": capture.media_type,
+        "members": capture.members,
         "priority": capture.priority.name.lower(),
         "volatile": capture.volatile,
     }

@@ -90,11 +90,14 @@ def recording(journal: Journal, device: str, group: str, limit: int) -> list[Hol
     return _page(journal, condition, (device, group), limit)
 
 
-def forgotten(journal: Journal, limit: int, below: int = LENGTH_MAX) -> list[Holding]:
-    """Receipted captures of devices that kept no copy: nobody will offer them again. `below`: as above."""
-    condition = "volatile = 1 AND standing = 2 AND retained = 0 AND reason IS NULL AND held_seq < ?"
+def forgotten(journal: Journal, limit: int, below: int = LENGTH_MAX, *, after: int = -1) -> list[Holding]:
+    """Receipted captures of devices that kept no copy: nobody will offer them again. `below`: as above.
+
+    `after`: only those whose entry `held` stands after this leaf.
+    """
+    condition = "volatile = 1 AND standing = 2 AND retained = 0 AND reason IS NULL AND held_seq < ? AND held_seq > ?"
     condition += " AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.capture = capture.row) ORDER BY row"
-    return _page(journal, condition, (below,), limit)
+    return _page(journal, condition, (below, after), limit)
 
 
 def intended(journal: Journal, limit: int = 100_000) -> list[Holding]:

@@ -2,7 +2,8 @@
 
 Classes go in the order of their urgency; within a class the devices take turns, so that one that brought ten thousand
 captures does not keep one with a single capture waiting; and one turn in eight belongs to whatever has waited longest,
-once that is too long, so that nothing starves.
+once that is too long, so that nothing starves. A turn brings a whole recording: its captures follow one another, and
+one that was begun is finished before anything else of its class.
 """
 
 from __future__ import annotations
@@ -10,26 +11,35 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from heapq import merge
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.journal.rows import COLUMNS, holding, text_id
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from agent.capture import Holding, Priority
     from agent.journal.book import Journal
 
-__all__ = ["AGED_SHARE", "Order", "Turn", "turns", "untold"]
+__all__ = ["AGED_SHARE", "Begun", "Order", "Turn", "begun_last", "begun_of", "turns", "unfinished", "untold"]
 
 AGED_SHARE: Final = 8
 """One turn of so many belongs to what has waited too long."""
 
 _NAMES: Final = "c." + COLUMNS.replace(", ", ", c.")
+_DEVICE: Final = 1
+_GROUP: Final = 10
+"""Places of these in a row of COLUMNS."""
+_LAST: Final = 64
+"""Captures that were receipted last, of which a restart looks whether their recordings are finished."""
 _FIRST: Final = "\x00"
 """Before every device's id: ids are printable."""
 
 _Row = tuple[Any, ...]
+
+Begun = tuple[int, str, str]
+"""(priority, device, recording) of which something was sent or is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,8 @@ class Order:
     """Microseconds since 1970: what was held before has waited too long."""
     turn: int = 0
     """How many turns there were."""
+    begun: tuple[Begun, ...] = ()
+    """Recordings that go on, in the order in which they were begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,38 @@ class _Queue:
         # Every word of it is ours.
         yield from self.journal.connection.execute(f"SELECT {columns} FROM {tables} AND {rest}", (*first, *values))  # noqa: S608
 
+    def mates(self, columns: str, begun: Begun) -> Iterator[_Row]:
+        """Those of one recording and class, in its own order."""
+        priority, device, group = begun
+        which = "c.device = ? AND c.grouping = ? AND c.priority = ?"
+        if self.destination is None:
+            sql = f"SELECT {columns} FROM capture c INDEXED BY capture_mates WHERE c.standing = 1 AND {which}"  # noqa: S608 - ours
+            values: tuple[int | str, ...] = (device, group, priority)
+        else:
+            # From the recording to what is owed, and not along all that is owed: CROSS keeps this order of tables.
+            tables = "capture c INDEXED BY capture_grouping CROSS JOIN owed q ON q.capture = c.row"
+            sql = f"SELECT {columns} FROM {tables} WHERE q.destination = ? AND {which}"  # noqa: S608 - ours
+            values = (self.destination, device, group, priority)
+        yield from self.journal.connection.execute(f"{sql} ORDER BY c.clip, c.held_seq", values)
+
+
+def begun_of(holding: Holding) -> Begun | None:
+    """The recording that is begun when this one goes; None where it belongs to none."""
+    return None if holding.group is None else (int(holding.priority), holding.origin.device, holding.group)
+
+
+def unfinished(journal: Journal, begun: Iterable[Begun]) -> list[Begun]:
+    """Those recordings of which something still stands in the queue."""
+    queue = _Queue(journal)
+    return [one for one in begun if next(queue.mates("1", one), None) is not None]
+
+
+def begun_last(journal: Journal) -> list[Begun]:
+    """After a restart: recordings of which a capture was receipted last, and another still stands in the queue."""
+    last = "SELECT priority, device, grouping FROM capture WHERE spooled = 1 AND standing IN (2, 3)"
+    rows = journal.connection.execute(f"{last} ORDER BY receipted_at DESC LIMIT {_LAST}")
+    return unfinished(journal, dict.fromkeys(row for row in rows if row[2] is not None))
+
 
 def turns(
     journal: Journal, order: Order, *, skip: Container[str], limit: int, owed_to: str | None = None
@@ -91,7 +135,9 @@ def turns(
                 taken.add(row[0])
                 yield row
 
-    usual = fresh(row for one in order.classes for row in _in_turn(queue, one, order))
+    usual = fresh(
+        row for one in order.classes for row in chain(_goes_on(queue, one, order), _in_turn(queue, one, order, taken))
+    )
     aged = fresh(_longest_waiting(queue, order))
     found: list[Turn] = []
     while len(found) < limit:
@@ -103,20 +149,35 @@ def turns(
     return found
 
 
-def _in_turn(queue: _Queue, one: Priority, order: Order) -> Iterator[_Row]:
-    """One capture of each device, then the next of each, beginning after the device that was served last."""
+def _goes_on(queue: _Queue, one: Priority, order: Order) -> Iterator[_Row]:
+    """What is left of recordings that were begun."""
+    return chain.from_iterable(queue.mates(_NAMES, begun) for begun in order.begun if begun[0] == int(one))
+
+
+def _with_mates(queue: _Queue, row: _Row, one: Priority) -> Iterator[_Row]:
+    """The others of its recording follow a capture."""
+    yield row
+    if row[_GROUP] is not None:
+        yield from queue.mates(_NAMES, (int(one), row[_DEVICE], row[_GROUP]))
+
+
+def _in_turn(queue: _Queue, one: Priority, order: Order, taken: Container[bytes]) -> Iterator[_Row]:
+    """One recording of each device, then the next of each, beginning after the device that was served last.
+
+    `taken`: what has its turn already, as part of a recording.
+    """
     direction = "DESC" if one in order.newest_first else "ASC"
     waiting: deque[Iterator[_Row]] = deque()
     for device in _devices(queue, one, (order.served or {}).get(one, _FIRST)):
         rest = f"q.priority = ? AND q.device = ? ORDER BY q.held_seq {direction}"
-        rows = queue.rows(_NAMES, rest, int(one), device)
+        rows: Iterator[_Row] = (row for row in queue.rows(_NAMES, rest, int(one), device) if row[0] not in taken)
         if (row := next(rows, None)) is not None:
-            yield row
+            yield from _with_mates(queue, row, one)
             waiting.append(rows)
     while waiting:
         rows = waiting.popleft()
         if (row := next(rows, None)) is not None:
-            yield row
+            yield from _with_mates(queue, row, one)
             waiting.append(rows)
 
 

@@ -25,6 +25,7 @@ from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Re
 from agent.journal import Desk, copies, queries
 from agent.release.program import DIFFERS
 from agent.release.proof import Proving
+from agent.release.recordings import Recordings, Waits
 from agent.spool import Hasher
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class _Case:
     """The grace period is over, and every destination that the policy names has proven that it holds it."""
     proof: bytes | None = None
     leaf: bytes = b""
+    waits: Waits | None = None
+    """Why it has to wait for others of its recording."""
 
 
 class Release:
@@ -81,6 +84,7 @@ class Release:
         self._keys, self._stamp = tuple(keys), stamp
         self._proving, self._program = proving or Proving(asked=policy.witness == "required"), program
         self._least = Strength[policy.receipt.upper()]
+        self.recordings = Recordings(whole=policy.recordings == "whole")
         self._few, self._many = asyncio.Semaphore(_FEW), asyncio.Semaphore(_MANY)
         self._begun: dict[bytes, Holding] = {}
         """Whose release was begun and has no end in the journal, by origin."""
@@ -106,7 +110,10 @@ class Release:
         What it offered in this look is still there. A look that may have missed something shows nothing, nor does a
         device that is away: it is not looked at.
         """
-        if observation.kind != INDEX or observation.detail.get("complete") is not True:
+        if observation.kind != INDEX:
+            return
+        self.recordings.listed(observation.device)
+        if observation.detail.get("complete") is not True:
             return
         mine = {token for token, holding in self._begun.items() if holding.origin.device == observation.device}
         gone = mine - self._still
@@ -131,7 +138,7 @@ class Release:
     async def consider(self, offer: Offer) -> Standing:
         """The device still has this receipted capture and offers it: let it forget, if everything is proven."""
         token = offer.capture.origin.token
-        case = await self._desk.read(lambda journal: self._look(journal, token))
+        case = await self._desk.read(lambda journal: self._look(journal, token, offer.capture.members))
         holding = case.holding
         if holding is None:
             return Standing.UNKNOWN
@@ -140,8 +147,10 @@ class Release:
         if (reason := self._why_not(holding, doubted=case.doubted, ripe=case.ripe)) is not None:
             await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))
             return holding.standing
-        # Not old enough, not cosigned yet, or a witness contradicts us: nothing is wrong with this capture, it waits.
-        if case.proof is None or not self._trusts(offer):
+        self.recordings.note(holding, case.waits)
+        # Not old enough, not cosigned yet, or a witness contradicts us, or others of its recording are not that far:
+        # nothing is wrong with this capture, it waits.
+        if case.proof is None or case.waits is not None or not self._trusts(offer):
             return holding.standing
         async with self._few if offer.capture.length is None or offer.capture.length > BLOCK_LENGTH else self._many:
             return await self._release(offer, holding, case.leaf, case.proof)
@@ -150,7 +159,7 @@ class Release:
         """Whether the program that would delete it knows whom to believe; the status says so where it does not."""
         return self._program is None or not isinstance(offer, ReleasesByPath) or self._program.trusts
 
-    def _look(self, journal: Journal, token: bytes) -> _Case:
+    def _look(self, journal: Journal, token: bytes, listed: int | None) -> _Case:
         """What the journal knows of this origin, in one visit."""
         holding = journal.of_origin(token)
         if holding is None or holding.standing is not Standing.RECEIPTED:
@@ -159,7 +168,8 @@ class Release:
         ripe = ripe and not copies.lacking(journal, holding.id, self._least)
         proof = self._proving.prove(journal, holding.index) if ripe and self._policy.device == "release" else None
         leaf = b"" if proof is None else journal.leaves.leaf(holding.index)
-        return _Case(holding, journal.doubts(token), ripe, proof, leaf)
+        waits = None if self._policy.device == "keep" else self.recordings.look(journal, holding, listed)
+        return _Case(holding, journal.doubts(token), ripe, proof, leaf, waits)
 
     def _why_not(self, holding: Holding, *, doubted: bool, ripe: bool = True) -> str | None:
         """The reason why its device may not forget it, in words for a person; None when it may.
@@ -215,6 +225,7 @@ class Release:
             return await self._refused(holding, f"the device did not delete it: {error}")
         released = await self._desk.write(lambda journal: journal.release(holding.id))
         self._end(token)
+        self.recordings.forgotten(holding)
         self._log.debug("released", capture=holding.id, key=holding.origin.key)
         return released.standing
 
@@ -276,13 +287,31 @@ class Release:
 
     async def sweep(self) -> None:
         """Do it once."""
+        self.recordings.told(await self._desk.read(self.recordings.sweep))
         if self._policy.device == "release":
-            below = await self._desk.read(self._proving.below)
-            while page := await self._desk.read(lambda journal: queries.forgotten(journal, _PAGE, below)):
-                for holding in page:
-                    await self._let_go(holding)
+            below, after, seen = await self._desk.read(self._proving.below), -1, dict[tuple[str, str], Waits | None]()
+            while page := await self._desk.read(
+                lambda journal, after=after: self._forgotten(journal, below, after, seen)  # type: ignore[misc]
+            ):
+                for holding, waits in page:
+                    self.recordings.note(holding, waits)
+                    if waits is None:
+                        await self._let_go(holding)
+                after = page[-1][0].index
         if self._policy.spool != "keep":
             await self._purge()
+
+    def _forgotten(
+        self, journal: Journal, below: int, after: int, seen: dict[tuple[str, str], Waits | None]
+    ) -> list[tuple[Holding, Waits | None]]:
+        """The next captures of devices that kept no copy. Each recording is looked at once in a sweep."""
+        found: list[tuple[Holding, Waits | None]] = []
+        for holding in queries.forgotten(journal, _PAGE, below, after=after):
+            name = holding.origin.device, holding.group or ""
+            if holding.group is not None and name not in seen:
+                seen[name] = self.recordings.look(journal, holding, None)
+            found.append((holding, seen.get(name)))
+        return found
 
     async def _let_go(self, holding: Holding) -> None:
         if (reason := self._why_not(holding, doubted=False)) is not None:

@@ -58,6 +58,7 @@ def describe(holding: Holding) -> View:
         "media_type": holding.media_type,
         "group": holding.group,
         "clip": holding.clip,
+        "members": holding.members,
         "priority": holding.priority.name.lower(),
         "receipt": None
         if receipt is None

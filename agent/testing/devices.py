@@ -56,6 +56,8 @@ class Clip:
     claims: Mapping[str, Json] = field(default_factory=lambda: NO_CLAIMS)
     media_type: str = "video/mp4"
     group: str | None = None
+    members: int | None = None
+    """How many clips of its recording the device states; -1: as many as it lists."""
     priority: Priority = Priority.ROUTINE
     given: int = 0
     """Bytes that were given over the wire, those that were given twice counted twice."""
@@ -112,7 +114,7 @@ class BenchDevice:
         self._volatile, self._resumable = volatile, resumable
         self._ever: list[Exhibit] = []
 
-    def record(
+    def record(  # noqa: PLR0913 - what a device may say of a clip
         self,
         key: str,
         content: Content,
@@ -122,11 +124,16 @@ class BenchDevice:
         began_at: datetime | None = BEGAN_AT,
         claims: Mapping[str, Json] = NO_CLAIMS,
         priority: Priority = Priority.ROUTINE,
+        group: str | None = None,
+        members: int | None = -1,
     ) -> Clip:
-        """Put a clip on the device, in the place of one with the same key. `says=None`: the device knows no length."""
+        """Put a clip on the device, in the place of one with the same key. `says=None`: the device knows no length.
+
+        `members`: how many clips the recording `group` has; else the device counts those that it lists.
+        """
         if unknown := set(wire) - LETTERS:
             raise ValueError(f"{''.join(sorted(unknown))} is nothing that a wire does")
-        clip = Clip(key, content, began_at, None, wire, claims=claims, priority=priority)
+        clip = Clip(key, content, began_at, None, wire, claims=claims, priority=priority, group=group, members=members)
         clip.says = clip.length if says == -1 else says
         if (before := self.clips.get(key)) is not None:  # it overwrote its own recording, as cameras do
             self._ever.remove(Exhibit(self.device.id, *before.exhibit))
@@ -159,10 +166,16 @@ class BenchDevice:
             length=clip.says,
             media_type=clip.media_type,
             group=clip.group,
+            members=self._members(clip),
             priority=clip.priority,
             volatile=self._volatile,
             claims=clip.claims,
         )
+
+    def _members(self, clip: Clip) -> int | None:
+        if clip.group is None or clip.members != -1:
+            return clip.members if clip.group is not None else None
+        return sum(one.group == clip.group for one in self.clips.values())
 
     @property
     def given(self) -> int:

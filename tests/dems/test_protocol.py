@@ -199,6 +199,8 @@ async def test_creations_that_are_refused(
         {"key": "line\nbreak"},
         {"key": "k" * 1025},
         {"media_type": "m" * 256},
+        {"group_members": "many"},
+        {"group_members": "0"},
         {"began_at": "yesterday"},
         {"began_at": "2026-02-31T00:00:00Z"},
         {"began_at": "2026-02-01T00:00:00+01:00"},
@@ -219,6 +221,7 @@ async def test_long_names_in_other_scripts_are_welcome(tus: Client) -> None:
         began_at="2026-11-22T07:02:17.123Z",
         media_type="video/mp4",
         group="g",
+        group_members="2",
     )
     url = await tus.create(one)
     assert (await tus.head(url)).headers["Upload-Metadata"] == one.metadata

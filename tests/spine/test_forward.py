@@ -15,6 +15,7 @@ from agent.testing.devices import BenchDevice, some_bytes
 from tests.spine.docked import filled
 
 if TYPE_CHECKING:
+    from agent.journal import Journal
     from agent.testing.station import Station
     from agent.testing.uplinks import BenchUplink
     from agent.uplink import Sending
@@ -198,12 +199,15 @@ async def test_what_a_person_decided_meanwhile_stands(
     uplink.poison["0"] = UplinkRefused("no")
     true_send = uplink.send
 
+    def decided(journal: Journal) -> None:
+        journal.quarantine(names["0"], "a person doubts it")
+        journal.retry(names["0"], actor="anna", why="sure")
+        journal.refuse(names["0"], "a person refuses it")
+        journal.quarantine(names["0"], "a person doubts it")
+
     async def send(sending: Sending) -> Receipt:
         if sending.holding.origin.key == "0":
-            await station.desk.write(lambda journal: journal.quarantine(names["0"], "a person doubts it"))
-            await station.desk.write(lambda journal: journal.retry(names["0"], actor="anna", why="sure"))
-            await station.desk.write(lambda journal: journal.refuse(names["0"], "a person refuses it"))
-            await station.desk.write(lambda journal: journal.quarantine(names["0"], "a person doubts it"))
+            await station.desk.write(decided)  # in one step: nobody sees what lies between
         return await true_send(sending)
 
     uplink.send = send

@@ -44,6 +44,7 @@ def holding_of(data: bytes, *, key: str = "DCIM/100MEDIA/CLIP0001.MP4", index: i
         priority=Priority.ROUTINE,
         media_type="video/mp4",
         group="recording-1",
+        members=3,
         parts=Parts(through=b"".join(through)),
     )
 

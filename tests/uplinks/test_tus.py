@@ -83,6 +83,7 @@ async def test_the_metadata_names_the_capture_and_its_entry(serve: Serve, connec
         "log": "edge.example.org/dock-0042/log1 7",
         "media_type": "video/mp4",
         "group": "recording-1",
+        "group_members": "3",
     }
 
 

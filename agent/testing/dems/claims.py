@@ -47,6 +47,8 @@ def read_claims(metadata: Mapping[str, str]) -> Claims:
         _check_text(metadata, key, KEY_MAX)
     _check_text(metadata, "media_type", _MEDIA_TYPE_MAX)
     _check_moment(metadata, "began_at")
+    if not re.fullmatch("[1-9][0-9]{0,15}", metadata.get("group_members", "1")):
+        raise RefusedRequest(400, "Upload-Metadata: group_members is not a number of captures.")
     return Claims(
         capture=capture,
         sha256=_digest("sha256", _must(metadata, "sha256")),

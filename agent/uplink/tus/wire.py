@@ -148,6 +148,7 @@ def metadata(holding: Holding) -> str:
         "log": f"{holding.log} {holding.index}",
         "media_type": holding.media_type,
         "group": holding.group,
+        "group_members": str(holding.members) if holding.members else None,
     }
     # A value of no bytes is legal, yet there are servers that refuse it: what is not known is not named.
     return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items() if value)

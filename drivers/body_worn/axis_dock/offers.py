@@ -85,6 +85,7 @@ def object_capture(
         length=length,
         media_type="application/octet-stream" if ciphertext else media_type,
         group=None if container.name in FIXED else key_of(container.name, None),
+        members=None if container.name in FIXED else 0,
         priority=Priority.FLAGGED if kind is Kind.BOOKMARK else Priority.ROUTINE,
         volatile=True,
         claims=claims,
@@ -171,6 +172,8 @@ def described(device: Device, container: Container, things: list[Thing], *, stat
         length=len(data),
         media_type="application/json",
         group=key_of(container.name, None) if recording else None,
+        # Its objects in each of their versions, and each description of it, this one among them.
+        members=sum(thing.length is not None for thing in things) + number if recording else None,
         volatile=True,
         claims=claims,
     )

@@ -8,6 +8,7 @@ import stat
 import threading
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -17,7 +18,7 @@ from agent.driver import BLOCK_LENGTH, Place
 from agent.errors import BadCapture, CannotResume, DeviceGone, DeviceRefused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from agent.capture import Device, Json
     from drivers.body_worn.usb_volume.volume import Volume
@@ -32,6 +33,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CLOSE_SECONDS = 1.0
 """How long a reader that is given up waits for its thread; a device that hangs keeps the thread, not the agent."""
 
+NO_GROUPS: Mapping[str, int] = MappingProxyType({})
+
 URGENCY = {"routine": Priority.ROUTINE, "flagged": Priority.FLAGGED}
 
 
@@ -40,8 +43,18 @@ class Clip:
 
     __slots__ = ("_capture", "_entry", "_volume", "_window")
 
-    def __init__(self, device: Device, entry: Entry, layout: Layout, volume: Volume, window: WriteWindow) -> None:
-        self._capture = described(device, entry, layout, volume)
+    def __init__(
+        self,
+        device: Device,
+        entry: Entry,
+        layout: Layout,
+        volume: Volume,
+        window: WriteWindow,
+        *,
+        groups: Mapping[str, int] = NO_GROUPS,
+    ) -> None:
+        """`groups`: how many files each recording has."""
+        self._capture = described(device, entry, layout, volume, groups)
         self._entry = entry
         self._volume = volume
         self._window = window
@@ -213,7 +226,9 @@ def _names(entry: Entry) -> list[bytes]:
     return [unquote_to_bytes(part) for part in entry.key.split("/")]
 
 
-def described(device: Device, entry: Entry, layout: Layout, volume: Volume) -> Capture:
+def described(
+    device: Device, entry: Entry, layout: Layout, volume: Volume, groups: Mapping[str, int] = NO_GROUPS
+) -> Capture:
     """The capture as the volume and its layout describe it.
 
     `began_at` is the file's time of change, which is all that a file system tells. On FAT it is the camera's local
@@ -246,7 +261,8 @@ def described(device: Device, entry: Entry, layout: Layout, volume: Volume) -> C
         began_at=_time(entry),
         length=entry.length,
         media_type=place.media_type,
-        group=place.group,
+        group=(group := place.group),
+        members=None if group is None else groups.get(group),
         clip=place.clip,
         priority=URGENCY[layout.locked if locked else place.rule.urgency],
         claims=claims,

@@ -203,7 +203,7 @@ class UsbVolume:
                 if not self._options.must_be_mountpoint:
                     folders = [volume.ground.path, *(volume.ground.path / unquote(key) for key in found.folders)]
                     await self._apart(partial(waker.watch, folders))
-                standings = await self._offer(session, known, ready, session.shown.counting(intake))
+                standings = await self._offer(session, known, found, ready, session.shown.counting(intake))
                 session.shown.offered()
                 if len(ready) == len(found.entries) and not volume.gone:
                     sums = reckoning.counted(len(ready), found.refusals, standings, complete=found.complete)
@@ -238,7 +238,9 @@ class UsbVolume:
             session.settling = Settling(known.settle)
         return found, session.settling.settled(found.entries, looked_at)
 
-    async def _offer(self, session: Session, known: Known, ready: Sequence[Entry], intake: Intake) -> Counter[Standing]:
+    async def _offer(
+        self, session: Session, known: Known, found: Walk, ready: Sequence[Entry], intake: Intake
+    ) -> Counter[Standing]:
         """Offer small captures many at a time, and beside them the long ones a few at a time."""
         volume, layout = session.volume, known.layout
 
@@ -247,7 +249,7 @@ class UsbVolume:
                 if volume.gone or layout is None:  # one failure, not one for each of a hundred thousand
                     return
                 if (entry.length <= BLOCK_LENGTH) is small:
-                    yield Clip(known.device, entry, layout, volume, session.window)
+                    yield Clip(known.device, entry, layout, volume, session.window, groups=found.groups)
 
         async with asyncio.TaskGroup() as staying:
             stay = staying.create_task(self._stay(volume, known.device, intake))

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -16,7 +17,7 @@ from agent.errors import DeviceGone
 
 if TYPE_CHECKING:
     from drivers.body_worn.usb_volume.volume import Volume
-    from firmware_specs.formats.layout import Layout
+    from firmware_specs.formats.layout import Layout, Place
 
 __all__ = ["Entry", "Walk", "walk"]
 
@@ -54,6 +55,8 @@ class Walk:
     refusals: int = 0
     folders: list[str] = field(default_factory=list)
     """Keys of the folders that were walked."""
+    groups: Counter[str] = field(default_factory=Counter)
+    """How many files each recording has, those that have not settled and those that cannot be taken among them."""
     seen: int = 0
     """Folder entries looked at, of every kind."""
     whole: bool = True
@@ -165,7 +168,10 @@ class _Walker:
             return None
         if stat.S_ISDIR(what.st_mode):
             return name
-        unfit, forbidden = self._unfit(what, key), self._forbidden(key)
+        place = self._layout.place(key)
+        unfit, forbidden = self._unfit(what, key), self._forbidden(place)
+        if place is not None and not forbidden and (group := place.group) is not None:
+            self._found.groups[group] += 1
         if unfit and (stat.S_ISLNK(what.st_mode) or not forbidden):
             self._found.miss(key, unfit)  # a link may stand where a folder of captures stood
         elif forbidden:
@@ -189,8 +195,7 @@ class _Walker:
             return "its name is too long"
         return None
 
-    def _forbidden(self, key: str) -> str | None:
-        place = self._layout.place(key)
+    def _forbidden(self, place: Place | None) -> str | None:
         if place is None:
             return f"the layout {self._layout.name} knows no such file"
         return place.rule.why

@@ -46,6 +46,8 @@ async def test_a_recording_from_its_first_word_to_complete(desk: Desk) -> None:
     held = await desk.held()
     group = {holding for holding in held.values() if holding.group == sent.container}
     assert {holding.origin.device for holding in group} == {f"axis:{sent.serial}"}
+    # Its objects leave the number open; the description that ends it says how many belong together, itself included.
+    assert sorted(holding.members for holding in group) == [*[0 for _ in sent.objects()], len(group)]
     for name, _, data in sent.objects():
         same_bytes(desk.bytes_of(held[f"{sent.container}/{name}"]), data, name)
     told = await desk.description()
@@ -199,6 +201,8 @@ async def test_what_comes_after_complete_is_taken_and_described_again(desk: Desk
         await controller.say("POST", sent.container, {"Note": "seen"})
     assert (await desk.description())["metadata"]["Note"] == "seen"
     assert (await desk.description())["number"] == 3
+    group = [one for one in (await desk.held()).values() if one.group == sent.container]
+    assert max(one.members or 0 for one in group) == len(group)
 
 
 async def test_only_complete_ends_a_recording(desk: Desk) -> None:

@@ -50,6 +50,19 @@ async def test_1_an_origin_is_stable_and_its_time_is_the_devices(
     assert origin.began_at.timestamp() == moment
 
 
+async def test_files_of_one_recording_are_counted_those_that_still_change_among_them(
+    camera: VolumeEmulator, dock: Callable[..., UsbVolume]
+) -> None:
+    for name in ("DCIM/100MEDIA/CLIP0007.MP4", "DCIM/100MEDIA/CLIP0007.THM", "DCIM/100MEDIA/CLIP0008.MP4"):
+        camera.add(b"film", name)
+    desk = Desk()
+    async with running(dock(), desk):
+        await desk.until(lambda: len(desk.held) == 3)
+    told = {one.key.rpartition("/")[2]: (one.group, one.members) for one in desk.captures.values()}
+    assert told["CLIP0007.MP4"] == told["CLIP0007.THM"] == ("DCIM/100MEDIA/0007", 2)
+    assert told["CLIP0008.MP4"] == ("DCIM/100MEDIA/0008", 1)
+
+
 async def test_2_what_is_not_opened_is_not_read(camera: VolumeEmulator, dock: Callable[..., UsbVolume]) -> None:
     camera.add(b"clip")
     wire = FaultyWire()
