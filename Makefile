@@ -24,7 +24,8 @@ WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromi
     dbus-daemon=dbus gdbus=libglib2.0-bin gpsd=gpsd gpsfake=gpsd-clients mbpoll=mbpoll socat=socat \
     mosquitto=mosquitto mosquitto_pub=mosquitto-clients \
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
-    mksquashfs=squashfs-tools mender-artifact=mender-artifact
+    mksquashfs=squashfs-tools mender-artifact=mender-artifact \
+    sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
 GO_NOTES := /usr/share/gocode/src/golang.org/x/mod/sumdb
 DBUS_MOCK := /usr/lib/python3/dist-packages/dbusmock
 

@@ -77,22 +77,22 @@ class DriverConformance:
     async def test_3_bytes_from_0_and_from_n_agree(self, tmp_path: Path) -> None:
         """From every kind of offset, and twice from the same."""
         rig = self.rig(tmp_path)
-        rig.record("CLIP0001.MP4", FILM)
+        film = rig.content(rig.record("CLIP0001.MP4", FILM), FILM)
 
         async def look(offer: Offer) -> None:
-            same_bytes(await read_all(offer, 0), FILM)
+            same_bytes(await read_all(offer, 0), film)
             if not rig.keeps:
                 return
-            for offset in (0, 1, MIB, len(FILM) // 2, len(FILM) - 1, len(FILM)):
+            for offset in (0, 1, MIB, len(film) // 2, len(film) - 1, len(film)):
                 with suppress(CannotResume):
-                    same_bytes(await read_all(offer, offset), FILM[offset:], f"what is read from byte {offset} on")
+                    same_bytes(await read_all(offer, offset), film[offset:], f"what is read from byte {offset} on")
 
         await examined(rig, look)
 
     async def test_3_a_reading_goes_on_after_the_device_was_gone(self, tmp_path: Path) -> None:
         """Unplugged after the first block: DeviceGone, never a quiet end; then the same origin, and the rest of it."""
         rig, part = self.rig(tmp_path), bytearray()
-        rig.record("CLIP0001.MP4", FILM)
+        film = rig.content(rig.record("CLIP0001.MP4", FILM), FILM)
         gone: list[BaseException] = []
 
         async def look(offer: Offer) -> None:
@@ -111,15 +111,15 @@ class DriverConformance:
 
         probe = Probe(look)
         async with running(rig.driver(), probe) as task:
-            await until(lambda: bool(probe.failures) or len(part) >= len(FILM))
+            await until(lambda: bool(probe.failures) or len(part) >= len(film))
             assert gone, "nothing was read"
             if not probe.failures:
-                same_bytes(bytes(part), FILM, "a reading that was cut off ended as if it were complete; it")
+                same_bytes(bytes(part), film, "a reading that was cut off ended as if it were complete; it")
             assert all(isinstance(error, DeviceError) for error in probe.failures), probe.failures
             assert not task.done()
             rig.plug_in()
-            await until(lambda: len(part) >= len(FILM))
-        same_bytes(bytes(part), FILM)
+            await until(lambda: len(part) >= len(film))
+        same_bytes(bytes(part), film)
 
     async def test_4_a_release_may_be_repeated(self, tmp_path: Path) -> None:
         """By the same offer and, where the device still offers it, by the next."""
@@ -134,7 +134,7 @@ class DriverConformance:
 
         await examined(rig, look)
         assert not rig.holds(key) or not rig.keeps
-        assert rig.holds(kept), "another capture was released with it"
+        assert rig.holds(kept) or not rig.keeps, "another capture was released with it"
 
     async def test_4_a_driver_releases_nothing_by_itself(self, tmp_path: Path) -> None:
         """Whatever `take` answers: only the agent calls release."""
@@ -167,9 +167,9 @@ class DriverConformance:
             await until(lambda: len(read) == 1)
             await asyncio.sleep(0.2)
             read.clear()
-            rig.record("CLIP0001.MP4", again)
+            key = rig.record("CLIP0001.MP4", again)
             await until(lambda: bool(read))
-        same_bytes(read[0], again)
+        same_bytes(read[0], rig.content(key, again))
 
     @pytest.mark.parametrize("error", [BadCapture, DeviceGone, DeviceRefused, CannotResume, SpoolFull])
     async def test_6_what_take_raises_does_not_end_it(self, tmp_path: Path, error: type[Exception]) -> None:
@@ -222,13 +222,13 @@ class DriverConformance:
     async def test_7_a_stated_length_is_true(self, tmp_path: Path, data: bytes) -> None:
         """A device that states a length is held to it; None says that it does not know."""
         rig = self.rig(tmp_path)
-        rig.record("CLIP0001.MP4", data)
+        content = rig.content(rig.record("CLIP0001.MP4", data), data)
 
         async def look(offer: Offer) -> None:
             stated = offer.capture.length
             assert stated is None or 0 <= stated < LENGTH_MAX
-            same_bytes(await read_all(offer, 0), data)
-            assert stated in (None, len(data)), f"{stated} bytes were stated and {len(data)} are there"
+            same_bytes(await read_all(offer, 0), content)
+            assert stated in (None, len(content)), f"{stated} bytes were stated and {len(content)} are there"
 
         await examined(rig, look)
 
@@ -267,7 +267,7 @@ class DriverConformance:
             await station.verify()
         assert found.keys() == recorded.keys()
         for key, data in recorded.items():
-            same_bytes(found[key], data, key)
+            same_bytes(found[key], rig.content(key, data), key)
 
     async def test_8_no_descriptor_is_left_behind(self, tmp_path: Path) -> None:
         """By readings that were cancelled."""

@@ -41,6 +41,10 @@ class Rig:
         """Let the device make a capture, complete; return its key. The same name again: as cameras reuse names."""
         raise NotImplementedError
 
+    def content(self, key: str, data: bytes) -> bytes:  # noqa: ARG002 - for devices that wrap what they record
+        """What a capture of it holds, where that is not `data` itself: a message around a picture, for instance."""
+        return data
+
     def holds(self, key: str) -> bool:
         """Say whether the device still has it."""
         not_given("holds", key)

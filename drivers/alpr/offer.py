@@ -34,7 +34,8 @@ def key_of(read: Read) -> str:
     """
     plate = "" if read.plate is None else read.plate.normalized
     said = [_without(one, plate) for one in read.key[2:]]  # the first two are maker and device
-    return printable("/".join(said))[:KEY_MAX] or "read"
+    suffix = "" if read.phase == "single" else f";{read.phase}"
+    return printable("/".join(said))[: KEY_MAX - len(suffix)] + suffix or "read"
 
 
 def _without(text: str, plate: str) -> str:
@@ -52,6 +53,11 @@ class ReadOffer:
     ) -> None:
         self.device, self.read, self.message = device, read, message
         self._documents = dict(documents or {})
+
+    @property
+    def screened_by(self) -> str:
+        """See `agent.driver.Screened`."""
+        return "alpr"
 
     def adding(self, name: str, document: Fact) -> ReadOffer:
         """The same read with a document of ours beside it, such as `hit.json`. The name is one of a file."""

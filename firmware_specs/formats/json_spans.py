@@ -11,7 +11,7 @@ from firmware_specs import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["loads", "values"]
+__all__ = ["entries", "loads", "values"]
 
 LENGTH_MAX: Final = 32 << 20
 DEPTH_MAX: Final = 32
@@ -84,3 +84,10 @@ def _name(token: bytes) -> str:
     except ValueError:
         return ""
     return found if isinstance(found, str) else ""
+
+
+def entries(data: bytes, *path: str) -> tuple[tuple[int, int], ...]:
+    """(start, end) of each entry of the list at a path of names, in their order."""
+    return tuple(
+        (start, end) for found, start, end in values(data) if len(found) == len(path) + 1 and found[:-1] == path
+    )

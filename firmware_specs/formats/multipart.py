@@ -127,7 +127,8 @@ def _end(
             after = end
             while body[after : after + 1] in (b"\r", b"\n") and after - end < 4:  # noqa: PLR2004 - empty lines
                 after += 1
-            if (found := delimiter.match(body, after)) is not None:
+            found = delimiter.match(body, after)
+            if found is not None or after == len(body):
                 return end, found
     at = _picture_end(body, start) if body.startswith(_JPEG, start) else start
     while (found := delimiter.search(body, at)) is not None:
@@ -137,7 +138,8 @@ def _end(
             end = found.start() - 1
             return (end - 1 if end > start and body[end - 1 : end] == b"\r" else end), found
         at = found.start() + 2
-    return len(body), None
+    # Without a closing line: a picture ends where it says, if but empty lines follow.
+    return (at if at > start and not body[at:].strip(b"\r\n") else len(body)), None
 
 
 def _picture_end(body: bytes, start: int) -> int:

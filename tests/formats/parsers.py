@@ -21,6 +21,7 @@ from agent.capture import canonical
 from firmware_specs import SpecError
 from firmware_specs.formats import (
     axis_body_worn,
+    axis_lpv,
     blackvue_track,
     camm,
     enote,
@@ -28,8 +29,14 @@ from firmware_specs.formats import (
     freegps,
     gpmf,
     hikvision_anpr,
+    json_spans,
     layout,
     mender,
+    multipart,
+    openalpr,
+    plain_xml,
+    platerecognizer,
+    templated,
 )
 from firmware_specs.formats.firmware import dfu, rauc, uimage
 from firmware_specs.formats.media import claims, film
@@ -223,6 +230,54 @@ PUSHED = (
 PLATES = b"<Plates><Plate><picName>20261122101112</picName><plateNumber>AB123CD</plateNumber></Plate></Plates>"
 PLATES_JSON = b'{"Plates": {"Plate": [{"picName": "20261122101112", "plateNumber": "AB123CD"}]}}'
 
+GROUP = (
+    b'{"data_type": "alpr_results", "epoch_time": 1795333263120, "uuid": "u", "results": [{"plate": "EVDK042",'
+    b' "confidence": 92.94, "plate_crop_jpeg": "/9j/2Q=="}, {"plate": "EVDK701", "confidence": 71}]}'
+)
+LPV = b'{"packetCounter": "42", "carState": "new", "carID": "7", "plateUTF8": "EVDK042", "plateConfidence": "0.94"}'
+LPV_PUSHED = (
+    b'--b\r\nContent-Disposition: form-data; name="event"\r\n\r\n'
+    + LPV
+    + b'\r\n--b\r\nContent-Disposition: form-data; name="image"\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9'
+    + b"\r\n--b--\r\n"
+)
+HOOK = (
+    b'{"hook": {"event": "recognition"}, "data": {"camera_id": "c", "timestamp": "2026-11-22T07:41:03.120456Z",'
+    b' "results": [{"plate": "evdk042", "score": 0.9}, {"plate": "evdk701", "score": 0.8}]}}'
+)
+HOOK_PUSHED = b'--b\r\nContent-Disposition: form-data; name="json"\r\n\r\n' + HOOK + b"\r\n--b--\r\n"
+AUTOVU = b"<AutoVu><Plate>EVDK042</Plate><Read a='1'><P>1</P></Read><Read><P>2</P></Read></AutoVu>"
+LINES = b"Plate=EVDK042\r\nTime: 2026-11-22\n"
+
+
+def _templated(data: bytes) -> object:
+    """A message through each encoding that a mapping may name."""
+    good = 0
+    for encoding, part in (("xml", None), ("json", None), ("form", None), ("lines", None), ("multipart", "json")):
+        try:
+            document = templated.read(data, "multipart/form-data; boundary=b", encoding, part)
+            document.spans("AutoVu/Read")
+            for path in ("AutoVu/Read/P", "AutoVu/Read@a", "$.data.results[0].plate", "Plate", "json"):
+                templated.look(document.told, path)
+                document.look(path)
+            good += 1
+        except SpecError:
+            continue
+    if not good:
+        raise SpecError("no document in any encoding")
+    return None
+
+
+def _spans(data: bytes) -> object:
+    """JSON, and where its values lie: what lies there is each value."""
+    told = json_spans.loads(data)
+    for path, start, end in json_spans.values(data):
+        if not path:
+            assert json.loads(data[start:end]) == told
+    json_spans.entries(data, "results")
+    return None
+
+
 # -- electronic notes --------------------------------------------------------------------------------------------------
 
 
@@ -301,6 +356,23 @@ PARSERS: dict[str, Parser] = {
         ("alpr/*/hikvision/*.xml", "alpr/*/hikvision/*.http"),
     ),
     "plates": Parser(hikvision_anpr.stored, (PLATES, PLATES_JSON), ("alpr/*/hikvision/plates*.xml",)),
+    "openalpr": Parser(
+        lambda data: openalpr.picture(openalpr.message(data).told, "vehicle_crop_jpeg"),
+        (GROUP,),
+        ("alpr/*/openalpr/*.json",),
+    ),
+    "axis plates": Parser(
+        lambda data: axis_lpv.event(data, "multipart/form-data; boundary=b"), (LPV_PUSHED, LPV), ("alpr/*/axis/*.json",)
+    ),
+    "plate recognizer": Parser(
+        lambda data: platerecognizer.hook(data, "multipart/form-data; boundary=b"),
+        (HOOK_PUSHED, HOOK, b"json=%7B%22hook%22%3A%7B%7D%7D"),
+        ("alpr/*/platerecognizer/*.json",),
+    ),
+    "templated": Parser(_templated, (AUTOVU, LINES, HOOK_PUSHED, b"a=1&b=2"), ("alpr/*/generic/*",)),
+    "json": Parser(_spans, (GROUP, HOOK, b'[1, "a\\"b", {"c": []}]'), ("alpr/*/*/*.json",)),
+    "multipart": Parser(lambda data: multipart.parse(data, b"b"), (PUSHED, LPV_PUSHED)),
+    "xml": Parser(plain_xml.parse, (ANPR, AUTOVU), ("alpr/*/hikvision/*.xml",)),
     "notes": Parser(_notes, (note_envelope(),)),
     "note": Parser(_payload, (enote.unb64url(json.loads(note_envelope())["payload"]),)),
     "dfu": Parser(lambda data: dfu(Text(data)), (dfu_image(),), ("firmware/fw.dfu",)),

@@ -121,7 +121,8 @@ def _captured(told: Event) -> tuple[Mapping[str, Any], list[str]]:
     stamp = next((found for info in infos(told.told) if (found := _abs_time(info.get("absTime")))), None)
     if stamp is None:
         if at is not None:
-            return {"captured_at": at, "captured_from": "dateTime"}, []
+            digits = told.said("dateTime")[:19]  # as sent, without the offset
+            return {"captured_at": at, "captured_local": digits, "captured_from": "dateTime"}, []
         return {"captured_local": local, "captured_from": "dateTime; zone not in the message"}, ["zone_unknown"]
     offset = datetime.fromisoformat(told.said("dateTime")).utcoffset() if at is not None else None
     if at is None or offset is None:
@@ -130,7 +131,12 @@ def _captured(told: Event) -> tuple[Mapping[str, Any], list[str]]:
         return {"captured_local": text, "captured_from": "absTime; zone not in the message"}, ["zone_unknown"]
     found = (stamp - offset).replace(tzinfo=UTC)
     flags = ["time_inconsistent"] if abs(found - at) > _APART else []
-    return {"captured_at": found, "captured_from": "pictureInfo.absTime with the offset of dateTime"}, flags
+    why = "pictureInfo.absTime with the offset of dateTime"
+    return {
+        "captured_at": found,
+        "captured_local": stamp.isoformat(timespec="milliseconds"),
+        "captured_from": why,
+    }, flags
 
 
 def _abs_time(value: object) -> datetime | None:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from typing import TYPE_CHECKING
 
 from agent.driver import Enrolment
 from agent.errors import ConfigError, Problem
+from agent.selfsigned import make_certificate, write_for_owner
 from drivers.body_worn.axis_dock.destination import AUTH
 from firmware_specs import SpecError
 from firmware_specs.formats.axis_body_worn import connection_file
@@ -27,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["enrolment", "password_of"]
 
-_DAYS: Final = 5 * 365
 _SHORTEST, _LONGEST = 16, 64
 
 
@@ -57,12 +49,14 @@ def enrolment(options: AxisOptions) -> Enrolment:
         raise ConfigError([Problem("reached_at", "name the addresses under which the controller reaches this station")])
     try:
         if _absent(options.password_file):
-            _write(options.password_file, secrets.token_hex(32).encode() + b"\n")  # hex: never read as an option
+            write_for_owner(
+                options.password_file, secrets.token_hex(32).encode() + b"\n"
+            )  # hex: never read as an option
             made.append(str(options.password_file))
         certificate = None
         if listen.certificate is not None and listen.key is not None:
             if _absent(listen.certificate) and _absent(listen.key):
-                _certificate(listen.certificate, listen.key, hosts)
+                make_certificate(listen.certificate, listen.key, hosts)
                 made += [str(listen.certificate), str(listen.key)]
             certificate = listen.certificate.read_bytes()
         public_key = None if options.public_key is None else (options.public_key.stem, options.public_key.read_bytes())
@@ -98,49 +92,3 @@ def _host(name: str) -> str:
 
 def _absent(path: Path) -> bool:
     return not path.exists()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A file for its owner alone: the owner of the folder, where an administrator makes it for the service."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(fd, "wb") as file:  # noqa: PTH123 - of a descriptor
-        file.write(content)
-        file.flush()
-        os.fsync(fd)
-        folder = path.parent.stat()
-        if os.geteuid() == 0:
-            os.fchown(fd, folder.st_uid, folder.st_gid)
-
-
-def _certificate(certificate: Path, key: Path, hosts: tuple[str, ...]) -> None:
-    """One that signs itself: the controller is given it in the connection file and trusts it alone."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=_DAYS))
-        .add_extension(x509.SubjectAlternativeName([_named(host) for host in hosts]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    _write(
-        key,
-        private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
-    )
-    _write(certificate, made.public_bytes(serialization.Encoding.PEM))
-
-
-def _named(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)

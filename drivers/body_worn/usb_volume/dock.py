@@ -15,10 +15,9 @@ from urllib.parse import unquote
 
 import structlog
 
-from agent.driver import BLOCK_LENGTH, Bay, offer_all
+from agent.driver import BLOCK_LENGTH, Bay, offer_all, reckoning
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
 from agent.mounts import mounts
-from drivers.body_worn.usb_volume import reckoning
 from drivers.body_worn.usb_volume.blocks import usb_blocks
 from drivers.body_worn.usb_volume.clip import Clip
 from drivers.body_worn.usb_volume.identity import recognise

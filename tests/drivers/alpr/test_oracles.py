@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from drivers.alpr.makers import hikvision
+from drivers.alpr.makers import axis, generic, hikvision, openalpr, platerecognizer
+from drivers.alpr.makers.mapping import Mapping
 from tests.drivers.alpr.oracle import agrees, expected, needs_samples, request, sample, told
 
 if TYPE_CHECKING:
@@ -59,3 +61,64 @@ def test_hikvision_list(name: str) -> None:
     found = hikvision.listed(sample(name), "<device>")
     agrees([told(read) for _, read, _ in found], oracle["reads"])
     assert (found[-1][0] if found else None) == oracle["next_pic_time"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "real/openalpr/alpr_group.json",
+        "authored/openalpr/alpr_results.json",
+        "authored/openalpr/group_preview.json",
+        "authored/openalpr/heartbeat.json",
+        "authored/openalpr/oss_flat_seconds.json",
+    ],
+)
+def test_openalpr(name: str) -> None:
+    heard, oracle = openalpr.heard(sample(name), "application/json", "<device>"), expected(name)
+    compare(heard, oracle)
+    assert heard.names == oracle.get("names", {})
+
+
+@pytest.mark.parametrize(
+    "name", ["real/axis/event.json", "authored/axis/new.json", "authored/axis/update.json", "authored/axis/lost.json"]
+)
+def test_axis(name: str) -> None:
+    compare(axis.heard(sample(name), "application/json", "<device>"), expected(name))
+
+
+def test_axis_merges_the_messages_of_one_vehicle() -> None:
+    oracle = json.loads(sample("authored/axis/merged.expected-only.json"))
+    passages = axis.Passages()
+    reads = [
+        passages.follow(axis.heard(sample(f"authored/axis/{name}"), "", "<device>").reads[0][0], second)
+        for second, name in enumerate(oracle["from"])
+    ]
+    seen = oracle["read"].pop("candidates_seen")
+    assert oracle["read"].pop("gap") == "packetCounter 43 was not received"
+    agrees(told(reads[-1]), oracle["read"])
+    assert passages.missing == 1
+    plate = reads[-1].plate
+    assert plate is not None
+    assert {plate.number, *(one.number for one in plate.candidates)} == set(seen)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "real/platerecognizer/recognition.json",
+        "real/platerecognizer/recognition_multipart.http",
+        "authored/platerecognizer/two_results.json",
+    ],
+)
+def test_platerecognizer(name: str) -> None:
+    content_type, data = body(name)
+    compare(platerecognizer.heard(data, content_type, "<device>"), expected(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("real/generic/blueiris_push.json", "json"), ("authored/generic/autovu_template.xml", "xml")]
+)
+def test_generic(name: str, encoding: str) -> None:
+    oracle = expected(name)
+    mapping = Mapping.model_validate({**oracle["mapping"], "encoding": encoding})
+    compare(generic.heard(mapping, sample(name), "", "<device>"), oracle)

@@ -10,10 +10,10 @@ import pytest
 
 from agent.capture import Standing
 from agent.driver import INDEX
+from agent.driver.reckoning import counted
 from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
 from drivers.body_worn.usb_volume import UsbVolume
-from drivers.body_worn.usb_volume.reckoning import counted
 from drivers.body_worn.usb_volume.wire import Wire
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The sum of one look: what the volume's own index lists, how much of it is safe here, and what is left over.
+"""The sum of one look: what a device's own index lists, how much of it is safe here, and what is left over.
 
     listed = safe + aside + refused + unexplained
 
@@ -45,5 +45,5 @@ def counted(offered: int, refused: int, standings: Mapping[Standing, int], *, co
 
 
 def observation(device: str, detail: Mapping[str, Json]) -> Observation:
-    """The sum as a fact that becomes an entry; the time is ours, for a volume tells none."""
+    """The sum as a fact that becomes an entry; the time is ours, for a look has no other."""
     return Observation(device, INDEX, datetime.now(UTC), detail)

@@ -1,0 +1,178 @@
+"""What a Hikvision camera saw and could not bring: its own list is asked, and what it never brought is offered.
+
+The camera's list has no pictures and no zone, so it is the second choice. A plate of the list waits for `settle`
+seconds to be brought by the camera itself; then it is offered, marked `polled`. How far the list was read is kept in a
+file as the camera's own number: it names a time and no plate. What was offered and not kept is asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import structlog
+
+from agent.driver import Notice
+from agent.durable import replace_file
+from agent.errors import ConfigError, DeviceError, DeviceRefused, Problem, SpoolDamaged, SpoolError
+from drivers.alpr.makers.hikvision import listed
+from firmware_specs import SpecError
+from firmware_specs.formats.hikvision_anpr import poll
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.driver import Intake
+    from drivers.alpr.message import Message
+    from drivers.alpr.options import PollOptions
+    from drivers.alpr.read import Read
+    from drivers.alpr.reception import Camera, Reception
+
+__all__ = ["Gaps"]
+
+_ANSWER_MAX: Final = 4 << 20
+_PENDING_MAX: Final = 10_000
+_LONG_AGO: Final = "200001010000000000"
+_NEAR: Final = 2
+"""Seconds by which the camera's two words for the time of one passage may differ."""
+_PATIENCE: Final = aiohttp.ClientTimeout(total=30, connect=10)
+
+
+class Gaps:
+    """Of one camera."""
+
+    def __init__(self, camera: Camera, options: PollOptions, state: Path) -> None:
+        self._camera, self._options = camera, options
+        self._file = state / f"{camera.options.name}.picname"
+        self._password = _line(options.password_file, camera.options.name)
+        self._tls = _trusting(options, camera.options.name)
+        self._pending: dict[str, tuple[Read, Message, float]] = {}
+        self._trouble: str | None = None
+        self._log = structlog.get_logger("driver")
+
+    async def run(self, reception: Reception, intake: Intake) -> None:
+        """Ask again and again, until cancelled."""
+        digest = aiohttp.DigestAuthMiddleware(self._options.user, self._password)
+        connector = aiohttp.TCPConnector(ssl=self._tls) if self._tls else aiohttp.TCPConnector()
+        async with aiohttp.ClientSession(connector=connector, middlewares=(digest,), timeout=_PATIENCE) as session:
+            while True:
+                try:
+                    await self._look(session, reception, intake)
+                    self._says(None)
+                except SpoolDamaged:
+                    raise
+                except (aiohttp.ClientError, TimeoutError, OSError, SpecError, DeviceError, SpoolError) as error:
+                    self._says(
+                        type(error).__name__ if not isinstance(error, (SpecError, DeviceRefused)) else str(error)
+                    )
+                await asyncio.sleep(self._options.every)
+
+    async def _look(self, session: aiohttp.ClientSession, reception: Reception, intake: Intake) -> None:
+        cursor = await asyncio.to_thread(self._cursor)
+        body = await self._asked(session, cursor or _LONG_AGO)
+        found = listed(body, self._camera.options.name, str(self._options.channel))
+        if cursor is None:  # a new camera: what it saw before it was ours is not ours to offer
+            await self._remember(found[-1][0] if found else _LONG_AGO)
+            return
+        now = monotonic()
+        for name, read, message in found:
+            if int(name) > int(cursor) and len(self._pending) < _PENDING_MAX:
+                self._pending.setdefault(name, (read, message, now))
+        for name in sorted(self._pending, key=int):
+            read, message, since = self._pending[name]
+            if now - since < self._options.settle:
+                break
+            if not self.brought(read):
+                await intake.sight(self._camera.device)
+                await reception.offer(self._camera, read, message)
+                self._camera.watch.count("polled")
+            await self._remember(name)
+            del self._pending[name]
+
+    def brought(self, read: Read) -> bool:
+        """Whether the camera brought this passage itself."""
+        if read.plate is None:
+            return True  # there is nothing to match and no picture
+        try:
+            at = datetime.fromisoformat(read.captured_local or "")
+        except ValueError:
+            return False
+        around = (at + timedelta(seconds=by) for by in range(-_NEAR, _NEAR + 1))
+        return any(self._camera.watch.brought(read.plate.normalized, one) for one in around)
+
+    async def _asked(self, session: aiohttp.ClientSession, after: str) -> bytes:
+        url = f"{self._options.url}/ISAPI/Traffic/channels/{self._options.channel}/vehicleDetect/plates"
+        async with session.post(
+            url, data=poll(after), headers={"Content-Type": "application/xml"}, allow_redirects=False
+        ) as answer:
+            if answer.status != 200:  # noqa: PLR2004
+                raise DeviceRefused(f"the camera answered {answer.status}")
+            gathered = bytearray()
+            async for block in answer.content.iter_any():
+                gathered += block
+                if len(gathered) > _ANSWER_MAX:
+                    raise DeviceRefused("the camera's list is longer than is read")
+            return bytes(gathered)
+
+    # -- how far it was read -------------------------------------------------------------------------------------------
+
+    def _cursor(self) -> str | None:
+        try:
+            text = self._file.read_text("ascii").strip()
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            text = ""
+        # A file that was damaged: from the beginning of the list again, for twice is better than not at all.
+        return text if re.fullmatch(r"\d{1,40}", text) else _LONG_AGO
+
+    async def _remember(self, name: str) -> None:
+        def write() -> None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._file, name.encode() + b"\n")
+
+        await asyncio.to_thread(write)
+
+    def _says(self, trouble: str | None) -> None:
+        if trouble is not None and self._trouble is None:
+            self._log.warning("alpr_trouble", camera=self._camera.options.name, trouble="list", error=trouble)
+        self._trouble = trouble
+
+    def notices(self) -> Iterator[Notice]:
+        """What a person should do."""
+        if self._trouble is not None:
+            yield Notice(
+                "alpr.list",
+                "warning",
+                f"camera {self._camera.options.name}",
+                f"Its list of plates cannot be asked: {self._trouble}.",
+                "Compare `poll.url`, user and password with the camera's page; what it cannot push now is not fetched.",
+            )
+
+
+def _line(path: Path, name: str) -> str:
+    try:
+        text = path.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem(f"camera.{name}.poll.password_file", f"{path}: {error}")]) from error
+    if not text or "\n" in text:
+        raise ConfigError([Problem(f"camera.{name}.poll.password_file", f"{path} must hold one line")])
+    return text
+
+
+def _trusting(options: PollOptions, name: str) -> ssl.SSLContext | None:
+    if not options.url.startswith("https:"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=options.ca)
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem(f"camera.{name}.poll.ca", f"{options.ca}: {error}")]) from error
+    if options.ca is not None:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the camera's own certificate may stand there
+    return context
