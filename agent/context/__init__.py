@@ -6,7 +6,7 @@ every `detail` may have under `time`:
 
     source            whose clock `observed_at` is: `gnss`, `station`, `device`, `cad`; left out: `station`
     uncertainty_us    how far it may be off, in microseconds
-    week_rollover     by how many times 1024 weeks the receiver's date is wrong: such a time is kept and never used
+    week_rollover     by how many times 1024 weeks a receiver's date is wrong: such a time is kept and never used
     said              the time as the source said it, where `observed_at` is another one
 
 The kinds, and what their `detail` holds:
@@ -42,6 +42,7 @@ from agent.context.kinds import (
     about_unit,
     place_of,
     told_of,
+    uncertainty_of,
     unusable_time,
 )
 from agent.context.options import CategoryRule, ContextOptions, TriggerRule, Vehicle
@@ -67,5 +68,6 @@ __all__ = [
     "overlap",
     "place_of",
     "told_of",
+    "uncertainty_of",
     "unusable_time",
 ]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.capture import rfc3339
 from agent.context.intervals import folded
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "moment_of",
     "place_of",
     "told_of",
+    "uncertainty_of",
     "unusable_time",
 ]
 
@@ -146,7 +148,10 @@ def _incident(observation: Observation) -> Told | None:
     if detail.get("category") is not None:
         _word(detail, "category")
     began_at, ended_at = _interval(observation)
-    name = folded(_word(detail, "id")) if detail.get("id") is not None else f"{abouts[0]} {folded(incident)}"
+    # Without an id of the sender a unit's second time on an incident is another interval.
+    name = f"{abouts[0]} {folded(incident)} {rfc3339(began_at) if 'from' in detail else ''}"
+    if detail.get("id") is not None:
+        name = folded(_word(detail, "id"))
     return Told(
         Sort.INCIDENT,
         abouts[0],
@@ -194,9 +199,18 @@ def moment_of(detail: Mapping[str, Any], name: str) -> datetime | None:
 
 
 def unusable_time(detail: Mapping[str, Any]) -> bool:
-    """Whether the time that was told bears the mark of a receiver whose week has rolled over."""
+    """Whether the time that was told is that of a receiver whose week has rolled over."""
     told = detail.get("time")
-    return isinstance(told, dict) and bool(told.get("week_rollover"))
+    return isinstance(told, dict) and bool(told.get("week_rollover")) and told.get("source") != "station"
+
+
+def uncertainty_of(detail: Mapping[str, Any]) -> timedelta:
+    """How far the time that was told may be off, where it says so: at most a day."""
+    told = detail.get("time")
+    micros = told.get("uncertainty_us") if isinstance(told, dict) else None
+    if isinstance(micros, bool) or not isinstance(micros, int):
+        return timedelta(0)
+    return timedelta(microseconds=min(max(micros, 0), 86_400_000_000))
 
 
 def place_of(detail: Mapping[str, Any]) -> dict[str, str] | None:

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from agent.capture import Json
     from agent.context import ContextOptions
     from agent.journal import Journal
-    from agent.journal.facts import Fact
 
-__all__ = ["ROWS_MAX", "assign", "assign_all", "held_by", "history", "officers_of", "standing"]
+__all__ = ["ROWS_MAX", "assign", "assign_all", "held_by", "history", "officers_of"]
 
 ROWS_MAX: Final = 1000
 """Assignments of one request."""
@@ -63,7 +62,7 @@ def assign(
         raise Refusal(f"{error}", hint="Nothing was changed.") from error
     if told is None:  # pragma: no cover - an assignment tells of an interval
         raise Refusal("that is no assignment")
-    already = _the_same(journal, told.sort, told.about, told.value, told.began_at, told.ended_at)
+    already = facts.said_already(journal, observation, told)
     same = already or tell(journal, options, observation, actor=actor, why=why)[-1]
     return {
         "already": already is not None,
@@ -90,30 +89,12 @@ def assign_all(
     return told
 
 
-def _the_same(
-    journal: Journal, sort: Sort, about: str, value: str | None, began_at: datetime, ended_at: datetime | None
-) -> Fact | None:
-    """What says exactly this already, and is the last word on its beginning."""
-    standing_then = standing(journal, sort, (about,), began_at)
-    if standing_then is None or standing_then.value != value:
-        return None
-    same = rfc3339(standing_then.began_at) == rfc3339(began_at)
-    return standing_then if same and (ended_at is None or standing_then.ended_at == ended_at) else None
-
-
-def standing(journal: Journal, sort: Sort, abouts: Iterable[str], at: datetime) -> Fact | None:
-    """The assignment that counts at one moment: the last word about any of these names."""
-    found = [fact for about in abouts for fact in facts.overlapping(journal, sort, about, at, at)]
-    found = [fact for fact in found if fact.ended_at is None or fact.ended_at > at or fact.began_at == at]
-    return max(found, key=lambda fact: fact.seq, default=None)
-
-
 def held_by(journal: Journal, names: Iterable[str], at: datetime | None = None) -> dict[str, Any]:
     """Officer and unit of a device at one moment (default: now), each with since when, until when and the entry."""
     abouts = [about_device(name) for name in names]
     told: dict[str, Any] = {}
     for sort in _SORTS:
-        fact = standing(journal, sort, abouts, at or journal.now())
+        fact = facts.standing(journal, sort, abouts, at or journal.now())
         told[sort.value] = None
         if fact is not None:
             said = facts.said_by(journal, fact.seq)
@@ -154,7 +135,7 @@ def officers_of(journal: Journal, devices: Iterable[tuple[str, str | None]]) -> 
     now = journal.now()
     for device, serial in devices:
         abouts = [about_device(name) for name in (device, serial) if name]
-        fact = standing(journal, Sort.OFFICER, abouts, now)
+        fact = facts.standing(journal, Sort.OFFICER, abouts, now)
         if fact is not None:
             said = facts.said_by(journal, fact.seq)["observation"]["detail"]
             found[device] = str(said["officer"] or "")[:WORD_MAX]

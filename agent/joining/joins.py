@@ -8,7 +8,17 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from agent.capture import Priority, rfc3339
-from agent.context import Overlap, Sort, about_device, about_officer, about_unit, overlap, place_of, unusable_time
+from agent.context import (
+    Overlap,
+    Sort,
+    about_device,
+    about_officer,
+    about_unit,
+    overlap,
+    place_of,
+    uncertainty_of,
+    unusable_time,
+)
 from agent.journal import batches, contexts, facts
 from agent.journal.spans import interval_of
 
@@ -181,11 +191,13 @@ class _Look:
                 max(fact.began_at, since),
                 until if fact.ended_at is None else min(fact.ended_at, until),
             )
-            sure = overlap(self._interval, began_at, ended_at)
-            if sure is None or fact.seq in told:
+            if fact.seq in told:
                 continue
             said = facts.said_by(self._journal, fact.seq)["observation"]
             detail = said["detail"]
+            sure = overlap(self._interval, began_at, ended_at, uncertainty_of(detail))
+            if sure is None:
+                continue
             told[fact.seq] = {
                 "entry": fact.seq,
                 "incident": str(detail["incident"]),
@@ -227,7 +239,9 @@ class _Look:
         ended_at = fact.ended_at
         if rule.ignore or (ended_at is None and fact.began_at + MARK_LONGEST < self._since):
             return None
-        sure = overlap(self._interval, fact.began_at - rule.before, None if ended_at is None else ended_at + rule.after)
+        doubt = uncertainty_of(facts.said_by(self._journal, fact.seq)["observation"]["detail"])
+        last = None if ended_at is None else ended_at + rule.after
+        sure = overlap(self._interval, fact.began_at - rule.before, last, doubt)
         if sure is None:
             return None
         if rule.priority is not None:

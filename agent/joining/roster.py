@@ -15,8 +15,8 @@ import structlog
 
 from agent.capture import Observation
 from agent.context import WORD_MAX, Sort, about_device
-from agent.joining.assigning import standing
 from agent.joining.touched import tell
+from agent.journal import facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,8 +50,8 @@ class Roster:
         if self._path is None:
             return 0
         try:
-            facts = self._path.stat()
-            if (seen := (facts.st_mtime_ns, facts.st_size)) == self._seen:
+            found = self._path.stat()
+            if (seen := (found.st_mtime_ns, found.st_size)) == self._seen:
                 return 0
             names = await asyncio.to_thread(read, self._path)
         except (OSError, ValueError):
@@ -95,7 +95,7 @@ def _tell(
     journal: Journal, options: ContextOptions, changed: list[tuple[str, str | None]], told: dict[str, str]
 ) -> None:
     for name, who in changed:
-        stands = standing(journal, Sort.OFFICER, (about_device(name),), journal.now())
+        stands = facts.standing(journal, Sort.OFFICER, (about_device(name),), journal.now())
         if who is None and stands is None:
             continue
         detail: dict[str, Json] = {"officer": who, "time": {"source": "station"}}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agent.context import Sort, folded
+from agent.context import Malformed, Sort, folded, told_of
 from agent.journal import contexts, facts
 
 if TYPE_CHECKING:
@@ -32,7 +33,14 @@ def tell(
     actor: str = "agent",
     why: str | None = None,
 ) -> list[Fact]:
-    """Write an observation and have the captures looked at again that it touches; what changed. In a transaction."""
+    """Write an observation and have the captures looked at again that it touches; what changed. In a transaction.
+
+    Assignments and incidents may be told again and again: what says nothing new is not written.
+    """
+    with suppress(Malformed):
+        told = told_of(observation)
+        if told is not None and facts.said_already(journal, observation, told) is not None:
+            return []
     changed = facts.keep(journal, observation, actor=actor, why=why)
     for fact in changed:
         touch(journal, options, fact)

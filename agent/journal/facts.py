@@ -18,13 +18,26 @@ from agent.journal.rows import micros, moment
 from agent.journal.spans import GOES_ON, SIZES, bits_of, predicate_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from agent.capture import Json, Observation
     from agent.context import Told
     from agent.journal.book import Journal
 
-__all__ = ["Fact", "abouts", "keep", "known", "newest", "observed", "overlapping", "row_of", "said_by", "valued"]
+__all__ = [
+    "Fact",
+    "abouts",
+    "keep",
+    "known",
+    "newest",
+    "observed",
+    "overlapping",
+    "row_of",
+    "said_already",
+    "said_by",
+    "standing",
+    "valued",
+]
 
 _COLUMNS: Final = "seq, sort, about, value, began, ended"
 
@@ -103,6 +116,29 @@ def overlapping(journal: Journal, sort: Sort, about: str, since: datetime, until
 def valued(journal: Journal, sort: Sort, value: str, since: datetime, until: datetime) -> list[Fact]:
     """The same by value: every device that was this unit's, or this officer's."""
     return _overlapping(journal, "value", sort, value, since, until)
+
+
+def standing(journal: Journal, sort: Sort, abouts: Iterable[str], at: datetime) -> Fact | None:
+    """The assignment that counts at one moment: the last word about any of these."""
+    found = [fact for about in abouts for fact in overlapping(journal, sort, about, at, at)]
+    found = [fact for fact in found if fact.ended_at is None or fact.ended_at > at or fact.began_at == at]
+    return max(found, key=lambda fact: fact.seq, default=None)
+
+
+def said_already(journal: Journal, observation: Observation, told: Told) -> Fact | None:
+    """The word that stands and says just this of an assignment or an incident: whoever repeats it says nothing new."""
+    if told.sort is Sort.INCIDENT and told.name is not None:
+        stands = _named(journal, told.sort, told.name, "1")
+        same = stands is not None and said_by(journal, stands.seq)["observation"]["detail"] == observation.detail
+        return stands if same else None
+    if told.sort not in (Sort.OFFICER, Sort.UNIT):
+        return None
+    stands = standing(journal, told.sort, (told.about,), told.began_at)
+    if stands is None or stands.value != told.value:
+        return None
+    if "from" in observation.detail and rfc3339(stands.began_at) != rfc3339(told.began_at):
+        return None
+    return stands if told.ended_at in (None, stands.ended_at) else None
 
 
 def newest(journal: Journal, sort: Sort, about: str, limit: int) -> list[int]:
