@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from drivers.alpr.message import Message
     from drivers.alpr.options import PollOptions
     from drivers.alpr.read import Read
-    from drivers.alpr.reception import Camera, Reception
+    from drivers.alpr.reception import Camera
 
 __all__ = ["Gaps"]
 
@@ -56,14 +56,14 @@ class Gaps:
         self._trouble: str | None = None
         self._log = structlog.get_logger("driver")
 
-    async def run(self, reception: Reception, intake: Intake) -> None:
+    async def run(self, intake: Intake) -> None:
         """Ask again and again, until cancelled."""
         digest = aiohttp.DigestAuthMiddleware(self._options.user, self._password)
         connector = aiohttp.TCPConnector(ssl=self._tls) if self._tls else aiohttp.TCPConnector()
         async with aiohttp.ClientSession(connector=connector, middlewares=(digest,), timeout=_PATIENCE) as session:
             while True:
                 try:
-                    await self._look(session, reception, intake)
+                    await self._look(session, intake)
                     self._says(None)
                 except SpoolDamaged:
                     raise
@@ -73,7 +73,7 @@ class Gaps:
                     )
                 await asyncio.sleep(self._options.every)
 
-    async def _look(self, session: aiohttp.ClientSession, reception: Reception, intake: Intake) -> None:
+    async def _look(self, session: aiohttp.ClientSession, intake: Intake) -> None:
         cursor = await asyncio.to_thread(self._cursor)
         body = await self._asked(session, cursor or _LONG_AGO)
         found = listed(body, self._camera.options.name, str(self._options.channel))
@@ -89,8 +89,8 @@ class Gaps:
             if now - since < self._options.settle:
                 break
             if not self.brought(read):
-                await intake.sight(self._camera.device)
-                await reception.offer(self._camera, read, message)
+                await intake.sight(self._camera.hearing.device)
+                await self._camera.hearing.offer(intake, read, message)
                 self._camera.watch.count("polled")
             await self._remember(name)
             del self._pending[name]

@@ -13,7 +13,7 @@ from agent.listening import ListenOptions, Network
 from drivers.alpr.makers import MAKERS
 from drivers.alpr.makers.mapping import Mapping
 
-__all__ = ["CameraOptions", "PlaceOptions", "PollOptions", "ReceiverOptions"]
+__all__ = ["CameraOptions", "PlaceOptions", "PollOptions", "ReceiverOptions", "SourceOptions"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 Auth = Literal["path", "token", "basic", "digest", "certificate", "address"]
@@ -47,13 +47,26 @@ class PollOptions(BaseModel):
     """PEM: the authority, or the camera's own certificate; default: what the system trusts."""
 
 
-class CameraOptions(BaseModel):
-    """One `[[driver.camera]]` table."""
+class SourceOptions(BaseModel):
+    """What is said of every device that tells reads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
-    """The camera posts to `/alpr/<maker>/<name>`."""
+    """Of the camera; where it pushes, it posts to `/alpr/<maker>/<name>`."""
+    absent: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds of silence after which it counts as gone."""
+    clock_off: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds that its clock may differ from ours before a person is told."""
+    place: PlaceOptions | None = None
+    """Where it stands for good, for reads that do not tell."""
+    keep_unparsed_until: date | None = None
+    """Messages that cannot be read are kept whole until the end of that day: for setting a camera up."""
+
+
+class CameraOptions(SourceOptions):
+    """One `[[driver.camera]]` table."""
+
     maker: Annotated[str, Field(pattern="^(" + "|".join(MAKERS) + ")$")]
     auth: Auth = "path"
     """How it shows who it is: a secret in its path, a token, a password, a certificate, its address alone."""
@@ -70,17 +83,10 @@ class CameraOptions(BaseModel):
     burst: Annotated[int, Field(ge=1, le=100_000)] = 1000
     at_once: Annotated[int, Field(ge=1, le=256)] = 16
     """Messages that are looked at at the same time."""
-    absent: Annotated[float, Field(gt=0)] = 300.0
-    """Seconds of silence after which it counts as gone."""
-    clock_off: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds that its clock may differ from ours before a person is told."""
-    place: PlaceOptions | None = None
     mapping: Mapping | None = None
     """For `generic`: where in its message what stands."""
     poll: PollOptions | None = None
     """For `hikvision`."""
-    keep_unparsed_until: date | None = None
-    """Messages that cannot be read are offered whole until the end of that day: for setting a camera up."""
 
     @field_validator("secret_file")
     @classmethod

@@ -49,9 +49,9 @@ class Receiver:
     async def run(self, intake: Intake, /) -> None:
         """Receive, until cancelled."""
         options = self._options
-        reception = Reception(options.name, self._cameras, intake, options.memory)
+        reception = Reception(self._cameras, intake, options.memory)
         async with listening(reception.application(), options.listen) as self.bound:
-            works = [self.bound.serve(), self._watch(intake), *(gaps.run(reception, intake) for gaps in self._gaps)]
+            works = [self.bound.serve(), self._watch(intake), *(gaps.run(intake) for gaps in self._gaps)]
             tasks = [asyncio.create_task(work) for work in works]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -67,7 +67,7 @@ class Receiver:
         while True:
             for camera in self._cameras.values():
                 if camera.watch.present:
-                    await intake.sight(camera.device)
+                    await intake.sight(camera.hearing.device)
             await asyncio.sleep(min(_SIGHT, self._options.rescan))
 
     async def health(self) -> dict[str, str]:
@@ -77,12 +77,7 @@ class Receiver:
             told["listening at"] = self.bound.url
             told["connections"] = str(self.bound.open)
             told["turned away"] = ", ".join(f"{why} {n}" for why, n in self.bound.turned_away.items()) or "nobody"
-        for camera in self._cameras.values():
-            counts = camera.watch.counts
-            told[f"camera {camera.options.name}"] = (
-                ", ".join(f"{what.replace('_', ' ')} {n}" for what, n in sorted(counts.items())) or "silent"
-            )
-        return told
+        return told | {f"camera {name}": camera.watch.told for name, camera in self._cameras.items()}
 
     def notices(self) -> Sequence[Notice]:
         """See `agent.driver.RaisesNotices`."""

@@ -105,6 +105,11 @@ class Watch:
     def _lately(self, what: str) -> bool:
         return monotonic() - self._last.get(what, -_RECENT) < _RECENT
 
+    @property
+    def told(self) -> str:
+        """All counts, for people."""
+        return ", ".join(f"{what.replace('_', ' ')} {n}" for what, n in sorted(self.counts.items())) or "silent"
+
     def notices(self) -> Iterator[Notice]:
         """What a person should do, each with what it is about and no word of any read."""
         what = f"camera {self.name}"

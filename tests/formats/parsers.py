@@ -33,6 +33,7 @@ from firmware_specs.formats import (
     layout,
     mender,
     multipart,
+    onvif_json,
     openalpr,
     plain_xml,
     platerecognizer,
@@ -250,6 +251,29 @@ AUTOVU = b"<AutoVu><Plate>EVDK042</Plate><Read a='1'><P>1</P></Read><Read><P>2</
 LINES = b"Plate=EVDK042\r\nTime: 2026-11-22\n"
 
 
+EJ = (
+    b'{"UtcTime": "2026-11-22T07:41:03.120Z", "Source": {"VideoSource": "1"}, "Data": {"Likelihood": "0.92",'
+    b' "LicensePlateInfo": {"LicensePlateInfo": {"PlateNumber": {"@Likelihood": 0.9, "#text": "EVDK 042"}}}}}'
+)
+MJ = b'{"Frame": [{"@UtcTime": "2026-11-22T07:41:03Z", "Object": {"Appearance": {"LicensePlateInfo": null}}}]}'
+STREAM = (
+    b'<tt:MetadataStream xmlns:tt="http://www.onvif.org/ver10/schema"><tt:VideoAnalytics><tt:Frame UtcTime="2026">'
+    b'<tt:Object ObjectId="16"/></tt:Frame></tt:VideoAnalytics></tt:MetadataStream>'
+)
+
+
+def _onvif(data: bytes) -> object:
+    """An event, metadata, or a stream of them: what each holds is looked at as the driver does."""
+    read = {b"<": onvif_json.frames_of_xml}.get(data.lstrip()[:1], onvif_json.frames)
+    found = read(data)
+    if not found:
+        told = onvif_json.event(data)
+        info = onvif_json.inner(told.data, "LicensePlateInfo")
+        onvif_json.text(info.get("PlateNumber"))
+        onvif_json.sure(info.get("PlateNumber"))
+    return None
+
+
 def _templated(data: bytes) -> object:
     """A message through each encoding that a mapping may name."""
     good = 0
@@ -356,6 +380,7 @@ PARSERS: dict[str, Parser] = {
         ("alpr/*/hikvision/*.xml", "alpr/*/hikvision/*.http"),
     ),
     "plates": Parser(hikvision_anpr.stored, (PLATES, PLATES_JSON), ("alpr/*/hikvision/plates*.xml",)),
+    "onvif": Parser(_onvif, (EJ, MJ, STREAM), ("alpr/*/onvif/*",)),
     "openalpr": Parser(
         lambda data: openalpr.picture(openalpr.message(data).told, "vehicle_crop_jpeg"),
         (GROUP,),

@@ -194,10 +194,27 @@ def templated(passage: Passage, faults: str = "") -> Sent:
     return Sent("text/xml", told.encode())
 
 
+def onvif(passage: Passage, faults: str = "") -> Sent:
+    """The event `RuleEngine/Recognition/LicensePlate` as JSON, with its pictures embedded."""
+    plate: dict[str, Any] = {"PlateNumber": {"@Likelihood": passage.likelihood, "#text": passage.plate or ""}}
+    plate |= {"CountryCode": "CA", "IssuingEntity": {"#text": "ON"}}
+    data: dict[str, Any] = {"Likelihood": f"{passage.likelihood}", "LicensePlateInfo": plate, "Speed": "13.9"}
+    if "p" in faults:  # once more under its own name
+        data["LicensePlateInfo"] = {"LicensePlateInfo": plate}
+    names = {"plate": "Image", "overview": "VehicleImage"}
+    data |= {names[role]: base64.b64encode(one).decode() for role, one in passage.pictures.items() if role in names}
+    if "v" in faults:
+        data["FutureThing"] = {"@a": 7}
+    source = {"VideoSource": "1", "Rule": passage.identity}
+    utc = passage.at.isoformat(timespec="milliseconds").replace("+00:00", "" if "n" in faults else "Z")
+    return Sent("application/json", json.dumps({"UtcTime": utc, "Source": source, "Data": data}).encode())
+
+
 MESSAGES: Final[dict[str, Telling]] = {
     "hikvision": hikvision,
     "openalpr": openalpr,
     "axis": axis,
     "platerecognizer": platerecognizer,
     "generic": templated,
+    "onvif": onvif,
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from drivers.alpr.makers import axis, generic, hikvision, openalpr, platerecognizer
+from drivers.alpr.makers import axis, frigate, generic, hikvision, onvif, openalpr, platerecognizer
 from drivers.alpr.makers.mapping import Mapping
 from tests.drivers.alpr.oracle import agrees, expected, needs_samples, request, sample, told
 
@@ -122,3 +122,27 @@ def test_generic(name: str, encoding: str) -> None:
     oracle = expected(name)
     mapping = Mapping.model_validate({**oracle["mapping"], "encoding": encoding})
     compare(generic.heard(mapping, sample(name), "", "<device>"), oracle)
+
+
+@pytest.mark.parametrize("name", ["ej_direct", "ej_double_nested", "ej_plain_strings", "ej_deleted", "mj_frame"])
+def test_onvif(name: str) -> None:
+    told, oracle = json.loads(sample(f"authored/onvif/{name}.json")), expected(f"authored/onvif/{name}.json")
+    payload = b"" if told["payload"] is None else json.dumps(told["payload"]).encode()
+    if name == "mj_frame":
+        compare(onvif.metadata(payload, "", "car42", "1"), oracle)
+    else:
+        compare(onvif.heard(payload, "", "car42"), oracle)
+
+
+def test_onvif_metadata_of_a_stream() -> None:
+    name = "authored/onvif/rtsp_metadata.xml"
+    compare(onvif.metadata_xml(sample(name), "<device>", "<profile>"), expected(name))
+
+
+def test_frigate() -> None:
+    name = "real/frigate/tracked_object_update_lpr.json"
+    heard = frigate.heard(sample(name), "", "<device>")
+    compare(heard, expected(name))
+    _, message = heard.reads[0]
+    (cut,) = message.removed
+    assert message.body[cut.start : cut.end] == b'"John\'s Car"'

@@ -1,0 +1,149 @@
+"""The driver for what comes over MQTT: ONVIF Profile M events, and messages that a mapping describes.
+
+The broker is told that a message was handled when `take` returned for its reads. What cannot be kept stays with the
+broker, which gives it again; for that the session outlives our absence, and the broker must keep what comes meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import Field, model_validator
+
+from agent.driver import DriverOptions, Notice
+from agent.errors import DeviceError, DeviceGone, SpoolDamaged, SpoolError
+from agent.mqtt import BrokerOptions, Message, Session, Subscription, fits
+from drivers.alpr.hearing import Hearing
+from drivers.alpr.makers import frigate, generic, onvif
+from drivers.alpr.makers.mapping import Mapping  # noqa: TC001 - pydantic reads the annotation when the program runs
+from drivers.alpr.options import SourceOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.driver import Intake
+    from drivers.alpr.makers.heard import Heard
+
+__all__ = ["Broker"]
+
+_SIGHT: Final = 5.0
+_EVENT: Final = "onvif-ej/RuleEngine/Recognition/LicensePlate/#"
+_TITLES: Final = {"onvif": "ONVIF Profile M", "frigate": "Frigate", "generic": "another maker"}
+
+
+class PublisherOptions(SourceOptions):
+    """One `[[driver.camera]]` table: a camera that publishes."""
+
+    maker: Literal["onvif", "frigate", "generic"] = "onvif"
+    prefix: Annotated[str, Field(pattern=r"^[^+#\x00]{1,200}$")] | None = None
+    """The camera's `TopicPrefix`, for `onvif`; it may have slashes."""
+    topic: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    """What to subscribe to, where that is not the prefix and ONVIF's own topic; `+` and `#` allowed."""
+    mapping: Mapping | None = None
+    """For `generic`: where in its message what stands."""
+
+    @model_validator(mode="after")
+    def _publishes(self) -> PublisherOptions:
+        if (self.maker == "onvif") != (self.prefix is not None):
+            raise ValueError('`prefix` goes with `maker = "onvif"`')
+        if self.maker != "onvif" and self.topic is None:
+            raise ValueError("say the `topic` of a camera that is none of ONVIF")
+        if (self.maker == "generic") != (self.mapping is not None):
+            raise ValueError('`mapping` goes with `maker = "generic"`')
+        return self
+
+    @property
+    def filter(self) -> str:
+        """What to subscribe to."""
+        return self.topic or f"{self.prefix}/{_EVENT}"
+
+
+class PublishersOptions(DriverOptions):
+    """The `[[driver]]` table with `use = "alpr.mqtt"`."""
+
+    broker: BrokerOptions
+    camera: Annotated[tuple[PublisherOptions, ...], Field(min_length=1, max_length=256)]
+
+    @model_validator(mode="after")
+    def _cameras(self) -> PublishersOptions:
+        if len({one.name for one in self.camera}) < len(self.camera):
+            raise ValueError("two cameras have the same name")
+        return self
+
+
+class Broker:
+    """Number plate cameras that publish over MQTT."""
+
+    class Options(PublishersOptions):
+        """See `PublishersOptions`."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._hearings = {
+            one.name: Hearing(options.name, one, _heard(one), title=_TITLES[one.maker], way="mqtt")
+            for one in options.camera
+        }
+        topics = dict.fromkeys(one.filter for one in options.camera)
+        # What the broker kept from before is no read of now: every subscriber would be given it again and again.
+        self._session = Session(
+            options.broker, name=options.name, topics=[Subscription(topic, retained=False) for topic in topics]
+        )
+
+    async def run(self, intake: Intake, /) -> None:
+        """Listen, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._session.listen(partial(self._one, intake)))
+            group.create_task(self._watch(intake))
+
+    async def _watch(self, intake: Intake) -> None:
+        while True:
+            for hearing in self._hearings.values():
+                if hearing.watch.present:
+                    await intake.sight(hearing.device)
+            await asyncio.sleep(min(_SIGHT, self._options.rescan))
+
+    async def _one(self, intake: Intake, message: Message) -> None:
+        """One message, until all of it is held, or by a screen's word not to be kept."""
+        for camera in self._options.camera:
+            if not fits(message.topic, camera.filter):
+                continue
+            hearing = self._hearings[camera.name]
+            if message.retained:
+                hearing.watch.count("retained")
+                continue
+            try:
+                await hearing.hear(intake, message.payload, message.content_type or "", topic=message.topic)
+            except SpoolDamaged:
+                raise
+            except (DeviceError, SpoolError) as error:
+                hearing.not_kept(error, error.what_to_do)
+                if error.again:
+                    raise
+                # Whatever it is, the broker is to give it again; the error's own text is told to nobody.
+                raise DeviceGone("a read could not be kept; the broker gives it again", hint=error.what_to_do) from None
+
+    async def health(self) -> dict[str, str]:
+        """See `agent.driver.ReportsHealth`. Counts, and nothing of any read."""
+        told = {f"broker {self._options.broker.at}": self._session.trouble or "connected"}
+        return told | {f"camera {name}": hearing.watch.told for name, hearing in self._hearings.items()}
+
+    def notices(self) -> Sequence[Notice]:
+        """See `agent.driver.RaisesNotices`."""
+        told = [one for hearing in self._hearings.values() for one in hearing.watch.notices()]
+        if self._session.trouble is not None:
+            at = self._options.broker.at
+            why, todo = self._session.trouble, self._session.todo or ""
+            told.append(Notice("alpr.broker", "problem", f"broker {at}", why, todo))
+        return told
+
+
+def _heard(camera: PublisherOptions) -> Callable[[bytes, str, str], Heard]:
+    """What a camera's message says, by its bytes, its type, and the name that is told where the message tells none."""
+    mapping, prefix = camera.mapping, camera.prefix
+    if mapping is not None:
+        return partial(generic.heard, mapping)
+    if prefix is not None:
+        return lambda payload, content_type, _: onvif.heard(payload, content_type, prefix)
+    return frigate.heard

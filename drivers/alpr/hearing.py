@@ -1,0 +1,130 @@
+"""One device that tells reads, however it is reached: its messages are read, offered, counted, and told where wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agent.capture import Device, Observation
+from drivers.alpr.makers import axis
+from drivers.alpr.message import Removed
+from drivers.alpr.offer import ReadOffer
+from drivers.alpr.read import Position
+from drivers.alpr.unparsed import Unparsed, skeleton
+from drivers.alpr.watching import Watch
+from firmware_specs import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.capture import Json
+    from agent.driver import Intake
+    from drivers.alpr.makers.heard import Heard
+    from drivers.alpr.message import Message
+    from drivers.alpr.options import SourceOptions
+    from drivers.alpr.read import Read
+
+__all__ = ["Hearing"]
+
+_TOLD_EVERY: Final = 3600.0
+"""Seconds between two entries about messages that cannot be read."""
+NOT_PARSED: Final = "alpr.not_parsed"
+
+
+class Hearing:
+    """Of one device of the configuration, while the driver runs."""
+
+    def __init__(
+        self,
+        driver: str,
+        options: SourceOptions,
+        heard: Callable[[bytes, str, str], Heard],
+        *,
+        title: str,
+        way: str = "http",
+    ) -> None:
+        """`heard`: what a message says, by its bytes, its type, and the device's name; raises `SpecError`."""
+        self._options, self._heard, self._way = options, heard, way
+        self.watch = Watch(options.name, clock_off=options.clock_off, absent=options.absent)
+        self.device = Device(id=f"alpr:{driver}/{options.name}", family="alpr", driver=driver, maker=title)
+        self._passages = axis.Passages() if heard is axis.heard else None
+        self._told_at: float | None = None
+        self._said: set[str] = set()
+        self._log = structlog.get_logger("driver").bind(driver=driver)
+
+    async def hear(
+        self, intake: Intake, body: bytes, content_type: str = "", *, cut: bool = False, topic: str | None = None
+    ) -> bool:
+        """Return when every read of a message is held, or by a screen's word not to be kept. False: it cannot be read.
+
+        `cut`: its end was thrown away. Raises what `take` raises: then the device must send it again.
+        """
+        self.watch.heard()
+        self.watch.count("messages")
+        if cut:
+            self.watch.count("too_large")
+        await intake.sight(self.device)
+        try:
+            heard = self._heard(body, content_type, self._options.name)
+        except SpecError as error:
+            await self._not_parsed(intake, body, content_type, str(error))
+            return False
+        if heard.ignored is not None:
+            self.watch.count("other")
+        if heard.occupants:
+            self.watch.count("occupants", heard.occupants)
+        for read, message in heard.reads:
+            came = replace(message, way=self._way, topic=topic)
+            await self.offer(intake, *(_shortened(read, came) if cut else (read, came)))
+        return True
+
+    async def offer(self, intake: Intake, read: Read, message: Message) -> None:
+        """Return when the read is held, or by a screen's word not to be kept."""
+        self.watch.read(read)
+        if self._passages is not None:
+            before = self._passages.missing
+            read = self._passages.follow(read, monotonic())
+            if self._passages.missing > before:
+                self.watch.count("missing", self._passages.missing - before)
+        place = self._options.place
+        if read.position is None and place is not None:
+            read = replace(read, position=Position(place.lat, place.lon, "configured at the station"))
+        await intake.take(ReadOffer(self.device, read, message))
+        if message.way != "poll":
+            self.watch.bring(read)
+
+    async def _not_parsed(self, intake: Intake, body: bytes, content_type: str, why: str) -> None:
+        """Counted and told, and done with: what cannot be read now cannot be read when it is sent again."""
+        self.watch.count("not_parsed")
+        self.trouble("not_parsed", why=why)
+        until = self._options.keep_unparsed_until
+        if until is not None and datetime.now(UTC).date() <= until:
+            await intake.take(Unparsed(self.device, body))
+        elif self._told_at is None or monotonic() - self._told_at > _TOLD_EVERY:
+            self._told_at = monotonic()
+            detail: dict[str, Json] = {"why": why, "message": skeleton(body, content_type)}
+            await intake.observe(Observation(self.device.id, NOT_PARSED, datetime.now(UTC), detail))
+
+    def not_kept(self, error: Exception, todo: str) -> None:
+        """What came could not be kept. The error's own text may name a capture, so its kind alone is told."""
+        self.watch.count("not_kept")
+        self.trouble("not_kept", error=type(error).__name__, todo=todo)
+
+    def trouble(self, what: str, **more: object) -> None:
+        """Say it once; how often it was so, the notice says."""
+        if what not in self._said:
+            self._said.add(what)
+            self._log.warning("alpr_trouble", camera=self._options.name, trouble=what, **more)
+
+
+def _shortened(read: Read, message: Message) -> tuple[Read, Message]:
+    """Of a message that was cut at the limit: without the picture that the cut went through."""
+    whole = len(message.body)
+    lost = {part for part, _, end in message.pictures if end == whole}
+    pieces = [Removed(start, end, "picture over the limit") for part, start, end in message.pictures if part in lost]
+    kept = tuple(one for one in read.images if one.part is None or one.part not in lost)
+    return replace(read, images=kept).flagged("picture_over_limit"), message.without(*pieces)

@@ -1,0 +1,145 @@
+"""ONVIF events through a real mosquitto, published by its own client: acknowledged when held, given again when not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.errors import DeviceRefused, SpoolFull
+from agent.testing.broker import Mosquitto, mosquitto_program
+from agent.testing.probe import Probe
+from agent.testing.rig import WantsAll, running, until
+from agent.testing.station import Station
+from drivers.alpr.broker import Broker
+from drivers.alpr.emulator import MESSAGES, Passage, jpeg
+from tests.drivers.alpr.oracle import needs_samples, sample
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.skipif(
+        mosquitto_program() is None or shutil.which("mosquitto_pub") is None,
+        reason="mosquitto and mosquitto-clients are not installed",
+    ),
+    pytest.mark.interop,
+]
+
+TOPIC = "town/car42/onvif-ej/RuleEngine/Recognition/LicensePlate/&1/LPR-Detector_1"
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
+    async with Mosquitto(tmp_path / "broker", settings=["message_size_limit 1048576"]) as made:
+        yield made
+
+
+def driver(broker: Mosquitto, **more: Any) -> Broker:  # noqa: ANN401
+    camera = {"name": "front", "prefix": "town/car42", **more}
+    camera = {name: value for name, value in camera.items() if value is not None}
+    table = {"host": "127.0.0.1", "port": broker.port, "tls": False, "max_packet": "1 MiB"}
+    told = {"use": "alpr.mqtt", "name": "car42", "rescan": 0.05, "broker": table, "camera": [camera]}
+    return Broker(Broker.Options.model_validate(told))
+
+
+async def publish(broker: Mosquitto, payload: bytes, topic: str = TOPIC, *more: str) -> None:
+    how = [*more, "-s" if payload else "-n"]
+    process = await asyncio.create_subprocess_exec(
+        "mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", topic, *how, stdin=asyncio.subprocess.PIPE
+    )
+    await process.communicate(payload)
+    assert process.returncode == 0
+
+
+def event(number: int = 0) -> bytes:
+    return MESSAGES["onvif"](Passage(pictures={"plate": jpeg(20_000, number)}).later(number), "").body
+
+
+async def test_what_a_camera_publishes_is_held(tmp_path: Path, broker: Mosquitto) -> None:
+    async with (
+        Station(tmp_path / "station", screens=[WantsAll("alpr")]) as station,
+        running(driver(broker), station) as task,
+    ):
+        await until(lambda: "SUBSCRIBE" in broker.log)
+        for number in range(5):
+            await publish(broker, event(number))
+        await publish(broker, event(4))  # once more
+        async with asyncio.timeout(20):
+            while len(await station.holdings()) < 5:  # noqa: ASYNC110 - a journal tells nobody
+                await asyncio.sleep(0.02)
+        assert not task.done()
+        assert not any("EVDK" in holding.origin.key for holding in await station.holdings())
+        await station.verify()
+
+
+@pytest.mark.parametrize("error", [SpoolFull, DeviceRefused])
+async def test_what_cannot_be_kept_stays_with_the_broker(broker: Mosquitto, error: type[Exception]) -> None:
+    """Both: the broker gives it again, after a restart of ours too."""
+
+    async def full(_: object) -> None:
+        raise error("EVDK042 does not fit")
+
+    first = Probe(full)
+    async with running(driver(broker), first):
+        await until(lambda: "SUBSCRIBE" in broker.log)
+        await publish(broker, event())
+        await until(lambda: bool(first.done))
+    second = Probe()
+    async with running(driver(broker), second):
+        await until(lambda: bool(second.done))
+    assert {one.capture.origin for one in first.offered} == {one.capture.origin for one in second.offered}
+
+
+async def test_reads_of_a_station_that_was_away_come_when_it_is_back(broker: Mosquitto) -> None:
+    async with running(driver(broker), Probe()):
+        await until(lambda: "SUBSCRIBE" in broker.log)
+    for number in range(3):
+        await publish(broker, event(number))
+    probe = Probe()
+    async with running(driver(broker), probe):
+        await until(lambda: len(probe.offered) == 3)
+
+
+async def test_what_the_broker_retained_and_empty_ones_are_no_reads(broker: Mosquitto) -> None:
+    await publish(broker, event(1), TOPIC, "-r")
+    probe, one = Probe(), driver(broker)
+    async with running(one, probe):
+        await until(lambda: "SUBSCRIBE" in broker.log)
+        await publish(broker, b"", TOPIC)
+        await publish(broker, event(2))
+        await until(lambda: bool(probe.done))
+        health = await one.health()
+    assert len(probe.offered) == 1
+    assert "other 1" in health["camera front"]
+
+
+@pytest.mark.parametrize("payload", [b"{", b"[]", b'{"Data": 1}', b"\xff", b'{"Data": {"Likelihood": {}}}'])
+async def test_what_cannot_be_read_is_done_with(broker: Mosquitto, payload: bytes) -> None:
+    probe, one = Probe(), driver(broker)
+    async with running(one, probe) as task:
+        await until(lambda: "SUBSCRIBE" in broker.log)
+        await publish(broker, payload)
+        await publish(broker, event())
+        await until(lambda: any(offer.capture.began_at for offer in probe.offered))
+        assert not task.done()
+
+
+@needs_samples
+async def test_frigate_and_what_a_mapping_describes(broker: Mosquitto) -> None:
+    payload = sample("real/frigate/tracked_object_update_lpr.json")
+    probes = {}
+    for maker, more in (("frigate", {}), ("generic", {"mapping": {"encoding": "json", "plate": "$.plate"}})):
+        probes[maker] = probe = Probe()
+        topic = f"{maker}/tracked_object_update"
+        async with running(driver(broker, maker=maker, prefix=None, topic=topic, **more), probe):
+            await until(lambda topic=topic: topic in broker.log)
+            await publish(broker, payload, topic)
+            await until(lambda probe=probe: bool(probe.done))
+    for maker, probe in probes.items():
+        read = probe.offered[0].read  # type: ignore[attr-defined]
+        assert (read.vendor, read.plate.normalized) == (maker, json.loads(payload)["plate"])

@@ -1,0 +1,168 @@
+"""A Hikvision camera's own list fills what its pushes left open, once each, and nothing that was pushed comes twice."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from agent.errors import ConfigError, SpoolFull
+from agent.testing.probe import Probe, read_all
+from agent.testing.rig import until
+from drivers.alpr.emulator import MESSAGES, Passage, PlateList
+from drivers.alpr.makers import hikvision
+from drivers.alpr.receiver import Receiver
+from tests.drivers.alpr.conftest import received
+from tests.drivers.alpr.rig import options, sender
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+BEFORE = Passage("EVDK001", identity="before")
+PUSHED, LOST = BEFORE.later(60, plate="EVDK002", identity="pushed"), BEFORE.later(120, plate="EVDK003", identity="lost")
+
+
+@asynccontextmanager
+async def listening(camera: PlateList) -> AsyncIterator[int]:
+    runner = web.AppRunner(camera.application(), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def told(folder: Path, port: int, **more: Any) -> Receiver.Options:  # noqa: ANN401
+    (folder / "password").write_text("pass-word-1\n")
+    poll = {"url": f"http://127.0.0.1:{port}", "user": "admin", "password_file": folder / "password"}
+    poll |= {"every": 1, "settle": 0, **more}
+    found = options(folder, camera={"poll": poll})
+    camera = found.camera[0]
+    quick = camera.model_copy(update={"poll": camera.poll and camera.poll.model_copy(update={"every": 0.05})})
+    return found.model_copy(update={"camera": (quick,)})
+
+
+def numbers(probe: Probe) -> list[str]:
+    return [offer.read.plate.number for offer in probe.offered]  # type: ignore[attr-defined]
+
+
+async def test_what_was_never_brought_is_offered_once_and_what_was_is_not(tmp_path: Path) -> None:
+    camera, probe = PlateList(), Probe()
+    camera.saw(BEFORE)
+    async with listening(camera) as port:
+        config = told(tmp_path, port)
+        async with received(config, probe):
+            await until(lambda: len(camera.asked) > 1)
+            assert probe.offered == [], "what a camera saw before it was ours is not offered"
+            assert await sender(config).once(MESSAGES["hikvision"](PUSHED, "")) == 200
+            camera.saw(PUSHED)
+            camera.saw(LOST)
+            await until(lambda: len(probe.offered) == 2)
+            asked = len(camera.asked)
+            await until(lambda: len(camera.asked) > asked + 2)
+        assert numbers(probe) == ["EVDK002", "EVDK003"]
+        polled = probe.offered[1]
+        assert "polled" in polled.read.flags  # type: ignore[attr-defined]
+        assert b"EVDK002" not in await read_all(polled, 0), "a read was kept with another one beside it"
+        again = Probe()
+        async with received(config, again):  # a restart goes on where the list was read to
+            await until(lambda: len(camera.asked) > asked + 5)
+        assert again.offered == []
+
+
+async def test_a_push_that_could_not_be_kept_and_never_comes_again_is_fetched(tmp_path: Path) -> None:
+    """The camera of which one production test says that it never sends again."""
+    full = True
+
+    async def look(_: object) -> None:
+        if full:
+            raise SpoolFull("no room")
+
+    camera, probe = PlateList(), Probe(look)
+    async with listening(camera) as port:
+        config = told(tmp_path, port)
+        async with received(config, probe):
+            await until(lambda: len(camera.asked) > 1)
+            one = sender(config, never_resend=True)
+            assert not await one.send(MESSAGES["hikvision"](LOST, ""))
+            assert one.said == [0], "the connection is closed without an answer"
+            camera.saw(LOST)
+            await until(lambda: len(probe.offered) > 3)
+            full = False
+            taken = len(probe.done)
+            await until(lambda: len(probe.done) > taken)
+            asked = len(camera.asked)
+            await until(lambda: len(camera.asked) > asked + 2)
+            assert len(probe.done) <= taken + 2, "it is offered until it is taken, and not after"
+    assert {offer.capture.began_at is None for offer in probe.offered[1:]} == {True}
+
+
+async def test_a_plate_waits_for_the_camera_to_bring_it(tmp_path: Path) -> None:
+    camera, probe = PlateList(), Probe()
+    async with listening(camera) as port:
+        config = told(tmp_path, port, settle=2)
+        async with received(config, probe):
+            await until(lambda: len(camera.asked) > 1)
+            camera.saw(PUSHED)
+            asked = len(camera.asked)
+            await until(lambda: len(camera.asked) > asked + 3)
+            assert probe.offered == []
+            assert await sender(config).once(MESSAGES["hikvision"](PUSHED, "")) == 200
+            await until(lambda: len(camera.asked) > asked + 45)
+    assert len(probe.offered) == 1
+
+
+@pytest.mark.parametrize("faults", ["5", "c", "x", "h", "5cxh5"])
+async def test_a_camera_that_answers_badly_is_asked_again(tmp_path: Path, faults: str) -> None:
+    camera, probe = PlateList(), Probe()
+    async with listening(camera) as port, received(told(tmp_path, port), probe) as driver:
+        await until(lambda: len(camera.asked) > 1)
+        camera.faults = faults
+        camera.saw(LOST)
+        await until(lambda: bool(probe.offered))
+        await until(lambda: not driver.notices() or {one.id for one in driver.notices()} == {"alpr.clock"})
+    assert numbers(probe) == ["EVDK003"]
+
+
+async def test_a_wrong_password_is_told_in_a_notice(tmp_path: Path) -> None:
+    camera = PlateList(password="another-one")  # noqa: S106 - of an emulated camera
+    async with listening(camera) as port, received(told(tmp_path, port), Probe()) as driver:
+        await until(lambda: bool(driver.notices()))
+        (notice,) = driver.notices()
+        assert notice.id == "alpr.list"
+        assert "401" in notice.detail
+
+
+async def test_a_damaged_note_of_how_far_it_was_read_reads_all_of_it_again(tmp_path: Path) -> None:
+    camera, probe = PlateList(), Probe()
+    camera.saw(LOST)
+    (tmp_path / "alpr").mkdir()
+    (tmp_path / "alpr" / "front.picname").write_text("\0\0\0")
+    async with listening(camera) as port, received(told(tmp_path, port), probe):
+        await until(lambda: bool(probe.offered))
+    assert numbers(probe) == ["EVDK003"]
+
+
+def test_a_password_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    config = told(tmp_path, 1)
+    (tmp_path / "password").unlink()
+    with pytest.raises(ConfigError):
+        Receiver(config)
+
+
+def test_the_camera_of_another_author_lists_in_no_order_and_in_json() -> None:
+    """One entry alone is no list, and an answer may be JSON."""
+    one = b'{"Plates": {"Plate": {"picName": "12", "plateNumber": "EVDK001"}}}'
+    two = b'{"Plates": {"Plate": [{"picName": "9", "plateNumber": "A1"}, {"picName": "100", "plateNumber": "B2"}]}}'
+    assert [name for name, _, _ in hikvision.listed(one, "front")] == ["12"]
+    found = hikvision.listed(two, "front")
+    assert [name for name, _, _ in found] == ["9", "100"]
+    for (_, read, message), other in zip(found, (b"B2", b"A1"), strict=True):
+        assert read.plate is not None
+        (cut,) = message.removed
+        assert other in message.body[cut.start : cut.end]
