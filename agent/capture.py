@@ -263,6 +263,9 @@ class Capture:
     priority: Priority = Priority.ROUTINE
     volatile: bool = False
     """The device forgets it as soon as `take` returns (push and streaming devices)."""
+    forgets: str | None = None
+    """How its device comes to forget it, where nobody can ask it to, in words that follow "its device": "overwrites its
+    oldest recordings by itself". Its offers have no `release`, and it stands receipted for ever."""
     claims: Mapping[str, Json] = field(default_factory=lambda: NO_CLAIMS)
     """What the device says of it, in the maker's words; never edited."""
 
@@ -273,6 +276,8 @@ class Capture:
             raise ValueError(f"{self.clip} cannot be the number of a clip")
         if self.members is not None and (self.group is None or not 0 <= self.members < LENGTH_MAX):
             raise ValueError(f"{self.members} cannot be how many captures a recording has")
+        if self.forgets is not None and (self.volatile or not self.forgets.isprintable()):
+            raise ValueError("a device forgets at once or some day, and how it does is told in printable words")
 
     @property
     def origin(self) -> Origin:
@@ -339,6 +344,8 @@ class Holding:
     clip: int | None = None
     members: int | None = None
     volatile: bool = False
+    forgets: str | None = None
+    """See `Capture.forgets`."""
     spooled: bool = True
     """Its bytes lie in the spool."""
     retained: bool = False

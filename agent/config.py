@@ -96,7 +96,8 @@ class Policy(_Table):
     grace: Duration = timedelta(0)
     """Time between the receipt and the release."""
     spool: Literal["keep", "released", "receipted"] = "keep"
-    """`released`: bytes leave the spool when the device forgot them too; `receipted`: once the receipt suffices."""
+    """`released`: bytes leave the spool when the device forgot them too, or, where it forgets by itself and cannot be
+    asked, once the receipt suffices; `receipted`: once the receipt suffices."""
     spool_keep: Duration = timedelta(days=7)
     """Time between the receipt and the purge of the spool."""
 

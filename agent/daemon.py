@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Device, Holding, Observation
     from agent.config import Config
-    from agent.driver import Offer
+    from agent.driver import Readable
     from agent.note import Verifier
     from agent.reload import Renewal
 
@@ -178,7 +178,7 @@ class Agent:
         await self.power.observe(observation)
         await self.release.listed(observation)
 
-    async def take(self, offer: Offer, /) -> Standing:
+    async def take(self, offer: Readable, /) -> Standing:
         """See `agent.driver.Intake.take`. What is receipted and still offered may be released here."""
         if (wanted := self.screening.passed(offer)) is None:
             return Standing.UNKNOWN

@@ -9,7 +9,8 @@ What every driver keeps (the conformance suite in `agent.testing.conformance` pr
 1. An origin (device, key, began_at) is stable; `began_at` is the device's word, never our clock.
 2. If `take` returns without having called `open`, the bytes are the driver's to skip.
 3. `open` may be called again, at a greater offset, after `DeviceGone`; bytes from 0 and from n agree.
-4. `release` is idempotent, and never called before a verified receipt.
+4. `release` is idempotent, and never called before a verified receipt. What nobody can ask a device to forget is
+   offered without a `release`, and its capture says how the device forgets by itself.
 5. A released origin that is offered again is taken again: cameras reuse file names.
 6. `run` ends only by cancellation; that a device was unplugged is not the driver's error.
 7. A capture whose length contradicts the device's own index is not held (`BadCapture`).
@@ -84,6 +85,7 @@ __all__ = [
     "Offer",
     "Place",
     "RaisesNotices",
+    "Readable",
     "ReadsClock",
     "Record",
     "ReleasesByPath",
@@ -108,8 +110,12 @@ look: an entry is written when it says something else than the last one.
 """
 
 
-class Offer(Protocol):
-    """One capture, as its device holds it out."""
+class Readable(Protocol):
+    """One capture that can be taken, and no more: of a device that nobody can ask to forget it.
+
+    Such a recorder overwrites its oldest recordings, or is emptied by hand. Its captures say how (`Capture.forgets`),
+    and their offers have no `release` that could be called.
+    """
 
     @property
     def capture(self) -> Capture:
@@ -121,6 +127,11 @@ class Offer(Protocol):
         Raises `CannotResume` where the device cannot begin at `offset`, `DeviceGone` when it went away, `BadCapture`
         when what comes contradicts the device's own index, `DeviceRefused` when it cannot be read.
         """
+
+
+@runtime_checkable
+class Offer(Readable, Protocol):
+    """One capture, as its device holds it out. Nearly every device can be asked to forget."""
 
     async def release(self) -> None:
         """Let the device forget it, and return when the device has durably done so. Idempotent.
@@ -176,7 +187,7 @@ class Intake(Protocol):
     async def observe(self, observation: Observation, /) -> None:
         """Report a fact about the world."""
 
-    async def take(self, offer: Offer, /) -> Standing:
+    async def take(self, offer: Readable, /) -> Standing:
         """Return when the capture is safe; at once if it already was.
 
         `UNKNOWN`: the offer is `Screened`, and was passed by. Nothing of it is kept, and a device that pushes is told
@@ -207,7 +218,7 @@ class DriverOptions(BaseModel):
     """Seconds between two looks at what the devices hold."""
 
 
-async def offer_all(intake: Intake, offers: Iterable[Offer], *, in_flight: int = 16) -> dict[Standing, int]:
+async def offer_all(intake: Intake, offers: Iterable[Readable], *, in_flight: int = 16) -> dict[Standing, int]:
     """Offer everything once, several at a time, and count where they stand; what fails is offered again next time.
 
     One capture that is hurt does not keep the others from being taken: `DeviceError` and `SpoolFull`, of which the
@@ -217,7 +228,7 @@ async def offer_all(intake: Intake, offers: Iterable[Offer], *, in_flight: int =
     counts: dict[Standing, int] = {}
     places = asyncio.Semaphore(in_flight)
 
-    async def one(offer: Offer) -> None:
+    async def one(offer: Readable) -> None:
         try:
             standing = await intake.take(offer)
         except (DeviceError, SpoolFull):

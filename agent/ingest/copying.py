@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from agent.capture import Capture
-    from agent.driver import Offer
+    from agent.driver import Readable
     from agent.spool import Spool, Stage
     from agent.spool.lanes import Lanes
 
@@ -37,7 +37,7 @@ class Arrival:
     resumed_at: int = 0
 
 
-async def pump(spool: Spool, offer: Offer, stage: Stage, arrival: Arrival, *, count: Callable[[int], None]) -> None:
+async def pump(spool: Spool, offer: Readable, stage: Stage, arrival: Arrival, *, count: Callable[[int], None]) -> None:
     """Bring the stage to the device's end. Whatever is raised, the stage keeps what arrived, and nothing runs on.
 
     `count` is told how many bytes were read from the device. Raises what `Offer.open` raised, `BadCapture` where the

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.capture import Digest, Holding, Parts
-    from agent.driver import Offer
+    from agent.driver import Readable
     from agent.journal import Desk, Journal
     from agent.spool import Spool, Stage
 
@@ -75,9 +75,12 @@ class Ingest:
         """While power may go, a copy that ends early is forced and marked where it stands, and goes on from there."""
         self._marks_ends = power_may_go
 
-    async def take(self, offer: Offer) -> Standing:
+    async def take(self, offer: Readable) -> Standing:
         """See `agent.driver.Intake.take`."""
         capture = offer.capture
+        if hasattr(offer, "release") == (capture.forgets is not None):
+            # The driver's mistake, seen at its first offer: else nothing would ever be released, and nobody would know.
+            raise TypeError("an offer has a `release`, or its capture says how its device `forgets`: one of both")
         token = capture.origin.token
         async with self._order.alone(token):
             known = await self._known(token, capture)
@@ -117,7 +120,7 @@ class Ingest:
 
     # -- small: gathered in memory ------------------------------------------------------------------------------------
 
-    async def _take_small(self, offer: Offer, token: bytes) -> Holding:
+    async def _take_small(self, offer: Readable, token: bytes) -> Holding:
         capture = offer.capture
         length = capture.length or 0
         self._spool.require(length)
@@ -146,7 +149,7 @@ class Ingest:
 
     # -- large: through a stage file that survives ---------------------------------------------------------------------
 
-    async def _take_large(self, offer: Offer, token: bytes) -> Holding:
+    async def _take_large(self, offer: Readable, token: bytes) -> Holding:
         capture = offer.capture
         arrival = self.arrivals[token] = Arrival(capture)
         try:
@@ -194,7 +197,7 @@ class Ingest:
             await self._leavings.set_aside(stage.name, reason)
         return await self._staged(token, _about(capture))
 
-    async def _copy(self, offer: Offer, stage: Stage, arrival: Arrival) -> None:
+    async def _copy(self, offer: Readable, stage: Stage, arrival: Arrival) -> None:
         """Bring the stage to the capture's end. Whatever is raised, the stage keeps what arrived."""
         capture = offer.capture
         try:

@@ -5,7 +5,7 @@ Nothing here writes, and nothing that an offer says is repeated: not in an entry
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agent.capture import Device, Stamp
-    from agent.driver import Offer
+    from agent.driver import Offer, Readable
 
 __all__ = ["Screening", "no_drill"]
 
@@ -30,13 +30,13 @@ class Screening:
         self._drivers, self._stamp = drivers, stamp
         self._sides, self._log = Sides(), structlog.get_logger("ingest")
 
-    def passed(self, offer: Offer) -> Offer | None:
+    def passed(self, offer: Readable) -> Readable | None:
         """What is to be taken; None where it is passed by. Raises `DeviceRefused` where a screen failed."""
         if not isinstance(offer, Screened):
             return offer
         for driver in self._drivers():
             if isinstance(driver, Screen) and driver.screens == offer.screened_by:
-                wanted = self._asked(driver, offer)
+                wanted = self._asked(driver, cast("Offer", offer))
                 if wanted is not None:
                     return wanted
         return None

@@ -199,6 +199,8 @@ class Journal:
     def intend_release(self, capture: str, detail: Mapping[str, Json]) -> Holding:
         """The device's copy was read again and is equal, and the receipt suffices: it is about to be told to forget."""
         known = self.get(capture)
+        if known.forgets is not None:
+            raise Refusal(f"nobody can ask the device of capture {capture} to forget it: it {known.forgets}")
         if known.standing is not Standing.RECEIPTED:
             raise Refusal(f"capture {capture} stands {known.standing} and cannot be released")
         _may_go(known)
@@ -360,13 +362,13 @@ class Journal:
         made = self.connection.execute(
             "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"  # noqa: S608 - names are ours
             " part_through, media_type, grouping, volatile, standing, priority, spooled, retained, held_seq, held_at,"
-            " changed_at, superseded, clip, members)"
-            f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0, ?, ?) RETURNING {COLUMNS}",
+            " changed_at, superseded, clip, members, forgets)"
+            f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0, ?, ?, ?) RETURNING {COLUMNS}",
             (
                 row, raw_id(name), origin.token, origin.device, origin.key, began_at, digest.sha256, digest.blake3,
                 digest.length, parts.sha256, parts.through, capture.media_type, capture.group, int(capture.volatile),
                 CODES[Standing.HELD], int(capture.priority), seq, micros(now), micros(now),
-                capture.clip, capture.members,
+                capture.clip, capture.members, capture.forgets,
             ),
         ).get  # fmt: skip
         self.connection.executemany("INSERT INTO word VALUES (?, ?, ?)", [(*word, row) for word in words(told)])

@@ -197,6 +197,8 @@ def held_detail(capture: Capture, digest: Digest, parts: Parts) -> dict[str, Jso
         "priority": capture.priority.name.lower(),
         "volatile": capture.volatile,
     }
+    if capture.forgets is not None:
+        told["forgets"] = capture.forgets
     detail: dict[str, Json] = {
         "capture": told,
         "device": capture.device.claims,

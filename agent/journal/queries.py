@@ -75,12 +75,13 @@ def evictable(
     """Receipted (or released) captures whose bytes still lie in the spool, receipted before a moment, oldest first.
 
     `least`: the weakest receipt that counts, as the number of its `Strength`. `below`: only those whose entry `held`
-    stands below this leaf. What another destination still has to get stays.
+    stands below this leaf. What another destination still has to get stays. `released_only`: what a device can be asked
+    to forget must stand released.
     """
     condition = "spooled = 1 AND standing IN (2, 3) AND receipted_at <= ? AND retained = 0 AND strength >= ?"
     condition += " AND held_seq < ? AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.capture = capture.row)"
     if released_only:
-        condition += " AND standing = 3"
+        condition += " AND (standing = 3 OR forgets IS NOT NULL)"
     return _page(journal, f"{condition} ORDER BY receipted_at", (micros(before), least, below), limit)
 
 

@@ -30,6 +30,8 @@ class Replay:
     spooled: bool = False
     retained: bool = False
     superseded: bool = False
+    forgets: bool = False
+    """Its device forgets it by itself, and cannot be asked to."""
     strength: Strength | None = None
     destination: str | None = None
     reason: str | None = None
@@ -62,6 +64,7 @@ def _held(replay: Replay, predicate: Mapping[str, Any]) -> None:
         replay.complaints.append("it is held for a second time")
     replay.standing, replay.spooled = Standing.HELD, True
     replay.priority = Priority[predicate["capture"]["priority"].upper()]
+    replay.forgets = "forgets" in predicate["capture"]
 
 
 def _offered_again(replay: Replay, _: Mapping[str, Any]) -> None:
@@ -102,6 +105,8 @@ def _changed(replay: Replay, predicate: Mapping[str, Any]) -> None:
 def _intended(replay: Replay, _: Mapping[str, Any]) -> None:
     if replay.standing is not Standing.RECEIPTED or replay.retained:
         replay.complaints.append(f"its release was intended while it stood {replay.standing}")
+    if replay.forgets:
+        replay.complaints.append("its release was intended, and its device cannot be asked to forget it")
 
 
 def _released(replay: Replay, _: Mapping[str, Any]) -> None:

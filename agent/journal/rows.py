@@ -28,7 +28,7 @@ CODES: Final = {standing: code for code, standing in enumerate(STANDINGS)}
 COLUMNS: Final = (
     "id, device, key, began_at, sha256, blake3, length, part_sha256, part_through, media_type, grouping, volatile, "
     "standing, priority, spooled, retained, held_seq, held_at, changed_at, strength, destination, note, receipted_at, "
-    "reason, clip, members"
+    "reason, clip, members, forgets"
 )
 
 _ID_LENGTH: Final = 16
@@ -83,6 +83,7 @@ def holding(row: Sequence[Any], log: str) -> Holding:
         clip=row[24],
         members=row[25],
         volatile=bool(row[11]),
+        forgets=row[26],
         spooled=bool(row[14]),
         retained=bool(row[15]),
         receipt=receipt,

@@ -259,8 +259,15 @@ class Verification:
             "place in the log": seq == known.index,
             "origin": origin == known.origin and said["began_at"] == known.origin.claims["began_at"],
             "length": said["length"] == known.digest.length,
-            "kind": (said["media_type"], said["group"], said.get("clip"), said.get("members"), said["volatile"])
-            == (known.media_type, known.group, known.clip, known.members, known.volatile),
+            "kind": (
+                said["media_type"],
+                said["group"],
+                said.get("clip"),
+                said.get("members"),
+                said["volatile"],
+                said.get("forgets"),
+            )
+            == (known.media_type, known.group, known.clip, known.members, known.volatile, known.forgets),
             "digests of parts": predicate.get("parts", {}).get("list_sha256")
             == (sha256(parts).hexdigest() if parts else None),
         }

@@ -20,7 +20,7 @@ import structlog
 
 from agent.capture import Standing, Strength, printable
 from agent.custody.receipt import check_receipt
-from agent.driver import BLOCK_LENGTH, INDEX, ReleasesByPath
+from agent.driver import BLOCK_LENGTH, INDEX, Offer, ReleasesByPath
 from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal, SpoolDamaged
 from agent.journal import Desk, copies, queries
 from agent.release.program import DIFFERS
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Digest, Holding, Json, Observation, Stamp
     from agent.config import Policy
-    from agent.driver import Offer
+    from agent.driver import Readable
     from agent.journal import Journal
     from agent.note import Verifier
     from agent.release.program import Program
@@ -91,6 +91,8 @@ class Release:
         self._still: set[bytes] = set()
         """Those of them that their device has offered since it was last listed as a whole."""
         self._log = structlog.get_logger("release")
+        self.considered = 0
+        """How often a device offered what is receipted, since the start."""
 
     # -- begun, and not ended -----------------------------------------------------------------------------------------
 
@@ -99,7 +101,7 @@ class Release:
         begun = await self._desk.read(queries.intended)
         self._begun = {holding.origin.token: holding for holding in begun}
 
-    def offered(self, offer: Offer) -> None:
+    def offered(self, offer: Readable) -> None:
         """The device has this, now: call it for every offer, before anything is made of it."""
         if self._begun and (token := offer.capture.origin.token) in self._begun:
             self._still.add(token)
@@ -135,8 +137,9 @@ class Release:
         """Receipts of these keys count from now on, and of no others."""
         self._keys = tuple(keys)
 
-    async def consider(self, offer: Offer) -> Standing:
+    async def consider(self, offer: Readable) -> Standing:
         """The device still has this receipted capture and offers it: let it forget, if everything is proven."""
+        self.considered += 1
         token = offer.capture.origin.token
         case = await self._desk.read(lambda journal: self._look(journal, token, offer.capture.members))
         holding = case.holding
@@ -144,6 +147,8 @@ class Release:
             return Standing.UNKNOWN
         if holding.standing is not Standing.RECEIPTED or self._policy.device == "keep" or holding.retained:
             return holding.standing
+        if holding.forgets is not None or not isinstance(offer, Offer):
+            return holding.standing  # its device forgets by itself, and has no door for us
         if (reason := self._why_not(holding, doubted=case.doubted, ripe=case.ripe)) is not None:
             await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))
             return holding.standing

@@ -70,6 +70,7 @@ def describe(holding: Holding) -> View:
         "changed_at": rfc3339(holding.changed_at),
         "spooled": holding.spooled,
         "volatile": holding.volatile,
+        "device_forgets": holding.forgets,
         "kept_by_order": holding.retained,
         "drill": holding.drill,
         "reason": holding.reason,

@@ -72,6 +72,8 @@ class Story:
     standing: Standing = Standing.UNKNOWN
     events: list[str] = field(default_factory=list)
     volatile: bool = False
+    forgets: bool = False
+    """Its device cannot be asked to forget it."""
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ def _one_entry(book: Book, raw_id: bytes | None, subject: dict[str, Any], predic
         if name in book.stories:
             book.wrong(f"capture {name} was held as new twice")
         told, digest = predicate["capture"], bytes.fromhex(subject["digest"]["sha256"])
-        book.stories[name] = Story(name, digest, volatile=told["volatile"])
+        book.stories[name] = Story(name, digest, volatile=told["volatile"], forgets="forgets" in told)
     story = book.stories.get(name)
     if story is None:
         book.wrong(f"capture {name}: {event} before it was held")
@@ -192,6 +194,8 @@ def _moved(story: Story, event: str, predicate: dict[str, Any]) -> Standing:
 
 
 def _in_order(book: Book, story: Story, event: str, predicate: dict[str, Any]) -> None:
+    if story.forgets and event in (Event.RELEASE_INTENDED, Event.RELEASED):
+        book.wrong(f"capture {story.id}: {event}, and its device cannot be asked to forget it")
     if event in (Event.RELEASE_INTENDED, Event.RELEASED) and Event.RECEIPTED not in story.events:
         book.wrong(f"capture {story.id}: {event} without a receipt")
     if event == Event.RELEASED and not story.volatile and predicate.get("device") != "kept no copy":

@@ -121,9 +121,22 @@ class DriverConformance:
             await until(lambda: len(part) >= len(film))
         same_bytes(bytes(part), film)
 
+    async def test_4_who_cannot_be_asked_to_forget_has_no_door_for_it(self, tmp_path: Path) -> None:
+        """An offer has a `release`, or its capture says how its device forgets by itself: one of both."""
+        rig = self.rig(tmp_path)
+        rig.record("CLIP0001.MP4", FILM)
+
+        async def look(offer: Offer) -> None:
+            assert hasattr(offer, "release") != rig.forgets
+            assert (offer.capture.forgets is not None) == rig.forgets
+
+        await examined(rig, look)
+
     async def test_4_a_release_may_be_repeated(self, tmp_path: Path) -> None:
         """By the same offer and, where the device still offers it, by the next."""
         rig = self.rig(tmp_path)
+        if rig.forgets:
+            not_given("release")
         key = rig.record("CLIP0001.MP4", FILM)
         kept = rig.record("CLIP0002.MP4", FILM)
 
@@ -160,7 +173,8 @@ class DriverConformance:
 
         async def look(offer: Offer) -> None:
             read.append(await read_all(offer, 0))
-            await offer.release()
+            if not rig.forgets:
+                await offer.release()
 
         probe = Probe(look, answer=Standing.RELEASED)
         async with running(rig.driver(), probe):
@@ -318,6 +332,11 @@ class DriverConformance:
                 await held(station, len(recorded))
                 assert not rig.keeps or all(rig.holds(key) for key in recorded), "it is gone before it was released"
                 await station.send()
-                if rig.keeps:
+                if rig.forgets:  # it is looked at again, and nobody asks it for anything
+                    looks = station.release.considered
+                    await until(lambda: station.release.considered >= looks + len(recorded))
+                    assert all(rig.holds(key) for key in recorded)
+                    assert await station.count(Standing.RECEIPTED) == len(recorded)
+                elif rig.keeps:
                     await until(lambda: not any(rig.holds(key) for key in recorded))
             await station.verify()

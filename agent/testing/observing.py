@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.capture import Device, Observation
-    from agent.driver import Driver, Offer
+    from agent.driver import Driver, Readable
 
 __all__ = ["ObserverBench", "ObserverConformance", "Watcher"]
 
@@ -48,7 +48,7 @@ class Watcher:
         assert observation.device in known, f"{observation.device} told something before it was sighted"
         self.observed.append(observation)
 
-    async def take(self, offer: Offer, /) -> Standing:
+    async def take(self, offer: Readable, /) -> Standing:
         """Nothing is offered by what only observes."""
         raise AssertionError(f"{offer.capture.key} was offered")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from agent.capture import Standing
 from agent.errors import AgentError
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.capture import Device, Observation
-    from agent.driver import Offer
+    from agent.driver import Offer, Readable
 
 __all__ = ["Look", "Probe", "read_all"]
 
@@ -51,8 +51,9 @@ class Probe:
     async def observe(self, observation: Observation, /) -> None:
         """Facts about the world are no business of a probe."""
 
-    async def take(self, offer: Offer, /) -> Standing:
+    async def take(self, readable: Readable, /) -> Standing:
         """Note the offer, look at it, and answer."""
+        offer = cast("Offer", readable)  # of a device that cannot be asked to forget it has no `release`
         self.offered.append(offer)
         try:
             if self._look is not None:
@@ -68,7 +69,7 @@ class Probe:
         return self._answers.get(offer.capture.key, self._answer)
 
 
-async def read_all(offer: Offer, offset: int) -> bytes:
+async def read_all(offer: Readable, offset: int) -> bytes:
     """The bytes of an offer from an offset on."""
     source, found = offer.open(offset), bytearray()
     try:

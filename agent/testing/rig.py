@@ -30,6 +30,8 @@ class Rig:
 
     keeps = True
     """False for a device that forgets a capture as soon as `take` returned (it pushes, or streams)."""
+    forgets = False
+    """True for a device that nobody can ask to forget: its offers have no `release`."""
     screened: str | None = None
     """Whose screens are asked, where its offers are `Screened`; most sentences are shown with one that wants all."""
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from agent.capture import Device, Holding, Observation, Stamp
-    from agent.driver import Driver, Offer
+    from agent.driver import Driver, Readable
     from agent.errors import SpoolDamaged
     from agent.note import Verifier
     from agent.testing.audit import Book, Witness
@@ -175,7 +175,7 @@ class Station:
             self.observed.append(observation)
         await self.release.listed(observation)
 
-    async def take(self, offer: Offer, /) -> Standing:
+    async def take(self, offer: Readable, /) -> Standing:
         """See `agent.driver.Intake.take`."""
         if (wanted := Screening(lambda: self.screens, self.stamp).passed(offer)) is None:
             self.passed_by += 1
@@ -194,7 +194,7 @@ class Station:
     # -- what a test does ----------------------------------------------------------------------------------------------
 
     async def dock(self, *devices: BenchDevice) -> dict[Standing, int]:
-        """Offer everything on these devices once; from now on `verify` asks them too."""
+        """Readable everything on these devices once; from now on `verify` asks them too."""
         sums: Counter[Standing] = Counter()
         for device in devices:
             if device not in self.devices:

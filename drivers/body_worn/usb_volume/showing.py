@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from agent.capture import Device, Json, Standing
-    from agent.driver import Intake, Offer
+    from agent.driver import Intake, Readable
     from drivers.body_worn.usb_volume.walk import Entry
     from drivers.body_worn.usb_volume.writing import WriteWindow
 
@@ -80,7 +80,7 @@ class _Counting:
         self._intake, self._count = intake, count
         self.sight, self.observe = intake.sight, intake.observe
 
-    async def take(self, offer: Offer, /) -> Standing:
+    async def take(self, offer: Readable, /) -> Standing:
         standing = await self._intake.take(offer)
         self._count(offer.capture.length or 0)
         return standing
