@@ -1,0 +1,285 @@
+"""The driver `alpr.hotlist`: it offers nothing, and is the screen for what the receivers of its family offer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agent import durable
+from agent.capture import Observation, rfc3339
+from agent.clock import Clock
+from agent.driver import Notice
+from agent.errors import ConfigError, Problem
+from drivers.alpr.hotlist.alerts import Alerts
+from drivers.alpr.hotlist.arriving import Arrivals, Proof
+from drivers.alpr.hotlist.counting import Counts
+from drivers.alpr.hotlist.errors import BadList
+from drivers.alpr.hotlist.hits import Hits
+from drivers.alpr.hotlist.keeping import Sealed
+from drivers.alpr.hotlist.layouts import known_layouts
+from drivers.alpr.hotlist.options import HotlistOptions
+from drivers.alpr.hotlist.orders import ordered
+from drivers.alpr.hotlist.screen import Matcher, ScreenedReads
+from drivers.alpr.hotlist.secrecy import leaks, no_cores
+from drivers.alpr.hotlist.shelf import Freshness, Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from agent.capture import Json, Stamp
+    from agent.driver import Intake, Offer, Record
+    from drivers.alpr.hotlist.hits import Hit, ReadOffer
+
+__all__ = ["ACTIVATED", "PURGED", "Hotlists"]
+
+ACTIVATED: Final = "hotlist.activated"
+"""Kind of the observation that a list is put to use."""
+PURGED: Final = "alpr.purged"
+"""Kind of the observation that a span of sealed reads was forgotten."""
+
+_SAVED: Final = 60.0
+"""Seconds between two times that the counts are written down."""
+
+
+class Hotlists:
+    """All lists of one station. See `agent.driver.Screen`, `TakesOrders`, `RaisesNotices` and `ReportsHealth`."""
+
+    Options = HotlistOptions
+    screens: Final = "alpr"
+
+    def __init__(self, options: HotlistOptions) -> None:
+        self.options = options
+        layouts = known_layouts(options.layouts)
+        problems = [
+            Problem(f"list.{one.name}.layout", f"no layout is named {one.layout}; there are {', '.join(layouts)}")
+            for one in options.list
+            if one.layout not in layouts
+        ]
+        if problems:
+            raise ConfigError(problems)
+        self.shelves = {one.name: Shelf(one, layouts[one.layout], options.folder) for one in options.list}
+        self.arrivals = {
+            name: Arrivals(shelf, self._arrived(shelf), options.folder) for name, shelf in self.shelves.items()
+        }
+        self.matcher = Matcher(options, self.shelves)
+        self.hits, self.alerts = Hits(options.folder / "hits.json"), Alerts(options.alert)
+        self.counts = Counts(options.folder / "counts.json", options.policy)
+        self.sealed = Sealed(options.folder / "sealed", window=options.keep_window, keep=options.keep_non_hits)
+        self._reads = ScreenedReads(options, self.matcher, self.hits, self.counts, self.sealed, self.alerts)
+        self._clock = Clock()
+        self._intake: Intake | None = None
+        self._opened = False
+        self._log = structlog.get_logger("hotlist")
+
+    def stamp(self) -> Stamp:
+        """What our clocks say now."""
+        return self._clock.stamp()
+
+    def screen(self, offer: Offer, stamp: Stamp, /) -> Offer | None:
+        """See `agent.driver.Screen`."""
+        self._open()
+        return self._reads.screen(_read_of(offer), stamp)
+
+    async def order(
+        self,
+        word: str,
+        arguments: Mapping[str, Json],
+        /,
+        *,
+        actor: str,  # noqa: ARG002 - who it was stands in the entry
+        record: Record,
+    ) -> Json:
+        """See `agent.driver.TakesOrders`."""
+        await asyncio.to_thread(self._open)
+        return await ordered(self, word, arguments, record)
+
+    async def run(self, intake: Intake, /) -> None:
+        """Watch for lists, count, forget what is due, and tell of hits, until cancelled."""
+        no_cores()
+        self._intake = intake
+        await asyncio.to_thread(self._open)
+        for shelf in self.shelves.values():
+            await shelf.check()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for arrivals in self.arrivals.values():
+                    group.create_task(arrivals.watch(self.options.rescan))
+                    group.create_task(arrivals.fetch())
+                group.create_task(self.alerts.run())
+                group.create_task(self._keep_house())
+                await asyncio.Event().wait()
+        finally:
+            self.counts.save()
+            self.sealed.close()
+
+    def _open(self) -> None:
+        """Take up what an earlier run left: also for a read that comes before this driver runs."""
+        if self._opened:
+            return
+        self._opened = True
+        durable.make_folder(self.options.folder)
+        self.counts.load()
+        self.hits.load()
+        for shelf in self.shelves.values():
+            shelf.open()
+
+    # -- lists ---------------------------------------------------------------------------------------------------------
+
+    def _arrived(self, shelf: Shelf) -> Callable[[Path, Proof], Awaitable[object]]:
+        async def put_up(path: Path, proof: Proof) -> object:
+            return await self.put_up(shelf, path, proof, announce=_nobody)
+
+        return put_up
+
+    async def put_up(
+        self,
+        shelf: Shelf,
+        path: Path,
+        proof: Proof,
+        *,
+        announce: Callable[[Mapping[str, Json]], Awaitable[None]],
+        confirmed: bool = False,
+    ) -> dict[str, Json]:
+        """Put a file to use; before it is, the custody log knows of it. Raises `BadList`."""
+
+        async def tell(told: Mapping[str, Json]) -> None:
+            await announce(told)
+            if self._intake is not None:
+                now = datetime.now(UTC)
+                await self._intake.observe(Observation(f"hotlist:{shelf.options.name}", ACTIVATED, now, told))
+
+        told = await shelf.put_up(
+            path, proof.manifest, signer=proof.signer, digest=proof.digest, confirmed=confirmed, announce=tell
+        )
+        self._log.info("hotlist_activated", list=shelf.options.name, plates=told["plates"], sha256=told["sha256"])
+        return told
+
+    # -- the hours -----------------------------------------------------------------------------------------------------
+
+    async def _keep_house(self) -> None:
+        saved = 0.0
+        while True:
+            await self._purge()
+            await self.tell_counts()
+            saved += self.options.rescan
+            if saved >= _SAVED:
+                saved = 0.0
+                await asyncio.to_thread(self.counts.save)
+            if self.hits.changed:
+                with suppress(OSError):
+                    self.hits.save()
+            await asyncio.sleep(self.options.rescan)
+
+    async def tell_counts(self, *, all_: bool = False) -> None:
+        """Let the sums of hours that are over become entries."""
+        if self._intake is None:
+            return
+        told = False
+        for observation in list(self.counts.due(datetime.now(UTC), self._lists(), all_=all_)):
+            await self._intake.observe(observation)
+            told = True
+        if told:
+            await asyncio.to_thread(self.counts.save)
+
+    def _lists(self) -> dict[str, Json]:
+        found: dict[str, Json] = {}
+        for name, (shelf, age) in self.matcher.ages(self.stamp()).items():
+            as_of = shelf.as_of
+            found[name] = {
+                "as_of": None if as_of is None else rfc3339(as_of),
+                "age_s": age.seconds,
+                "state": age.state.value,
+                "sha256": shelf.about.get("source_sha256"),
+            }
+        return found
+
+    async def _purge(self) -> None:
+        now = datetime.now(UTC)
+        for gone in await asyncio.to_thread(self.sealed.purge, now):
+            if self._intake is not None:
+                detail: dict[str, Json] = {
+                    "count": gone.count,
+                    "from": rfc3339(gone.begin),
+                    "to": rfc3339(gone.end),
+                    "kept_s": int(self.options.keep_non_hits.total_seconds()),
+                    "policy": self.options.policy,
+                }
+                await self._intake.observe(Observation(f"hotlist:{self.options.name}", PURGED, now, detail))
+            self._log.info("reads_forgotten", count=gone.count)
+
+    def answered(self, hit: Hit) -> None:
+        """A person said what a hit was."""
+        self.counts.count(hit.device, datetime.now(UTC), f"outcome:{hit.state}")
+        with suppress(OSError):
+            self.hits.save()
+
+    # -- what is told --------------------------------------------------------------------------------------------------
+
+    def notices(self) -> list[Notice]:
+        """See `agent.driver.RaisesNotices`."""
+        return [*self._of_ages(), *self._of_hits(), *self._of_leaks()]
+
+    def _of_ages(self) -> Iterator[Notice]:
+        for name, (shelf, age) in self.matcher.ages(self.stamp()).items():
+            what, old = f"hotlist {name}", "" if age.seconds is None else f"{age.seconds // 3600} h old"
+            match age.state:
+                case Freshness.MISSING:
+                    todo = "Bring the list: evidock hotlist import, its folder, or its server."
+                    yield Notice(
+                        "hotlist.missing", "problem", what, "there is no list: nothing is held against it", todo
+                    )
+                case Freshness.EXPIRED:
+                    todo = "Have a newer one sent at once; its sender says that this one must not be used."
+                    detail = f"the list has expired ({old}): nothing is held against it any more"
+                    yield Notice("hotlist.expired", "problem", what, detail, todo)
+                case Freshness.STALE:
+                    more = "nothing is held against it" if not shelf.searched(age) else "each hit is marked as degraded"
+                    yield Notice(
+                        "hotlist.stale", "problem", what, f"the list is {old}: {more}", "Have a newer one sent."
+                    )
+                case Freshness.UNKNOWN:
+                    detail = "nobody knows how old the list is, for this station's clock is not kept right"
+                    yield Notice("hotlist.unknown_age", "problem", what, detail, "Let the station keep its time.")
+                case Freshness.AGEING:
+                    yield Notice("hotlist.ageing", "warning", what, f"the list is {old}", "Have a newer one sent.")
+                case Freshness.FRESH:
+                    pass
+            if shelf.trouble is not None:
+                yield Notice("hotlist.not_taken", "warning", what, shelf.trouble, BadList.hint)
+
+    def _of_hits(self) -> Iterator[Notice]:
+        if pending := self.hits.pending():
+            urgent = sum(hit.urgent for hit in pending)
+            detail = f"{len(pending)} hit(s) wait for an answer, {urgent} of them urgent, the first since "
+            detail += pending[0].at.strftime("%H:%M:%SZ")
+            todo = "Look at the pictures, ask the live database, and answer: evidock hotlist hits."
+            yield Notice("hotlist.hit", "warning", "hits", detail, todo)
+        for name, why in self.alerts.troubles.items():
+            todo = "Look at [[driver.alert]] in agent.toml: hits are kept, and nobody hears of them."
+            yield Notice("hotlist.alert_failed", "problem", f"alert {name}", f"it does not tell of hits: {why}", todo)
+
+    def _of_leaks(self) -> Iterator[Notice]:
+        for what, todo in leaks():
+            yield Notice("hotlist.leak", "warning", "memory", f"{what}: a read could reach a disk", todo)
+
+    async def health(self) -> dict[str, str]:
+        """See `agent.driver.ReportsHealth`."""
+        told: dict[str, str] = {}
+        for name, (shelf, age) in self.matcher.ages(self.stamp()).items():
+            as_of = shelf.as_of
+            said = "no list" if as_of is None else f"{shelf.about.get('plates')} plates of {as_of:%Y-%m-%d %H:%MZ}"
+            told[name] = f"{said}, {age.state.value}"
+        return told
+
+
+async def _nobody(_: object) -> None:
+    """Nobody ordered it."""
+
+
+def _read_of(offer: Offer) -> ReadOffer:
+    return offer  # type: ignore[return-value]  # receivers of this family offer nothing else as screened by it

@@ -1,0 +1,151 @@
+"""Reads that are no hits, where the law lets a service keep them: sealed by spans of time, and forgotten by their keys.
+
+    sealed/<start>-<run>.reads     records: length (4), number (8), AES-256-GCM of the read as JSON
+    sealed/<start>-<run>.key       32 bytes; each run of the program has its own, so no number is used twice with one
+
+A span's key is overwritten and deleted when its last read has become too old; then nobody can open what is left, and
+the file goes as well. Pictures are never kept. What was forgotten is told by its number, which is that of its records.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from agent import durable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import timedelta
+    from pathlib import Path
+
+__all__ = ["Purged", "Sealed"]
+
+_HEAD: Final = 12
+_RECORD_MAX: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """A span that was forgotten."""
+
+    begin: datetime
+    end: datetime
+    count: int
+
+
+class Sealed:
+    """The reads that are kept for a while."""
+
+    def __init__(self, folder: Path, *, window: timedelta, keep: timedelta) -> None:
+        self._folder, self._window, self._keep = folder, int(window.total_seconds()), int(keep.total_seconds())
+        self._start = self._fd = -1
+        self._cipher: AESGCM | None = None
+        self._count = 0
+
+    @property
+    def on(self) -> bool:
+        """Whether any are kept at all."""
+        return self._keep > 0
+
+    def add(self, read: dict[str, Any], at: datetime) -> None:
+        """Seal one read. It stands in the page cache when this returns, and is no evidence."""
+        start = int(at.timestamp()) // self._window * self._window
+        if start != self._start or self._cipher is None:
+            self._cipher = self._begun(start)
+        nonce = self._count.to_bytes(8, "big")
+        sealed = self._cipher.encrypt(bytes(4) + nonce, json.dumps(read).encode(), str(start).encode())
+        os.write(self._fd, len(sealed).to_bytes(4, "big") + nonce + sealed)
+        self._count += 1
+
+    def close(self) -> None:
+        """Let go of the span that is open; its key stays until its time."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._start, self._cipher = -1, -1, None
+
+    def purge(self, now: datetime) -> list[Purged]:
+        """Forget every span whose last read is too old. The keys go first."""
+        gone: list[Purged] = []
+        if not self._folder.is_dir():
+            return gone
+        for start, path in self._spans():
+            if start + self._window + self._keep > now.timestamp():
+                continue
+            if start == self._start:
+                self.close()
+            key = path.with_suffix(".key")
+            count = sum(1 for _ in _records(path))
+            _destroy(key)
+            path.unlink(missing_ok=True)
+            gone.append(
+                Purged(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(start + self._window, UTC), count)
+            )
+        if gone:
+            with durable.folder(self._folder) as fd:
+                durable.force_folder(fd)
+        return gone
+
+    def reads(self) -> Iterator[dict[str, Any]]:
+        """Everything that can still be opened, the oldest first."""
+        for start, path in self._spans():
+            try:
+                cipher = AESGCM(path.with_suffix(".key").read_bytes())
+            except (OSError, ValueError):
+                continue
+            for nonce, sealed in _records(path):
+                with suppress(InvalidTag, ValueError):
+                    yield json.loads(cipher.decrypt(bytes(4) + nonce, sealed, str(start).encode()))
+
+    def _spans(self) -> Iterator[tuple[int, Path]]:
+        for path in sorted(self._folder.glob("*.reads")):
+            if (start := path.stem.partition("-")[0]).isdigit():
+                yield int(start), path
+
+    def _begun(self, start: int) -> AESGCM:
+        self.close()
+        durable.make_folder(self._folder)
+        # A clock that was set back begins a span once more: it is another file, with another key.
+        path, key = self._folder / f"{start}-{secrets.token_hex(8)}.reads", secrets.token_bytes(32)
+        durable.replace_file(path.with_suffix(".key"), key)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600)
+        self._start, self._count = start, 0
+        return AESGCM(key)
+
+
+def _records(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """(nonce, sealed) of every whole record; a cut one ends the file."""
+    try:
+        file = path.open("rb")
+    except OSError:
+        return
+    with file:
+        while len(head := file.read(_HEAD)) == _HEAD:
+            length = int.from_bytes(head[:4], "big")
+            sealed = file.read(min(length, _RECORD_MAX))
+            if len(sealed) != length:
+                return
+            yield head[4:], sealed
+
+
+def _destroy(key: Path) -> None:
+    """Overwrite, force, unlink. On flash old cells may live on: docs/hotlists.md says where to put the folder."""
+    try:
+        fd = os.open(key, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        durable.write_all(fd, bytes(32), 0)
+        durable.force(fd)
+    finally:
+        os.close(fd)
+    key.unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""Reads that the law lets a service keep: sealed, searched with a reason, forgotten by keys, told by their number."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.capture import Standing
+from agent.errors import Refusal
+from drivers.alpr.hotlist.driver import PURGED
+from drivers.alpr.hotlist.keeping import Sealed
+from tests.drivers.hotlist.rig import Bench, read_of, trace, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOUR = timedelta(hours=1)
+AT = datetime(2026, 11, 22, 7, 41, tzinfo=UTC)
+
+
+def test_a_span_is_forgotten_as_a_whole_and_counted(tmp_path: Path) -> None:
+    sealed = Sealed(tmp_path / "sealed", window=HOUR, keep=2 * HOUR)
+    for minutes in (0, 1, 30, 70):
+        sealed.add({"read": f"EVDK{minutes:03}"}, AT + timedelta(minutes=minutes))
+    assert len(list(sealed.reads())) == 4
+    raw = b"".join(path.read_bytes() for path in (tmp_path / "sealed").iterdir())
+    assert b"EVDK" not in raw
+    assert sealed.purge(AT + timedelta(hours=2)) == []
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "sealed").iterdir()}
+    (gone,) = sealed.purge(AT + timedelta(hours=2, minutes=20))
+    assert (gone.count, gone.begin.hour, gone.end.hour) == (2, 7, 8)
+    assert len(list(sealed.reads())) == 2
+    # Whoever has a copy of what is left, without the key that was destroyed, reads nothing.
+    (tmp_path / "copy").mkdir()
+    for name, content in kept.items():
+        if name.endswith(".reads"):
+            (tmp_path / "copy" / name).write_bytes(content)
+    assert list(Sealed(tmp_path / "copy", window=HOUR, keep=HOUR).reads()) == []
+    (gone,) = sealed.purge(AT + timedelta(hours=4))
+    assert gone.count == 2
+    assert list((tmp_path / "sealed").iterdir()) == []
+    sealed.add({"read": "x"}, AT + timedelta(hours=4))
+    assert len(list(sealed.reads())) == 1
+    sealed.close()
+
+
+def test_a_restart_uses_another_key_and_a_torn_record_costs_only_itself(tmp_path: Path) -> None:
+    sealed = Sealed(tmp_path, window=HOUR, keep=HOUR)
+    sealed.add({"n": 1}, AT)
+    sealed.add({"n": 2}, AT)
+    sealed.close()
+    (path,) = tmp_path.glob("*.reads")
+    path.write_bytes(path.read_bytes()[:-3])
+    again = Sealed(tmp_path, window=HOUR, keep=HOUR)
+    again.add({"n": 3}, AT)
+    again.close()
+    assert len(list(tmp_path.glob("*.key"))) == 2
+    assert sorted(one["n"] for one in again.reads()) == [1, 3]
+    assert sum(one.count for one in again.purge(AT + 3 * HOUR)) == 2
+
+
+def test_what_was_changed_is_not_read(tmp_path: Path) -> None:
+    sealed = Sealed(tmp_path, window=HOUR, keep=HOUR)
+    sealed.add({"n": 1}, AT)
+    sealed.close()
+    (path,) = tmp_path.glob("*.reads")
+    raw = path.read_bytes()
+    for at in range(len(raw)):
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+        assert list(sealed.reads()) == []
+
+
+async def test_by_the_law_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, keep_non_hits="1 h", keep_window="1 min", policy="law-1")
+    async with bench.open() as driver:
+        for number in range(5):
+            assert await bench.station.take(read_of(f"ZZZZ{number:03}", number)) is Standing.UNKNOWN
+        assert await bench.station.holdings() == [], "they are no captures, and are sent nowhere"
+        with pytest.raises(Refusal, match="say why"):
+            await bench.order(driver, "search", plate="ZZZZ001")
+        told = await bench.order(driver, "search", plate="zzzz-OO1", why="warrant 26-1")
+        assert [one["plate"] for one in told["reads"]] == ["ZZZZ001"]
+        assert bench.entries[-1]["found"] == 1
+        assert "ZZZZ" not in repr(bench.entries)
+        later = datetime.now(UTC) + timedelta(hours=2)
+        purge = driver.sealed.purge
+        monkeypatch.setattr(driver.sealed, "purge", lambda _: purge(later))
+        await until(lambda: any(one.kind == PURGED for one in bench.station.observed))
+        (gone,) = [one for one in bench.station.observed if one.kind == PURGED]
+        assert (gone.detail["count"], gone.detail["policy"]) == (5, "law-1")
+        assert (await bench.order(driver, "search", plate="ZZZZ001", why="w"))["reads"] == []
+    assert trace(tmp_path, "ZZZZ") == []
+
+
+async def test_without_such_a_law_there_is_nothing_to_search(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    async with bench.open() as driver:
+        with pytest.raises(Refusal, match="not kept here"):
+            await bench.order(driver, "search", plate="EVDK042", why="w")
