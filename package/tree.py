@@ -51,6 +51,7 @@ _PLACES: Final = {
     "70-evidock.rules": "usr/lib/udev/rules.d",
     "69-evidock-bays.rules": "etc/udev/rules.d",
     "evidock-mount": "usr/libexec",
+    "drop-ins/hotlists.conf": "usr/share/evidock/drop-ins",
     "drop-ins/serial.conf": "usr/share/evidock/drop-ins",
     "drop-ins/in-car.conf": "usr/share/evidock/drop-ins",
     "drop-ins/network.conf": "usr/share/evidock/drop-ins",

@@ -43,7 +43,9 @@ COMMANDS: Final = {
 }
 """Every command of the agent, with the sentence that its own module repeats."""
 
-FAMILIES: Final[dict[str, str]] = {}
+FAMILIES: Final[dict[str, str]] = {
+    "hotlist": "Lists of plates that are looked for, and hits.",
+}
 """Commands that the device families of this tree bring (entry points `evidock.commands`), with their sentence."""
 
 UNEXPECTED: Final = 70

@@ -87,7 +87,7 @@ def test_little_is_left_to_an_attacker(tmp_path: Path, unit: str, most: float) -
     assert most <= 1.5 or unit in {"evidock-mount@.service", "evidock-writable@.service"}
 
 
-@pytest.mark.parametrize("name", ["serial", "in-car", "network"])
+@pytest.mark.parametrize("name", ["serial", "in-car", "network", "hotlists"])
 def test_nor_with_a_drop_in(tmp_path: Path, name: str) -> None:
     text = (UNITS / "drop-ins" / f"{name}.conf").read_text()
     assert exposure(tmp_path, "evidock.service", text[text.index("[Service]") :]) <= 1.5
