@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationErro
 
 from agent.context import ContextOptions
 from agent.errors import ConfigError, Problem
+from agent.mqtt.options import StationOptions
 from agent.quantities import Duration, Length, TimeOfDay
 from agent.traffic import Traffic
 
@@ -215,6 +216,12 @@ class Config(_Table):
         """Whom the program that deletes believes."""
         return self.custody.trust or self.station.state / "releaser.json"
 
+    @property
+    def shows(self) -> tuple[dict[str, Any], ...]:
+        """The tables that may name a certificate of ours as `client_cert`."""
+        broker = () if self.mqtt is None else ({"name": "mqtt", "client_cert": self.mqtt.client_cert},)
+        return (*self.uplink, *broker)
+
     station: Station
     spool: SpoolConfig = SpoolConfig()
     policy: Policy = Policy()
@@ -225,6 +232,7 @@ class Config(_Table):
     identity: Identity = Identity()
     status: StatusConfig | None = None
     power: PowerConfig | None = None
+    mqtt: StationOptions | None = None
     driver: tuple[dict[str, Any], ...] = ()
     """One table for each driver; `use` names it, and it knows its own fields."""
     uplink: tuple[dict[str, Any], ...] = ()

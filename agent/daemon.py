@@ -17,6 +17,7 @@ import structlog
 from agent import durable
 from agent.anchor import Anchor, trust_of, witness_asked
 from agent.belief import receipt_keys
+from agent.broker import Broker
 from agent.capture import Json, Standing
 from agent.clock import Clock, Step, boot_id
 from agent.drill import Drill
@@ -135,6 +136,7 @@ class Agent:
             tell=tell_systemd,
         )
         self.forwards = self._make_forwards(keys, {})
+        self.broker = None if config.mqtt is None else Broker(self, config.mqtt, keys=lambda: self._receipt_keys)
 
     def _make_forwards(self, keys: Sequence[Verifier], kept: Mapping[str, Forward]) -> tuple[Forward, ...]:
         """One for each destination, the primary first: a fallback looks at it. `kept`: those that go on, by name."""
@@ -199,6 +201,8 @@ class Agent:
     def _held(self, holding: Holding) -> None:
         for forward in self.forwards:
             forward.nudge(holding)
+        if self.broker is not None:
+            self.broker.nudge(holding)
 
     async def rotate(self, *, finish: bool, actor: str, why: str) -> dict[str, str]:
         """See `agent.station.running.Running.rotate`."""
@@ -212,6 +216,7 @@ class Agent:
         here = {name for name, seen in self.devices.items() if seen.present}
         own = [*self._of_trust(), *self._reloads.notices(), *self.power.notices(), *told_by(self.equipment.drivers)]
         own += self.release.recordings.notices(here)
+        own += () if self.broker is None else self.broker.troubles()
         return [*self.anchor.troubles(), *own, *self.gate.troubles(), *self._troubles.notices(here)]
 
     def _of_trust(self) -> Iterator[dict[str, str | None]]:
@@ -276,6 +281,7 @@ class Agent:
                     self._housekeeping(),
                 )
                 tasks += [group.create_task(room) for room in rooms]
+                tasks += () if self.broker is None else [group.create_task(self.broker.run())]
                 tell_systemd("READY=1")
                 self._log.info("ready", log=self.config.station.log, drivers=len(self.equipment.drivers))
                 await self._until(stop, damaged)

@@ -57,6 +57,7 @@ class Event(StrEnum):
     AGENT_STOPPED = "agent.stopped"
     CONFIG_CHANGED = "config.changed"
     OPERATOR_COMMAND = "operator.command"
+    MESSAGE_REFUSED = "message.refused"
     DRIVER_ORDERED = "driver.ordered"
     CLOCK_STEPPED = "clock.stepped"
     DEVICE_ATTACHED = "device.attached"

@@ -30,7 +30,17 @@ from __future__ import annotations
 
 from agent.mqtt.door import Connection
 from agent.mqtt.messages import Message, Outgoing, Subscription, Will, fits
-from agent.mqtt.options import BrokerOptions
+from agent.mqtt.options import BrokerOptions, StationOptions
 from agent.mqtt.session import Session
 
-__all__ = ["BrokerOptions", "Connection", "Message", "Outgoing", "Session", "Subscription", "Will", "fits"]
+__all__ = [
+    "BrokerOptions",
+    "Connection",
+    "Message",
+    "Outgoing",
+    "Session",
+    "StationOptions",
+    "Subscription",
+    "Will",
+    "fits",
+]

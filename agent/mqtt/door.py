@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
-import ssl
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiomqtt
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from agent.capture import printable
-from agent.mqtt.messages import Message
+from agent.mqtt.packets import connect_properties, publish_properties, read, will_properties
 from agent.mqtt.reasons import BrokerDown, BrokerRefused, refusal
+from agent.mqtt.trouble import OUR_SIDE, hint, told
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
     from types import TracebackType
 
     from paho.mqtt.client import Client as Paho
     from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from agent.mqtt.messages import Outgoing, Subscription, Will
+    from agent.mqtt.messages import Message, Outgoing, Subscription, Will
     from agent.mqtt.options import BrokerOptions
 
 __all__ = ["ANSWER", "IN_FLIGHT", "Connection"]
@@ -51,9 +49,6 @@ NOBODY: Final = 0x10
 
 _OVERFLOW: Final = 1000
 """Messages of QoS 0 that wait at most; what comes beyond is counted and dropped, which QoS 0 permits."""
-
-
-_OUR_SIDE: Final = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
 
 
 class Connection:
@@ -190,9 +185,9 @@ class Connection:
                 return refusal(self._client.said, f"{self._options.at} closed the connection", ended=True)
             if value > REFUSED:
                 return refusal(value, f"{self._options.at} refuses the connection", ended=True)
-            return BrokerDown(f"the connection to {self._options.at} {_lost(what)}: it was closed")
-        ours = isinstance(cause, OSError) and cause.errno in _OUR_SIDE
-        return BrokerDown(f"{self._options.at} {what}: {_told(cause)}", hint=_hint(cause), ours=ours)
+            return BrokerDown(f"the connection to {self._options.at} was closed")
+        ours = isinstance(cause, OSError) and cause.errno in OUR_SIDE
+        return BrokerDown(f"{self._options.at} {what}: {told(cause)}", hint=hint(cause), ours=ours)
 
 
 class _Client(aiomqtt.Client):
@@ -213,7 +208,7 @@ class _Client(aiomqtt.Client):
             clean_start=False,
             keepalive=int(options.keep_alive.total_seconds()),
             timeout=options.connect_timeout.total_seconds(),
-            properties=_connect_properties(options),
+            properties=connect_properties(options),
             will=None if will is None else _will(will),
             tls_context=context,
             max_inflight_messages=IN_FLIGHT,
@@ -264,7 +259,7 @@ class _Client(aiomqtt.Client):
             self.too_much = f"sends more than {self._in_hand} messages before the first is acknowledged"
             raise ConnectionError(self.too_much)
         try:
-            made = _message(message)
+            made = read(message)
         except UnicodeDecodeError:
             self.too_much = "sends a topic that is no text"
             raise ConnectionError(self.too_much) from None
@@ -289,7 +284,7 @@ class _Client(aiomqtt.Client):
     async def publish_seen(self, message: Outgoing) -> int:
         """The reason code of the PUBACK; 0 for QoS 0."""
         info = self._paho.publish(
-            message.topic, message.payload, message.qos, message.retain, _publish_properties(message)
+            message.topic, message.payload, message.qos, message.retain, publish_properties(message)
         )
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise aiomqtt.MqttCodeError(info.rc, "the message was not taken")
@@ -372,50 +367,9 @@ async def _left(client: _Client, entering: asyncio.Future[Any]) -> None:
     client.cut()
 
 
-def _message(message: MQTTMessage) -> Message:
-    given = getattr(message, "properties", None)
-    return Message(
-        topic=message.topic,
-        payload=bytes(message.payload),
-        qos=message.qos,
-        retained=bool(message.retain),
-        expiry=getattr(given, "MessageExpiryInterval", None),
-        content_type=getattr(given, "ContentType", None),
-        response_topic=getattr(given, "ResponseTopic", None),
-        correlation=getattr(given, "CorrelationData", None),
-        user=tuple(getattr(given, "UserProperty", ())),
-        packet=message.mid,
-    )
-
-
-def _connect_properties(options: BrokerOptions) -> Properties:
-    made = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    made.SessionExpiryInterval = int(options.session_expiry.total_seconds())
-    made.ReceiveMaximum = options.in_hand
-    made.MaximumPacketSize = options.max_packet
-    return made
-
-
-def _publish_properties(message: Outgoing, made: Properties | None = None) -> Properties:
-    made = made or Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    if message.expiry is not None:
-        made.MessageExpiryInterval = message.expiry
-    if message.content_type is not None:
-        made.ContentType = message.content_type
-    if message.response_topic is not None:
-        made.ResponseTopic = message.response_topic
-    if message.correlation is not None:
-        made.CorrelationData = message.correlation
-    if message.user:
-        made.UserProperty = list(message.user)
-    return made
-
-
 def _will(will: Will) -> aiomqtt.Will:
-    made = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
-    made.WillDelayInterval = will.delay
     said = will.message
-    return aiomqtt.Will(said.topic, said.payload, said.qos, said.retain, _publish_properties(said, made))
+    return aiomqtt.Will(said.topic, said.payload, said.qos, said.retain, will_properties(will))
 
 
 def _kernel_watches(keep_alive: float) -> list[tuple[int, int, int]]:
@@ -426,45 +380,6 @@ def _kernel_watches(keep_alive: float) -> list[tuple[int, int, int]]:
     ]
 
 
-def _lost(what: str) -> str:
-    return "was lost" if what == "was lost" else what
-
-
 def _value(code: int | ReasonCode) -> int:
     value: int = code if isinstance(code, int) else code.value
     return value
-
-
-def _told(error: BaseException | None) -> str:
-    match error:
-        case None:
-            told = "we said goodbye"
-        case socket.gaierror():
-            told = "no name service knows this name"
-        case ssl.SSLCertVerificationError():
-            told = f"its certificate is not believed ({error.verify_message})"
-        case ssl.SSLError():
-            told = f"TLS failed ({error.reason or error})"
-        case ConnectionRefusedError():
-            told = "nobody listens there"
-        case TimeoutError():
-            told = "no answer in time"
-        case OSError() if error.strerror:
-            told = error.strerror
-        case _:
-            told = str(error) or type(error).__name__
-    return printable(told)[:200]
-
-
-def _hint(error: BaseException | None) -> str | None:
-    match error:
-        case socket.gaierror():
-            return "Is `host` spelt right, and does this station reach its name server? Nothing is lost meanwhile."
-        case ssl.SSLCertVerificationError():
-            return "Look at `ca_file`, at `server_name`, and at this station's clock: evidock check tells more."
-        case ssl.SSLError():
-            return "Does the broker speak TLS at this port, and does it know the certificate in `cert_file`?"
-        case ConnectionRefusedError():
-            return "Does the broker run, and is `port` right? Nothing is lost meanwhile."
-        case _:
-            return "Nothing to do at the dock: it is tried again. Nothing is lost meanwhile."

@@ -6,7 +6,7 @@ import ipaddress
 import ssl
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,7 +16,10 @@ from agent.quantities import Duration, Length
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["BrokerOptions"]
+__all__ = ["LEVEL", "BrokerOptions", "StationOptions"]
+
+LEVEL: Final = r"^[a-z0-9-]{1,32}$"
+"""One level of our topics."""
 
 _SECOND, _MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -34,9 +37,9 @@ class BrokerOptions(BaseModel):
     """TLS 1.2 or newer. Without it everything can be read and altered on the way."""
     ca_file: Path | None = None
     """Certificates (PEM) of the authorities that alone are trusted; without it, those of the system."""
-    cert_file: Path | None = None
+    client_cert: Path | None = None
     """Our own certificate (PEM), with its chain, for a broker that knows its clients by certificate."""
-    key_file: Path | None = None
+    client_key: Path | None = None
     """Its private key (PEM), where it does not stand in the same file."""
     server_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")] | None = None
     """The name that the broker's certificate must bear, where it is not `host`."""
@@ -57,10 +60,10 @@ class BrokerOptions(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.key_file is not None and self.cert_file is None:
-            raise ValueError("key_file needs cert_file")
-        if not self.tls and (self.ca_file or self.cert_file or self.server_name):
-            raise ValueError("ca_file, cert_file and server_name need tls")
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("client_key needs client_cert")
+        if not self.tls and (self.ca_file or self.client_cert or self.server_name):
+            raise ValueError("ca_file, client_cert and server_name need tls")
         if not self.tls and self.login_file is not None and not self.loopback:
             raise ValueError("a password is never sent in the clear: login_file needs tls")
         return self
@@ -108,14 +111,39 @@ class BrokerOptions(BaseModel):
                 context.load_verify_locations(cafile=self.ca_file)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError([Problem("ca_file", f"{self.ca_file}: {error}")]) from error
-        if self.cert_file is not None:
+        if self.client_cert is not None:
             try:
                 # The password callback keeps OpenSSL from asking at a terminal for an encrypted key.
-                context.load_cert_chain(self.cert_file, self.key_file, password=lambda: "")
+                context.load_cert_chain(self.client_cert, self.client_key, password=lambda: "")
             except (OSError, ssl.SSLError) as error:
-                named = ", ".join(str(path) for path in (self.cert_file, self.key_file) if path)
-                raise ConfigError([Problem("cert_file", f"{named}: {error}")]) from error
+                named = ", ".join(str(path) for path in (self.client_cert, self.client_key) if path)
+                raise ConfigError([Problem("client_cert", f"{named}: {error}")]) from error
         return context
+
+
+class StationOptions(BrokerOptions):
+    """The agency's broker, where this station announces what it holds, and hears of receipts and commands."""
+
+    agency: Annotated[str, Field(pattern=LEVEL)] | None = None
+    """Name of the agency in topics. Default: its domain, with hyphens for dots."""
+    site: Annotated[str, Field(pattern=LEVEL)] = "main"
+    """Name of the building or the fleet in topics."""
+    station: Annotated[str, Field(pattern=LEVEL)] | None = None
+    """Name of this station in topics; with certificates, the CN of ours. Default: its name, in small letters."""
+    status_every: Annotated[Duration, Field(ge=10 * _SECOND, le=timedelta(days=1))] = _MINUTE
+    """Time between two messages with figures."""
+    head_every: Annotated[Duration, Field(ge=_SECOND, le=timedelta(days=1))] = 5 * _MINUTE
+    """Time between two signed heads of the custody log, while it grows."""
+    receipts_for: str | None = None
+    """Name of the [[uplink]] whose receipts come by this broker. Default: the primary."""
+    operator_keys: tuple[str, ...] = ()
+    """vkeys (C2SP signed-note) of those whose commands are obeyed. Without any, no command is heard at all."""
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> Self:
+        if not self.tls and not self.loopback:
+            raise ValueError("what a station announces goes over TLS, except on this machine")
+        return self
 
 
 class _Named(ssl.SSLContext):

@@ -109,7 +109,7 @@ def _of_aside(aside: Mapping[str, int]) -> Iterator[View]:
 
 
 def _of_certificates(config: Config, stamp: Stamp) -> Iterator[View]:
-    for found in expiries(config.uplink, stamp.at):
+    for found in expiries(config.shows, stamp.at):
         detail = f"{found.what}: {found.detail}"
         if found.state == "problem":
             yield repair("certificate.ended", "problem", "certificate", detail, found.todo)

@@ -77,7 +77,7 @@ class Mosquitto:
         if self.tls:
             base["ca_file"] = self.folder / "ca.pem"
         if identity is not None:
-            base["cert_file"] = self.certificate(identity)
+            base["client_cert"] = self.certificate(identity)
         return BrokerOptions.model_validate(base | more)
 
     def certificate(self, name: str) -> Path:

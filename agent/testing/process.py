@@ -137,6 +137,7 @@ class DaemonProcess:
         policy: Mapping[str, Any] | None = None,
         spool: Mapping[str, Any] | None = None,
         status: Mapping[str, Any] | None = None,
+        mqtt: Mapping[str, Any] | None = None,
         command: Sequence[str] = BARE,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,8 +153,7 @@ class DaemonProcess:
             "driver": list(drivers),
             "uplink": [] if uplink is None else [uplink],
         }
-        if status is not None:
-            tables["status"] = status
+        tables |= {name: table for name, table in (("status", status), ("mqtt", mqtt)) if table is not None}
         self.config.write_text(toml(tables), encoding="utf-8")
 
     async def __aenter__(self) -> Self:

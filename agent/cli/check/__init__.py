@@ -12,6 +12,7 @@ from typing import Final
 import typer
 
 from agent.belief import receipt_keys
+from agent.broker.check import findings as broker
 from agent.cli import configuration
 from agent.cli.check import equipment, machine, record, state
 from agent.cli.check.lines import Lines, ok, problem
@@ -56,6 +57,7 @@ _CODES: Final = {
     "serial": DeviceError.exit_code,
     "firmware": UnknownFirmware.exit_code,
     "uplink": UplinkDown.exit_code,
+    "broker": UplinkDown.exit_code,
     "update": Refusal.exit_code,
 }
 """Exit code of a problem of each kind, the worst kind first: mostly the one that the daemon itself would end with."""
@@ -105,7 +107,7 @@ def findings(ctx: typer.Context) -> Lines:
         yield ok("config", "agent.toml", str(ctx.obj.config))
     yield from state.daemon(config)
     yield from state.rights(config)
-    yield from state.secrets(equipped)
+    yield from state.secrets(config, equipped)
     yield from state.room(config)
     yield from machine.disks(config)
     yield from machine.clock()
@@ -113,11 +115,13 @@ def findings(ctx: typer.Context) -> Lines:
     yield from machine.usb()
     yield from machine.serial(config)
     yield from equipment.devices(config, equipped)
-    for expiry in expiries(config.uplink, datetime.now(UTC)):
+    for expiry in expiries(config.shows, datetime.now(UTC)):
         yield "uplink", Finding(state=expiry.state, what=expiry.what, detail=expiry.detail, todo=expiry.todo)
     with _as_daemon(config):
         reached = asyncio.run(equipment.destinations(equipped))
+        heard = asyncio.run(broker(config))
     yield from reached
+    yield from (("broker", found) for found in heard)
     yield from machine.update(config)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["daemon", "nearest", "rights", "room", "secrets"]
 
-_SECRETS: Final = ("token_file", "client_key", "proxy_login_file", "key_file", "password_file")
+_SECRETS: Final = ("token_file", "client_key", "proxy_login_file", "key_file", "password_file", "login_file")
 _OTHERS: Final = 0o077
 _LOOKED_AT_HERE: Final = frozenset({"clock", "room", "disk", "uplink", "driver"})
 """Notices of the daemon about what this command tries itself."""
@@ -71,16 +71,16 @@ def rights(config: "Config") -> Lines:
         yield ok("rights", what, f"{folder} is closed to others")
 
 
-def secrets(equipment: "Equipment") -> Lines:
+def secrets(config: "Config", equipment: "Equipment") -> Lines:
     """Files with secrets must be there, and be closed to others."""
     wrong = False
     tables: list[Any] = [*(one.options for one in equipment.uplinks), *(one.options for one in equipment.drivers)]
-    for options in tables:
+    for owner, options in [*((one.name, one) for one in tables), ("mqtt", config.mqtt)]:
         for name in _SECRETS:
             path = getattr(options, name, None)
             if path is None:
                 continue
-            what = f"{options.name}.{name}"
+            what = f"{owner}.{name}"
             try:
                 mode = Path(path).stat().st_mode
             except OSError as error:

@@ -1,0 +1,379 @@
+"""The work at the broker: birth, announcements, figures, alarms and heads go out; receipts and commands come in.
+
+One connection, kept by `agent.mqtt.Session`. While it stands, four tasks use it; when it is lost all end, and begin
+anew with the next one. Whatever has to survive that stands in the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agent.broker import outbox
+from agent.broker.hearing import Hearing
+from agent.broker.messages import (
+    CONTENT_TYPE,
+    AlarmTold,
+    CaptureTold,
+    DeviceTold,
+    HeadTold,
+    HitTold,
+    LinkTold,
+    NoticeTold,
+    StateTold,
+    StatusTold,
+    prefix,
+    topic,
+)
+from agent.capture import Priority, Standing, rfc3339
+from agent.errors import AgentError, ConfigError, Problem, UplinkDown, UplinkError, UplinkRefused
+from agent.journal import anchors, queries
+from agent.journal.entry import agent_version
+from agent.journal.rows import micros
+from agent.mqtt import Outgoing, Session, Subscription, Will
+from agent.process import first_of
+from agent.repairs import repair
+from agent.station.live import Live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pydantic import JsonValue
+
+    from agent.broker.messages import Payload
+    from agent.capture import Holding, Stamp
+    from agent.journal import Journal
+    from agent.mqtt import Connection, Message, StationOptions
+    from agent.note import Verifier
+    from agent.station.running import Running
+    from agent.station.views import View
+
+__all__ = ["Broker"]
+
+WILL_DELAY: Final = 120
+"""Seconds before the broker tells of our death: longer than the first tries to come back."""
+A_SECOND: Final = 50
+"""Most announcements a second, so that an outage's backlog drowns nobody; what is urgent does not wait for that."""
+_PAGE: Final = 20
+_UNSURE: Final = 120
+"""What was announced so many seconds before a connection was lost is announced again: brokers write seldom."""
+_REFUSED_AGAIN: Final = 3600
+_BUSY_AGAIN: Final = 60
+_GOODBYE: Final = 3.0
+_DOWN_TOLD: Final = 60.0
+_DEVICES_TOLD: Final = 100
+
+
+class Broker:
+    """The station at the agency's broker."""
+
+    def __init__(self, running: Running, options: StationOptions, *, keys: Callable[[], Sequence[Verifier]]) -> None:
+        """`keys`: whose receipts are believed now. Raises `ConfigError` where the table cannot be used."""
+        config = running.config
+        try:
+            self.station = prefix(config, options)
+            self.hearing = Hearing(running, options, self.station, keys=keys)
+            options.context()
+            options.login()
+        except ConfigError as error:
+            places = [Problem(f"mqtt.{problem.path}", problem.message) for problem in error.problems]
+            raise ConfigError(places, hint=error.what_to_do) from error
+        self._options, self._running = options, running
+        self._live = Live(running)
+        kinds = ["receipt", *(["cmd"] if self.hearing.operators else [])]
+        name = self._options.client_id or f"evidock-{config.station.name}"
+        self.session = Session(
+            self._options.model_copy(update={"client_id": name}),
+            name="station",
+            topics=[Subscription(topic(self.station, kind), retained=False) for kind in kinds],
+        )
+        self._news, self._wanted = asyncio.Event(), asyncio.Event()
+        self._birth = 0
+        self._lost_at: datetime | None = None
+        self._refused: dict[str, str] = {}
+        self._nobody = False
+        self._head = -1
+        self._alarm: tuple[NoticeTold, ...] | None = None
+        self._log = structlog.get_logger("broker")
+
+    def nudge(self, held: Holding | None = None) -> None:
+        """A capture was held; what is urgent may try to connect at once."""
+        self._news.set()
+        if held is not None and held.priority <= Priority.HIT:
+            self.session.nudge()
+
+    def report(self) -> None:
+        """Say everything now: birth, figures, alarms, head."""
+        self._head, self._alarm = -1, None
+        self._wanted.set()
+
+    def troubles(self) -> Iterator[dict[str, str | None]]:
+        """Repair notices."""
+        session = self.session
+        if session.trouble is not None and session.since is not None:
+            lasted = (datetime.now(UTC) - session.since).total_seconds()
+            if session.reason is not None or lasted > _DOWN_TOLD:
+                yield repair("mqtt.down", "warning", "broker", session.trouble, session.todo)
+        for kind, why in self._refused.items():
+            todo = f"The broker must let this station write to {topic(self.station, kind)}: see docs/mqtt.md."
+            yield repair("mqtt.refused", "warning", kind, why, todo)
+        if self._nobody and session.up:
+            detail = "nobody is subscribed to what this station announces"
+            yield repair("mqtt.nobody", "warning", "broker", detail, "Ask the administrator of the DEMS.")
+        yield from self.hearing.troubles()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises `JournalError` only."""
+        await self.session.run(self._visit, will=self._will)
+
+    # -- one connection -----------------------------------------------------------------------------------------------
+
+    async def _will(self) -> Will:
+        self._birth = await self._running.desk.write(outbox.next_birth)
+        return Will(self._outgoing(StateTold(online=False, bd=self._birth)), delay=WILL_DELAY)
+
+    async def _visit(self, connection: Connection) -> None:
+        since = 0
+        if connection.session_present:
+            since = micros(self._lost_at or datetime.now(UTC)) - _UNSURE * 1_000_000
+        await self._running.desk.write(lambda journal: outbox.lost(journal, since))
+        self._head, self._alarm = -1, None
+        try:
+            await self._say(connection, await self._state())
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(connection))
+                group.create_task(self._announce(connection))
+                group.create_task(self._figures(connection))
+        except asyncio.CancelledError:
+            with suppress(UplinkError, TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await self._say(connection, StateTold(online=False, bd=self._birth))
+            raise
+        except BaseExceptionGroup as errors:
+            if (ours := errors.subgroup(AgentError)) is None:
+                raise
+            raise first_of(ours) from errors
+        finally:
+            self._lost_at = datetime.now(UTC)
+
+    async def _listen(self, connection: Connection) -> None:
+        async for message in connection:
+            answer = await self._heard(message)
+            if answer is not None:
+                try:
+                    await connection.publish(answer)
+                except UplinkRefused as error:
+                    self._was_refused("resp", error)
+            connection.acknowledge(message)
+
+    async def _heard(self, message: Message) -> Outgoing | None:
+        if message.topic == topic(self.station, "receipt"):
+            await self.hearing.receipt(message)
+        elif message.topic == topic(self.station, "cmd"):
+            heard = await self.hearing.command(message)
+            if heard.report:
+                self.report()
+            made = self._outgoing(heard.answer)
+            return Outgoing(
+                made.topic,
+                made.payload,
+                expiry=made.expiry,
+                content_type=made.content_type,
+                correlation=message.correlation,
+                user=made.user,
+            )
+        if self.hearing.alarmed:
+            self._wanted.set()
+        return None
+
+    # -- captures -----------------------------------------------------------------------------------------------------
+
+    async def _announce(self, connection: Connection) -> None:
+        while True:
+            self._news.clear()
+            now = micros(datetime.now(UTC))
+            page = await self._collected(now)
+            if not page.due:
+                wait = None if page.next_at is None else max(1.0, (page.next_at - now) / 1e6)
+                await self._until_news(wait)
+                continue
+            await self._announce_page(connection, page.due)
+            await self._until_news(len(page.due) / A_SECOND)
+
+    async def _collected(self, now: int) -> outbox.Page:
+        return await self._running.desk.write(lambda journal: outbox.collect(journal, now, _PAGE))
+
+    async def _announce_page(self, connection: Connection, due: Sequence[outbox.Due]) -> None:
+        """The urgent first, and only when the broker has them the others."""
+        for urgent in (True, False):
+            batch = [one for one in due if one.urgent is urgent]
+            if batch:
+                await self._announce_together(connection, batch)
+
+    async def _announce_together(self, connection: Connection, batch: Sequence[outbox.Due]) -> None:
+        results = await asyncio.gather(*(self._announce_one(connection, one) for one in batch))
+        now = micros(datetime.now(UTC))
+
+        def told(journal: Journal) -> None:
+            for one, after in zip(batch, results, strict=True):
+                outbox.told(journal, one.row, now, after=after)
+
+        await self._running.desk.write(told)
+
+    async def _announce_one(self, connection: Connection, due: outbox.Due) -> int | None:
+        """None: told. Seconds: until it is tried again."""
+        payload = _capture(due)
+        try:
+            self._nobody = not await connection.publish(self._outgoing(payload, id_=due.holding.id))
+        except UplinkRefused as error:
+            self._was_refused(payload.kind, error)
+            return _REFUSED_AGAIN
+        except UplinkDown as error:
+            if not error.alone:
+                raise
+            self._was_refused(payload.kind, error)
+            return _BUSY_AGAIN
+        self._works(payload.kind)
+        return None
+
+    async def _until_news(self, seconds: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    # -- figures, alarms, heads ---------------------------------------------------------------------------------------
+
+    async def _figures(self, connection: Connection) -> None:
+        every, first = self._options.status_every.total_seconds(), True
+        heads_at = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            asked = self._wanted.is_set()
+            self._wanted.clear()
+            if asked:
+                await self._say(connection, await self._state())
+            status = await self._live.status()
+            await self._say(connection, self._status(status))
+            notices = tuple(NoticeTold.model_validate(one) for one in status["problems"])[:50]
+            if notices != self._alarm and (notices or self._alarm is not None or first):
+                await self._say(connection, AlarmTold(at=rfc3339(datetime.now(UTC)), notices=notices))
+                self._alarm = notices
+            if loop.time() >= heads_at or self._head < 0:
+                heads_at = loop.time() + self._options.head_every.total_seconds()
+                await self._say_head(connection)
+            first = False
+            with suppress(TimeoutError):
+                # Stations that were started together must not speak together for ever.
+                async with asyncio.timeout(every * random.uniform(0.9, 1.1)):  # noqa: S311 - no secret
+                    await self._wanted.wait()
+
+    async def _say_head(self, connection: Connection) -> None:
+        newest = await self._running.desk.read(anchors.newest)
+        if newest is not None and newest.size != self._head:
+            await self._say(connection, HeadTold(size=newest.size, checkpoint=newest.best.decode()))
+            self._head = newest.size
+
+    async def _state(self) -> StateTold:
+        running = self._running
+        tally, oldest = await running.desk.read(lambda journal: (queries.tally(journal), queries.oldest_held(journal)))
+        held = tally.get(Standing.HELD)
+        stamp = running.clock.stamp()
+        here = [seen.device for seen in running.devices.values() if seen.present][:_DEVICES_TOLD]
+        return StateTold(
+            online=True,
+            bd=self._birth,
+            boot=stamp.boot_id,
+            agent=agent_version(),
+            since=rfc3339(running.started_at),
+            log=running.config.station.log,
+            devices=tuple(DeviceTold(device=one.id, family=one.family) for one in here),
+            held=0 if held is None else held.captures,
+            oldest_held_at=None if oldest is None else rfc3339(oldest),
+            clock=_clock(stamp),
+        )
+
+    def _status(self, told: View) -> StatusTold:
+        return StatusTold(
+            at=told["clock"]["at"],
+            bd=self._birth,
+            captures={standing: one["captures"] for standing, one in told["tally"].items()},
+            held_bytes=told["tally"]["held"]["bytes"],
+            room=max(0, told["room"]["usable"]),
+            entries=told["log"]["size"],
+            devices=sum(seen.present for seen in self._running.devices.values()),
+            links=tuple(LinkTold.model_validate(one) for one in told["links"]),
+            notices=len(told["problems"]),
+            clock={name: value for name, value in told["clock"].items() if name != "at"},
+        )
+
+    # -- saying -------------------------------------------------------------------------------------------------------
+
+    async def _say(self, connection: Connection, payload: Payload) -> None:
+        """Publish; that the broker refuses one kind does not keep the others from going."""
+        try:
+            await connection.publish(self._outgoing(payload))
+        except UplinkRefused as error:
+            self._was_refused(payload.kind, error)
+        except UplinkDown as error:
+            if not error.alone:
+                raise
+            self._was_refused(payload.kind, error)
+        else:
+            self._works(payload.kind)
+
+    def _was_refused(self, kind: str, error: UplinkError) -> None:
+        if kind not in self._refused:
+            self._log.warning("announcement_refused", kind=kind, reason=str(error), todo=error.what_to_do)
+        self._refused[kind] = str(error)
+        self._wanted.set()
+
+    def _works(self, kind: str) -> None:
+        if self._refused and self._refused.pop(kind, None) is not None:
+            self._log.info("announcement_taken_again", kind=kind)
+
+    def _outgoing(self, payload: Payload, id_: str | None = None) -> Outgoing:
+        schema = str(payload.schema_)  # type: ignore[attr-defined]  # each model has its own
+        return Outgoing(
+            topic(self.station, payload.kind),
+            payload.encoded(),
+            qos=payload.qos,
+            retain=payload.retained,
+            expiry=payload.expiry,
+            content_type=CONTENT_TYPE,
+            user=(("schema", schema), *((("id", id_),) if id_ else ())),
+        )
+
+
+def _clock(stamp: Stamp) -> dict[str, JsonValue]:
+    told: dict[str, JsonValue] = {}
+    told.update(stamp.claims)  # type: ignore[arg-type]  # JSON without fractions is JSON
+    return told
+
+
+def _capture(due: outbox.Due) -> CaptureTold:
+    holding, origin = due.holding, due.holding.origin
+    told: dict[str, object] = {
+        "capture": holding.id,
+        "device": origin.device,
+        "key": origin.key,
+        "began_at": None if origin.began_at is None else rfc3339(origin.began_at),
+        "media_type": holding.media_type,
+        "length": holding.digest.length,
+        "sha256": holding.digest.sha256.hex(),
+        "blake3": holding.digest.blake3.hex(),
+        "priority": holding.priority.name.lower(),
+        "held_at": rfc3339(holding.held_at),
+        "log": holding.log,
+        "entry": holding.index,
+        "group": holding.group,
+        "clip": holding.clip,
+        "again": due.times,
+    }
+    if not due.urgent:
+        return CaptureTold.model_validate(told)
+    return HitTold.model_validate({**told, "read": due.claims})

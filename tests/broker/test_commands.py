@@ -1,0 +1,233 @@
+"""Commands over MQTT: an operator's signature counts, each is obeyed once, for this station, now; each is an entry."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import uuid
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.broker.messages import CommandGiven, Order, topic
+from agent.broker.orders import signed
+from agent.capture import Priority, Standing, rfc3339
+from agent.journal import queries
+from agent.mqtt import Connection, Outgoing, Subscription
+from agent.note import Signer
+from agent.station import acts
+from agent.testing.broker import mosquitto_program
+from agent.testing.devices import some_bytes
+from tests.broker.conftest import STATION, Dock, at, entries, standing, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.daemon import Agent
+    from agent.testing.broker import Mosquitto
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(mosquitto_program() is None, reason="mosquitto is not installed"),
+]
+
+ALICE = Signer.ed25519("alice.example.org", bytes(32))
+MALLORY = Signer.ed25519("alice.example.org", bytes([1] * 32))
+
+
+def order(command: str = "report", **more: Any) -> Order:  # noqa: ANN401 - fields of an order
+    now = datetime.now(UTC)
+    told = {
+        "id": str(uuid.uuid4()),
+        "station": STATION,
+        "command": command,
+        "why": "a reason",
+        "not_before": rfc3339(now),
+        "not_after": rfc3339(now + timedelta(hours=1)),
+    }
+    return Order.model_validate(told | more)
+
+
+def payload(wanted: Order, signer: Signer = ALICE) -> bytes:
+    return CommandGiven(note=signed(wanted, signer)).encoded()
+
+
+@dataclass
+class Desk:
+    """An operator at the broker."""
+
+    connection: Connection
+    agent: Agent
+    answers: list[dict[str, Any]] = field(default_factory=list)
+
+    async def ask(self, said: bytes, *, expiry: int | None = 60, correlation: bytes | None = b"7", **more: Any) -> Any:  # noqa: ANN401
+        """Publish a command and return its answer."""
+        await self.connection.publish(
+            Outgoing(topic(STATION, "cmd"), said, expiry=expiry, correlation=correlation, **more)
+        )
+        message = await self.connection.receive()
+        self.connection.acknowledge(message)
+        assert message.correlation == correlation
+        return json.loads(message.payload)
+
+
+@asynccontextmanager
+async def desk(mosquitto: Mosquitto, dock: Dock) -> AsyncIterator[Desk]:
+    table = at(mosquitto, operator_keys=[ALICE.vkey])
+    async with Connection(mosquitto.options(), client_id="desk") as connection:
+        await connection.subscribe(Subscription(topic(STATION, "resp")))
+        async with dock.here(table) as agent:
+            assert agent.broker is not None
+            await until(lambda: agent.broker.session.up)
+            yield Desk(connection, agent)
+
+
+async def only(agent: Agent) -> Any:  # noqa: ANN401
+    await standing(agent, Standing.HELD, 1)
+    return (await agent.desk.read(queries.listing))[0]
+
+
+async def test_what_can_be_ordered_and_that_each_is_an_entry(mosquitto: Mosquitto, dock: Dock) -> None:
+    dock.camera.record(some_bytes(1000))
+    async with desk(mosquitto, dock) as here:
+        capture = (await only(here.agent)).id
+        told = await here.ask(payload(order("prioritise", capture=capture[:8], priority="first")))
+        assert told["done"], told
+        assert (await only(here.agent)).priority is Priority.FIRST
+        assert (await here.ask(payload(order("hold", capture=capture))))["done"]
+        assert (await only(here.agent)).retained
+        assert (await here.ask(payload(order("resume", capture=capture))))["done"]
+        assert not (await only(here.agent)).retained
+        assert (await here.ask(payload(order("report"))))["done"]
+        assert (await here.ask(payload(order("reload-hotlist"))))["detail"] == "no driver here has hotlists"
+        wrong = await here.ask(payload(order("hold", capture="ffffffff")))
+        assert not wrong["done"]
+        assert "no capture ffffffff" in wrong["detail"] or "not the id" in wrong["detail"]
+    remote = [one for one in entries(dock.state, "operator.command") if "remote" in one]
+    assert [one["command"] for one in remote] == [
+        "remote prioritise",
+        "remote hold",
+        "remote resume",
+        "remote report",
+        "remote reload-hotlist",
+        "remote hold",
+    ]
+    assert {one["actor"] for one in remote} == {"operator:alice.example.org"}
+    assert all(one["remote"]["note"].startswith("evidock-command/v1\n") for one in remote)
+
+
+async def test_a_command_that_comes_again_gets_the_same_answer_and_is_not_obeyed_again(
+    mosquitto: Mosquitto, dock: Dock
+) -> None:
+    dock.camera.record(some_bytes(1000))
+    async with desk(mosquitto, dock) as here:
+        capture = (await only(here.agent)).id
+        hold, resume = (payload(order(word, capture=capture)) for word in ("hold", "resume"))
+        first = await here.ask(hold)
+        await here.ask(resume)
+        again = await here.ask(hold)
+        assert again == {**first, "again": True}
+        assert not (await only(here.agent)).retained
+    async with desk(mosquitto, dock) as here:  # after a restart too
+        assert (await here.ask(hold))["again"]
+        assert not (await only(here.agent)).retained
+    assert len([one for one in entries(dock.state, "operator.command") if "remote" in one]) == 2
+
+
+async def test_what_a_person_at_the_station_ordered_is_not_lifted_from_afar(mosquitto: Mosquitto, dock: Dock) -> None:
+    dock.camera.record(some_bytes(1000))
+    async with desk(mosquitto, dock) as here:
+        capture = (await only(here.agent)).id
+        await here.agent.desk.write(lambda j: acts.act(j, "hold", capture, actor="bob", why="court"))
+        told = await here.ask(payload(order("resume", capture=capture)))
+        assert not told["done"]
+        assert (await only(here.agent)).retained
+
+
+async def test_forged_stale_foreign_oversize_and_formless_commands_are_refused(
+    mosquitto: Mosquitto, dock: Dock
+) -> None:
+    dock.camera.record(some_bytes(1000))
+    now = datetime.now(UTC)
+    early = {"not_before": rfc3339(now + timedelta(hours=2)), "not_after": rfc3339(now + timedelta(hours=3))}
+    late = {"not_before": rfc3339(now - timedelta(hours=3)), "not_after": rfc3339(now - timedelta(hours=2))}
+    async with desk(mosquitto, dock) as here:
+        capture = (await only(here.agent)).id
+
+        def hold(**more: Any) -> Order:  # noqa: ANN401
+            return order("hold", capture=capture, **more)
+
+        good = payload(hold())
+        altered = good.replace(b'\\"hold\\"', b'\\"resume\\"')
+        resp = topic(STATION, "resp")
+        cases: list[tuple[bytes, dict[str, Any], str]] = [
+            (payload(hold(), MALLORY), {}, "no operator of this station"),
+            (altered, {}, "no operator of this station"),
+            (payload(hold(station="example-org/main/dock-2")), {}, "is for example-org/main/dock-2"),
+            (payload(hold(**early)), {}, "holds from"),
+            (payload(hold(**late)), {}, "held until"),
+            (good, {"expiry": None}, "Message Expiry"),
+            (good, {"expiry": 90000}, "Message Expiry"),
+            (good, {"response_topic": "somebody/elses"}, f"goes to {resp}"),
+            (good, {"correlation": bytes(65)}, "Correlation Data"),
+            (good + b" " * 20000, {}, "16384 bytes at most"),
+            (b"\xff\xfe", {}, "no cmd/1"),
+            (b'{"schema":"cmd/2","note":"x"}', {}, "no cmd/1"),
+            (b"[" * 10000, {}, "no cmd/1"),
+        ]
+        for said, more, why in cases:
+            told = await here.ask(said, **more)
+            assert not told["done"], why
+            assert why in told["detail"], (why, told)
+        assert not (await only(here.agent)).retained
+        assert [one["id"] for one in here.agent.troubles() if one["id"] == "mqtt.untrusted"] == ["mqtt.untrusted"]
+        assert (await here.ask(good, response_topic=resp))["done"]
+    # The log is not filled by whoever may publish: one entry in ten minutes, with how many there were.
+    assert len(entries(dock.state, "message.refused")) == 1
+
+
+async def test_a_command_that_the_broker_keeps_is_none(mosquitto: Mosquitto, dock: Dock) -> None:
+    kept = payload(order())
+    async with Connection(mosquitto.options(), client_id="before") as before:
+        await before.publish(Outgoing(topic(STATION, "cmd"), kept, expiry=60, retain=True))
+    async with desk(mosquitto, dock) as here:
+        told = await here.ask(kept, retain=True)
+        assert "without `retain`" in told["detail"]
+        assert (await here.ask(kept))["done"]
+    assert len([one for one in entries(dock.state, "operator.command") if "remote" in one]) == 1
+
+
+async def test_one_is_signed_by_the_command_line_and_sent_with_mosquitto_pub(mosquitto: Mosquitto, dock: Dock) -> None:
+    if shutil.which("mosquitto_pub") is None:
+        pytest.skip("mosquitto-clients is not installed")
+    dock.camera.record(some_bytes(1000))
+    file = dock.folder / "alice.key"
+    made = await run("mqtt", "key", "alice.example.org", str(file))
+    vkey = next(word for word in made.split() if word.startswith("alice.example.org+"))
+    async with dock.here(at(mosquitto, operator_keys=[vkey])) as agent:
+        capture = (await only(agent)).id
+        await until(lambda: agent.broker is not None and agent.broker.session.up)
+        said = await run("mqtt", "sign", STATION, "hold", capture, "--key", str(file), "--why", "court order 12/26")
+        words = ["mosquitto_pub", "-p", str(mosquitto.port), "-V", "5", "-q", "1", "-s"]
+        words += ["-D", "publish", "message-expiry-interval", "600", "-t", topic(STATION, "cmd")]
+        process = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.PIPE)
+        await process.communicate(said.strip().encode())
+        assert process.returncode == 0
+        async with asyncio.timeout(20):
+            while not (await only(agent)).retained:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+async def run(*words: str) -> str:
+    import sys  # noqa: PLC0415
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "agent.cli", *words, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()
