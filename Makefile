@@ -22,7 +22,7 @@ TESTED := mkfs.fat=dosfstools mcopy=mtools fusefat=fusefat fusermount=fuse b3sum
 # Only tests with peers of other authors want these; without them those tests are skipped, and say so.
 WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromium rclone=rclone \
     dbus-daemon=dbus gdbus=libglib2.0-bin gpsd=gpsd gpsfake=gpsd-clients mbpoll=mbpoll socat=socat \
-    mosquitto=mosquitto mosquitto_pub=mosquitto-clients \
+    mosquitto=mosquitto mosquitto_pub=mosquitto-clients beanstalkd=beanstalkd \
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
     mksquashfs=squashfs-tools mender-artifact=mender-artifact \
     sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
@@ -67,6 +67,10 @@ screen: system install peers ## the dock's screen before sixty real cameras, and
 	@env -u CI EVIDOCK_SCREEN_LONG=1 $(BIN)/pytest tests/screen $(PYTEST_ARGS)
 	$(BIN)/python -m tests.screen.shoot docs/screen.png >/dev/null
 	ls -l docs/screen.png
+
+.PHONY: alpr
+alpr: system install peers ## number plate cameras at length: every maker through the whole suite, every fault on every wire
+	@env -u CI EVIDOCK_ALPR_LONG=1 $(BIN)/pytest tests/drivers/alpr tests/conformance/test_alpr.py $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: system install peers ## the figures of the documentation, measured here (BENCH_ARGS="...")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.testing.conformance import DriverConformance
-from tests.drivers.alpr.rig import PushRig
+from tests.drivers.alpr.rig import LONG, PushRig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,21 +30,28 @@ class _Pushed(DriverConformance):
         return self.made[-1]
 
 
+at_length = pytest.mark.skipif(not LONG, reason="every maker through the whole suite: make alpr")
+
+
 class TestHikvision(_Pushed):
     maker = "hikvision"
 
 
+@at_length
 class TestOpenAlpr(_Pushed):
     maker = "openalpr"
 
 
+@at_length
 class TestAxis(_Pushed):
     maker = "axis"
 
 
+@at_length
 class TestPlateRecognizer(_Pushed):
     maker = "platerecognizer"
 
 
+@at_length
 class TestGeneric(_Pushed):
     maker = "generic"

@@ -1,10 +1,9 @@
-"""The samples of makers' messages, what they must be read as, and how that is compared (see the samples' own page)."""
+"""Makers' messages, what they must be read as, and how that is compared (see the page beside them)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,12 @@ import pytest
 if TYPE_CHECKING:
     from drivers.alpr.read import Read
 
-SAMPLES = os.environ.get("EVIDOCK_SAMPLES", "")
-needs_samples = pytest.mark.skipif(not SAMPLES, reason="EVIDOCK_SAMPLES names no folder with samples of makers")
+VECTORS = Path(__file__).parent / "vectors"
 NEAR = {"heading_deg": 0.01}
 
 
 def sample(name: str) -> bytes:
-    return (Path(SAMPLES) / "alpr" / name).read_bytes()
+    return (VECTORS / name).read_bytes()
 
 
 def expected(name: str) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.capture import Device
 from agent.testing.conformance import Rig
@@ -16,12 +17,15 @@ from drivers.alpr.offer import key_of
 from drivers.alpr.receiver import Receiver
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from drivers.alpr.emulator import Sent
     from drivers.alpr.message import Message
     from drivers.alpr.read import Read
 
+LONG = "EVIDOCK_ALPR_LONG" in os.environ
+"""Everything with everything: `make alpr`. Else each fault with some maker, and each maker with some fault."""
 SECRET = "0123456789abcdef"  # noqa: S105 - of a test
 AUTOVU = {
     "encoding": "xml",
@@ -35,7 +39,17 @@ AUTOVU = {
     "image": [{"path": "AutoVu/PlateImage", "role": "plate"}],
     "ok_body": "OK",
 }
+Fault = TypeVar("Fault")
 CAMERA = Device("alpr:car42/front", "alpr", "car42")
+
+
+def pairs(makers: Iterable[str], faults: Iterable[Fault]) -> list[tuple[str, Fault]]:
+    """(maker, fault): each with each, or in the short form each fault with one maker and each maker with one fault."""
+    some, all_of_them = list(makers), list(faults)
+    if LONG:
+        return [(maker, fault) for maker in some for fault in all_of_them]
+    count = max(len(some), len(all_of_them))
+    return [(some[number % len(some)], all_of_them[number % len(all_of_them)]) for number in range(count)]
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ from agent.testing.rig import WantsAll, running, until
 from agent.testing.station import Station
 from drivers.alpr.broker import Broker
 from drivers.alpr.emulator import MESSAGES, Passage, jpeg
-from tests.drivers.alpr.oracle import needs_samples, sample
+from tests.drivers.alpr.oracle import sample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -129,7 +129,6 @@ async def test_what_cannot_be_read_is_done_with(broker: Mosquitto, payload: byte
         assert not task.done()
 
 
-@needs_samples
 async def test_frigate_and_what_a_mapping_describes(broker: Mosquitto) -> None:
     payload = sample("real/frigate/tracked_object_update_lpr.json")
     probes = {}

@@ -9,12 +9,10 @@ import pytest
 
 from drivers.alpr.makers import axis, frigate, generic, hikvision, onvif, openalpr, platerecognizer
 from drivers.alpr.makers.mapping import Mapping
-from tests.drivers.alpr.oracle import agrees, expected, needs_samples, request, sample, told
+from tests.drivers.alpr.oracle import agrees, expected, request, sample, told
 
 if TYPE_CHECKING:
     from drivers.alpr.makers.heard import Heard
-
-pytestmark = needs_samples
 
 HIKVISION = [
     "real/hikvision/anpr.xml",

@@ -14,7 +14,7 @@ from agent.testing.station import Station
 from drivers.alpr.beanstalk import Tube
 from drivers.alpr.emulator import MESSAGES, Passage, jpeg
 from drivers.alpr.queue import Queue
-from tests.drivers.alpr.oracle import needs_samples, sample
+from tests.drivers.alpr.oracle import sample
 from tests.drivers.alpr.peers import Beanstalkd, needs_beanstalkd
 from tests.drivers.alpr.rig import free_port
 
@@ -55,7 +55,6 @@ async def test_a_job_is_deleted_when_its_read_is_held(tmp_path: Path, server: Be
         await station.verify()
 
 
-@needs_samples
 async def test_the_makers_own_message_is_longer_than_a_job_may_be_by_default(server: Beanstalkd) -> None:
     """70 kB: the server of an agent must be told to take more, as docs/alpr.md says."""
     data, probe = sample("real/openalpr/alpr_group.json"), Probe()

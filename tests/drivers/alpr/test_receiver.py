@@ -24,8 +24,8 @@ from drivers.alpr.emulator import MESSAGES, Passage, Sender, Sent, jpeg, plates
 from drivers.alpr.makers import MAKERS
 from drivers.alpr.receiver import Receiver
 from tests.drivers.alpr.conftest import received
-from tests.drivers.alpr.oracle import needs_samples, request, sample
-from tests.drivers.alpr.rig import SECRET, options, sender
+from tests.drivers.alpr.oracle import request, sample
+from tests.drivers.alpr.rig import SECRET, options, pairs, sender
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from drivers.alpr.offer import ReadOffer
 
 PICTURES = {"plate": jpeg(2_000, "plate"), "overview": jpeg(20_000, "overview")}
-EVERYBODY = pytest.mark.parametrize("maker", MAKERS)
+PARTED = ("hikvision", "axis", "platerecognizer")
+"""Makers whose messages have parts."""
 
 
 def first(probe: Probe) -> ReadOffer:
@@ -43,8 +44,7 @@ def first(probe: Probe) -> ReadOffer:
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 
-@EVERYBODY
-@pytest.mark.parametrize("standing", [Standing.HELD, Standing.UNKNOWN, Standing.REFUSED])
+@pytest.mark.parametrize(("maker", "standing"), pairs(MAKERS, [Standing.HELD, Standing.UNKNOWN, Standing.REFUSED]))
 async def test_what_take_returned_for_is_answered_with_success(tmp_path: Path, maker: str, standing: Standing) -> None:
     told, probe = options(tmp_path, maker), Probe(answer=standing)
     async with received(told, probe):
@@ -55,8 +55,7 @@ async def test_what_take_returned_for_is_answered_with_success(tmp_path: Path, m
     assert one.text == ("OK" if maker == "generic" else "")
 
 
-@EVERYBODY
-@pytest.mark.parametrize("error", [SpoolFull, DeviceRefused, BadCapture])
+@pytest.mark.parametrize(("maker", "error"), pairs(MAKERS, [SpoolFull, DeviceRefused, BadCapture]))
 async def test_what_cannot_be_kept_is_answered_so_that_the_camera_repeats(
     tmp_path: Path, maker: str, error: type[Exception]
 ) -> None:
@@ -78,8 +77,7 @@ async def test_what_cannot_be_kept_is_answered_so_that_the_camera_repeats(
     assert len({offer.capture.origin for offer in probe.offered}) == 1, "what is repeated is the same capture"
 
 
-@EVERYBODY
-@pytest.mark.parametrize("wire", ["k", "h", "x", "d", "cr", "ccr"])
+@pytest.mark.parametrize(("maker", "wire"), pairs(MAKERS, ["k", "h", "x", "d", "cr", "ccr"]))
 async def test_however_it_comes_over_the_wire(tmp_path: Path, maker: str, wire: str) -> None:
     told, probe = options(tmp_path, maker), Probe()
     sent = MESSAGES[maker](Passage(pictures=PICTURES), "")
@@ -90,8 +88,7 @@ async def test_however_it_comes_over_the_wire(tmp_path: Path, maker: str, wire: 
     assert len(probe.offered) == (2 if wire == "d" else 1), "half a message is offered to nobody"
 
 
-@EVERYBODY
-@pytest.mark.parametrize("faults", ["n", "l", "s", "b", "p", "q", "u", "v", "e", "nb", "pbn"])
+@pytest.mark.parametrize(("maker", "faults"), pairs(PARTED, ["n", "l", "s", "b", "p", "q", "u", "v", "e", "nb", "pbn"]))
 async def test_however_the_message_is_made(tmp_path: Path, maker: str, faults: str) -> None:
     pictures = {"plate": PICTURES["plate"], "overview": PICTURES["overview"]}
     told, probe = options(tmp_path, maker), Probe()
@@ -314,7 +311,6 @@ async def test_nothing_of_a_plate_is_told_anywhere(tmp_path: Path, caplog: pytes
 # -- senders of other authors ------------------------------------------------------------------------------------------
 
 
-@needs_samples
 @pytest.mark.parametrize("maker", ["hikvision", "openalpr", "axis", "platerecognizer"])
 async def test_curl_posts_what_real_cameras_sent(tmp_path: Path, maker: str) -> None:
     names = {
