@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from agent.testing.rig import running, until
 from drivers.alpr.receiver import Receiver
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from agent.driver import Intake
 
@@ -21,3 +22,10 @@ async def received(options: Receiver.Options, intake: Intake) -> AsyncIterator[R
     async with running(driver, intake) as task:
         await until(lambda: driver.bound is not None or task.done())
         yield driver
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    """Wait until something is true for which programs of other authors have to do something too."""
+    async with asyncio.timeout(60):
+        while not true():  # noqa: ASYNC110 - they tell nobody
+            await asyncio.sleep(0.02)

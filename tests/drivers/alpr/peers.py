@@ -31,7 +31,7 @@ class Beanstalkd:
         self.folder.mkdir(exist_ok=True)
         command = [PROGRAM or "beanstalkd", "-l", "127.0.0.1", "-p", str(self.port), "-b", str(self.folder), "-f", "0"]
         self._process = subprocess.Popen([*command, "-z", str(16 << 20), "-s", str(64 << 20)])
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return
@@ -59,6 +59,6 @@ class Beanstalkd:
                 return "gone"
 
     async def until(self, number: int, state: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await asyncio.to_thread(self.state, number) != state:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.02)

@@ -12,10 +12,11 @@ import pytest
 from agent.errors import DeviceRefused, SpoolFull
 from agent.testing.broker import Mosquitto, mosquitto_program
 from agent.testing.probe import Probe
-from agent.testing.rig import WantsAll, running, until
+from agent.testing.rig import WantsAll, running
 from agent.testing.station import Station
 from drivers.alpr.broker import Broker
 from drivers.alpr.emulator import MESSAGES, Passage, jpeg
+from tests.drivers.alpr.conftest import eventually
 from tests.drivers.alpr.oracle import sample
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ async def test_what_a_camera_publishes_is_held(tmp_path: Path, broker: Mosquitto
         Station(tmp_path / "station", screens=[WantsAll("alpr")]) as station,
         running(driver(broker), station) as task,
     ):
-        await until(lambda: "SUBSCRIBE" in broker.log)
+        await eventually(lambda: "SUBSCRIBE" in broker.log)
         for number in range(5):
             await publish(broker, event(number))
         await publish(broker, event(4))  # once more
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(await station.holdings()) < 5:  # noqa: ASYNC110 - a journal tells nobody
                 await asyncio.sleep(0.02)
         assert not task.done()
@@ -86,33 +87,33 @@ async def test_what_cannot_be_kept_stays_with_the_broker(broker: Mosquitto, erro
 
     first = Probe(full)
     async with running(driver(broker), first):
-        await until(lambda: "SUBSCRIBE" in broker.log)
+        await eventually(lambda: "SUBSCRIBE" in broker.log)
         await publish(broker, event())
-        await until(lambda: bool(first.done))
+        await eventually(lambda: bool(first.done))
     second = Probe()
     async with running(driver(broker), second):
-        await until(lambda: bool(second.done))
+        await eventually(lambda: bool(second.done))
     assert {one.capture.origin for one in first.offered} == {one.capture.origin for one in second.offered}
 
 
 async def test_reads_of_a_station_that_was_away_come_when_it_is_back(broker: Mosquitto) -> None:
     async with running(driver(broker), Probe()):
-        await until(lambda: "SUBSCRIBE" in broker.log)
+        await eventually(lambda: "SUBSCRIBE" in broker.log)
     for number in range(3):
         await publish(broker, event(number))
     probe = Probe()
     async with running(driver(broker), probe):
-        await until(lambda: len(probe.offered) == 3)
+        await eventually(lambda: len(probe.offered) == 3)
 
 
 async def test_what_the_broker_retained_and_empty_ones_are_no_reads(broker: Mosquitto) -> None:
     await publish(broker, event(1), TOPIC, "-r")
     probe, one = Probe(), driver(broker)
     async with running(one, probe):
-        await until(lambda: "SUBSCRIBE" in broker.log)
+        await eventually(lambda: "SUBSCRIBE" in broker.log)
         await publish(broker, b"", TOPIC)
         await publish(broker, event(2))
-        await until(lambda: bool(probe.done))
+        await eventually(lambda: bool(probe.done))
         health = await one.health()
     assert len(probe.offered) == 1
     assert "other 1" in health["camera front"]
@@ -122,10 +123,10 @@ async def test_what_the_broker_retained_and_empty_ones_are_no_reads(broker: Mosq
 async def test_what_cannot_be_read_is_done_with(broker: Mosquitto, payload: bytes) -> None:
     probe, one = Probe(), driver(broker)
     async with running(one, probe) as task:
-        await until(lambda: "SUBSCRIBE" in broker.log)
+        await eventually(lambda: "SUBSCRIBE" in broker.log)
         await publish(broker, payload)
         await publish(broker, event())
-        await until(lambda: any(offer.capture.began_at for offer in probe.offered))
+        await eventually(lambda: any(offer.capture.began_at for offer in probe.offered))
         assert not task.done()
 
 
@@ -136,9 +137,9 @@ async def test_frigate_and_what_a_mapping_describes(broker: Mosquitto) -> None:
         probes[maker] = probe = Probe()
         topic = f"{maker}/tracked_object_update"
         async with running(driver(broker, maker=maker, prefix=None, topic=topic, **more), probe):
-            await until(lambda topic=topic: topic in broker.log)
+            await eventually(lambda topic=topic: topic in broker.log)
             await publish(broker, payload, topic)
-            await until(lambda probe=probe: bool(probe.done))
+            await eventually(lambda probe=probe: bool(probe.done))
     for maker, probe in probes.items():
         read = probe.offered[0].read  # type: ignore[attr-defined]
         assert (read.vendor, read.plate.normalized) == (maker, json.loads(payload)["plate"])

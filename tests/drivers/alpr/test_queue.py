@@ -9,11 +9,12 @@ import pytest
 
 from agent.errors import DeviceGone, DeviceRefused, SpoolFull
 from agent.testing.probe import Probe
-from agent.testing.rig import WantsAll, running, until
+from agent.testing.rig import WantsAll, running
 from agent.testing.station import Station
 from drivers.alpr.beanstalk import Tube
 from drivers.alpr.emulator import MESSAGES, Passage, jpeg
 from drivers.alpr.queue import Queue
+from tests.drivers.alpr.conftest import eventually
 from tests.drivers.alpr.oracle import sample
 from tests.drivers.alpr.peers import Beanstalkd, needs_beanstalkd
 from tests.drivers.alpr.rig import free_port
@@ -119,10 +120,10 @@ async def test_a_server_that_is_killed_is_found_again(server: Beanstalkd) -> Non
     async with running(driver, probe) as task:
         await server.until(server.put(group(1)), "gone")
         server.kill()
-        await until(lambda: "alpr.queue" in {notice.id for notice in driver.notices()})
+        await eventually(lambda: "alpr.queue" in {notice.id for notice in driver.notices()})
         await asyncio.to_thread(server.start)
         await server.until(await asyncio.to_thread(server.put, group(2)), "gone")
-        await until(lambda: "alpr.queue" not in {notice.id for notice in driver.notices()})
+        await eventually(lambda: "alpr.queue" not in {notice.id for notice in driver.notices()})
         assert not task.done()
     assert len(probe.keys) == 2
 
