@@ -186,6 +186,8 @@ class Device:
     """Where it is plugged in: the bay, the USB port, the network address."""
     spec: str | None = None
     """The device spec that was recognised."""
+    spec_fits: str | None = None
+    """How that spec fits its firmware: `exact`, `newest older: 1.2`, `any firmware`, `firmware not told`."""
 
     def __post_init__(self) -> None:
         for name in ("id", "family", "driver"):
@@ -206,6 +208,7 @@ class Device:
             "place": self.place,
             "serial": self.serial,
             "spec": self.spec,
+            "spec_fits": self.spec_fits,
         }
 
 

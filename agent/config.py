@@ -9,7 +9,7 @@ import tomllib
 from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
@@ -18,6 +18,10 @@ from agent.errors import ConfigError, Problem
 from agent.mqtt.options import StationOptions
 from agent.quantities import Duration, Length, TimeOfDay
 from agent.traffic import Traffic
+from firmware_specs.devices.versions import Range
+
+if TYPE_CHECKING:
+    from agent.capture import Device
 
 __all__ = [
     "Config",
@@ -91,6 +95,11 @@ class Policy(_Table):
     witness: Literal["required", "configured", "none"] = "configured"
     """Whether the entry `held` must lie under a checkpoint that the witnesses' quorum cosigned before device or spool
     may forget. `configured`: it must as soon as `[custody]` names a witness; `required`: without one nothing starts."""
+    clocks: Literal["compare", "set"] = "compare"
+    """`set`: the clock of a docked device is set to ours, where its driver can, ours is known to be right, and the two
+    differ by more than `clocks_differ`. Both readings become entries, one before and one after."""
+    clocks_differ: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=2)
+    """What a device's clock may be off before it is set."""
     recordings: Literal["whole", "clips"] = "whole"
     """`whole`: a device forgets the captures of one recording only when every one of them is receipted. `clips`: each
     by itself."""
@@ -208,6 +217,34 @@ class PowerConfig(_Table):
     beside the daemon's socket."""
 
 
+class FirmwareRule(_Table):
+    """What the agency knows of a model's firmware, beside what the device specs say."""
+
+    spec: str | None = None
+    """Name of the device spec that it is about."""
+    maker: str | None = None
+    model: str | None = None
+    """The device's own words, case ignored."""
+    minimum: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Older ones raise a notice."""
+    bad: tuple[Range, ...] = ()
+    """Versions that raise one: `1.3`, `1.3..1.4`, `..1.2`, `2.0..`."""
+    why: Annotated[str, Field(min_length=1, max_length=200)] = "the agency asks for it"
+
+    @model_validator(mode="after")
+    def _says_what_of_which(self) -> Self:
+        if not (self.spec or self.maker or self.model):
+            raise ValueError("say whose firmware it is about: `spec`, `maker`, `model`")
+        if self.minimum is None and not self.bad:
+            raise ValueError("say what is wrong: `minimum`, `bad`")
+        return self
+
+    def is_of(self, device: Device) -> bool:
+        """Whether it is about this device."""
+        said = ((self.spec, device.spec), (self.maker, device.maker), (self.model, device.model))
+        return all(asked is None or asked.casefold() == (told or "").casefold() for asked, told in said)
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -233,6 +270,7 @@ class Config(_Table):
     status: StatusConfig | None = None
     power: PowerConfig | None = None
     mqtt: StationOptions | None = None
+    firmware: tuple[FirmwareRule, ...] = ()
     driver: tuple[dict[str, Any], ...] = ()
     """One table for each driver; `use` names it, and it knows its own fields."""
     uplink: tuple[dict[str, Any], ...] = ()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from agent import durable
+from agent import care, durable
 from agent.anchor import Anchor, trust_of, witness_asked
 from agent.belief import receipt_keys
 from agent.broker import Broker
@@ -36,7 +36,7 @@ from agent.joining import Joining
 from agent.journal import Desk, Event, Journal, copies
 from agent.journal.owing import Destinations
 from agent.power import Power
-from agent.presence import Presence
+from agent.presence import Presence, clocks_set
 from agent.process import ALIVE, first_of, locked, tell_systemd
 from agent.reading import Reader
 from agent.registry import Equipment, equip
@@ -97,7 +97,7 @@ class Agent:
         self.raised = Raised()
         self._troubles = Troubles()
         drivers = {loaded.options.name: loaded.driver for loaded in self.equipment.drivers}
-        self.presence = Presence(self.desk, self.clock, drivers)
+        self.presence = Presence(self.desk, self.clock, drivers, sets_clocks=clocks_set(config))
         self.screening = Screening(lambda: (one.driver for one in self.equipment.drivers), self.clock.stamp)
         self.devices = self.presence.devices
         roster = None if config.status is None else config.status.roster_file
@@ -217,6 +217,7 @@ class Agent:
         own = [*self._of_trust(), *self._reloads.notices(), *self.power.notices(), *told_by(self.equipment.drivers)]
         own += self.release.recordings.notices(here)
         own += () if self.broker is None else self.broker.troubles()
+        own += care.notices((seen.device for seen in self.devices.values()), self.config.firmware)
         return [*self.anchor.troubles(), *own, *self.gate.troubles(), *self._troubles.notices(here)]
 
     def _of_trust(self) -> Iterator[dict[str, str | None]]:
@@ -360,7 +361,8 @@ class Agent:
             self._receipt_keys = keys
             await self._program.aclose()  # started anew, it reads whom to believe again
             self.release.believe(keys)
-            self.presence.serve({loaded.options.name: loaded.driver for loaded in self.equipment.drivers})
+            drivers = {loaded.options.name: loaded.driver for loaded in self.equipment.drivers}
+            self.presence.serve(drivers, sets_clocks=clocks_set(self.config))
             self.forwards = self._make_forwards(keys, kept)
             claims = {"config": config_claims(self.config)}
             await self.desk.write(lambda journal: journal.record(Event.CONFIG_CHANGED, claims))

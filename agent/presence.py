@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.capture import Device, Json, Observation, rfc3339
-from agent.clock import Clock, compare
-from agent.driver import INDEX, ReadsClock
+from agent.clock import Clock, Comparison, compare
+from agent.driver import INDEX, ReadsClock, SetsClock
 from agent.errors import DeviceError
 from agent.journal import Desk, Event, facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
-    from agent.driver import Driver
+    from agent.config import Config
+    from agent.driver import ClockReading, Driver
 
-__all__ = ["GONE_AFTER", "Presence", "Sighting"]
+__all__ = ["GONE_AFTER", "Presence", "Sighting", "clocks_set"]
 
 GONE_AFTER: Final = 15.0
 """Seconds without being sighted after which a device is taken to have left."""
@@ -39,20 +41,31 @@ class Sighting:
     present: bool = True
     index: Mapping[str, Json] | None = None
     """The sum of the last whole look at it: what its own index lists, and how much of that is held."""
+    clock: Mapping[str, Json] | None = None
+    """How far its clock was off when it was compared, and whether it was set then."""
+
+
+def clocks_set(config: Config) -> timedelta | None:
+    """How far a device's clock may be off before it is set; None where the policy sets none."""
+    return config.policy.clocks_differ if config.policy.clocks == "set" else None
 
 
 class Presence:
     """The devices of one station."""
 
-    def __init__(self, desk: Desk, clock: Clock, drivers: Mapping[str, Driver]) -> None:
+    def __init__(
+        self, desk: Desk, clock: Clock, drivers: Mapping[str, Driver], *, sets_clocks: timedelta | None = None
+    ) -> None:
+        """`sets_clocks`: a device's clock that is off by more is set; None: none ever is."""
         self._desk, self._clock, self._drivers = desk, clock, dict(drivers)
+        self._sets_clocks = sets_clocks
         self._log = structlog.get_logger("presence")
         self.devices: dict[str, Sighting] = {}
         self._indexes: dict[str, Mapping[str, Json]] = {}
 
-    def serve(self, drivers: Mapping[str, Driver]) -> None:
+    def serve(self, drivers: Mapping[str, Driver], *, sets_clocks: timedelta | None = None) -> None:
         """These are the drivers from now on."""
-        self._drivers = dict(drivers)
+        self._drivers, self._sets_clocks = dict(drivers), sets_clocks
 
     async def sight(self, device: Device) -> bool:
         """Note that this device is here now. True: it was not a moment ago, or it says something else of itself now."""
@@ -104,13 +117,48 @@ class Presence:
 
     async def _compare_clock(self, device: Device) -> None:
         driver: object = self._drivers.get(device.driver)
-        if not isinstance(driver, ReadsClock):
+        if not isinstance(driver, ReadsClock) or (found := await self._read(driver, device)) is None:
             return
+        reading, off = found
+        await self._keep(Observation(device.id, "clock.compared", reading.at, off.claims))
+        self._note_clock(device, off)
+        least = self._sets_clocks
+        # A clock is set to one that is known to be right, or not at all.
+        if isinstance(driver, SetsClock) and least is not None and off.ours.synchronised and abs(off.offset) > least:
+            await self._set_clock(driver, device, off)
+
+    async def _read(self, driver: ReadsClock, device: Device) -> tuple[ClockReading, Comparison] | None:
         before = self._clock.stamp()
         try:
             reading = await driver.read_clock(device)
         except DeviceError as error:
             self._log.warning("clock_not_read", device=device.id, error=str(error), todo=error.what_to_do)
+            return None
+        return reading, compare(before, reading, self._clock.stamp())
+
+    async def _set_clock(self, driver: SetsClock, device: Device, off: Comparison) -> None:
+        """Set it between two entries: one that says so before, and one with what the device says then.
+
+        If power fails between them: the comparison stands, and the next docking compares anew.
+        """
+        await self._keep(Observation(device.id, "clock.to_be_set", off.ours.at, {"before": off.claims}))
+        try:
+            await driver.set_clock(device)
+        except DeviceError as error:
+            self._log.warning("clock_not_set", device=device.id, error=str(error), todo=error.what_to_do)
             return
-        found = compare(before, reading, self._clock.stamp())
-        await self._keep(Observation(device.id, "clock.compared", reading.at, found.claims))
+        after = await self._read(driver, device) if isinstance(driver, ReadsClock) else None
+        told: dict[str, Json] = {"after": None if after is None else after[1].claims, "before": off.claims}
+        await self._keep(Observation(device.id, "clock.set", off.ours.at, told))
+        self._log.info("clock_set", device=device.id, was_off=str(off.offset))
+        if after is not None:
+            self._note_clock(device, after[1], was=off)
+
+    def _note_clock(self, device: Device, off: Comparison, was: Comparison | None = None) -> None:
+        if (seen := self.devices.get(device.id)) is not None:
+            seen.clock = {
+                "at": rfc3339(off.ours.at),
+                "offset_us": off.claims["offset_us"],
+                "uncertainty_us": off.claims["uncertainty_us"],
+                "was_off_us": None if was is None else was.claims["offset_us"],
+            }

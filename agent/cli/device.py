@@ -13,7 +13,7 @@ from agent.cli import configuration
 from agent.cli.asking import Source, source
 from agent.cli.assigning import assign, assign_all, unassign, whose_now
 from agent.cli.telling import AsJson, length, line, lines, moment, pairs, print_json, table
-from agent.cli.words import reckoned, sentence
+from agent.cli.words import clock_off, reckoned, sentence
 from agent.errors import Refusal
 from agent.registry import enrolled
 
@@ -22,6 +22,10 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The devices 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A device's id, or a part of it that no other has.")]
 
 _POLL: Final = 0.5
+_COLUMNS: Final = (
+    "device", "model", "firmware", "place", "here", "last seen", "battery", "room", "clock off", "captures", "bytes",
+    "its own index",
+)  # fmt: skip
 
 
 @app.command("list")
@@ -35,7 +39,7 @@ def list_(ctx: typer.Context, *, as_json: AsJson = False) -> None:
         print_json({"running": running, "devices": rows})
         return
     table(
-        ("device", "model", "firmware", "place", "here", "last seen", "captures", "bytes", "its own index"),
+        _COLUMNS,
         [
             (
                 one["id"],
@@ -44,6 +48,9 @@ def list_(ctx: typer.Context, *, as_json: AsJson = False) -> None:
                 one["place"],
                 one["present"],
                 moment(one["last_seen_at"] or one["last_held_at"]),
+                None if one["battery"] is None else f"{one['battery']} %",
+                None if one["free_bytes"] is None else f"{length(one['free_bytes'])} of {length(one['room_bytes'])}",
+                clock_off(one["clock"]),
                 one["captures"],
                 length(one["bytes"]),
                 reckoned(one["index"]),
@@ -95,7 +102,13 @@ def explain(ctx: typer.Context, device: Id, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"device": one, "assigned": assigned, "health": health, "todo": todo})
         return
-    shown = {**one, "bytes": length(one["bytes"]), "index": reckoned(one["index"]) or "not looked through yet"}
+    shown = {
+        **one,
+        "bytes": length(one["bytes"]),
+        "battery": None if one["battery"] is None else f"{one['battery']} %",
+        "clock": clock_off(one["clock"]),
+        "index": reckoned(one["index"]) or "not looked through yet",
+    }
     whose = {word: whose_now(assigned[word], word) for word in ("officer", "unit")}
     pairs({**shown, **whose, **{f"health of {place}": said for place, said in health.items()}})
     for advice in todo:
@@ -165,7 +178,7 @@ def _joined(told: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _row(seen: dict[str, Any], taken: dict[str, Any]) -> dict[str, Any]:
-    names = ("id", "family", "driver", "maker", "model", "serial", "firmware", "place", "spec")
+    names = ("id", "family", "driver", "maker", "model", "serial", "firmware", "place", "spec", "spec_fits")
     return {
         **{name: seen.get(name) for name in names},
         "present": seen.get("present"),
@@ -174,6 +187,7 @@ def _row(seen: dict[str, Any], taken: dict[str, Any]) -> dict[str, Any]:
         "captures": taken.get("captures", 0),
         "bytes": taken.get("bytes", 0),
         "index": seen.get("index"),
+        **{name: seen.get(name) for name in ("battery", "free_bytes", "room_bytes", "clock")},
         "last_held_at": taken.get("last_held_at"),
     }
 

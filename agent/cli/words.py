@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.cli.telling import length, moment
 
-__all__ = ["belongs", "reckoned", "sentence"]
+__all__ = ["belongs", "clock_off", "reckoned", "sentence"]
 
 
 def sentence(entry: Mapping[str, Any]) -> str:
@@ -25,6 +25,14 @@ def reckoned(index: Mapping[str, Any] | None) -> str:
     ]
     left = f"{index.get('unexplained', '?')} unexplained"
     return ", ".join([f"lists {index.get('listed', '?')}", f"held {index.get('safe', '?')}", *more, left])
+
+
+def clock_off(clock: Mapping[str, Any] | None) -> str | None:
+    """How far a device's clock was off when it was compared: `+3.2 s`; `+0.0 s, was +3600.0 s` where it was set."""
+    if clock is None:
+        return None
+    off = f"{clock['offset_us'] / 1e6:+.1f} s"
+    return off if clock["was_off_us"] is None else f"{off}, was {clock['was_off_us'] / 1e6:+.1f} s"
 
 
 def belongs(context: Mapping[str, Any]) -> str:

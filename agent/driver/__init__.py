@@ -52,6 +52,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agent.capture import Capture, Device, Observation, Standing
 from agent.driver.abilities import (
     Bay,
+    Care,
     ClockReading,
     Enrolment,
     Enrols,
@@ -63,6 +64,7 @@ from agent.driver.abilities import (
     SetsClock,
     ShowsBays,
     TakesOrders,
+    TellsCare,
 )
 from agent.driver.screening import Screen, Screened
 from agent.errors import DeviceError, SpoolFull
@@ -75,6 +77,7 @@ __all__ = [
     "BLOCK_LENGTH",
     "INDEX",
     "Bay",
+    "Care",
     "ClockReading",
     "Driver",
     "DriverOptions",
@@ -96,6 +99,7 @@ __all__ = [
     "ShowsBays",
     "StatesDigest",
     "TakesOrders",
+    "TellsCare",
     "offer_all",
 ]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bay",
+    "Care",
     "ClockReading",
     "Enrolment",
     "Enrols",
@@ -27,6 +28,7 @@ __all__ = [
     "SetsClock",
     "ShowsBays",
     "TakesOrders",
+    "TellsCare",
 ]
 
 
@@ -54,6 +56,26 @@ class SetsClock(Protocol):
 
     async def set_clock(self, device: Device, /) -> None:
         """Set it to ours. Raises `DeviceGone` or `DeviceRefused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How a device is, as far as it tells."""
+
+    battery: int | None = None
+    """How full its battery is, in percent."""
+    free_bytes: int | None = None
+    """Room that is left on it."""
+    room_bytes: int | None = None
+    """All of its room."""
+
+
+@runtime_checkable
+class TellsCare(Protocol):
+    """A driver that knows how its devices are: for `evidock device list`, and the dock's screen."""
+
+    def care(self) -> Mapping[str, Care]:
+        """What is known of each device that is here, by its id. From memory: it is asked every second."""
 
 
 @runtime_checkable

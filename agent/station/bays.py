@@ -20,17 +20,17 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from agent.driver import Bay, ShowsBays
+from agent.driver import Bay, Care, ShowsBays, TellsCare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from agent.capture import Device
     from agent.ingest.copying import Arrival
-    from agent.station.running import Running
+    from agent.station.running import Loaded, Running
     from agent.station.views import View
 
-__all__ = ["STALL", "STATES", "Moving", "bays", "others"]
+__all__ = ["STALL", "STATES", "Moving", "bays", "care_view", "cared", "others"]
 
 STATES: Final = ("empty", "charging", "copying", "safe", "do_not_remove", "help")
 
@@ -82,13 +82,29 @@ def bays(
     no_room: bool,
 ) -> list[View]:
     """Every bay of every driver that knows its bays, in the order of agent.toml. `rates`: bytes per second by token."""
-    arriving = _arriving(running.ingest.arrivals, rates, moving)
+    arriving, care = _arriving(running.ingest.arrivals, rates, moving), cared(running.equipment.drivers)
     return [
         _view(bay, loaded.options.name, arriving, roster, no_room=no_room)
+        | {"care": None if bay.device is None else care_view(care.get(bay.device.id))}
         for loaded in running.equipment.drivers
         if isinstance(loaded.driver, ShowsBays)
         for bay in loaded.driver.bays()
     ]
+
+
+def cared(drivers: Iterable[Loaded]) -> dict[str, Care]:
+    """How each device is, by its id, where its driver knows."""
+    told: dict[str, Care] = {}
+    for loaded in drivers:
+        if isinstance(loaded.driver, TellsCare):
+            told |= loaded.driver.care()
+    return told
+
+
+def care_view(care: Care | None) -> View:
+    """In percent and bytes; null for what is not known."""
+    known = care or Care()
+    return {"battery": known.battery, "free_bytes": known.free_bytes, "room_bytes": known.room_bytes}
 
 
 def others(running: Running) -> list[View]:

@@ -13,7 +13,7 @@ from agent.driver import ReportsHealth
 from agent.journal.entry import agent_version
 from agent.machine.disk import ground_of
 from agent.station import views
-from agent.station.bays import Moving, bays, others
+from agent.station.bays import Moving, bays, care_view, cared, others
 from agent.station.forecast import Measuring
 from agent.station.problems import problems
 
@@ -112,13 +112,15 @@ class Live:
 
     def devices(self) -> list[View]:
         """Every device seen since the start, those that are here first."""
-        read = self._running.ingest.read
+        read, care = self._running.ingest.read, cared(self._running.equipment.drivers)
         seen = sorted(self._running.devices.values(), key=lambda one: (not one.present, one.device.id))
         return [
             {
                 **{name: getattr(one.device, name) for name in one.device.__slots__},
                 "present": one.present,
                 "index": one.index,
+                "clock": one.clock,
+                **care_view(care.get(one.device.id)),
                 "first_seen_at": rfc3339(one.first_at),
                 "last_seen_at": rfc3339(one.last_at),
                 "read": read[one.device.id],

@@ -31,6 +31,7 @@ class Seen(Protocol):
     last_at: datetime
     present: bool
     index: Mapping[str, Json] | None
+    clock: Mapping[str, Json] | None
 
 
 class Loaded(Protocol):

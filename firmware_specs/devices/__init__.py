@@ -1,9 +1,15 @@
-"""How to recognise each maker's model, and which formats it uses: one TOML file each."""
+"""How to recognise each maker's model, and which formats it uses: one TOML file for each model and range of firmware.
+
+Which spec is used: of those whose conditions are met, the one that names the device most exactly (its product, its
+vendor, its folders); several of one model differ in `version`, and then the exact one counts, else the newest older
+one. The journal says which it was, and how it fits. What no spec describes is sighted, reported, and never guessed at.
+"""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from datetime import date
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from firmware_specs import SpecError
+from firmware_specs.devices.versions import KnownBad, Minimum
 from firmware_specs.formats.layout import layouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DeviceSpec", "Match", "Text", "device_spec", "device_specs"]
+__all__ = ["DeviceSpec", "Match", "Seen", "Text", "device_spec", "device_specs"]
 
 USB_ID = r"^[0-9a-f]{4}:(?:[0-9a-f]{4}|\*)$"
 
@@ -30,6 +37,8 @@ class Match(BaseModel):
     """`vendor:product` in lower-case hex, any of them; `*` stands for every product of the vendor."""
     paths: tuple[str, ...] = ()
     """Files or folders that must be on the volume, all of them."""
+    said: str | None = None
+    """For a device that is no volume: how it calls itself in its own protocol, for a person to read."""
 
     @field_validator("paths")
     @classmethod
@@ -40,7 +49,7 @@ class Match(BaseModel):
 
     @model_validator(mode="after")
     def _says_something(self) -> Match:
-        if not self.usb and not self.paths:
+        if not self.usb and not self.paths and not self.said:
             raise ValueError("a spec that matches every volume would be a guess")
         return self
 
@@ -78,6 +87,18 @@ class Text(BaseModel):
         return match["value"].strip() or None if match else None
 
 
+class Seen(BaseModel):
+    """A real device that was tried."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    firmware: str
+    on: date
+    by: str
+    """Who tried it: an agency, a maker, an integrator."""
+
+
 class DeviceSpec(BaseModel):
     """One maker's model."""
 
@@ -87,7 +108,16 @@ class DeviceSpec(BaseModel):
     family: Literal["body_worn", "in_car", "alpr", "interview_room", "enotes"]
     maker: str | None = None
     model: str | None = None
-    layout: str
+    models: tuple[str, ...] = ()
+    """What a buyer reads on the box, for the list of supported devices."""
+    driver: str = "body_worn.usb_volume"
+    """The driver that speaks with it."""
+    layout: str | None = None
+    """Where its recordings lie, where it is a volume."""
+    of: str | None = None
+    """The spec of the same model of which this one describes another firmware."""
+    version: str | None = None
+    """The firmware that this file describes, and later ones as long as no other file does. None: any."""
     identity: Literal["usb", "card"] = "usb"
     """`card`: it is read in a card reader, whose USB descriptor says nothing of the device."""
     settle: Annotated[float, Field(ge=0, le=3600)] = 5.0
@@ -96,11 +126,26 @@ class DeviceSpec(BaseModel):
     serial: Text | None = None
     """Where the device tells its serial number on the volume; else the USB descriptor's counts."""
     firmware: Text | None = None
+    battery: Text | None = None
+    """Where it tells how full its battery is, in percent."""
+    minimum: Minimum | None = None
+    """The least firmware that should be on it."""
+    known_bad: tuple[KnownBad, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    """Real devices with which this file was tried."""
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> DeviceSpec:
+        if (self.layout is None) == (self.driver == "body_worn.usb_volume"):
+            raise ValueError("a volume has a layout, and what another driver speaks with has none")
+        if (self.of is None) != (self.version is None):
+            raise ValueError("`of` and `version` belong together: this firmware of that model")
+        return self
 
     @field_validator("layout")
     @classmethod
-    def _layout_is_known(cls, name: str) -> str:
-        if name not in layouts():
+    def _layout_is_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in layouts():
             raise ValueError(f"there is no layout {name!r}; there are: {', '.join(layouts())}")
         return name
 
@@ -109,6 +154,8 @@ class DeviceSpec(BaseModel):
 
         The greatest weight wins; two specs of one weight are a contradiction that nobody may decide by guessing.
         """
+        if not self.match.usb and not self.match.paths:
+            return None
         if not self.match.usb:
             return 0, len(self.match.paths)
         if usb is None:
@@ -138,6 +185,9 @@ def device_specs() -> Mapping[str, DeviceSpec]:
         if f"{one.name}.toml" != file.name:
             raise SpecError(f"device spec {file.name} calls itself {one.name}")
         found[one.name] = one
+    for one in found.values():
+        if one.of is not None and (one.of not in found or found[one.of].of is not None):
+            raise SpecError(f"device spec {one.name} is of {one.of}, and that is no model's own spec")
     return found
 
 

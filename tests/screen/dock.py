@@ -7,7 +7,7 @@ import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.capture import Capture, Device
 from agent.clock import Clock
@@ -18,6 +18,7 @@ from agent.repairs import Raised, repair
 from agent.station.live import Live
 from agent.station.status import StatusService
 from agent.testing.devices import BenchDevice
+from agent.testing.standins import Equipped, Loaded, Seen
 from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
 
@@ -67,26 +68,6 @@ class Bays:
 
     def __setitem__(self, name: str, bay: Bay) -> None:
         self._bays[name] = bay
-
-
-@dataclass
-class Loaded:
-    options: DriverOptions
-    driver: object
-
-
-@dataclass
-class Equipped:
-    drivers: list[Loaded]
-
-
-@dataclass
-class Seen:
-    device: Device
-    first_at: datetime
-    last_at: datetime
-    present: bool
-    index: dict[str, Any] | None = None
 
 
 @dataclass

@@ -18,6 +18,7 @@ from agent.driver import DriverOptions
 from agent.repairs import Raised
 from agent.station.control import Control
 from agent.testing.devices import BenchDevice
+from agent.testing.standins import Equipped, Loaded, Seen
 from agent.testing.station import Station
 
 if TYPE_CHECKING:
@@ -44,26 +45,6 @@ class Healthy:
 
     async def health(self) -> dict[str, str]:
         return {"bay": "all is well"}
-
-
-@dataclass
-class Loaded:
-    options: DriverOptions
-    driver: object
-
-
-@dataclass
-class Equipped:
-    drivers: list[Loaded]
-
-
-@dataclass
-class Seen:
-    device: Device
-    first_at: datetime
-    last_at: datetime
-    present: bool
-    index: dict[str, Any] | None = None
 
 
 @dataclass

@@ -177,7 +177,7 @@ function showTile(button, bay) {
   }
   text(part("name"), bay.name);
   text(part("word"), say("states." + state));
-  text(part("camera"), bay.device ? camera(bay.device) : "");
+  text(part("camera"), bay.device ? [camera(bay.device), stale ? "" : battery(bay)].filter(Boolean).join(" · ") : "");
   text(part("officer"), bay.officer ?? "");
   text(part("line"), stale ? "" : roomy ? line(bay) : shortLine(bay));
   const share = state === "copying" && bay.copying?.length ? bay.copying.done / bay.copying.length : null;
@@ -187,6 +187,16 @@ function showTile(button, bay) {
 
 function camera(device) {
   return device.serial ?? device.id;
+}
+
+function battery(bay) {
+  const full = bay.care?.battery;
+  return full === null || full === undefined ? "" : say("battery", { percent: count(full) });
+}
+
+function roomOf(bay) {
+  const { free_bytes: free, room_bytes: all } = bay.care ?? {};
+  return free === null || free === undefined ? "" : say("room_of", { free: bytes(free), all: bytes(all) });
 }
 
 function line(bay) {
@@ -261,6 +271,8 @@ function showStory() {
     camera: device && [device.maker, device.model].filter(Boolean).join(" "),
     serial: device?.serial ?? device?.id,
     firmware: device?.firmware,
+    battery: battery(bay),
+    room: roomOf(bay),
     officer: bay.officer,
     reconciliation: index && say("reconciled", counted(index)),
     progress: bay.copying && progress(bay.copying),

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from agent.driver import BLOCK_LENGTH, Bay, offer_all, reckoning
+from agent.driver import BLOCK_LENGTH, Bay, Care, offer_all, reckoning
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
 from agent.mounts import mounts
 from drivers.body_worn.usb_volume.blocks import usb_blocks
@@ -89,6 +89,7 @@ class UsbVolume:
         self._wire = wire or Wire()
         self._log = structlog.get_logger("driver").bind(driver=options.name)
         self._health: dict[str, str] = {}
+        self._care: dict[Path, tuple[str, Care]] = {}
         self._shown: dict[Path, Shown | None] = {} if options.mount is None else {options.mount: None}
         # A look can hang too, in the kernel: it then holds one of these threads, and none of the agent's own.
         self._looks = ThreadPoolExecutor(LOOKS, thread_name_prefix="looks")
@@ -114,6 +115,10 @@ class UsbVolume:
     async def health(self) -> dict[str, str]:
         """Room and state of each volume that is attended, by its mount point."""
         return dict(self._health)
+
+    def care(self) -> dict[str, Care]:
+        """See `agent.driver.TellsCare`."""
+        return dict(self._care.values())
 
     def bays(self) -> list[Bay]:
         """See `agent.driver.ShowsBays`: one for the configured place, else one for each volume that is plugged in."""
@@ -179,6 +184,8 @@ class UsbVolume:
         return Session(volume, window, Shown(name, window))
 
     def _show(self, path: Path, session: Session | None) -> None:
+        if session is None:
+            self._care.pop(path, None)
         if session is None and self._options.mount is None:
             self._shown.pop(path, None)
         else:
@@ -228,7 +235,7 @@ class UsbVolume:
         session.device = device
         session.shown.device(device)
         await intake.sight(device)
-        await self._take_health(session)
+        await self._take_health(session, known)
 
     def _settled(self, session: Session, known: Known, layout: Layout) -> tuple[Walk, list[Entry]]:
         looked_at = time.monotonic()
@@ -328,7 +335,7 @@ class UsbVolume:
         if (shown := self._shown.get(path)) is not None:
             shown.troubled(str(error), error.what_to_do)
 
-    async def _take_health(self, session: Session) -> None:
+    async def _take_health(self, session: Session, known: Known) -> None:
         volume = session.volume
 
         def room() -> os.statvfs_result:
@@ -340,5 +347,7 @@ class UsbVolume:
         kind = volume.ground.mount.file_system if volume.ground.mount else "folder"
         gib = 1 << 30
         free, whole = state.f_bavail * state.f_frsize / gib, state.f_blocks * state.f_frsize / gib
-        who = session.device.id if session.device else "?"
+        who = known.device.id
+        left, all_of_it = state.f_bavail * state.f_frsize, state.f_blocks * state.f_frsize
+        self._care[volume.ground.path] = (who, Care(known.battery, left, all_of_it))
         self._health[str(volume.ground.path)] = f"{who}: {kind}, {how}, {free:.1f} GiB of {whole:.1f} GiB free"

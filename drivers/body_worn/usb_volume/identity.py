@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.capture import Device, printable
 from agent.errors import DeviceRefused
 from firmware_specs.devices import device_spec, device_specs
+from firmware_specs.devices.versions import Fit, fitting
 from firmware_specs.formats.layout import layout
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ HEAD_MAX = 4096
 
 WORD_MAX = 64
 
+FULL = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -34,30 +37,45 @@ class Known:
     settle: float
     doubt: str | None = None
     """Why no spec was chosen."""
+    battery: int | None = None
+    """In percent, where the device tells."""
 
 
 def recognise(volume: Volume, options: VolumeOptions) -> Known:
     """Say whose volume this is. Blocks. `DeviceRefused` where nothing tells it apart from another device's."""
-    spec, doubt = (device_spec(options.spec), None) if options.spec else _fitting(volume)
+    found, doubt = _fitting(volume, device_spec(options.spec) if options.spec else None)
+    spec = found.spec if found else None
     name = options.layout or (spec.layout if spec else None)
     settle = options.settle if options.settle is not None else spec.settle if spec else 5.0
-    return Known(_device(volume, options, spec), layout(name) if name else None, settle, doubt)
+    device = replace(_device(volume, options, spec), spec_fits=found.how if found else None)
+    return Known(device, layout(name) if name else None, settle, doubt, battery=_percent(volume, spec))
 
 
-def _fitting(volume: Volume) -> tuple[DeviceSpec | None, str | None]:
+def _fitting(volume: Volume, named: DeviceSpec | None) -> tuple[Fit | None, str | None]:
+    """The spec that fits, of the model that is `named`, or that the volume shows; else why there is none."""
+    if named is not None and named.version is not None:
+        return Fit(named, "named in agent.toml"), None
+    best = _most_exact(volume) if named is None else []
+    models = {spec.of or spec.name for spec in best} if named is None else {named.name}
+    if not models:
+        return None, "no device spec describes this volume"
+    if len(models) > 1:
+        return None, f"several device specs fit equally well: {', '.join(spec.name for spec in best)}"
+    known = device_specs().values() if named is not None else best
+    mine = [spec for spec in known if (spec.of or spec.name) in models]
+    fit = fitting((spec, _said(volume, spec.firmware)) for spec in mine)
+    return (fit, None) if fit else (None, "its firmware is older than any that a device spec describes")
+
+
+def _most_exact(volume: Volume) -> list[DeviceSpec]:
     block = volume.ground.block
     ids = block.usb.ids if block and block.usb else None
-    fitting: dict[tuple[int, int], list[DeviceSpec]] = {}
+    found: dict[tuple[int, int], list[DeviceSpec]] = {}
     for spec in device_specs().values():
         weight = spec.weight(ids)
         if weight is not None and all(volume.has(path) for path in spec.match.paths):
-            fitting.setdefault(weight, []).append(spec)
-    if not fitting:
-        return None, "no device spec describes this volume"
-    best = fitting[max(fitting)]
-    if len(best) > 1:
-        return None, f"several device specs fit equally well: {', '.join(spec.name for spec in best)}"
-    return best[0], None
+            found.setdefault(weight, []).append(spec)
+    return found[max(found)] if found else []
 
 
 def _device(volume: Volume, options: VolumeOptions, spec: DeviceSpec | None) -> Device:
@@ -98,6 +116,12 @@ def _id(volume: Volume, spec: DeviceSpec | None, serial: str | None) -> str:
 
 def _id_word(text: str) -> str:
     return "".join(c if c.isprintable() and c != " " else "_" for c in text)
+
+
+def _percent(volume: Volume, spec: DeviceSpec | None) -> int | None:
+    """How full its battery is, where the device tells."""
+    word = _said(volume, spec.battery if spec else None)
+    return int(word) if word is not None and word.isascii() and word.isdigit() and int(word) <= FULL else None
 
 
 def _said(volume: Volume, text: Text | None) -> str | None:

@@ -363,3 +363,30 @@ async def test_devices_are_found_by_their_usb_ids_wherever_they_are_mounted(
 def test_options_that_cannot_be_meant_are_refused(wrong: dict[str, object], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         options(**wrong)
+
+
+async def test_firmware_decides_which_spec_of_a_model_counts_and_the_device_says_how(
+    tmp_path: Path, dock: Callable[..., UsbVolume]
+) -> None:
+    from drivers.body_worn.usb_volume.emulator import VolumeEmulator  # noqa: PLC0415
+
+    for firmware, spec, how, battery in (
+        ("1.4.2", "emulated_bwc", "any firmware", None),
+        ("2.0", "emulated_bwc_2", "exact", 63),
+        ("2.7.1", "emulated_bwc_2", "newest older: 2.0", 63),
+    ):
+        camera = VolumeEmulator(tmp_path / firmware / "dock", firmware=firmware)
+        camera.add(b"film")
+        camera.plug()
+        driver, desk = dock(mount=tmp_path / firmware / "dock"), Desk()
+        async with running(driver, desk):
+            await desk.until(lambda desk=desk: desk.held)  # type: ignore[misc]
+            (device,) = desk.devices.values()
+            assert (device.firmware, device.spec, device.spec_fits) == (firmware, spec, how)
+            (known,) = driver.care().values()
+            assert known.battery == battery
+            assert known.free_bytes is not None
+            assert known.room_bytes is not None
+            assert known.free_bytes <= known.room_bytes
+        assert device.claims["spec_fits"] == how
+        assert driver.care() == {}

@@ -49,6 +49,15 @@ REC, SIDE, NEVER = "recording", "sidecar", "never"
         ("blackvue", "BlackVue/Record/20261122_101112_N.3gf", SIDE, "BLACKVUE/RECORD/20261122_101112_N"),
         ("blackvue", "BlackVue/Config/config.ini", NEVER, None),
         ("blackvue", "BlackVue/Record/other.mp4", None, None),
+        ("gopro", "DCIM/100GOPRO/GX010048.MP4", REC, "DCIM/100GOPRO/0048"),
+        ("gopro", "DCIM/100GOPRO/GX020048.MP4", REC, "DCIM/100GOPRO/0048"),
+        ("gopro", "DCIM/100GOPRO/GL010048.LRV", SIDE, "DCIM/100GOPRO/0048"),
+        ("gopro", "DCIM/100GOPRO/GX010048.THM", SIDE, "DCIM/100GOPRO/0048"),
+        ("gopro", "DCIM/100GOPRO/GOPR1234.MP4", REC, "DCIM/100GOPRO/1234"),
+        ("gopro", "DCIM/100GOPRO/GP011234.MP4", REC, "DCIM/100GOPRO/1234"),
+        ("gopro", "DCIM/100GOPRO/GHAA0001.MP4", REC, "DCIM/100GOPRO/GHAA0001"),
+        ("gopro", "DCIM/100GOPRO/GS012345.360", REC, "DCIM/100GOPRO/2345"),
+        ("gopro", "DCIM/.Trashes/._x", NEVER, None),
         ("arbitrator", "DATA/20261122/101112L0.avi", REC, "DATA/20261122/101112"),
         ("arbitrator", "DATA/20261122/101112_1.avi", REC, "DATA/20261122/101112"),
         ("arbitrator", "DATA/LOCAL/20261122/101112B1.avi", REC, "DATA/LOCAL/20261122/101112"),
@@ -72,6 +81,13 @@ def test_a_layout_may_count_the_clips_of_a_recording(path: str, clip: int | None
     place = made.place(path)
     assert place is not None
     assert (place.group, place.clip) == ("REC7", clip)
+
+
+def test_chapters_of_a_gopro_are_counted() -> None:
+    places = [
+        layout("gopro").place(f"DCIM/100GOPRO/{name}") for name in ("GX010048.MP4", "GX120048.MP4", "GOPR1234.MP4")
+    ]
+    assert [place and place.clip for place in places] == [1, 12, None]
 
 
 def test_what_a_name_tells() -> None:
@@ -121,7 +137,7 @@ async def test_passwords_stay_on_the_card(
 
 
 def test_every_shipped_file_is_sound_and_says_what_is_not_verified() -> None:
-    assert {spec.layout for spec in device_specs().values()} == layouts().keys()
+    assert {spec.layout for spec in device_specs().values() if spec.layout} == layouts().keys()
     for folder in ("devices", "formats"):
         for file in (module.resources.files("firmware_specs") / folder).iterdir():
             if file.name.endswith(".toml"):

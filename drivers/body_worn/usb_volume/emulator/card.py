@@ -24,7 +24,13 @@ class VolumeEmulator:
     """One camera. It keeps its captures, its serial number and its own clock while it is pulled."""
 
     def __init__(
-        self, mount: Path, *, serial: str = "BWC-0001", firmware: str = "1.4.2", clock: datetime = FIRST
+        self,
+        mount: Path,
+        *,
+        serial: str = "BWC-0001",
+        firmware: str = "1.4.2",
+        battery: int = 63,
+        clock: datetime = FIRST,
     ) -> None:
         self.mount = mount
         """Where the volume appears. The folder above must exist and lie on the same file system."""
@@ -35,7 +41,7 @@ class VolumeEmulator:
         if not self.files.exists():
             for folder in ("DCIM", "MISC"):
                 (self.pulled / folder).mkdir(parents=True, exist_ok=True)
-            self._about(serial, firmware)
+            self._about(serial, firmware, battery)
 
     @property
     def files(self) -> Path:
@@ -110,8 +116,9 @@ class VolumeEmulator:
     def _is_plugged(self) -> bool:
         return not self.pulled.exists() and (self.mount / "DCIM").exists()
 
-    def _about(self, serial: str, firmware: str) -> None:
-        (self.pulled / ABOUT).write_text(json.dumps({"serial": serial, "firmware": firmware}) + "\n")
+    def _about(self, serial: str, firmware: str, battery: int) -> None:
+        told = {"serial": serial, "firmware": firmware, "battery": battery}
+        (self.pulled / ABOUT).write_text(json.dumps(told) + "\n")
 
     def _stamp(self, path: Path, at: datetime | None) -> None:
         # FAT keeps even seconds; each file another one, as a camera does that records one clip after the other.
