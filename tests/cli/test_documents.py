@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,14 @@ def test_help_is_quick() -> None:
     """Nothing heavy is imported for it; completion takes the same way."""
     took = []
     for _ in range(3):
-        began = time.perf_counter()
+        before = os.times()
         done = subprocess.run([sys.executable, "-m", "agent.cli", "--help"], capture_output=True, text=True, check=True)
-        took.append(time.perf_counter() - began)
+        after = os.times()
+        took.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert all(name in done.stdout for name in COMMANDS)
     heavy = "import sys, agent.cli; print(sorted({'aiohttp', 'pydantic', 'apsw', 'structlog'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"
-    assert min(took) < 1.0, took  # 0.11 s on an idle machine; tests share theirs
+    assert min(took) < 1.0, took  # of the processor: 0.2 s; how long it takes depends on who else runs
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
