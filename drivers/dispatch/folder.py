@@ -21,7 +21,7 @@ from drivers.dispatch.door import Table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FILES_MAX", "Dropped", "Folder", "FolderOptions"]
+__all__ = ["FILES_MAX", "Dropped", "Folder", "FolderOptions", "facts_of"]
 
 FILES_MAX: Final = 20_000
 """Files of one folder that are looked at; more are told as a trouble."""
@@ -89,7 +89,7 @@ class Folder:
             finally:
                 os.close(folder)
             with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - by descriptor
-                if _facts(dropped.name, os.fstat(file.fileno())) != dropped or dropped.length > self._longest:
+                if facts_of(dropped.name, os.fstat(file.fileno())) != dropped or dropped.length > self._longest:
                     return None
                 content = bytearray()
                 while block := file.read(self._longest + 1 - len(content)):
@@ -117,10 +117,11 @@ class Folder:
                     except OSError:
                         continue  # it was taken away meanwhile
                     if stat.S_ISREG(facts.st_mode):
-                        yield _facts(name, facts)
+                        yield facts_of(name, facts)
         finally:
             os.close(folder)
 
 
-def _facts(name: bytes, facts: os.stat_result) -> Dropped:
+def facts_of(name: bytes, facts: os.stat_result) -> Dropped:
+    """What a file looks like."""
     return Dropped(name, facts.st_size, facts.st_mtime_ns, facts.st_ino)

@@ -33,6 +33,7 @@ from firmware_specs.formats import (
     layout,
     mender,
     multipart,
+    ng911,
     onvif_json,
     openalpr,
     plain_xml,
@@ -332,6 +333,27 @@ def _payload(data: bytes) -> object:
     return None
 
 
+# -- calls for help ----------------------------------------------------------------------------------------------------
+
+NG911_PLACE = (
+    b'<presence><device id="d"><timestamp>2026-11-22T07:39:58Z</timestamp><geopriv><location-info><Circle>'
+    b'<pos>42.5 -81.25</pos><radius>35.5</radius></Circle><confidence pdf="normal">90</confidence>'
+    b"<civicAddress><country>CA</country></civicAddress></location-info><method>GPS</method></geopriv></device></presence>"
+)
+NG911 = json.dumps(
+    {
+        "$id": "urn:emergency:uid:incidentid:7f2c1e0b44:cad.police.example",
+        "lastUpdateTimeStamp": "2026-11-22T02:41:00.250-05:00",
+        "callComponent": [{"$id": "urn:emergency:uid:callid:0a93c4d512:bcf.esinet.example"}],
+        "locationComponent": [
+            {"locationByValue": NG911_PLACE.decode()},
+            {"locationByReferenceUrl": "https://a.example"},
+        ],
+    }
+).encode()
+NG911_HEADERS = b"INVITE x SIP/2.0\r\nCall-Info: <urn:emergency:uid:callid:0a93c4d512:a>;purpose=emergency-CallId\r\n"
+
+
 # -- words -------------------------------------------------------------------------------------------------------------
 
 
@@ -400,6 +422,9 @@ PARSERS: dict[str, Parser] = {
     "xml": Parser(plain_xml.parse, (ANPR, AUTOVU), ("alpr/*/hikvision/*.xml",)),
     "notes": Parser(_notes, (note_envelope(),)),
     "note": Parser(_payload, (enote.unb64url(json.loads(note_envelope())["payload"]),)),
+    "ng911": Parser(
+        ng911.document, (NG911, NG911_PLACE, NG911_HEADERS), ("ng911/*/*.json", "ng911/*/*.xml", "ng911/*/*.txt")
+    ),
     "dfu": Parser(lambda data: dfu(Text(data)), (dfu_image(),), ("firmware/fw.dfu",)),
     "uimage": Parser(lambda data: uimage(Text(data)), (uboot_image(),), ("firmware/fw.uimg",)),
     "fit": Parser(lambda data: fit.tree(Text(data)), (fit_image(),), ("firmware/fw.itb",)),
