@@ -25,7 +25,7 @@ WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromi
     mosquitto=mosquitto mosquitto_pub=mosquitto-clients beanstalkd=beanstalkd \
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
     mksquashfs=squashfs-tools mender-artifact=mender-artifact \
-    sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
+    pdftotext=poppler-utils sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
 GO_NOTES := /usr/share/gocode/src/golang.org/x/mod/sumdb
 DBUS_MOCK := /usr/lib/python3/dist-packages/dbusmock
 

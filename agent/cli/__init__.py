@@ -45,6 +45,7 @@ COMMANDS: Final = {
 """Every command of the agent, with the sentence that its own module repeats."""
 
 FAMILIES: Final[dict[str, str]] = {
+    "enotes": "Electronic notebooks, and the tablets that write them.",
     "hotlist": "Lists of plates that are looked for, and hits.",
 }
 """Commands that the device families of this tree bring (entry points `evidock.commands`), with their sentence."""

@@ -107,10 +107,12 @@ class Attachments:
     async def _announce(self, request: web.Request, tablet: Tablet) -> web.Response:
         length = request.headers.get("Upload-Length", "")
         said = _metadata(request.headers.get("Upload-Metadata", ""))
-        if not _NUMBER.fullmatch(length) or said is None:
-            raise _No(400, "Upload-Length and Upload-Metadata (sha256, blake3, notebook, seq) are asked for")
+        if not _NUMBER.fullmatch(length):
+            raise _No(400, "Upload-Length is asked for")
         if int(length) > min(self._options.attachment_max, LENGTH_MAX - 1):
             raise _No(413, "it is too long", {"Tus-Max-Size": str(self._options.attachment_max)})
+        if said is None:
+            raise _No(400, "Upload-Length and Upload-Metadata (sha256, blake3, notebook, seq) are asked for")
         name = sha256(
             "\n".join((tablet.id, said["notebook"], said["seq"], said["sha256"], length)).encode()
         ).hexdigest()[:32]

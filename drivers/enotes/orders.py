@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import Json, rfc3339
 from agent.errors import Refusal
+from drivers.enotes.authority import is_name
 from drivers.enotes.inviting import enrolment
 from firmware_specs.formats.enote import moment
 
@@ -104,6 +105,8 @@ class Orders:
     async def _invite(self, arguments: Mapping[str, Json], record: Record) -> Json:
         tablet, badge = _text(arguments, "tablet"), _text(arguments, "badge")
         name = _text(arguments, "name") if arguments.get("name") else None
+        if not is_name(tablet):
+            raise Refusal("1 to 64 letters, digits and . _ : - can be a tablet's name", hint="Nothing was changed.")
         await record({"badge": badge, "name": name, "tablet": tablet})
         made = await asyncio.to_thread(enrolment, self._options, tablet=tablet, badge=badge, name=name)
         return {"name": made.name, "page": base64.b64encode(made.content).decode(), "todo": list(made.todo)}
@@ -128,7 +131,8 @@ class Orders:
         if notebook is not None and not isinstance(notebook, str):
             raise Refusal("`notebook` is a text")
         await record({"notebook": notebook, "why": why})
-        sql = "UPDATE envelope SET seen = 1 WHERE notebook IS ? AND seen = 0"
+        unseen = "notebook IS ? AND seen = 0 AND status NOT IN ('ok', 'late', 'duplicate', 'twin')"
+        sql = f"UPDATE envelope SET seen = 1 WHERE {unseen}"  # noqa: S608 - a constant
         return {"seen": await self._shelf.run(lambda db: db.execute(sql, (notebook,)).rowcount)}
 
 

@@ -46,10 +46,13 @@ class Key:
         """As it is shown, and as it stands in the custody log."""
         return {
             "badge": self.badge,
+            "ended_at": None if self.ended_at is None else rfc3339(self.ended_at),
             "how": self.how,
             "kid": self.public.kid,
             "name": self.name,
             "public": dict(self.public.jwk),
+            "registered_at": rfc3339(self.registered_at),
+            "revoked": self.revoked,
             "since": rfc3339(self.since),
             "tablet": self.tablet,
             "until": None if self.until is None else rfc3339(self.until),

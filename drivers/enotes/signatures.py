@@ -96,8 +96,8 @@ class StationKey:
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), None)
         except (OSError, ValueError, TypeError) as error:
-            hint = "Make it with: evidock device enrol, and the name of this driver."
-            raise ConfigError([Problem("state", f"{path}: {error}")], hint=hint) from error
+            told = f"{path} cannot be used ({error}); evidock device enrol, for this driver, makes what it needs"
+            raise ConfigError([Problem("state", told)]) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ConfigError([Problem("state", f"{path} holds no P-256 key")])
         self._key = key

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EnoteTablets"]
 
+_BEGINS: Final = 10.0
+"""Seconds for which an order waits until the listener stands."""
 _SIGHT: Final = 5.0
 """Seconds between two words that who sends is still here."""
 
@@ -139,8 +141,12 @@ class EnoteTablets:
         record: Record,
     ) -> Json:
         """See `agent.driver.TakesOrders`."""
-        if self._orders is None:
-            raise DeviceRefused("the listener for tablets does not run", hint="evidock status tells why.")
+        try:
+            async with asyncio.timeout(_BEGINS):
+                while self._orders is None:  # noqa: ASYNC110 - it was just started, or fails
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            raise DeviceRefused("the listener for tablets does not run", hint="evidock status tells why.") from error
         return await self._orders.obey(word, arguments, record=record)
 
 

@@ -66,7 +66,7 @@ class Tablet:
         """Bytes of attachments that went out."""
         self.part = 1 << 30
         """Bytes of one request of an attachment."""
-        self._url = ""
+        self._url, self._next = "", b""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,9 +87,7 @@ class Tablet:
         """A request for a certificate, of a key that is made for it and stays here."""
         key = ec.generate_private_key(ec.SECP256R1())
         pem = serialization.Encoding.PEM
-        (self.folder / "tls.key").write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
+        self._next = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
         made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
         return made.public_bytes(pem).decode()
@@ -126,8 +124,13 @@ class Tablet:
         return told
 
     def _settle(self, url: str, told: dict[str, Any]) -> None:
-        (self.folder / "tls.pem").write_text(told["certificate"])
+        self.wear(told["certificate"])
         self._url, self._receipt_key = url, jwk.JWK(**told["receipt_key"])
+
+    def wear(self, certificate: str) -> None:
+        """From now on this certificate is shown, with the key of the request before."""
+        (self.folder / "tls.key").write_bytes(self._next)
+        (self.folder / "tls.pem").write_text(certificate)
 
     async def rotate(self, *, csr: bool = True) -> dict[str, Any]:
         """A new signing key, said with the old one and the new one; with a new certificate too, where asked for."""
@@ -139,7 +142,7 @@ class Tablet:
         body = {"payload": parts[0]["payload"], "signatures": [_half(one) for one in parts]}
         answer = await self._ask("POST", "/enotes/v1/keys", json.dumps(body).encode(), {})
         if csr:
-            (self.folder / "tls.pem").write_text(answer["certificate"])
+            self.wear(answer["certificate"])
             await self.hang_up()
         self.signer = self.notebook.signer = new
         return answer

@@ -65,6 +65,13 @@ class Desk:
         found = await self.held()
         return [self.bytes_of(one) for one in found.values() if one.media_type == "application/jose+json"]
 
+    def index_write(self, sql: str) -> None:
+        db = sqlite3.connect(self.options.state / "enotes.db", isolation_level=None)
+        try:
+            db.execute(sql)
+        finally:
+            db.close()
+
     def index(self, sql: str, *values: Any) -> list[Any]:  # noqa: ANN401
         db = sqlite3.connect(self.options.state / "enotes.db")
         try:

@@ -1,0 +1,150 @@
+"""A notebook for a reader: everything is there, nothing is invisible, each printed page states the head."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from drivers.enotes.rendering import LANGUAGES, rendered, visible
+from firmware_specs.formats.enote import STRENGTH
+from tests.drivers.enotes.make_book import everything
+from tests.screen.browser import chromium
+
+if TYPE_CHECKING:
+    from drivers.enotes.reading import Looked
+
+WEB = Path(__file__).parents[3] / "drivers" / "enotes" / "web"
+ROOT = Path(__file__).parents[3]
+
+
+class Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self.struck: list[str] = []
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, _attributes: object) -> None:
+        if tag not in ("meta", "br"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._open:
+            self.parts.append(data)
+        if "del" in self._open and "span" not in self._open:
+            self.struck.append(data)
+
+
+def read(page: bytes) -> Text:
+    parser = Text()
+    parser.feed(page.decode())
+    return parser
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Looked:
+    return everything(tmp_path_factory.mktemp("book"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_everything_is_there(book: Looked, language: str) -> None:
+    page = rendered(book, language=language, service="Example <Police> Service")
+    found = read(page)
+    text = "".join(found.parts)
+    words = json.loads((WEB / f"words.{language}.json").read_text())
+    assert found.struck == ["42", "24", " Main St"]
+    for wanted in (
+        "24 Main Street",
+        "<b>bold</b>",
+        "👮🏽",
+        "U+202E",
+        "Called back.",
+        "three, as it was",
+        "three, after a backup",
+        "by a stranger",
+        "52 Main",
+        "2026-11-22T02:41:00-05:00",
+        "Example <Police> Service",
+        book.chain.head_digest.hex(),
+        words["missing_one"].format(first=11),
+        words["flag"]["clock_went_back"],
+        *(words["status"][status] for status in ("fork", "chain_gap", "bad_sig", "unknown_key")),
+        *(key.public.kid for key in book.keys.values()),
+    ):
+        assert wanted in text, wanted
+    assert b"\xe2\x80\xae" not in page
+    for act in book.acts:
+        assert act.judged.envelope.digest.hex() in text
+
+
+def test_the_words_of_both_languages_are_the_same_and_all_there() -> None:
+    said = [json.loads((WEB / f"words.{language}.json").read_text()) for language in LANGUAGES]
+    assert _keys(said[0]) == _keys(said[1])
+    assert set(said[0]["status"]) == {status.value for status in STRENGTH}
+    code = "".join(path.read_text() for path in (ROOT / "drivers" / "enotes").glob("*.py"))
+    code += (ROOT / "firmware_specs" / "formats" / "enote_notebook.py").read_text()
+    code += (ROOT / "firmware_specs" / "formats" / "enote.py").read_text()
+    for flag in said[0]["flag"]:
+        assert f'"{flag}"' in code, flag
+    invitation = json.loads((WEB / "invitation.json").read_text())
+    assert _keys(invitation["en"]) == _keys(invitation["fr"])
+    assert len(invitation["en"]["steps"]) == len(invitation["fr"]["steps"])
+
+
+def _keys(value: object) -> object:
+    return {name: _keys(one) for name, one in value.items()} if isinstance(value, dict) else None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\u00a0b\u202fc — é 中\n\t", "a\u00a0b\u202fc — é 中\n\t"),
+        ("\u202eevil", "<mark>U+202E</mark>evil"),
+        ("\u0000\u200b\ufeff\u2066", "".join(f"<mark>U+{n}</mark>" for n in ("0000", "200B", "FEFF", "2066"))),
+        ("<script>&'\"", "&lt;script&gt;&amp;&#x27;&quot;"),
+        ("\ud800", "<mark>U+D800</mark>"),
+        ("👨\u200d👩\u200d👧", "👨\u200d👩\u200d👧"),
+    ],
+)
+def test_nothing_is_invisible(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not here")
+async def test_in_a_browser_and_on_paper(book: Looked, tmp_path: Path) -> None:
+    """Nothing that hinders people, by axe-core; each printed page states notebook and head."""
+    axe = ROOT / "tests" / "interop" / "node_modules" / "axe-core" / "axe.min.js"
+    with tempfile.TemporaryDirectory() as profile:
+        async with chromium(profile) as context:
+            page = await context.new_page()
+            for language in LANGUAGES:
+                file = tmp_path / f"{language}.html"
+                file.write_bytes(rendered(book, language=language))
+                await page.goto(file.as_uri())
+                if axe.exists():
+                    await page.evaluate(axe.read_text("utf-8"))
+                    told = await page.evaluate("axe.run()")
+                    assert [(one["id"], one["nodes"][0]["html"]) for one in told["violations"]] == []
+            await page.pdf(path=str(tmp_path / "book.pdf"), prefer_css_page_size=True)
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext is not here (poppler-utils)")
+    command = ["pdftotext", str(tmp_path / "book.pdf"), "-"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+    pages = [one for one in done.stdout.split("\f") if one.strip()]
+    assert len(pages) > 3
+    for number, one in enumerate(pages, 1):
+        assert f"sha-256:{book.chain.head_digest.hex()}" in one
+        assert str(book.notebook) in one
+        assert re.search(rf"\b{number}/{len(pages)}\b", one)
