@@ -62,6 +62,12 @@ fuzz: install .fuzz/lib ## every parser against made-up bytes, COUNT inputs each
 	@PYTHONPATH=.fuzz/lib nice -n 19 $(BIN)/python -m tests.formats.fuzz $(PARSERS) \
 	    --count $(or $(COUNT),100000) --seconds $(or $(SECONDS_EACH),600)
 
+.PHONY: quality
+quality: install ## judge the drivers by their tests, and write docs/devices.md anew from specs and marks
+	@$(BIN)/python -m agent.testing.quality tests
+	sed -i '/^<!-- evidock spec list --markdown -->$$/q' docs/devices.md
+	$(BIN)/evidock spec list --markdown >>docs/devices.md
+
 .PHONY: screen
 screen: system install peers ## the dock's screen before sixty real cameras, and its picture in the README, taken anew
 	@env -u CI EVIDOCK_SCREEN_LONG=1 $(BIN)/pytest tests/screen $(PYTEST_ARGS)

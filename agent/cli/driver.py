@@ -10,6 +10,7 @@ from agent.cli import configuration
 from agent.cli.telling import AsJson, line, print_json, table
 from agent.config import Config
 from agent.errors import ConfigError
+from agent.quality import MARKS, Quality, quality_of
 from agent.registry import DRIVERS, UPLINKS, installed
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The drivers that are installed.")
@@ -34,8 +35,8 @@ def list_(ctx: typer.Context, *, as_json: AsJson = False) -> None:
         return
     rows = [(kind, *one.values()) for kind, found in (("driver", drivers), ("uplink", uplinks)) for one in found]
     table(
-        ("kind", "name", "package", "version", "used as", "what it is", "problem"),
-        [(*row[:4], ", ".join(row[4]), *row[5:]) for row in rows],
+        ("kind", "name", "package", "version", "used as", "what it is", "problem", "proven"),
+        [(*row[:4], ", ".join(row[4]), *row[5:7], _proven(row[7])) for row in rows],
     )
     if complaint is not None:
         line(f"agent.toml cannot be read: {complaint}", "yellow")
@@ -55,4 +56,20 @@ def _row(entry: EntryPoint, config: Config | None, kind: str) -> dict[str, Any]:
         "used_as": [str(table.get("name")) for table in tables if table.get("use") == entry.name],
         "what": what,
         "problem": problem,
+        "quality": _quality(entry) if kind == "driver" else None,
     }
+
+
+def _quality(entry: EntryPoint) -> dict[str, Any] | None:
+    """Its marks, each with what proves it; None where nobody judged it."""
+    found = quality_of(entry)
+    if found is None:
+        return None
+    return {"marks": found.marks, **{mark: list(found.evidence.get(mark, ())) for mark in MARKS}}
+
+
+def _proven(quality: dict[str, Any] | None) -> str:
+    """`4 of 5, no device`; nothing for what is not judged."""
+    if quality is None:
+        return ""
+    return str(Quality({mark: tuple(quality[mark]) for mark in MARKS}))

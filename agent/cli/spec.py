@@ -2,11 +2,13 @@
 
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from agent.cli import supported
 from agent.cli.telling import AsJson, length, line, pairs, print_json, table
 from agent.errors import Refusal
 from firmware_specs import SpecError
@@ -16,9 +18,35 @@ from firmware_specs.formats.source import BUDGET, FileSource
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The formats that are known.")
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `parse` a command of its own, although it is the only one."""
+@app.command("list")
+def list_(
+    *,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The tables of docs/devices.md.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the models of devices that are known, which driver speaks with each, and what is known of its firmware."""
+    if markdown:
+        sys.stdout.write(supported.markdown())
+        return
+    found = supported.devices()
+    if as_json:
+        print_json({"devices": found})
+        return
+    rows = [
+        (
+            one["maker"] or "any",
+            supported.called(one),
+            one["driver"],
+            one["spec"],
+            one["layout"],
+            supported.described(one),
+            one["minimum"],
+            ", ".join(one["known_bad"]),
+            "; ".join(one["seen"]) or "no",
+        )
+        for one in found
+    ]
+    table(("maker", "model", "driver", "spec", "layout", "firmware", "at least", "known bad", "seen for real"), rows)
 
 
 @app.command()

@@ -32,7 +32,11 @@ pytest.register_assert_rewrite(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest about our one marker."""
+    """Tell pytest about our markers."""
+    config.addinivalue_line(
+        "markers",
+        "proves(*drivers, vectors=, peer=, device=): what of outside tries a driver here; see agent.testing.quality",
+    )
     config.addinivalue_line(
         "markers",
         "evidock_station(**options): options of the fixture `station`, such as policy=Policy(device='release')",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [
+    pytest.mark.proves("alpr.mqtt", peer="mosquitto and its clients"),
     pytest.mark.skipif(
         mosquitto_program() is None or shutil.which("mosquitto_pub") is None,
         reason="mosquitto and mosquitto-clients are not installed",

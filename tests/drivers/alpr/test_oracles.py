@@ -14,6 +14,8 @@ from tests.drivers.alpr.oracle import agrees, expected, request, sample, told
 if TYPE_CHECKING:
     from drivers.alpr.makers.heard import Heard
 
+pytestmark = pytest.mark.proves("alpr.receiver", vectors="messages of real cameras; oracles from their makers' papers")
+
 HIKVISION = [
     "real/hikvision/anpr.xml",
     *(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-pytestmark = [needs_beanstalkd, pytest.mark.interop]
+pytestmark = [pytest.mark.proves("alpr.queue", peer="beanstalkd, greenstalk"), needs_beanstalkd, pytest.mark.interop]
 
 
 def queue(server: Beanstalkd, **more: Any) -> Queue:  # noqa: ANN401

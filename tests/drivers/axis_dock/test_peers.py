@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from drivers.body_worn.axis_dock import AxisDock
     from tests.drivers.axis_dock.conftest import Desk
 
-pytestmark = pytest.mark.interop
+pytestmark = [
+    pytest.mark.proves("body_worn.axis_dock", peer="swift of python-swiftclient, rclone"),
+    pytest.mark.interop,
+]
 
 PLACE = Recording().container
 FILM = some_bytes(3_000_000, "film")

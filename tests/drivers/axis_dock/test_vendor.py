@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.drivers.axis_dock.conftest import Desk
 
+pytestmark = pytest.mark.proves("body_worn.axis_dock", vectors="transcript of the vendor's example server 1.6.10")
+
 PLACE = Recording().container
 VECTORS = Path(__file__).parent / "vectors"
 

@@ -29,6 +29,11 @@ from firmware_specs.formats.enote import (
 )
 from firmware_specs.formats.enote_notebook import Notebook
 
+pytestmark = pytest.mark.proves(
+    "enotes.tablets",
+    vectors="cyberphone/json-canonicalization, C2SP/wycheproof, ietf-jose/cookbook; a notebook signed by npm jose",
+)
+
 VECTORS = Path(__file__).parent / "vectors"
 GOLDEN: dict[str, Any] = json.loads((VECTORS / "notebook.json").read_text())
 ENTRIES: list[dict[str, Any]] = GOLDEN["entries"]

@@ -30,6 +30,13 @@ PVT = bytes.fromhex(
 )
 
 
+pytestmark = pytest.mark.proves(
+    "in_car.gnss_serial",
+    "in_car.gpsd",
+    vectors="logs of real receivers from gpsd 3.22, read by gpsd, pynmea2 and pyubx2",
+)
+
+
 def fixes(data: bytes) -> list[Fix]:
     splitter, epochs, found = Splitter(), Epochs(), list[Fix]()
     for one in splitter.feed(data):

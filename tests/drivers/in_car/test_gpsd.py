@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+pytestmark = pytest.mark.proves("in_car.gpsd", peer="gpsd and gpsfake 3.22")
+
 HELLO = b'{"class":"VERSION","release":"3.22","rev":"3.22","proto_major":3,"proto_minor":14}\r\n'
 TPV = b'{"class":"TPV","device":"/dev/ttyUSB0","mode":3,"time":"2026-11-28T12:00:00.000Z","lat":42.9,"lon":-81.2}\r\n'
 

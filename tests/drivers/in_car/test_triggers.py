@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = [
+    pytest.mark.proves("in_car.modbus_inputs", vectors="frames between mbpoll 1.4.11 and pymodbus 3.16.1"),
+    pytest.mark.proves("in_car.modbus_inputs", peer="pymodbus"),
+]
+
+
 @pytest.fixture(autouse=True)
 def _less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drivers.in_car.triggers.asking.ANSWER_SECONDS", 0.25)

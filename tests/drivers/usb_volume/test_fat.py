@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from drivers.body_worn.usb_volume import UsbVolume
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"no FAT here: {why_not()}")
+pytestmark = [
+    pytest.mark.proves("body_worn.usb_volume", peer="dosfstools, mtools and fusefat make, mount and judge the card"),
+    pytest.mark.skipif(why_not() is not None, reason=f"no FAT here: {why_not()}"),
+]
 
 CLIPS = {
     "DCIM/100BWCAM/BWC_0001.MP4": os.urandom(3_000_001),

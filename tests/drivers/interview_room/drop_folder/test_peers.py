@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from drivers.interview_room.drop_folder import DropFolder
     from drivers.interview_room.drop_folder.emulator import RecorderEmulator
 
-pytestmark = pytest.mark.interop
+pytestmark = [
+    pytest.mark.proves("interview_room.drop_folder", peer="OpenSSH, Samba, pyftpdlib, curl"),
+    pytest.mark.interop,
+]
 
 FILM = os.urandom(2_500_000)
 
