@@ -82,6 +82,12 @@ alpr: system install peers ## number plate cameras at length: every maker throug
 bench: system install peers ## the figures of the documentation, measured here (BENCH_ARGS="...")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+.PHONY: fleet
+fleet: system install peers ## a thousand stations come back, ten thousand report to one mosquitto (8 min; FLEET_ARGS="...")
+	@$(BIN)/python -m benchmarks.fleet reconnect
+	$(BIN)/python -m benchmarks.fleet telemetry --stations 10000 $(FLEET_ARGS)
+	$(BIN)/python -m benchmarks.fleet telemetry --stations 10000 --tls $(FLEET_ARGS)
+
 .PHONY: deb
 deb: install ## dist/: Debian package, wheel, source archive, bill of materials and sums; the same bytes each time
 	@$(BIN)/python -m package

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +32,7 @@ from agent.broker.messages import (
     topic,
 )
 from agent.capture import Priority, Standing, rfc3339
-from agent.errors import AgentError, ConfigError, Problem, UplinkDown, UplinkError, UplinkRefused
+from agent.errors import AgentError, ConfigError, JournalError, Problem, UplinkDown, UplinkError, UplinkRefused
 from agent.journal import anchors, queries
 from agent.journal.entry import agent_version
 from agent.journal.rows import micros
@@ -67,6 +68,8 @@ _BUSY_AGAIN: Final = 60
 _GOODBYE: Final = 3.0
 _DOWN_TOLD: Final = 60.0
 _DEVICES_TOLD: Final = 100
+_NOTICES_TOLD: Final = 30
+_FAILED_AGAIN: Final = 60.0
 
 
 class Broker:
@@ -92,7 +95,7 @@ class Broker:
             name="station",
             topics=[Subscription(topic(self.station, kind), retained=False) for kind in kinds],
         )
-        self._news, self._wanted = asyncio.Event(), asyncio.Event()
+        self._news, self._urgent, self._wanted = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._birth = 0
         self._lost_at: datetime | None = None
         self._refused: dict[str, str] = {}
@@ -105,6 +108,7 @@ class Broker:
         """A capture was held; what is urgent may try to connect at once."""
         self._news.set()
         if held is not None and held.priority <= Priority.HIT:
+            self._urgent.set()
             self.session.nudge()
 
     def report(self) -> None:
@@ -128,8 +132,15 @@ class Broker:
         yield from self.hearing.troubles()
 
     async def run(self) -> None:
-        """Until cancelled. Raises `JournalError` only."""
-        await self.session.run(self._visit, will=self._will)
+        """Until cancelled. Raises `JournalError` only: a fault of this room keeps no capture from being sent."""
+        while True:
+            try:
+                await self.session.run(self._visit, will=self._will)
+            except JournalError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, evidence goes its way without announcements
+                self._log.error("broker_failed", error=repr(error), exc_info=error)
+                await asyncio.sleep(_FAILED_AGAIN)
 
     # -- one connection -----------------------------------------------------------------------------------------------
 
@@ -156,7 +167,7 @@ class Broker:
             raise
         except BaseExceptionGroup as errors:
             if (ours := errors.subgroup(AgentError)) is None:
-                raise
+                raise errors.exceptions[0] from errors
             raise first_of(ours) from errors
         finally:
             self._lost_at = datetime.now(UTC)
@@ -172,38 +183,37 @@ class Broker:
             connection.acknowledge(message)
 
     async def _heard(self, message: Message) -> Outgoing | None:
+        """Do what a message asks for; our answer, where it wants one."""
+        answer: Outgoing | None = None
         if message.topic == topic(self.station, "receipt"):
             await self.hearing.receipt(message)
         elif message.topic == topic(self.station, "cmd"):
             heard = await self.hearing.command(message)
             if heard.report:
                 self.report()
-            made = self._outgoing(heard.answer)
-            return Outgoing(
-                made.topic,
-                made.payload,
-                expiry=made.expiry,
-                content_type=made.content_type,
-                correlation=message.correlation,
-                user=made.user,
-            )
+            answer = replace(self._outgoing(heard.answer), correlation=message.correlation)
         if self.hearing.alarmed:
             self._wanted.set()
-        return None
+        return answer
 
     # -- captures -----------------------------------------------------------------------------------------------------
 
     async def _announce(self, connection: Connection) -> None:
+        """What is urgent at once, the rest at a pace."""
+        clock, free_at = asyncio.get_running_loop().time, 0.0
         while True:
             self._news.clear()
+            self._urgent.clear()
             now = micros(datetime.now(UTC))
-            page = await self._collected(now)
-            if not page.due:
-                wait = None if page.next_at is None else max(1.0, (page.next_at - now) / 1e6)
-                await self._until_news(wait)
-                continue
-            await self._announce_page(connection, page.due)
-            await self._until_news(len(page.due) / A_SECOND)
+            page, pause = await self._collected(now), free_at - clock()
+            due = page.due if pause <= 0 else tuple(one for one in page.due if one.urgent)
+            if due:
+                await self._announce_page(connection, due)
+                free_at = max(free_at, clock()) + len(due) / A_SECOND
+            elif page.due:
+                await _until(self._urgent, pause)
+            else:
+                await _until(self._news, None if page.next_at is None else max(1.0, (page.next_at - now) / 1e6))
 
     async def _collected(self, now: int) -> outbox.Page:
         return await self._running.desk.write(lambda journal: outbox.collect(journal, now, _PAGE))
@@ -241,11 +251,6 @@ class Broker:
         self._works(payload.kind)
         return None
 
-    async def _until_news(self, seconds: float | None) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-
     # -- figures, alarms, heads ---------------------------------------------------------------------------------------
 
     async def _figures(self, connection: Connection) -> None:
@@ -259,7 +264,7 @@ class Broker:
                 await self._say(connection, await self._state())
             status = await self._live.status()
             await self._say(connection, self._status(status))
-            notices = tuple(NoticeTold.model_validate(one) for one in status["problems"])[:50]
+            notices = tuple(_notice(one) for one in status["problems"][:_NOTICES_TOLD])
             if notices != self._alarm and (notices or self._alarm is not None or first):
                 await self._say(connection, AlarmTold(at=rfc3339(datetime.now(UTC)), notices=notices))
                 self._alarm = notices
@@ -338,15 +343,31 @@ class Broker:
 
     def _outgoing(self, payload: Payload, id_: str | None = None) -> Outgoing:
         schema = str(payload.schema_)  # type: ignore[attr-defined]  # each model has its own
+        try:
+            encoded = payload.encoded()
+        except ValueError:  # ids of devices, or claims, of a length that only an attacker gives them
+            encoded = payload.model_copy(update={"devices": None, "read": None}).encoded()
         return Outgoing(
             topic(self.station, payload.kind),
-            payload.encoded(),
+            encoded,
             qos=payload.qos,
             retain=payload.retained,
             expiry=payload.expiry,
             content_type=CONTENT_TYPE,
             user=(("schema", schema), *((("id", id_),) if id_ else ())),
         )
+
+
+async def _until(news: asyncio.Event, seconds: float | None) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await news.wait()
+
+
+def _notice(told: View) -> NoticeTold:
+    """A repair notice, short enough for thirty of them in one message."""
+    words = {name: value[:400] if isinstance(value, str) else value for name, value in told.items()}
+    return NoticeTold.model_validate(words)
 
 
 def _clock(stamp: Stamp) -> dict[str, JsonValue]:

@@ -96,6 +96,11 @@ class BrokerOptions(BaseModel):
             raise ConfigError([Problem("login_file", f"{self.login_file} must hold `user:password`")])
         return user, password
 
+    def printed(self) -> tuple[tuple[int, int, int], ...]:
+        """What tells whether a file with certificates is another one than before."""
+        files = [path.stat() for path in (self.ca_file, self.client_cert, self.client_key) if path and path.is_file()]
+        return tuple((there.st_ino, there.st_size, there.st_mtime_ns) for there in files)
+
     def context(self) -> ssl.SSLContext | None:
         """Whom we trust and the certificate that we show; None without TLS. Raises `ConfigError`."""
         if not self.tls:

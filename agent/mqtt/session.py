@@ -1,8 +1,8 @@
 """A connection that is kept for ever: after each loss we come back, at random moments, so that no fleet comes at once.
 
 The wait before a try is random between zero and a limit that doubles from two seconds to five minutes. Where the broker
-went, others lost it too, and the first limit is half a minute. Failures are forgotten only after a minute that held: a
-broker that takes us in and throws us out again is not hammered.
+went, others lost it too, and the first limit is a minute. Failures are forgotten only after a minute that held: a
+broker that takes us in and throws us out again is not hammered. Something urgent may try at once, once a minute.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ __all__ = ["PAUSE_MAX", "STABLE", "Pauses", "Session"]
 
 PAUSE_MAX: Final = 300.0
 """Seconds that we wait at most on our own account."""
-THEIRS: Final = 30.0
-"""Seconds that we wait at most before the first try after the broker went, or was not there."""
+OURS: Final = 2.0
+"""Seconds that we wait at most before the first try after our own side of the network failed."""
+THEIRS: Final = 60.0
+"""The same before the first try after the broker went, or was not there: a thousand stations did not come at once."""
 STABLE: Final = 60.0
 """Seconds that a connection must hold before earlier failures are forgotten."""
 NUDGED: Final = 60.0
@@ -55,9 +57,8 @@ class Pauses:
     def after(self, held: float, *, theirs: bool, at_least: float = 0.0) -> float:
         """Seconds to wait after a connection that held so long, or after none (0)."""
         self.failures = 1 if held >= STABLE else self.failures + 1
-        limit = min(PAUSE_MAX, 2.0 ** min(self.failures, 12))
-        if theirs:
-            limit = max(limit, THEIRS)
+        doubled = 2.0 ** min(self.failures - 1, 12)
+        limit = min(PAUSE_MAX, (THEIRS if theirs else OURS) * doubled)
         if at_least:
             return self.chance.uniform(at_least, max(at_least * 1.5, limit))
         return self.chance.uniform(0.0, limit)
@@ -76,7 +77,7 @@ class Session:
     ) -> None:
         """`name`: of this session, for log and default client id. Raises `ConfigError` where a file cannot be used."""
         options.login()
-        self._context = options.context()
+        self._context, self._print = options.context(), options.printed()
         self.options, self.name, self._topics = options, name, tuple(topics)
         self.client_id = options.client_id or f"evidock-{socket.gethostname().partition('.')[0]}-{name}"[:64]
         self._pauses = Pauses(chance or random.SystemRandom())
@@ -144,6 +145,7 @@ class Session:
             try:
                 said = None if will is None else await will()
                 self.tries += 1
+                await self._renew()
                 async with Connection(
                     self.options, client_id=self.client_id, will=said, context=self._context
                 ) as connection:
@@ -156,6 +158,11 @@ class Session:
                 await self._stay_away(self._lost(error, 0.0 if began is None else monotonic() - began))
             finally:
                 self.connection = None
+
+    async def _renew(self) -> None:
+        """Read the certificates again where they changed: they are renewed while we run."""
+        if (printed := self.options.printed()) != self._print:
+            self._context, self._print = await asyncio.to_thread(self.options.context), printed
 
     def _stands(self, connection: Connection) -> None:
         self.connection, self.since = connection, datetime.now(UTC)

@@ -69,10 +69,12 @@ class Dock:
 
     @asynccontextmanager
     async def here(
-        self, mqtt: Mapping[str, Any] | None, dems: EmulatedDems | None = None, **uplink: object
+        self, mqtt: Mapping[str, Any] | None, dems: EmulatedDems | None = None, *, also: str = "", **uplink: object
     ) -> AsyncIterator[Agent]:
         """The same daemon in this process, which starts in a tenth of the time; ended as systemd ends it."""
         made = self.daemon(mqtt, dems, **uplink)
+        with made.config.open("a") as config:
+            config.write(also)
         agent = Agent(load(made.config))
         running = asyncio.create_task(agent.run())
         try:
