@@ -1,0 +1,310 @@
+"""A GoPro by HTTP: fetched by a real station, busy and asleep; its emulator against the client of its maker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.capture import Standing
+from agent.config import Policy
+from agent.driver import INDEX, ReadsClock
+from agent.errors import DeviceRefused
+from agent.testing.conformance import DriverConformance, Rig
+from agent.testing.devices import some_bytes
+from agent.testing.rig import held, running, until
+from agent.testing.station import Station
+from agent.testing.uplinks import BenchUplink
+from drivers.body_worn.gopro_http import GoProHttp
+from drivers.body_worn.gopro_http.emulator import SERIAL, GoPro
+from firmware_specs.formats import open_gopro as spec
+from firmware_specs.formats.source import Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from agent.driver import Intake
+
+MIB = 1 << 20
+
+
+def driver(camera: GoPro, **options: object) -> GoProHttp:
+    told = {"use": "body_worn.gopro_http", "name": "bay-1", "address": camera.address, "rescan": 0.05}
+    return GoProHttp(GoProHttp.Options.model_validate({**told, **options}))
+
+
+def card(camera: GoPro) -> dict[str, bytes]:
+    """Two chapters of one recording, a photo, and a burst of which one was thrown away."""
+    made = {
+        "100GOPRO/GX010042.MP4": some_bytes(3 * MIB, 1),
+        "100GOPRO/GX020042.MP4": some_bytes(2 * MIB, 2),
+        "100GOPRO/GOPR0043.JPG": some_bytes(20_000, 3),
+        "101GOPRO/G0010044.JPG": some_bytes(10_000, 4),
+        "101GOPRO/G0010046.JPG": some_bytes(11_000, 6),
+    }
+    for path, data in made.items():
+        camera.record(path, data)
+    camera.groups["101GOPRO/G0010044.JPG"] = 44, 46, (45,)
+    return made
+
+
+async def test_everything_on_its_card_is_taken_and_nothing_deleted(tmp_path: Path) -> None:
+    async with GoPro() as camera, Station(tmp_path, policy=Policy(device="release")) as station:
+        made = card(camera)
+        station.devices.append(camera)
+        station.connect(BenchUplink())
+        async with running(driver(camera, wired=True), station):
+            await held(station, len(made))
+            await station.send()
+            await until(lambda: station.release.considered > 2 * len(made))
+        holdings = {holding.origin.key.removeprefix("DCIM/"): holding for holding in await station.holdings()}
+        assert holdings.keys() == made.keys()
+        for path, data in made.items():
+            assert b"".join(station.spool.read(holdings[path].digest.sha256)) == data
+        first, second = holdings["100GOPRO/GX010042.MP4"], holdings["100GOPRO/GX020042.MP4"]
+        assert first.group == second.group == "100GOPRO/GX0042"
+        assert (first.clip, second.clip) == (1, 2)
+        assert holdings["101GOPRO/G0010044.JPG"].group == holdings["101GOPRO/G0010046.JPG"].group
+        assert first.origin.began_at == datetime.fromtimestamp(1_656_931_398, UTC)
+        assert {holding.standing for holding in holdings.values()} == {Standing.RECEIPTED}
+        assert first.forgets == "is emptied by hand"
+        device = station.sighted[0]
+        assert (device.id, device.model, device.firmware) == (f"gopro:{SERIAL}", "HERO12 Black", "H23.01.02.32.00")
+        (index,) = [one for one in station.observed if one.kind == INDEX][-1:]
+        assert (index.detail["listed"], index.detail["unexplained"]) == (len(made), 0)
+        assert not [path for path in camera.asked if "delete" in path]
+        assert "/gopro/camera/control/wired_usb?p=1" in camera.asked
+        await station.verify()
+
+
+async def test_a_camera_that_records_is_left_alone_until_it_has_ended(tmp_path: Path) -> None:
+    async with GoPro() as camera, Station(tmp_path) as station:
+        card(camera)
+        camera.encoding = True
+        made = driver(camera)
+        async with running(made, station):
+            await until(lambda: made._state == "is recording")
+            await asyncio.sleep(0.2)
+            assert not [path for path in camera.asked if path.startswith(("/videos", "/gopro/media"))]
+            camera.encoding = False
+            await held(station, 5)
+            await until(lambda: made._state == "5 files, battery 87 %, 31.0 GB free")
+            assert (await made.health())[camera.address] == made._state
+
+
+async def test_it_is_kept_awake_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.body_worn.gopro_http.driver.KEEP_ALIVE_SECONDS", 0.05)
+    async with GoPro() as camera, Station(tmp_path) as station, running(driver(camera), station):
+        await until(lambda: camera.asked.count("/gopro/camera/keep_alive") > 3)
+
+
+@pytest.mark.parametrize("wire", ["kkkk", "bkbn", "nkn"])
+async def test_a_bad_network_delays_and_damages_nothing(tmp_path: Path, wire: str) -> None:
+    async with GoPro() as camera, Station(tmp_path) as station:
+        made = card(camera)
+        camera.wire = wire
+        async with running(driver(camera), station):
+            await held(station, len(made))
+        station.devices.append(camera)
+        await station.verify()
+
+
+async def test_its_clock_is_read(tmp_path: Path) -> None:
+    async with GoPro() as camera:
+        made = driver(camera)
+        assert isinstance(made, ReadsClock)
+        async with Station(tmp_path) as station, running(made, station):
+            await until(lambda: bool(station.sighted))
+            reading = await made.read_clock(station.sighted[0])
+        assert abs((datetime.now().replace(tzinfo=UTC) - reading.at).total_seconds()) < 60  # noqa: DTZ005
+        with pytest.raises(DeviceRefused):
+            await made.read_clock(station.sighted[0])
+
+
+async def test_another_server_at_its_address_is_told(tmp_path: Path) -> None:
+    async with GoPro() as camera, Station(tmp_path) as station:
+        camera._told = lambda _: {"info": "a router"}  # type: ignore[method-assign]
+        made = driver(camera)
+        async with running(made, station):
+            await until(lambda: any("which camera" in notice.detail for notice in made.notices()))
+        assert not station.sighted
+
+
+# -- formats -----------------------------------------------------------------------------------------------------------
+
+# The example of the maker's documents, as the reference of this project quotes it.
+LIST = b"""{"id":"1","media":[{"d":"100GOPRO","fs":[{"n":"GX010001.MP4","cre":"1656931398","mod":"1656931398",
+"glrv":"817767","ls":"-1","s":"27469309"}]}]}"""
+
+
+def test_the_list_of_the_makers_documents() -> None:
+    (found,), strange = spec.media(LIST)
+    assert (found.path, found.length, found.group, found.clip) == (
+        "100GOPRO/GX010001.MP4",
+        27_469_309,
+        "100GOPRO/GX0001",
+        1,
+    )
+    assert found.created_at == datetime(2022, 7, 4, 10, 43, 18, tzinfo=UTC)
+    assert strange == 0
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [
+        ("100GOPRO", {"n": "../../x.MP4"}),
+        ("../100GO", {"n": "GX010001.MP4"}),
+        ("100GOPRO", {"n": 7}),
+        ("100GOPRO", {"n": "G0010001.JPG", "g": "1", "b": "1", "l": "99999999", "m": []}),
+        ("100GOPRO", {"n": "G0010001.JPG", "g": "1"}),
+        ("100GOPRO", None),
+    ],
+)
+def test_what_is_no_file_is_counted_and_never_asked_for(folder: str, file: object) -> None:
+    found, strange = spec.media(json.dumps({"media": [{"d": folder, "fs": [file]}]}).encode())
+    assert found == []
+    assert strange == 1
+
+
+def test_info_of_older_firmware_lies_deeper() -> None:
+    told = {"model_name": "HERO9 Black", "firmware_version": "HD9.01.01.72.00", "serial_number": "C3441325000000"}
+    assert spec.info(json.dumps({"info": told}).encode()) == spec.info(json.dumps(told).encode())
+
+
+@given(
+    st.binary(max_size=300)
+    | st.recursive(st.none() | st.text(max_size=9), st.lists).map(lambda v: json.dumps(v).encode())
+)
+def test_any_bytes_are_an_answer_or_malformed(text: bytes) -> None:
+    for parse in (spec.media, spec.state, spec.info, spec.clock):
+        try:
+            parse(text)
+        except Malformed:
+            continue
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["n", "g", "b", "l", "m", "s", "cre", "t"]),
+            st.none() | st.integers() | st.text(max_size=12) | st.lists(st.text(max_size=4), max_size=3),
+        ),
+        max_size=3,
+    )
+)
+def test_members_of_any_kind_are_files_or_none(files: list[dict[str, object]]) -> None:
+    found, strange = spec.media(json.dumps({"media": [{"d": "100GOPRO", "fs": files}]}).encode())
+    assert strange + len(found) >= 0
+    assert all(one.path.startswith("100GOPRO/") and ".." not in one.path for one in found)
+
+
+# -- the client of its maker -------------------------------------------------------------------------------------------
+
+CLIENT = """
+import asyncio, json, sys
+from pathlib import Path
+from open_gopro import WiredGoPro
+async def main():
+    WiredGoPro._BASE_ENDPOINT = sys.argv[1] + "/"
+    camera = WiredGoPro(serial="051")
+    await camera.open()
+    told = {"info": (await camera.http_command.get_camera_info()).data.serial_number}
+    told["files"] = [one.filename for one in (await camera.http_command.get_media_list()).data.files]
+    for name in told["files"]:
+        await camera.http_command.download_file(camera_file=name, local_file=Path(sys.argv[2]) / name.replace("/", "_"))
+    await camera.http_command.set_keep_alive()
+    told["date"] = str((await camera.http_command.get_date_time()).data)
+    print(json.dumps(told))
+asyncio.run(main())
+"""
+
+
+@pytest.mark.interop
+async def test_the_client_of_its_maker_takes_our_emulator_for_a_camera(tmp_path: Path) -> None:
+    """EVIDOCK_OPEN_GOPRO names a Python that has open-gopro, whose dependencies are not ours."""
+    if not (python := os.environ.get("EVIDOCK_OPEN_GOPRO")):
+        pytest.skip("EVIDOCK_OPEN_GOPRO names no Python with open-gopro")
+    async with GoPro() as camera:
+        made = card(camera)
+        process = await asyncio.create_subprocess_exec(
+            python, "-c", CLIENT, camera.address, str(tmp_path),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, complaints = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, complaints.decode()[-2000:]
+    told: dict[str, Any] = json.loads(out.decode().splitlines()[-1])
+    assert told["info"] == SERIAL
+    for name in told["files"]:
+        assert (tmp_path / name.replace("/", "_")).read_bytes() == made[name]
+    assert len(told["files"]) == 4, "of a group the list names the first"
+
+
+# -- the contract ------------------------------------------------------------------------------------------------------
+
+
+class GoProRig(Rig):
+    forgets = True
+
+    def __init__(self) -> None:
+        self.camera = GoPro()
+        self._ready: asyncio.Future[None] = asyncio.ensure_future(self.camera.plug_in())
+        self._names: dict[str, str] = {}
+
+    def driver(self) -> GoProHttp:
+        return _Later(self)
+
+    def record(self, name: str, data: bytes) -> str:
+        path = self._names.setdefault(name, f"100GOPRO/GX01{len(self._names):04}.MP4")
+        return self.camera.record(path, data)
+
+    def holds(self, key: str) -> bool:
+        return key.removeprefix("DCIM/") in self.camera.files
+
+    def unplug(self) -> None:
+        self._ready = asyncio.ensure_future(_after(self._ready, self.camera.unplug))
+
+    def plug_in(self) -> None:
+        self._ready = asyncio.ensure_future(_after(self._ready, self.camera.plug_in))
+
+    def shorten(self, key: str) -> None:
+        self.camera.shortened.add(key.removeprefix("DCIM/"))
+
+
+async def _after(before: asyncio.Future[None], act: Callable[[], Awaitable[None]]) -> None:
+    await before
+    await act()
+
+
+class _Later(GoProHttp):
+    """The port of a rig's camera is known once its server stands."""
+
+    def __init__(self, rig: GoProRig) -> None:
+        self._rig = rig
+
+    async def run(self, intake: Intake, /) -> None:
+        await asyncio.shield(self._rig._ready)
+        super().__init__(driver(self._rig.camera)._options)
+        await super().run(intake)
+
+
+class TestGoProHttp(DriverConformance):
+    made: list[GoProRig]
+
+    @pytest.fixture(autouse=True)
+    async def _cameras_end(self) -> AsyncIterator[None]:
+        self.made = []
+        yield
+        for rig in self.made:
+            rig.unplug()
+            await rig._ready
+
+    def rig(self, tmp_path: Path) -> GoProRig:  # noqa: ARG002 - it lives in memory
+        self.made.append(GoProRig())
+        return self.made[-1]
