@@ -26,6 +26,9 @@ WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromi
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
     mksquashfs=squashfs-tools mender-artifact=mender-artifact \
     pdftotext=poppler-utils sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
+    sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
+GSTREAMER := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+    gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 GO_NOTES := /usr/share/gocode/src/golang.org/x/mod/sumdb
 DBUS_MOCK := /usr/lib/python3/dist-packages/dbusmock
 
@@ -77,6 +80,9 @@ screen: system install peers ## the dock's screen before sixty real cameras, and
 .PHONY: alpr
 alpr: system install peers ## number plate cameras at length: every maker through the whole suite, every fault on every wire
 	@env -u CI EVIDOCK_ALPR_LONG=1 $(BIN)/pytest tests/drivers/alpr tests/conformance/test_alpr.py $(PYTEST_ARGS)
+.PHONY: rooms
+rooms: system install peers ## interview rooms at length: shares that hang, uploads that are cut, cameras that go away (2 min)
+	@env -u CI EVIDOCK_ROOMS_LONG=1 $(BIN)/pytest tests/drivers/interview_room $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: system install peers ## the figures of the documentation, measured here (BENCH_ARGS="...")
@@ -149,6 +155,7 @@ peers: ## what the tests need beside them, programs of other authors included
 	wanted=$$(absent $(WANTED))
 	if [ ! -d $(GO_NOTES) ]; then wanted="$$wanted golang-golang-x-mod-dev"; fi
 	if [ ! -d $(DBUS_MOCK) ]; then wanted="$$wanted python3-dbusmock"; fi
+	if ! /usr/bin/python3 -c "import gi; gi.require_version('GstRtspServer', '1.0')" 2>/dev/null; then wanted="$$wanted $(GSTREAMER)"; fi
 	bring $$wanted || echo "The tests that want them will be skipped: $$wanted" >&2
 	if ! command -v npm >/dev/null; then
 	    echo "npm is not here: the interop tests with @tus/server and tus-js-client will be skipped." >&2

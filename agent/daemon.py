@@ -48,7 +48,7 @@ from agent.starting import check_epoch, config_claims, started
 from agent.station.control import Control
 from agent.station.status import StatusService
 from agent.station.troubles import Troubles, told_by
-from agent.supervising import probed, supervised
+from agent.supervising import hear, probed, supervised
 from agent.traffic import class_of
 from agent.uplink import Probes
 
@@ -179,6 +179,7 @@ class Agent:
             await self.joining.observe(observation)
         await self.power.observe(observation)
         await self.release.listed(observation)
+        hear(self.equipment.drivers, observation)
 
     async def take(self, offer: Readable, /) -> Standing:
         """See `agent.driver.Intake.take`. What is receipted and still offered may be released here."""

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Final
 
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
+from agent.driver import HearsObservations
 from agent.errors import DeviceError, JournalError, SpoolDamaged, UplinkDown
 from agent.process import first_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tenacity import RetryCallState
 
+    from agent.capture import Observation
     from agent.driver import Intake
     from agent.registry import LoadedDriver
     from agent.station.troubles import Troubles
     from agent.uplink import Probes
 
-__all__ = ["probed", "supervised"]
+__all__ = ["hear", "probed", "supervised"]
 
 _STEADY: Final = 30.0
 """Seconds that a driver must run before it counts as well again."""
@@ -53,6 +57,13 @@ async def supervised(loaded: LoadedDriver, intake: Intake, troubles: Troubles) -
             finally:
                 steady.cancel()
             raise DeviceError(f"the driver {loaded.options.name} ended by itself")
+
+
+def hear(drivers: Iterable[LoadedDriver], observation: Observation) -> None:
+    """Tell an observation to those drivers that act on what others observe."""
+    for loaded in drivers:
+        if isinstance(loaded.driver, HearsObservations):
+            loaded.driver.heard(observation)
 
 
 async def probed(uplink: Probes) -> None:

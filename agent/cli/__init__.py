@@ -47,6 +47,7 @@ COMMANDS: Final = {
 FAMILIES: Final[dict[str, str]] = {
     "enotes": "Electronic notebooks, and the tablets that write them.",
     "hotlist": "Lists of plates that are looked for, and hits.",
+    "room": "Begin, mark and end interviews in the rooms that this station records itself.",
 }
 """Commands that the device families of this tree bring (entry points `evidock.commands`), with their sentence."""
 

@@ -34,8 +34,8 @@ A complete driver for a folder of finished files:
                 await asyncio.sleep(self._options.rescan)
 
 What a driver may be able to do beside this stands in `agent.driver.abilities`, each as a small protocol of its own:
-read or set a device's clock, show bays, report health, raise notices, take orders of people, enrol devices; what is
-forgotten unless it is wanted stands in `agent.driver.screening`.
+read or set a device's clock, show bays, report health, raise notices, hear what others observe, take orders of people,
+enrol devices; what is forgotten unless it is wanted stands in `agent.driver.screening`.
 
 It is found by its entry point: `[project.entry-points."evidock.drivers"]`, `my_room.folder = "my_package:Folder"`, and
 configured in agent.toml under `[[driver]]` with `use = "my_room.folder"`.
@@ -56,6 +56,7 @@ from agent.driver.abilities import (
     ClockReading,
     Enrolment,
     Enrols,
+    HearsObservations,
     Notice,
     RaisesNotices,
     ReadsClock,
@@ -83,6 +84,7 @@ __all__ = [
     "DriverOptions",
     "Enrolment",
     "Enrols",
+    "HearsObservations",
     "Intake",
     "Notice",
     "Offer",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from agent.capture import Device, Json
+    from agent.capture import Device, Json, Observation
 
 __all__ = [
     "Bay",
@@ -20,6 +20,7 @@ __all__ = [
     "ClockReading",
     "Enrolment",
     "Enrols",
+    "HearsObservations",
     "Notice",
     "RaisesNotices",
     "ReadsClock",
@@ -179,6 +180,14 @@ class RaisesNotices(Protocol):
 
 Record: TypeAlias = "Callable[[Mapping[str, Json]], Awaitable[None]]"
 """Writes the entry about an order into the custody log; returns when it is durable."""
+
+
+@runtime_checkable
+class HearsObservations(Protocol):
+    """A driver that acts on what others of this station observe: a switch on an input that starts a recording."""
+
+    def heard(self, observation: Observation, /) -> None:
+        """Called for each observation of this station when it is told. From memory; it neither waits nor raises."""
 
 
 @runtime_checkable

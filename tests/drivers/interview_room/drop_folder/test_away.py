@@ -19,6 +19,7 @@ from agent.testing.rig import held, running, until
 from agent.testing.station import Station
 from drivers.interview_room.drop_folder.emulator import FaultyWire, RecorderEmulator
 from drivers.interview_room.drop_folder.hands import Hands
+from tests.drivers.interview_room.long import long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,6 +162,7 @@ def fat(room: Path) -> Iterator[subprocess.Popen[bytes]]:
         server.wait(10)
 
 
+@long
 async def test_a_real_file_system_whose_server_was_stopped(made: Callable[..., DropFolder], tmp_path: Path) -> None:
     """A FUSE server that gets SIGSTOP hangs its callers in the kernel, as a dead NFS or SMB server does."""
     room, film, read = tmp_path / "room", FILM[:100_000], list[bytes]()

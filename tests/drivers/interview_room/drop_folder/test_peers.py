@@ -20,6 +20,7 @@ from agent.capture import Standing
 from agent.testing.probe import Probe
 from agent.testing.rig import held, running, until
 from agent.testing.station import Station
+from tests.drivers.interview_room.long import long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -125,6 +126,7 @@ async def test_sftp_with_a_temporary_name_then_renamed(
         assert {one.group for one in await station.holdings()} == {"interview-1"}
 
 
+@long
 async def test_sftp_that_was_cut_and_goes_on(
     recorder: RecorderEmulator, made: Callable[..., DropFolder], tmp_path: Path,
     sftp: Callable[..., subprocess.CompletedProcess[bytes]],
@@ -161,6 +163,7 @@ def ftp(tmp_path: Path) -> Iterator[str]:
         yield f"ftp://recorder:secret@127.0.0.1:{port}"
 
 
+@long
 async def test_ftp_with_a_slow_client(made: Callable[..., DropFolder], tmp_path: Path, ftp: str) -> None:
     source = tmp_path / "film"
     source.write_bytes(FILM)
@@ -171,6 +174,7 @@ async def test_ftp_with_a_slow_client(made: Callable[..., DropFolder], tmp_path:
         await exactly(station, {"one/film.mp4": FILM})
 
 
+@long
 async def test_ftp_that_was_aborted_leaves_a_file_that_looks_complete(
     made: Callable[..., DropFolder], tmp_path: Path, ftp: str
 ) -> None:
@@ -237,6 +241,7 @@ def put(port: int, source: Path, name: str) -> subprocess.CompletedProcess[bytes
     return subprocess.run(command, capture_output=True, check=False)
 
 
+@long
 async def test_a_samba_share_that_this_station_serves(
     made: Callable[..., DropFolder], tmp_path: Path, smb: int
 ) -> None:

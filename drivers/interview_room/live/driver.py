@@ -1,0 +1,430 @@
+"""The driver: starts and stops interviews when it is told to, and has each segment held as soon as it is finished."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from agent import durable
+from agent.capture import Observation, printable, rfc3339
+from agent.driver import Notice
+from agent.errors import DeviceError, DeviceGone, DeviceRefused, Refusal, SpoolFull
+from drivers.interview_room.live.buttons import Buttons
+from drivers.interview_room.live.ffmpeg import command, version_of
+from drivers.interview_room.live.interview import MARKS_MAX, Interview, found_in
+from drivers.interview_room.live.options import LiveOptions
+from drivers.interview_room.live.schedule import Hours
+from drivers.interview_room.live.segment import hold_notes, hold_segment
+from drivers.interview_room.live.stream import StreamRecorder
+from drivers.interview_room.room import device_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.capture import Json
+    from agent.driver import Intake, Record
+
+__all__ = ["LiveRoom"]
+
+_LOOK: Final = 0.5
+"""Seconds between two looks at what ffmpeg has finished."""
+_FORCE: Final = 2.0
+"""Seconds between two moments at which what is being written is brought to the disk: what a power cut costs."""
+_STARTING: Final = 3.0
+"""Seconds that an order waits for a driver that just begins."""
+_SURE: Final = 10.0
+"""Seconds that whoever starts an interview waits to hear whether frames come."""
+_STAY: Final = 5.0
+_SCHEDULE: Final = 5.0
+_NOTE_MAX: Final = 500
+_RETRY: Final = 5.0
+_STREAM_TODO: Final = "Look at the camera and at the network; recording goes on by itself when it answers."
+
+
+class LiveRoom:
+    """A room whose cameras this station records itself. See `Options`."""
+
+    class Options(LiveOptions):
+        """The `[[driver]]` table with `use = "interview_room.live"`."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._device = device_of(options)
+        self._zone = ZoneInfo(options.zone)
+        self._hours = tuple(Hours.parse(one) for one in options.schedule)
+        self._buttons = Buttons(options, self._pressed)
+        self._log = structlog.get_logger("driver").bind(driver=options.name)
+        self._intake: Intake | None = None
+        self._ready = asyncio.Event()
+        self._current: Interview | None = None
+        self._recorders: list[StreamRecorder] = []
+        self._changed, self._look = asyncio.Event(), asyncio.Event()
+        self._acting, self._idle = asyncio.Lock(), asyncio.Event()
+        self._idle.set()
+        self._waiting: list[Interview] = []
+        """Ended interviews of which something is still to be held."""
+        self._unread: str | None = None
+        self._refused: str | None = None
+
+    # -- the life of the driver ---------------------------------------------------------------------------------------
+
+    async def run(self, intake: Intake, /) -> None:
+        """Record whenever it is asked for, until cancelled; what is recorded then goes on at the next start."""
+        await asyncio.to_thread(durable.make_folder, self._options.folder)
+        await self._find()
+        self._intake = intake
+        self._ready.set()
+        try:
+            await intake.sight(self._device)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._staying(intake))
+                group.create_task(self._holding(intake))
+                group.create_task(self._buttons.run())
+                if self._hours:
+                    group.create_task(self._keeping_hours())
+                while True:
+                    if (interview := self._current) is None:
+                        self._changed.clear()
+                        await self._changed.wait()
+                    else:
+                        await self._record(interview, intake)
+        finally:
+            self._intake = None
+            self._ready.clear()
+
+    async def _find(self) -> None:
+        """What an earlier run left: at most one interview goes on, and the others are held to their end."""
+        try:
+            found = await asyncio.to_thread(found_in, self._options.folder)
+        except (DeviceRefused, OSError) as error:
+            self._unread = str(error)
+            raise DeviceRefused(f"what was recorded before cannot be looked at: {error}") from error
+        self._unread, self._waiting = None, []
+        for interview in found:
+            if interview.ended_at is None and self._current is None:
+                self._current = interview
+                self._idle.clear()
+                at = datetime.now(UTC)
+                for name in interview.tracks:
+                    interview.gap_begins(name, at, "the station was not running")
+            else:
+                self._waiting.append(interview)
+
+    async def _record(self, interview: Interview, intake: Intake) -> None:
+        """Record all streams until the interview ends."""
+        recorders = [
+            StreamRecorder(self._options, stream, interview, self._device.id, self._look.set)
+            for stream in self._options.stream
+            if stream.name in interview.tracks
+        ]
+        self._recorders = recorders
+        tasks = [asyncio.create_task(one.run(intake)) for one in recorders]
+        ended = asyncio.create_task(self._until_ended(interview))
+        try:
+            await asyncio.wait({ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (ended, *tasks):
+                task.cancel()
+            await _settled({ended, *tasks})
+            self._recorders = []
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+        self._waiting.append(interview)
+        self._current = None
+        self._idle.set()
+        self._look.set()
+
+    async def _until_ended(self, interview: Interview) -> None:
+        while interview.ended_at is None:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _staying(self, intake: Intake) -> None:
+        while True:
+            await intake.sight(self._device)
+            await asyncio.sleep(_STAY)
+
+    # -- holding ------------------------------------------------------------------------------------------------------
+
+    async def _holding(self, intake: Intake) -> None:
+        """Have everything held that nobody writes any more; what fails is tried again."""
+        forced = 0.0
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._look.wait()
+            self._look.clear()
+            loop = asyncio.get_running_loop()
+            refused: list[str] = []
+            for interview in [*self._waiting, *([self._current] if self._current is not None else [])]:
+                await self._hold(interview, intake, refused)
+            self._refused = refused[0] if refused else None
+            if refused:
+                await asyncio.sleep(min(_RETRY, self._options.rescan))
+            if self._recorders and loop.time() - forced > _FORCE:
+                forced = loop.time()
+                await asyncio.to_thread(self._force)
+
+    async def _hold(self, interview: Interview, intake: Intake, refused: list[str]) -> None:
+        """All of one interview that may be held; one piece that cannot be keeps no other from it."""
+        recorders = {one.stream_name: one for one in self._recorders} if interview is self._current else {}
+        left = False
+        try:
+            pieces = await asyncio.to_thread(lambda: list(interview.segment_files()))
+        except OSError as error:
+            refused.append(f"{interview.folder} cannot be looked at: {error.strerror}")
+            return
+        for stream, number, path in pieces:
+            recorder = recorders.get(stream)
+            finished = interview.times(stream, number) is not None
+            if not finished and ((recorder is not None and recorder.writes(number)) or self._is_recorded(interview)):
+                left = True
+                continue
+            try:
+                await hold_segment(intake, self._device, interview, stream, number, path, cut=not finished)
+            except (DeviceError, SpoolFull, OSError) as error:
+                refused.append(f"{path.name}: {error}")
+                left = True
+        if interview in self._waiting and not left:
+            try:
+                await hold_notes(intake, self._device, interview)
+            except (DeviceError, SpoolFull, OSError) as error:
+                refused.append(f"the notes of {interview.id}: {error}")
+                return
+            self._waiting.remove(interview)
+            self._log.info("room_interview_held", interview=interview.id)
+
+    def _is_recorded(self, interview: Interview) -> bool:
+        """It goes on, and its recorders are not there yet: what lies there may be about to be written to."""
+        return interview is self._current and not self._recorders
+
+    def _force(self) -> None:
+        """Bring what is being written to the disk, so that a power cut costs seconds and not a segment."""
+        if (interview := self._current) is None:
+            return
+        with suppress(OSError):
+            for _, _, path in interview.segment_files():
+                fd = os.open(path, os.O_RDONLY)
+                try:
+                    os.fdatasync(fd)
+                finally:
+                    os.close(fd)
+
+    # -- orders -------------------------------------------------------------------------------------------------------
+
+    async def order(self, word: str, arguments: Mapping[str, Json], /, *, actor: str, record: Record) -> Json:
+        """See `agent.driver.TakesOrders`: `start`, `stop`, `mark`, `status`."""
+        note = arguments.get("note", "")
+        if not isinstance(note, str) or len(note) > _NOTE_MAX or set(arguments) - {"note"}:
+            raise Refusal(f"an interview takes a `note` of at most {_NOTE_MAX} characters, and nothing else")
+        note = printable(note).replace("%25", "%")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STARTING):
+                await self._ready.wait()
+        self._here()
+        match word:
+            case "start":
+                if self._current is not None:
+                    raise Refusal(
+                        f"{self._current.id} is being recorded in this room", hint="End it first: evidock room stop."
+                    )
+                await record({"note": note, "room": self._room})
+                await self.start(actor, note)
+                await self._be_sure()
+            case "stop":
+                interview = self._running()
+                await record({"interview": interview.id, "note": note, "room": self._room})
+                await self.stop(actor, note)
+                await self._finished()
+            case "mark":
+                interview = self._running()
+                await record({"interview": interview.id, "note": note, "room": self._room})
+                await self.mark(actor, note)
+            case "status":
+                pass
+            case _:
+                raise Refusal(f"a room knows start, stop, mark and status, and not {printable(word)[:40]}")
+        return self.status()
+
+    def _running(self) -> Interview:
+        if self._current is None or self._current.ended_at is not None:
+            raise Refusal("no interview is being recorded in this room", hint="Begin one: evidock room start.")
+        return self._current
+
+    @property
+    def _room(self) -> str:
+        return self._options.room or self._options.name
+
+    async def start(self, by: str, note: str = "") -> None:
+        """Begin an interview; where one goes on already, nothing happens. It stands on the disk when this returns."""
+        async with self._acting:
+            intake = self._here()
+            if self._current is not None and self._current.ended_at is not None:
+                await self._finished()  # the one before still ends
+            if self._current is not None:
+                return
+            options = self._options
+            streams = {one.name: one.url for one in options.stream}
+            version = await asyncio.to_thread(version_of)
+            interview = await asyncio.to_thread(
+                Interview.begin, options.folder, room=self._room, recorder=options.recorder, by=by, note=note,
+                container=options.container, streams=streams,
+            )  # fmt: skip
+            words = command(options.stream[0], 1, seconds=options.segment, container=options.container, source="LIST")
+            interview.made_with = {"program": version, "command": " ".join(words)}
+            await interview.save()
+            self._current = interview
+            self._idle.clear()
+            self._changed.set()
+            await self._tell(intake, "room.started", interview, by, note)
+
+    async def stop(self, by: str, note: str = "") -> None:
+        """End it; where none goes on, nothing happens."""
+        async with self._acting:
+            intake, interview = self._here(), self._current
+            if interview is None or interview.ended_at is not None:
+                return
+            interview.ended_at, interview.ended_by = rfc3339(datetime.now(UTC)), by
+            if note:
+                interview.marks.append({"at": interview.ended_at, "by": by, "note": note})
+            await interview.save()
+            self._changed.set()
+            await self._tell(intake, "room.stopped", interview, by, note)
+
+    async def mark(self, by: str, note: str = "") -> None:
+        """Note that something was said or happened at this moment."""
+        async with self._acting:
+            intake, interview = self._here(), self._current
+            if interview is None or interview.ended_at is not None:
+                return
+            if len(interview.marks) >= MARKS_MAX:
+                raise Refusal(f"an interview takes {MARKS_MAX} marks")
+            interview.marks.append({"at": rfc3339(datetime.now(UTC)), "by": by, "note": note})
+            await interview.save()
+            await self._tell(intake, "room.marked", interview, by, note)
+
+    def _here(self) -> Intake:
+        if self._intake is None:
+            hint = "Look at the service's journal: journalctl -u evidock EVIDOCK_EVENT=driver_failed."
+            raise DeviceGone("the driver of this room is not running", hint=hint)
+        return self._intake
+
+    async def _tell(self, intake: Intake, kind: str, interview: Interview, by: str, note: str) -> None:
+        detail: dict[str, Json] = {"by": by, "interview": interview.id, "note": note, "room": self._room}
+        detail["time"] = {"source": "station"}
+        await intake.observe(Observation(self._device.id, kind, datetime.now(UTC), detail))
+        self._log.info("room_told", what=kind, interview=interview.id, by=by)
+
+    async def _pressed(self, word: str, by: str, note: str = "") -> None:
+        """A button was pressed, whatever kind it is of."""
+        match word:
+            case "start":
+                await self.start(by, note)
+            case "stop":
+                await self.stop(by, note)
+            case "toggle":
+                await (self.stop if self._current is not None and self._current.ended_at is None else self.start)(by)
+            case _:
+                await self.mark(by, note)
+
+    def heard(self, observation: Observation, /) -> None:
+        """See `agent.driver.HearsObservations`: a switch that another driver observes."""
+        self._buttons.heard(observation)
+
+    async def _finished(self) -> None:
+        """Wait until an interview that was ended is written to its end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SURE):
+                await self._idle.wait()
+
+    async def _be_sure(self) -> None:
+        """Wait a little until it is known of every stream whether frames come."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SURE):
+                while not self._recorders:  # noqa: ASYNC110 - they are made by the driver's own task in a moment
+                    await asyncio.sleep(0.02)
+                for one in self._recorders:
+                    await one.settled.wait()
+
+    async def _keeping_hours(self) -> None:
+        """Start when the hours begin and stop when they end; between, a person's word counts."""
+        was: bool | None = None
+        while True:
+            now = any(one.open_at(datetime.now(self._zone)) for one in self._hours)
+            if now and not was:
+                await self.start("schedule")
+            elif was and not now and self._current is not None and self._current.began_by == "schedule":
+                await self.stop("schedule")  # what a person began, a person ends
+            was = now
+            await asyncio.sleep(_SCHEDULE)
+
+    # -- for people ---------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Json]:
+        """What goes on in the room."""
+        interview = self._current
+        told: dict[str, Json] = {
+            "interview": None if interview is None else interview.id,
+            "recorder": self._options.recorder,
+            "room": self._room,
+            "since": None if interview is None else interview.began_at,
+            "started_by": None if interview is None else interview.began_by,
+            "to_be_held": len(self._waiting),
+        }
+        streams: dict[str, Json] = {}
+        for one in self._recorders:
+            if interview is not None:
+                track = interview.tracks[one.stream_name]
+                streams[one.stream_name] = {
+                    "gaps": len(track.gaps),
+                    "held": len(track.segments),
+                    "state": one.state,
+                }
+        told["streams"] = streams
+        return told
+
+    async def health(self) -> dict[str, str]:
+        """See `agent.driver.ReportsHealth`."""
+        if self._current is None:
+            return {self._room: "nothing is recorded"}
+        states = {f"{self._room} {one.stream_name}": one.state for one in self._recorders}
+        return {self._room: f"records {self._current.id} since {self._current.began_at}", **states}
+
+    def notices(self) -> list[Notice]:
+        """See `agent.driver.RaisesNotices`."""
+        what, found = f"room {self._room}", list[Notice]()
+        for one in self._recorders:
+            if one.state.startswith("no stream"):
+                found.append(Notice("room.no_stream", "problem", f"{what} {one.stream_name}", one.state, _STREAM_TODO))
+        if self._current is not None and datetime.now(UTC) - self._current.began > timedelta(hours=self._options.long):
+            detail = f"{self._current.id} goes on since {self._current.began_at}"
+            todo = "If the interview is over: evidock room stop."
+            found.append(Notice("room.long", "warning", what, detail, todo))
+        if self._refused is not None:
+            detail = f"what was recorded cannot be held: {self._refused}"
+            todo = "Make room for the spool, and look at the disk; what was recorded waits, and is held then."
+            found.append(Notice("room.not_held", "problem", what, detail, todo))
+        if (trouble := self._buttons.trouble) is not None:
+            todo = "Look at the broker and at [driver.mqtt]; until then: evidock room start."
+            found.append(Notice("room.button", "warning", what, trouble, todo))
+        return found
+
+
+async def _settled(tasks: set[asyncio.Task[None]]) -> None:
+    """Wait until all of them have ended, whoever is cancelled meanwhile: each has a program to bring to its end."""
+    waiting = asyncio.ensure_future(asyncio.wait(tasks))
+    cancelled = False
+    while not waiting.done():
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
