@@ -184,6 +184,9 @@ class LiveRoom:
         for stream, number, path in pieces:
             recorder = recorders.get(stream)
             finished = interview.times(stream, number) is not None
+            if finished and recorder is not None and recorder.waits(number):
+                left = True
+                continue
             if not finished and ((recorder is not None and recorder.writes(number)) or self._is_recorded(interview)):
                 left = True
                 continue

@@ -46,6 +46,8 @@ class StreamRecorder:
         self.state = "connecting"
         self.settled = asyncio.Event()
         """Something is known: frames come, or why not."""
+        self.timed = False
+        """It is known when the connection that stands began: before that none of its segments may be held."""
         self.first: int | None = None
         """Number of the first segment of the connection that stands; those before it are written by nobody."""
 
@@ -60,7 +62,7 @@ class StreamRecorder:
     async def _connect(self, intake: Intake) -> bool:
         options, stream = self._options, self._stream
         # From here on its files are known to be written to: the first may be there before we are told that it runs.
-        self.first = first = self._next()
+        self.first, self.timed = (first := self._next()), False
         try:
             connection = await _begun(
                 Connection.begin(
@@ -113,6 +115,8 @@ class StreamRecorder:
         if connection.began_at is not None and run["began_at"] != (better := rfc3339(connection.began_at)):
             run["began_at"] = better
             await self._interview.save()
+        self.timed = True
+        self._nudge()
 
     def _next(self) -> int:
         """Number of the next segment: after all that lie here, were held, or were begun."""
@@ -140,8 +144,12 @@ class StreamRecorder:
         self._log.warning("room_stream_lost", interview=self._interview.id, why=why, todo=todo)
 
     def writes(self, number: int) -> bool:
-        """Whether this segment may still be written to."""
+        """Whether this segment is one of the connection that stands, and may still be written to."""
         return self.first is not None and number >= self.first
+
+    def waits(self, number: int) -> bool:
+        """Whether it is not known yet when this segment began."""
+        return self.writes(number) and not self.timed
 
 
 async def _begun(beginning: Coroutine[object, object, Connection]) -> Connection:
