@@ -108,10 +108,18 @@ class CameraOptions(SourceOptions):
         return self
 
 
+class CamerasListenOptions(ListenOptions):
+    """`listen` with room for what cameras do: short messages, and many connections in a burst."""
+
+    connections: Annotated[int, Field(ge=1, le=10_000)] = 768
+    body_max: Annotated[Length, Field(ge=1)] = 64 << 20
+    """Bytes after which a connection is closed; beyond a camera's own `body_max` they are thrown away as they come."""
+
+
 class ReceiverOptions(DriverOptions):
     """The `[[driver]]` table with `use = "alpr.receiver"`."""
 
-    listen: ListenOptions
+    listen: CamerasListenOptions
     camera: Annotated[tuple[CameraOptions, ...], Field(min_length=1, max_length=256)]
     state: Path | None = None
     """Folder for where each camera's list was read to; needed for `poll`."""

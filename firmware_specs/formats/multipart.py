@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.message import Message
 from typing import TYPE_CHECKING, Final
 
 from firmware_specs import SpecError
@@ -28,6 +27,7 @@ BOUNDARY_MAX: Final = 200
 """RFC 2046 says 70; cameras were seen with more."""
 
 _HEADER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*:")
+_PARAMETER: Final = re.compile(r';[ \t]*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
 _JPEG: Final = b"\xff\xd8"
 _NO_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers that stand alone."""
@@ -184,7 +184,7 @@ def _part(headers: dict[str, str], begins: int, start: int, end: int) -> Part:
 
 def _parameter(header: str, name: str) -> str:
     """A parameter of a structured header, quoted or not; empty where it is not there."""
-    message = Message()
-    message["Content-Type"] = "x/x;" + header.partition(";")[2].replace("\r", " ").replace("\n", " ")
-    found = message.get_param(name)
-    return found if isinstance(found, str) else ""
+    for found in _PARAMETER.finditer(header):
+        if found[1].lower() == name:
+            return found[3].strip() if found[2] is None else re.sub(r"\\(.)", r"\1", found[2])
+    return ""
