@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from agent.driver import DriverOptions
 from agent.listening import ListenOptions, Network
+from agent.quantities import Length
 from drivers.alpr.makers import MAKERS
 from drivers.alpr.makers.mapping import Mapping
 
@@ -76,7 +77,7 @@ class CameraOptions(SourceOptions):
     """For `basic` and `digest`."""
     networks: tuple[Network, ...] = ()
     """Where it may come from; empty: from anywhere."""
-    body_max: Annotated[int, Field(ge=1024, le=64 << 20)] = 16 << 20
+    body_max: Annotated[Length, Field(ge=1024, le=64 << 20)] = 16 << 20
     """Bytes of one message."""
     rate: Annotated[float, Field(gt=0, le=10_000)] = 200.0
     """Messages a second; who sends more waits for its answers."""
@@ -111,7 +112,7 @@ class CameraOptions(SourceOptions):
 class CamerasListenOptions(ListenOptions):
     """`listen` with room for what cameras do: short messages, and many connections in a burst."""
 
-    connections: Annotated[int, Field(ge=1, le=10_000)] = 768
+    connections: Annotated[int, Field(ge=1, le=10_000)] = 2048
     body_max: Annotated[Length, Field(ge=1)] = 64 << 20
     """Bytes after which a connection is closed; beyond a camera's own `body_max` they are thrown away as they come."""
 
@@ -123,7 +124,7 @@ class ReceiverOptions(DriverOptions):
     camera: Annotated[tuple[CameraOptions, ...], Field(min_length=1, max_length=256)]
     state: Path | None = None
     """Folder for where each camera's list was read to; needed for `poll`."""
-    memory: Annotated[int, Field(ge=1 << 20)] = 256 << 20
+    memory: Annotated[Length, Field(ge=1 << 20)] = 256 << 20
     """Bytes of messages that are in memory at once; who comes later waits."""
     reached_at: str | None = None
     """Name or address under which cameras reach this station, for `evidock device enrol`; default: `listen.address`."""

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from agent.driver import DriverOptions, Notice
 from agent.errors import DeviceError, SpoolDamaged, SpoolError
+from agent.quantities import Length  # noqa: TC001 - pydantic reads the annotation when the program runs
 from drivers.alpr.beanstalk import Job, Tube
 from drivers.alpr.hearing import Hearing
 from drivers.alpr.makers import openalpr
@@ -43,7 +44,7 @@ class QueueOptions(DriverOptions):
     """Connections, and so jobs that are looked at at the same time."""
     touch_every: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
     """Seconds: less than half of the time to run that the agent gives its jobs."""
-    job_max: Annotated[int, Field(ge=1024, le=64 << 20)] = 16 << 20
+    job_max: Annotated[Length, Field(ge=1024, le=64 << 20)] = 16 << 20
     """Bytes of one job."""
 
 
