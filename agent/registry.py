@@ -26,6 +26,7 @@ __all__ = [
     "Equipment",
     "LoadedDriver",
     "LoadedUplink",
+    "drivers_of",
     "enrolled",
     "equip",
     "installed",
@@ -73,6 +74,15 @@ def installed(group: str) -> dict[str, EntryPoint]:
             )
         found[entry.name] = entry
     return found
+
+
+def drivers_of(config: Config) -> tuple[LoadedDriver, ...]:
+    """Make the drivers of the configuration, and no destination. Raises `ConfigError`."""
+    problems: list[Problem] = []
+    made = _make(config.driver, "driver", DRIVERS, DriverOptions, problems)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(LoadedDriver(options, driver) for options, driver in made)
 
 
 def equip(config: Config) -> Equipment:

@@ -12,6 +12,7 @@ import typer
 from agent.cli import configuration
 from agent.cli.asking import Source, source
 from agent.cli.assigning import assign, assign_all, unassign, whose_now
+from agent.cli.recording import record
 from agent.cli.telling import AsJson, length, line, lines, moment, pairs, print_json, table
 from agent.cli.words import clock_off, reckoned, sentence
 from agent.errors import Refusal
@@ -86,6 +87,7 @@ def watch(
 app.command()(assign)
 app.command()(unassign)
 app.command("assign-all")(assign_all)
+app.command()(record)
 
 
 @app.command()

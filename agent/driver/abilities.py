@@ -25,6 +25,7 @@ __all__ = [
     "RaisesNotices",
     "ReadsClock",
     "Record",
+    "Recorded",
     "ReportsHealth",
     "SetsClock",
     "ShowsBays",
@@ -77,6 +78,17 @@ class TellsCare(Protocol):
 
     def care(self) -> Mapping[str, Care]:
         """What is known of each device that is here, by its id. From memory: it is asked every second."""
+
+
+@runtime_checkable
+class Recorded(Protocol):
+    """A driver that can tell what its devices look like where no spec fits them: for `evidock device record`."""
+
+    async def recorded(self) -> Sequence[Mapping[str, Json]]:
+        """One for each volume or connection: names, sizes and settings, and no content.
+
+        The command puts a veil over names and numbers before anything is written. Raises `DeviceError`.
+        """
 
 
 @runtime_checkable

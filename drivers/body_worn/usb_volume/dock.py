@@ -22,6 +22,7 @@ from drivers.body_worn.usb_volume.blocks import usb_blocks
 from drivers.body_worn.usb_volume.clip import Clip
 from drivers.body_worn.usb_volume.identity import recognise
 from drivers.body_worn.usb_volume.options import VolumeOptions
+from drivers.body_worn.usb_volume.recording import recorded
 from drivers.body_worn.usb_volume.settling import Settling
 from drivers.body_worn.usb_volume.showing import Shown
 from drivers.body_worn.usb_volume.volume import UNPLUGGED, Volume, look
@@ -90,6 +91,7 @@ class UsbVolume:
         self._log = structlog.get_logger("driver").bind(driver=options.name)
         self._health: dict[str, str] = {}
         self._care: dict[Path, tuple[str, Care]] = {}
+        self._volumes: dict[Path, Volume] = {}
         self._shown: dict[Path, Shown | None] = {} if options.mount is None else {options.mount: None}
         # A look can hang too, in the kernel: it then holds one of these threads, and none of the agent's own.
         self._looks = ThreadPoolExecutor(LOOKS, thread_name_prefix="looks")
@@ -115,6 +117,16 @@ class UsbVolume:
     async def health(self) -> dict[str, str]:
         """Room and state of each volume that is attended, by its mount point."""
         return dict(self._health)
+
+    async def recorded(self) -> list[dict[str, Json]]:
+        """See `agent.driver.Recorded`."""
+        found = []
+        for volume in list(self._volumes.values()):
+            try:
+                found.append(await volume.call(partial(recorded, volume)))
+            except OSError as error:
+                raise volume.failure(error, "the volume") from error
+        return found
 
     def care(self) -> dict[str, Care]:
         """See `agent.driver.TellsCare`."""
@@ -186,6 +198,9 @@ class UsbVolume:
     def _show(self, path: Path, session: Session | None) -> None:
         if session is None:
             self._care.pop(path, None)
+            self._volumes.pop(path, None)
+        else:
+            self._volumes[path] = session.volume
         if session is None and self._options.mount is None:
             self._shown.pop(path, None)
         else:
