@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.capture import Capture, Json, Priority, Standing, printable
-from agent.driver import StatesDigest
 from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
 from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, other_than_stated, pump
 from agent.ingest.leavings import Leavings
@@ -136,7 +135,7 @@ class Ingest:
         if arrived != length:
             raise BadCapture(contradiction(capture, arrived))
         data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-        if isinstance(offer, StatesDigest) and sha256(data).digest() != offer.stated_sha256:
+        if (stated := _stated(offer)) is not None and sha256(data).digest() != stated:
             stage = await self._open_stage(capture, token)
             try:
                 await self._spool.run(stage.write, data)
@@ -208,7 +207,7 @@ class Ingest:
             await pump(self._spool, offer, stage, arrival, count=lambda length: self._count(capture, length))
             if capture.length is not None and stage.offset != capture.length:
                 raise BadCapture(contradiction(capture, stage.offset))  # noqa: TRY301 - its handling is below
-            if isinstance(offer, StatesDigest) and stage.hasher.whole_so_far() != offer.stated_sha256:
+            if (stated := _stated(offer)) is not None and stage.hasher.whole_so_far() != stated:
                 raise BadCapture(other_than_stated(capture))  # noqa: TRY301
         except CannotResume:
             stage.close()
@@ -266,6 +265,11 @@ class Ingest:
             self._given[token] = held
             while len(self._given) > _FLIPS:
                 self._given.popitem(last=False)
+
+
+def _stated(offer: Readable) -> bytes | None:
+    """See `agent.driver.StatesDigest`; asked of each small capture, and `isinstance` of a protocol is slow."""
+    return getattr(offer, "stated_sha256", None)
 
 
 def _still_the_same(standing: Standing, length: int, capture: Capture) -> bool:

@@ -239,10 +239,10 @@ class Notebook:
 
 
 def struck(text: str, ops: Iterable[dict[str, Any]]) -> str | None:
-    """The text after these strikes, from the highest `from` down; None where one lies outside or over another."""
+    """The text after these strikes, from the highest place down; None where one lies outside or over another."""
     end = len(text)
     parts: list[str] = []
-    for op in sorted(ops, key=lambda one: one["at"][0], reverse=True):
+    for op in sorted(ops, key=lambda one: one["at"], reverse=True):
         first, last = op["at"]
         if not first <= last <= end:
             return None
@@ -254,7 +254,7 @@ def struck(text: str, ops: Iterable[dict[str, Any]]) -> str | None:
 
 def _strike(pieces: list[Piece], ops: Iterable[dict[str, Any]], rev: int) -> None:
     """Strike these ranges of the standing text out, and put what replaces each behind it."""
-    for op in sorted(ops, key=lambda one: one["at"][0], reverse=True):
+    for op in sorted(ops, key=lambda one: one["at"], reverse=True):
         first, last = (_cut(pieces, at) for at in op["at"])
         for piece in pieces[first:last]:
             if piece.struck_by is None:

@@ -1,0 +1,184 @@
+"""Notebooks as sets of entries: in any order, with any one missing, with forks; and the text that comes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivers.enotes.emulator import Notebook as Book
+from drivers.enotes.emulator.notebook import Signer
+from firmware_specs.formats.enote import Status, envelope, payload_of, unb64url
+from firmware_specs.formats.enote_notebook import Item, Notebook, struck
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+SIGNER = Signer("1", "one")
+
+
+def item(line: bytes, number: int = 0) -> Item:
+    found = envelope(line)
+    entry, wrong, _ = payload_of(found)
+    assert entry is not None
+    assert wrong == (), wrong
+    return Item(number, found.digest, sha256(unb64url(found.payload)).digest(), entry)
+
+
+def book() -> Book:
+    made = Book(SIGNER)
+    note = made.create("one two three 👮🏽 four")
+    made.correct(note, "two", "2", "r")
+    made.append(note, " five")
+    made.correct(note, "2 three", "two and three", "r")
+    other = made.create("other")
+    made.finalize(note)
+    made.supplement(note, "six")
+    made.write("void_page", other, reason="r")
+    return made
+
+
+WRITTEN = [item(line) for line in book().written]
+
+
+def chained(items: Sequence[Item], *, pieces: bool = False) -> tuple[Notebook, list[Item]]:
+    chain = Notebook(late_after=timedelta(hours=12), pieces=pieces)
+    made = [replace(one, number=number) for number, one in enumerate(items)]
+    for one in made:
+        chain.add(one)
+    return chain, made
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.permutations(range(len(WRITTEN))), st.integers(0, len(WRITTEN) - 1), st.integers(0, len(WRITTEN)))
+def test_any_order_with_any_one_late(order: list[int], late: int, twice: int) -> None:
+    first = [at for at in order if at != late]
+    chain, made = chained([WRITTEN[at] for at in first])
+    assert {one.status for one in made if one.seq <= late} <= {Status.OK}
+    assert {one.status for one in made if one.seq > late + 1} <= {Status.CHAIN_GAP}
+    assert list(chain.missing) == ([(late + 1, late + 1)] if late + 1 < len(WRITTEN) else [])
+    last = replace(WRITTEN[late], number=99)
+    changed = chain.add(last)
+    assert {one.status for one in [*made, last, *changed]} == {Status.OK}
+    assert len(changed) == len(WRITTEN) - late - 1
+    again = replace(WRITTEN[twice % len(WRITTEN)], number=100)
+    assert chain.add(again) == []
+    assert again.status is Status.DUPLICATE
+    whole, _ = chained(WRITTEN)
+    assert (chain.head, chain.head_digest, chain.notes) == (whole.head, whole.head_digest, whole.notes)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 7))
+def test_a_fork_is_never_merged_in_whatever_order(chance: random.Random, at: int) -> None:
+    """Whatever comes first has the place; each status is one of three, and the head follows one branch alone."""
+    made = Book(SIGNER)
+    for number in range(8):
+        made.create(f"{number}")
+        if number == at:
+            other = made.backup()
+    for number in range(3):
+        other.create(f"other {number}")
+        made.create(f"ours {number}")
+    items = [item(line) for line in {*made.written, *other.written}]
+    chance.shuffle(items)
+    chain, found = chained(items)
+    assert {one.status for one in found} <= {Status.OK, Status.FORK, Status.CHAIN_GAP, Status.TWIN}
+    linked = [one for one in found if one.status is Status.OK]
+    assert [one.seq for one in sorted(linked, key=lambda one: one.seq)] == list(range(1, chain.head + 1))
+    by_seq = {one.seq: one for one in linked}
+    for one in linked:
+        assert one.seq == 1 or one.prev == by_seq[one.seq - 1].digest
+
+
+def test_a_twin_that_the_next_entry_names_is_the_one_of_the_chain() -> None:
+    """The same payload was signed twice, and the tablet went on from the second signature."""
+    made = Book(SIGNER)
+    made.create("one")
+    first = made.written[0]
+    payload = json.loads(unb64url(json.loads(first)["payload"]))
+    signed = SIGNER.sign(payload, "enote+jws", "enote-entry+json")
+    second = json.dumps(signed, separators=(",", ":"), sort_keys=True).encode()
+    made.prev = f"sha-256:{envelope(second).digest.hex()}"
+    made.create("two")
+    for order in ([first, second, made.written[1]], [first, made.written[1], second], [second, made.written[1], first]):
+        _, found = chained([item(line) for line in order])
+        assert sorted(one.status.value for one in found) == ["ok", "ok", "twin"], order
+
+
+def test_what_was_struck_stays_where_it_stood() -> None:
+    chain, _ = chained(WRITTEN, pieces=True)
+    note = chain.notes["n-0001"]
+    assert (note.state, note.text) == (
+        "final",
+        "one two and three three 👮🏽 four five".replace("three three", "three"),
+    )
+    told = [(piece.text, piece.rev, piece.struck_by) for piece in note.pieces]
+    assert told == [
+        ("one ", 1, None),
+        ("two", 1, 2),
+        ("2", 2, 4),
+        (" three", 1, 4),
+        ("two and three", 4, None),
+        (" 👮🏽 four", 1, None),
+        (" five", 3, None),
+        ("six", 6, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "ops", "result"),
+    [
+        ("a👮🏽b", [(1, 3, "x")], "axb"),
+        ("abc", [(0, 0, "x"), (3, 3, "y")], "xabcy"),
+        ("abc", [(0, 1, ""), (1, 2, "")], "c"),
+        ("abc", [(0, 2, "x"), (1, 3, "y")], None),
+        ("abc", [(2, 1, "x")], None),
+        ("abc", [(0, 4, "x")], None),
+        ("", [(0, 0, "x")], "x"),
+    ],
+)
+def test_strikes_count_code_points(text: str, ops: list[tuple[int, int, str]], result: str | None) -> None:
+    assert struck(text, [{"at": [first, last], "with": new} for first, last, new in ops]) == result
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=30), st.data())
+def test_pieces_that_stand_are_always_the_text(text: str, data: st.DataObject) -> None:
+    """Whatever is struck, and however often: what stands is the text, and what was struck is still there."""
+    entries, now, rev = [_entry(1, text=text, op="create", kind="x")], text, 1
+    ever = text
+    for _ in range(data.draw(st.integers(0, 4))):
+        ends = sorted(data.draw(st.lists(st.integers(0, len(now)), min_size=2, max_size=6)))
+        ops = [
+            {"op": "strike", "at": [first, last], "with": data.draw(st.text(max_size=4))}
+            for first, last in zip(ends[::2], ends[1::2], strict=False)
+        ]
+        new = struck(now, ops)
+        assert new is not None
+        rev += 1
+        entries.append(_entry(rev, op="correct", text=new, ops=ops, supersedes=rev - 1, reason="r"))
+        ever += "".join(op["with"] for op in ops)
+        now = new
+    chain = Notebook(late_after=timedelta(hours=12), pieces=True)
+    for number, entry in enumerate(entries):
+        entry["prev"] = None if number == 0 else f"sha-256:{bytes([number - 1] * 32).hex()}"
+        made = Item(number, bytes([number] * 32), b"", entry)
+        chain.add(made)
+        assert made.status is Status.OK
+    pieces = chain.notes["n"].pieces
+    assert "".join(piece.text for piece in pieces if piece.struck_by is None) == now == chain.notes["n"].text
+    assert sorted("".join(piece.text for piece in pieces)) == sorted(ever)
+
+
+def _entry(rev: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        "seq": rev, "rev": rev, "note": "n", "occurred_at": None, "recorded_at": "2026-11-22T07:43:12.250Z", **more,
+    }  # fmt: skip
