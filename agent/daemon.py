@@ -32,7 +32,7 @@ from agent.errors import (
 from agent.forward import Forward
 from agent.gate import Gate
 from agent.ingest import Ingest, Screening, no_drill
-from agent.joining import Joining
+from agent.joining import Announcing, Joining
 from agent.journal import Desk, Event, Journal, copies
 from agent.journal.owing import Destinations
 from agent.power import Power
@@ -101,7 +101,8 @@ class Agent:
         self.screening = Screening(lambda: (one.driver for one in self.equipment.drivers), self.clock.stamp)
         self.devices = self.presence.devices
         roster = None if config.status is None else config.status.roster_file
-        self.joining = Joining(self.desk, config.context, on_joined=self._held, roster=roster)
+        announcing = Announcing(self.desk, station.name, self.ingest.take)
+        self.joining = Joining(self.desk, config.context, on_joined=self._held, roster=roster, announcing=announcing)
         self.anchor = Anchor(
             self.desk, config.custody, self._trust, log=station.log, state=state, stamp=self.clock.stamp
         )

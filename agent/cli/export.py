@@ -82,6 +82,7 @@ def _dossier(told: dict[str, Any]) -> "Dossier":
         _raw(told["receipt"]),
         told["spooled"],
         None if quoted is None else Quoted(leaf(quoted["entry"]), _raw(quoted["checkpoint"]) or b""),
+        tuple(leaf(one) for one in told["sources"]),
     )
 
 

@@ -66,6 +66,8 @@ class ContextOptions(_Table):
     """Positions are kept together for so long before they are written; what is not written is lost with the power."""
     settle: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(hours=1))] = timedelta(seconds=20)
     """Time between the taking of a capture and the first look at what belongs to it."""
+    tell_dems: bool = True
+    """What belongs to captures is sent to the DEMS too, whenever it changed: as small captures of their own."""
     vehicle: Annotated[tuple[Vehicle, ...], Field(max_length=1000)] = ()
     trigger: Annotated[tuple[TriggerRule, ...], Field(max_length=100)] = ()
     category: Annotated[tuple[CategoryRule, ...], Field(max_length=100)] = ()

@@ -8,8 +8,9 @@ If power fails here: observations are in the journal when `observe` returns, pos
 not; what has to be looked at stands in the journal, and is looked at after the start.
 """
 
+from agent.joining.announcing import Announcing
 from agent.joining.assigning import assign, assign_all, held_by, officers_of
 from agent.joining.joins import look_at_all
 from agent.joining.room import Joining
 
-__all__ = ["Joining", "assign", "assign_all", "held_by", "look_at_all", "officers_of"]
+__all__ = ["Announcing", "Joining", "assign", "assign_all", "held_by", "look_at_all", "officers_of"]

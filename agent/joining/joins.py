@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -24,6 +24,7 @@ from agent.journal.spans import interval_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from agent.capture import Holding, Json
     from agent.context import ContextOptions, Interval, Vehicle
@@ -131,11 +132,7 @@ class _Look:
 
     def _pieces(self, sort: Sort) -> list[_Piece]:
         """The capture's widest interval, cut where another assignment counts: the later word does."""
-        told = [
-            fact
-            for about in self._abouts
-            for fact in facts.overlapping(self._journal, sort, about, self._since, self._until)
-        ]
+        told = facts.overlapping(self._journal, sort, self._abouts, self._since, self._until)
         return list(_cut(told, self._since, self._until)) if told else []
 
     def _assigned(self, pieces: Iterable[_Piece], word: str) -> list[Json]:
@@ -168,25 +165,24 @@ class _Look:
         told: dict[int, dict[str, Json]] = {}
         static = None if self._vehicle is None else self._vehicle.unit
         if not units and static is not None:
-            self._happened(told, about_unit(static), BY_UNIT, None, self._since, self._until)
+            self._happened(told, (about_unit(static),), BY_UNIT, None, self._since, self._until)
         for pieces, about, rule in ((units, about_unit, BY_UNIT), (officers, about_officer, BY_OFFICER)):
             for fact, since, until in pieces:
                 if fact is not None and fact.value is not None:
-                    self._happened(told, about(fact.value), rule, fact.seq, since, until)
-        for name in self._abouts:
-            self._happened(told, name, BY_TIME, None, self._since, self._until)
+                    self._happened(told, (about(fact.value),), rule, fact.seq, since, until)
+        self._happened(told, self._abouts, BY_TIME, None, self._since, self._until)
         return _bounded([told[seq] for seq in sorted(told)])
 
     def _happened(
         self,
         told: dict[int, dict[str, Json]],
-        about: str,
+        abouts: Iterable[str],
         rule: str,
         through: int | None,
         since: datetime,
         until: datetime,
     ) -> None:
-        for fact in facts.overlapping(self._journal, Sort.INCIDENT, about, since, until):
+        for fact in facts.overlapping(self._journal, Sort.INCIDENT, abouts, since, until):
             began_at, ended_at = (
                 max(fact.began_at, since),
                 until if fact.ended_at is None else min(fact.ended_at, until),
@@ -229,7 +225,7 @@ class _Look:
         longest = max((rule.before + rule.after for rule in self._options.trigger), default=timedelta())
         for about, by in self._near(facts.abouts(self._journal, Sort.MARK)):
             since, until = self._since - longest, self._until + longest
-            found = facts.overlapping(self._journal, Sort.MARK, about, since, until)
+            found = facts.overlapping(self._journal, Sort.MARK, (about,), since, until)
             told += [mark for fact in found if (mark := self._mark(fact, by)) is not None]
         told.sort(key=lambda one: (str(one["from"]), str(one["kind"])))
         return _bounded(told)
@@ -288,7 +284,9 @@ class _Look:
 
     def _inside(self, seq: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(batches.opened(self._journal, seq))
-        return [row for row in rows if self._interval.began_at <= _used_at(row) <= self._interval.ended_at]
+        # All times of a batch have one form, in which they sort as text.
+        first, last = rfc3339(self._interval.began_at), rfc3339(self._interval.ended_at)
+        return [row for row in rows if first <= _used_at(row) <= last]
 
 
 def _cut(told: list[Fact], since: datetime, until: datetime) -> Iterator[_Piece]:
@@ -318,13 +316,14 @@ def _cut(told: list[Fact], since: datetime, until: datetime) -> Iterator[_Piece]
         yield last
 
 
-def _used_at(row: Mapping[str, Any]) -> datetime:
+def _used_at(row: Mapping[str, Any]) -> str:
     """The time by which a position is joined: its own, or ours where its week has rolled over."""
-    return datetime.fromisoformat(row["heard_at"] if unusable_time(row["detail"]) else row["observed_at"])
+    at: str = row["heard_at"] if unusable_time(row["detail"]) else row["observed_at"]
+    return at
 
 
 def _position(row: Mapping[str, Any]) -> dict[str, Json]:
-    at: dict[str, Json] = {"at": rfc3339(_used_at(row)), "place": None}
+    at: dict[str, Json] = {"at": _used_at(row), "place": None}
     if (place := place_of(row["detail"])) is not None:
         at["place"] = dict(place)
     if isinstance(row["detail"].get("time"), dict):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.capture import Holding, Observation
+    from agent.joining.announcing import Announcing
     from agent.joining.positions import Batch
     from agent.journal import Desk, Journal
     from agent.journal.facts import Fact
@@ -47,6 +48,7 @@ class Joining:
         *,
         on_joined: Callable[[Holding], None] = lambda _: None,
         roster: Path | None = None,
+        announcing: Announcing | None = None,
     ) -> None:
         """`on_joined`: told of each capture that got a new context, and perhaps another class.
 
@@ -54,7 +56,7 @@ class Joining:
         """
         self._desk, self._options, self._on_joined = desk, options, on_joined
         self._positions = Positions()
-        self._roster = Roster(desk, roster)
+        self._roster, self._announcing = Roster(desk, roster), announcing
         self._nudged = asyncio.Event()
         self._log = structlog.get_logger("joining")
 
@@ -114,6 +116,8 @@ class Joining:
                 await self._write(batch)
             await self._roster.look(self._options)
             await self.settle()
+            if self._announcing is not None and self._options.tell_dems:
+                await self._announcing.announce()
 
     async def settle(self) -> int:
         """Look at everything that is due now; how many captures got a new context."""

@@ -28,8 +28,11 @@ __all__ = [
     "due",
     "held_of",
     "join",
+    "said_at",
     "settled",
+    "told",
     "unsettle",
+    "untold",
 ]
 
 _FOREVER: Final = (1 << 62) - 1
@@ -58,7 +61,7 @@ def unsettle(
     due_at, count = micros(journal.now() + after), 0
     for device in names:
         journal.connection.execute(
-            f"WITH {SIZES}) INSERT INTO unsettled SELECT s.capture, ?4 FROM size CROSS JOIN span s"  # noqa: S608 - ours
+            f"INSERT INTO unsettled SELECT s.capture, ?4 FROM {SIZES} CROSS JOIN span s"  # noqa: S608 - our names
             " WHERE s.device = ?1 AND s.bits = size.bits AND s.began BETWEEN ?2 - size.reach AND ?3 AND s.ended >= ?2"
             " ON CONFLICT (capture) DO UPDATE SET due = min(due, excluded.due)",
             (device, first, last, due_at),
@@ -87,6 +90,26 @@ def current(journal: Journal, capture: str) -> dict[str, Any] | None:
     """What the newest entry about its context says of a capture, with `entry`, its leaf; None where there is none."""
     seq = journal.connection.execute("SELECT seq FROM context WHERE capture = ?", (journal.row(capture),)).get
     return None if seq is None else {**predicate_at(journal.connection, seq)["context"], "entry": seq}
+
+
+def untold(journal: Journal, limit: int) -> list[tuple[int, int]]:
+    """(row, leaf) of captures whose context no destination was told yet, in the order of the log."""
+    rows = journal.connection.execute(
+        "SELECT capture, seq FROM context WHERE seq > coalesce((SELECT CAST(value AS INTEGER) FROM meta"
+        " WHERE name = 'context_told'), -1) ORDER BY seq LIMIT ?",
+        (limit,),
+    )
+    return [(row, seq) for row, seq in rows]
+
+
+def told(journal: Journal, last: int) -> None:
+    """Everything up to this leaf was told."""
+    journal.connection.execute("INSERT OR REPLACE INTO meta VALUES ('context_told', ?)", (str(last),))
+
+
+def said_at(journal: Journal, seq: int) -> dict[str, Any]:
+    """What an entry about a context says."""
+    return predicate_at(journal.connection, seq)
 
 
 def held_of(journal: Journal, row: int) -> tuple[str, dict[str, Any]] | None:

@@ -7,6 +7,7 @@ the table can be made again from the entries alone.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -108,21 +109,21 @@ def known(journal: Journal, seq: int) -> list[Fact]:
     return [_fact(row) for row in rows]
 
 
-def overlapping(journal: Journal, sort: Sort, about: str, since: datetime, until: datetime) -> list[Fact]:
-    """What stands about this and overlaps an interval, in the order of the log. Looks into an index, no scan."""
-    return _overlapping(journal, "about", sort, about, since, until)
+def overlapping(journal: Journal, sort: Sort, abouts: Iterable[str], since: datetime, until: datetime) -> list[Fact]:
+    """What stands about any of these and overlaps an interval, in the order of the log. By index, no scan."""
+    return _overlapping(journal, "about", sort, abouts, since, until)
 
 
 def valued(journal: Journal, sort: Sort, value: str, since: datetime, until: datetime) -> list[Fact]:
     """The same by value: every device that was this unit's, or this officer's."""
-    return _overlapping(journal, "value", sort, value, since, until)
+    return _overlapping(journal, "value", sort, (value,), since, until)
 
 
 def standing(journal: Journal, sort: Sort, abouts: Iterable[str], at: datetime) -> Fact | None:
     """The assignment that counts at one moment: the last word about any of these."""
-    found = [fact for about in abouts for fact in overlapping(journal, sort, about, at, at)]
-    found = [fact for fact in found if fact.ended_at is None or fact.ended_at > at or fact.began_at == at]
-    return max(found, key=lambda fact: fact.seq, default=None)
+    found = overlapping(journal, sort, abouts, at, at)
+    lasting = [fact for fact in found if fact.ended_at is None or fact.ended_at > at or fact.began_at == at]
+    return max(lasting, key=lambda fact: fact.seq, default=None)
 
 
 def said_already(journal: Journal, observation: Observation, told: Told) -> Fact | None:
@@ -161,17 +162,18 @@ def abouts(journal: Journal, sort: Sort) -> list[str]:
     return [about for (about,) in rows]
 
 
-def _overlapping(journal: Journal, column: str, sort: Sort, word: str, since: datetime, until: datetime) -> list[Fact]:
-    first, last = micros(since), micros(until)
-    same = f"f.sort = ?1 AND f.{column} = ?2 AND f.replaced IS NULL"
-    columns = ", ".join(f"f.{name}" for name in _COLUMNS.split(", "))
+def _overlapping(
+    journal: Journal, column: str, sort: Sort, words: Iterable[str], since: datetime, until: datetime
+) -> list[Fact]:
+    same = f"FROM json_each(?2) named CROSS JOIN {{}} fact f WHERE f.sort = ?1 AND f.{column} = named.value"
+    columns = "SELECT " + ", ".join(f"f.{name}" for name in _COLUMNS.split(", "))
+    ended = f"{columns} {same.format(f'{SIZES} CROSS JOIN')} AND f.replaced IS NULL AND f.bits = size.bits"
+    ended += " AND f.began BETWEEN ?3 - size.reach AND ?4 AND f.ended >= ?3"
+    going_on = f"{columns} {same.format('')} AND f.replaced IS NULL AND f.bits = {GOES_ON} AND f.began <= ?4"
     rows = journal.connection.execute(
-        f"WITH {SIZES}) SELECT {columns} FROM size CROSS JOIN fact f WHERE {same} AND f.bits = size.bits"  # noqa: S608 - our names
-        f" AND f.began BETWEEN ?3 - size.reach AND ?4 AND f.ended >= ?3 UNION ALL SELECT {columns} FROM fact f"
-        f" WHERE {same} AND f.bits = {GOES_ON} AND f.began <= ?4 ORDER BY 1",
-        (sort.value, word, first, last),
+        f"{ended} UNION ALL {going_on}", (sort.value, json.dumps(list(words)), micros(since), micros(until))
     )
-    return [_fact(row) for row in rows]
+    return sorted((_fact(row) for row in rows), key=lambda fact: fact.seq)
 
 
 def said_by(journal: Journal, seq: int) -> dict[str, Any]:
@@ -232,8 +234,8 @@ def _named(journal: Journal, sort: Sort, name: str, more: str) -> Fact | None:
 
 def _next_began(journal: Journal, told: Told) -> datetime | None:
     found = journal.connection.execute(
-        f"WITH {SIZES} UNION ALL VALUES ({GOES_ON}, 0)) SELECT min((SELECT min(f.began) FROM fact f WHERE f.sort = ?"  # noqa: S608
-        " AND f.about = ? AND f.replaced IS NULL AND f.bits = size.bits AND f.began > ?)) FROM size",
+        f"SELECT min((SELECT min(f.began) FROM fact f WHERE f.sort = ?1 AND f.about = ?2 AND f.replaced IS NULL"  # noqa: S608
+        f" AND f.bits = size.bits AND f.began > ?3)) FROM (SELECT bits FROM {SIZES} UNION ALL SELECT {GOES_ON}) size",
         (told.sort.value, told.about, _micros(rfc3339(told.began_at))),
     ).get
     return None if found is None else moment(found)

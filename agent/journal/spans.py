@@ -24,18 +24,26 @@ SETTLE: Final = timedelta(seconds=20)
 
 GOES_ON: Final = 63
 """The size of what lasts until further notice."""
-_LARGEST: Final = 34
+_STEP: Final = 4
+_LARGEST: Final = 36
 
-SIZES: Final = "size (bits, reach) AS (VALUES " + ", ".join(
-    f"({bits}, {(1 << bits) * 1_000_000})" for bits in range(1, _LARGEST + 1)
+SIZES: Final = (
+    "("
+    + " UNION ALL ".join(
+        f"SELECT {bits} AS bits, {(1 << bits) * 1_000_000} AS reach" for bits in range(_STEP, _LARGEST + 1, _STEP)
+    )
+    + ") size"
 )
-"""A table expression but for its last parenthesis: intervals of a size end at most `reach` microseconds after they
-begin. With it "what overlaps this interval" is some looks into an index, however long the longest interval is."""
+"""A table of sizes: intervals of one end at most `reach` microseconds after they begin. With it "what overlaps this
+interval" is nine looks into an index, however long the longest interval is."""
 
 
 def bits_of(began: int, ended: int | None) -> int:
-    """The size class of an interval in microseconds."""
-    return GOES_ON if ended is None else min(_LARGEST, ((ended - began) // 1_000_000 + 1).bit_length())
+    """The size of an interval in microseconds: it is shorter than 2^bits seconds."""
+    if ended is None:
+        return GOES_ON
+    bits = ((ended - began) // 1_000_000 + 1).bit_length()
+    return min(_LARGEST, -(-bits // _STEP) * _STEP)
 
 
 def predicate_at(connection: apsw.Connection, seq: int) -> dict[str, Any]:
@@ -68,10 +76,16 @@ def interval_of(connection: apsw.Connection, predicate: Mapping[str, Any]) -> In
 
 def _comparison(connection: apsw.Connection, device: str, began_at: datetime) -> int | None:
     about, began = about_device(device), micros(began_at)
-    which = "SELECT seq FROM fact WHERE sort = 'clock' AND about = ? AND replaced IS NULL AND bits = 1 AND began"
-    found: int | None = connection.execute(f"{which} >= ? ORDER BY began LIMIT 1", (about, began)).get
+    which = f"sort = 'clock' AND about = ? AND replaced IS NULL AND bits = {_STEP} AND began"
+    found: int | None = connection.execute(
+        f"SELECT seq FROM fact WHERE {which} >= ? ORDER BY began LIMIT 1",  # noqa: S608 - our names
+        (about, began),
+    ).get
     if found is None:
-        found = connection.execute(f"{which} < ? ORDER BY began DESC LIMIT 1", (about, began)).get
+        found = connection.execute(
+            f"SELECT seq FROM fact WHERE {which} < ? ORDER BY began DESC LIMIT 1",  # noqa: S608 - our names
+            (about, began),
+        ).get
     return found
 
 

@@ -23,6 +23,8 @@ __all__ = ["MOST", "UNSAID", "dossiers", "exported"]
 
 MOST: Final = 100
 """Captures of one question."""
+SOURCES_MAX: Final = 1000
+"""Entries of one capture's context that are exported with it."""
 UNSAID: Final = "not said"
 """The reason of an export for which none was given."""
 
@@ -61,6 +63,7 @@ def dossiers(journal: Journal, beginnings: list[str]) -> View:
                 "receipt": _text(None if holding.receipt is None else holding.receipt.note),
                 "spooled": holding.spooled,
                 "quoted": _quoted(journal, holding.index, leaf),
+                "sources": [leaf(index, journal.leaves.leaf(index)) for index in _sources(story)],
             }
         )
     return {
@@ -80,6 +83,22 @@ def _quoted(journal: Journal, held: int, leaf: Callable[[int, bytes], View]) -> 
         return None
     index, note = found
     return {"entry": leaf(index, journal.leaves.leaf(index)), "checkpoint": _text(note)}
+
+
+def _sources(story: list[tuple[int, bytes]]) -> list[int]:
+    """Entries on which a capture's context rests: assignments, incidents, triggers, clocks, batches of positions."""
+    found: set[int] = set()
+    for _, entry in story:
+        context = json.loads(entry)["predicate"].get("context")
+        if context is None:
+            continue
+        joins = [one for part in ("officers", "units", "incidents", "marks") for one in context[part]]
+        found.update(one[name] for one in joins for name in ("entry", "through") if one.get(name) is not None)
+        if (clock := context["interval"]["clock"]) is not None:
+            found.add(clock["entry"])
+        for track in context["track"]:
+            found.update(track.get("batches", {}).get("entries", ()))
+    return sorted(found)[:SOURCES_MAX]
 
 
 def _left_out(journal: Journal, names: list[str]) -> list[str]:

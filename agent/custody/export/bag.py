@@ -143,7 +143,7 @@ def _evidence(captures: Sequence[Facts], seal: Seal) -> dict[str, bytes]:
     """Entries, proofs, receipts, the checkpoint and its tokens, the policy, and the keys."""
     made: dict[str, bytes] = {}
     for one in captures:
-        for leaf in one.dossier.story:
+        for leaf in (*one.dossier.story, *one.dossier.sources):
             made[f"custody/{leaf.index:06d}.json"] = leaf.entry
             if leaf.proof is not None:
                 made[f"custody/{leaf.index:06d}.tlog-proof"] = leaf.proof

@@ -85,6 +85,8 @@ class Dossier:
     """Its bytes lie in the spool; otherwise the bag holds only what is known of them."""
     quoted: Quoted | None = None
     """What was quoted last before the entry that says held; None where no witness had cosigned anything yet."""
+    sources: tuple[Leaf, ...] = ()
+    """Entries on which its context rests: who had the device, which incident, what was switched on, the clocks."""
 
 
 @dataclass(frozen=True, slots=True)

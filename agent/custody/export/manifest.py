@@ -3,6 +3,9 @@
 Both halves together are the entry `held`, field by field: nothing is added, nothing is left out, nothing is edited. A
 reader makes the manifest again from the entry, and compares.
 
+What was told since about officers, units and incidents stands apart from both, under `context`, entry by entry, where
+there is any: what the device claimed is in `device_said`, and no word replaces another.
+
 A recording of several captures has a manifest too: which captures the device says belong together, in what order, each
 by its digest and the hash of its entry.
 """
@@ -26,6 +29,7 @@ __all__ = [
     "MANIFEST_TYPE",
     "OURS",
     "Clip",
+    "context",
     "halves",
     "manifest",
     "recording",
@@ -60,6 +64,7 @@ def halves(statement: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
 def manifest(facts: Facts, log: str, others: Iterable[Facts]) -> bytes:
     """The file. `others`: every capture of the bag, of which those of the same recording are named."""
     said, found = halves(facts.statement)
+    told = context(facts.entries)
     same = [one.id for one in others if facts.recording is not None and one.recording == facts.recording]
     return write_json(
         {
@@ -75,8 +80,19 @@ def manifest(facts: Facts, log: str, others: Iterable[Facts]) -> bytes:
                 None if facts.dossier.quoted is None else facts.dossier.quoted.leaf.index,
                 proven=facts.held.proof is not None,
             ),
+            **({"context": told} if told else {}),
         }
     )
+
+
+def context(story: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What belonged to a capture by each entry that says so, in order: the last one counts, the others stay."""
+    said = [one["predicate"] for one in story]
+    return [
+        {"context": one["context"], "entry": one["seq"], "instead_of": one["instead_of"]}
+        for one in said
+        if one["event"] == "capture.context"
+    ]
 
 
 def written(quoted: int | None, *, proven: bool) -> dict[str, str | None]:
