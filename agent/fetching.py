@@ -14,7 +14,9 @@ not, `NotThere` where it has no such file, `BadCapture` where a body contradicts
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
@@ -22,6 +24,7 @@ import aiohttp
 from pydantic import Field
 from yarl import URL
 
+from agent.capture import LENGTH_MAX
 from agent.errors import BadCapture, DeviceError, DeviceGone, DeviceRefused
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Address", "Fetcher", "Head", "NotThere"]
 
-Address = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]{1,255}(:\d{1,5})?/?$")]
+Address = Annotated[str, Field(pattern=r"^https?://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?/?$")]
 """Where a recorder is: `http://10.99.77.1`."""
 
 BLOCK: Final = 1 << 20
@@ -93,15 +96,17 @@ class Fetcher:
 
     async def head(self, path: str) -> Head:
         """What the head of a file tells. Where the server knows no HEAD, a GET is begun and broken off."""
-        try:
+        length = None
+        with suppress(DeviceRefused):  # 400, 405, 501: it may still be there
             async with self._asked("HEAD", path) as answer:
-                if answer.content_length is not None:
-                    return Head(answer.content_length)
-        except DeviceRefused:
-            pass  # 400, 405, 501: it may still be there
-        async with self._asked("GET", path) as answer:
-            answer.close()
-            return Head(answer.content_length)
+                length = answer.content_length
+        if length is None:
+            async with self._asked("GET", path) as answer:
+                answer.close()
+                length = answer.content_length
+        if length is not None and length >= LENGTH_MAX:
+            raise DeviceRefused(f"{path} cannot have {length} bytes")
+        return Head(length)
 
     async def read(self, path: str, offset: int, length: int | None) -> AsyncIterator[bytes]:
         """A file from `offset` on. `length`: of the whole, where it is known; a body that contradicts it is none."""
@@ -213,5 +218,10 @@ def _refused(path: str, status: int) -> DeviceError:
 
 
 def _translated(path: str, error: BaseException) -> DeviceError:
-    why = str(error) or type(error).__name__
-    return DeviceGone(f"the recorder went away, or cannot be reached, at {path} ({why[:200]})", hint=_WHERE)
+    if isinstance(error, TimeoutError):
+        return DeviceGone(f"the recorder says nothing ({path})", hint=_WHERE)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        why = os.strerror(number) if number and number > 0 else "no address of this name"
+        return DeviceGone(f"the recorder cannot be reached: {why}", hint=_WHERE)
+    return DeviceGone(f"the recorder went away at {path} ({type(error).__name__})", hint=_WHERE)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.driver import Notice
+from agent.errors import DeviceGone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +18,13 @@ __all__ = ["Source"]
 
 
 class Source:
-    """A line, a server, a recorder. `name`: of the driver; `place`: where it is, for people."""
+    """A line, a server, a recorder. `name`: of the driver; `place`: where it is, for people.
 
-    def __init__(self, name: str, place: str) -> None:
+    `comes_and_goes`: that it is away is how it should be, and no notice.
+    """
+
+    def __init__(self, name: str, place: str, *, comes_and_goes: bool = False) -> None:
+        self._comes_and_goes = comes_and_goes
         self._log = structlog.get_logger("driver").bind(driver=name, place=place)
         self._name, self.place = name, place
         self._trouble: DeviceError | None = None
@@ -33,9 +38,13 @@ class Source:
 
     def silent(self, error: DeviceError) -> None:
         """It does not, for this reason."""
-        if str(self._trouble) != str(error):
-            self._log.warning("source_silent", error=str(error), todo=error.what_to_do)
-        self._trouble, self.state = error, str(error)
+        away = self._comes_and_goes and isinstance(error, DeviceGone)
+        if self.state != str(error):
+            if away:
+                self._log.info("source_away", error=str(error))
+            else:
+                self._log.warning("source_silent", error=str(error), todo=error.what_to_do)
+        self._trouble, self.state = None if away else error, str(error)
 
     def notices(self) -> Sequence[Notice]:
         """See `agent.driver.RaisesNotices`."""

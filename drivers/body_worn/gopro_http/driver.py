@@ -50,8 +50,9 @@ class GoProHttp:
         self._fetcher: Fetcher | None = None
         self._state = "not looked at yet"
         self._trouble: DeviceError | None = None
+        self._of: Device | None = None
         self._lengths: dict[str, int] = {}
-        """Of members of groups, which the list does not tell. Thrown away with the connection."""
+        """Of members of groups, which the list does not tell. What is doubted is asked again."""
 
     async def run(self, intake: Intake, /) -> None:
         """Look for ever; the camera comes and goes."""
@@ -62,13 +63,20 @@ class GoProHttp:
                     self._fetcher = fetcher
                     await self._attend(fetcher, intake)
             except DeviceError as error:
-                if str(self._trouble) != str(error):
-                    self._log.warning("source_silent", error=str(error), todo=error.what_to_do)
-                self._trouble, self._state = error, str(error)
+                self._silent(error)
             finally:
                 self._fetcher = None
-                self._lengths.clear()
             await asyncio.sleep(self._options.rescan)
+
+    def _silent(self, error: DeviceError) -> None:
+        """That a camera is away is how it should be; what answers in its place wants somebody."""
+        away = isinstance(error, DeviceGone)
+        if self._state != str(error):
+            if away:
+                self._log.info("source_away", error=str(error))
+            else:
+                self._log.warning("source_silent", error=str(error), todo=error.what_to_do)
+        self._trouble, self._state = None if away else error, str(error)
 
     async def health(self) -> dict[str, str]:
         """See `agent.driver.ReportsHealth`."""
@@ -145,6 +153,8 @@ class GoProHttp:
             found, strange = spec.media(await fetcher.get("/gopro/media/list", most=spec.LIST_MAX))
         except Malformed as error:
             raise DeviceRefused(f"the camera at {self._options.address}: {error}") from error
+        if device != self._of:
+            self._of, self._lengths = device, {}  # another camera is plugged in here now
         self._lengths = {path: self._lengths[path] for path in {one.path for one in found} & self._lengths.keys()}
         offers: list[Readable] = []
         unreadable = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import math
+from collections import Counter
+from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -21,12 +23,15 @@ from firmware_specs.formats.source import Malformed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from agent.capture import Standing
     from agent.driver import Intake, Notice, Readable
 
 __all__ = ["BlackVueHttp"]
 
 STAY_SECONDS: Final = 5.0
 """Between two sights of a recorder that is being read."""
+ABSENT_SECONDS: Final = 600.0
+"""For which a file that was not there is not asked for again."""
 _ACCESS_MAX: Final = 4096
 
 
@@ -55,7 +60,7 @@ class BlackVueHttp:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._source = Source(options.name, options.address)
+        self._source = Source(options.name, options.address, comes_and_goes=True)
         self._device = Device(
             options.device_id,
             "in_car",
@@ -66,8 +71,10 @@ class BlackVueHttp:
             spec="blackvue_card",
         )
         self._fetcher: Fetcher | None = None
-        self._lengths: dict[str, int | None] = {}
-        """Of files that were asked for, by name; None: it has none. Thrown away with the connection."""
+        self._lengths: dict[str, int] = {}
+        """Of files that are listed and were asked for, by name. What is doubted is asked again."""
+        self._absent: dict[str, float] = {}
+        """When a file was asked for that is not there: it may be written later than its film."""
         self._unreadable: set[str] = set()
         """Files that the recorder lists and cannot read."""
         self._newest: tuple[str, tuple[int | None, ...], float] = "", (), 0.0
@@ -83,7 +90,6 @@ class BlackVueHttp:
                 self._source.silent(error)
             finally:
                 self._fetcher = None
-                self._lengths.clear()
             await asyncio.sleep(self._options.rescan)
 
     async def health(self) -> dict[str, str]:
@@ -102,7 +108,8 @@ class BlackVueHttp:
         fetcher.date = None
         await _new_style(fetcher)
         try:
-            return ClockReading(parsedate_to_datetime(fetcher.date or ""), timedelta(seconds=1))
+            told = parsedate_to_datetime(fetcher.date or "")
+            return ClockReading(told if told.tzinfo else told.replace(tzinfo=UTC), timedelta(seconds=1))
         except (ValueError, TypeError) as error:
             todo = "Nothing to do; compare its picture with a clock."
             raise DeviceRefused("the recorder tells no time with its answers", hint=todo) from error
@@ -126,16 +133,17 @@ class BlackVueHttp:
 
     async def _look(self, fetcher: Fetcher, films: list[spec.Film], strange: int, intake: Intake, *, new: bool) -> int:
         """Offer what is ready, the oldest first, for it is overwritten first; how many films wait."""
-        ready, waiting = await self._ready(fetcher, films, new=new)
-        offers: dict[str, Readable] = {}
         self._unreadable.clear()
+        ready, waiting = await self._ready(fetcher, films, new=new)
+        offered: set[str] = set()
+        standings: Counter[Standing] = Counter()
         for film in ready:
-            for name, offer in await self._of(fetcher, film, new=new):
-                offers.setdefault(name, offer)
-        standings = await offer_all(intake, offers.values(), in_flight=self._options.at_once)
-        sums = reckoning.counted(
-            len(offers), strange + len(self._unreadable), standings, complete=not strange and not waiting
-        )
+            # Film by film: on a link that breaks often, what was taken by then stays taken.
+            fresh = {name: one for name, one in await self._of(fetcher, film, new=new) if name not in offered}
+            offered |= fresh.keys()
+            standings.update(await offer_all(intake, fresh.values(), in_flight=self._options.at_once))
+        refused = strange + len(self._unreadable)
+        sums = reckoning.counted(len(offered), refused, standings, complete=not strange and not waiting)
         await intake.observe(reckoning.observation(self._device.id, sums))
         return waiting
 
@@ -154,6 +162,7 @@ class BlackVueHttp:
             raise DeviceRefused(f"what answers at {self._options.address}: {error}", hint=todo) from error
         names = {name for film in films for name in (film.name, *spec.sidecars(film).values())}
         self._lengths = {name: length for name, length in self._lengths.items() if name in names}
+        self._absent = {name: at for name, at in self._absent.items() if name in names}
         return sorted(films, key=lambda film: (film.time, film.name)), strange
 
     async def _ready(self, fetcher: Fetcher, films: list[spec.Film], *, new: bool) -> tuple[list[spec.Film], int]:
@@ -196,21 +205,28 @@ class BlackVueHttp:
 
     async def _length(self, fetcher: Fetcher, name: str, path: str) -> int | None:
         """Of a file; None where it has none of this name, or cannot read it."""
-        if name not in self._lengths:
+        if name not in self._lengths and not self._was_absent(name):
             try:
-                self._lengths[name] = (await fetcher.head(path)).length
+                if (length := (await fetcher.head(path)).length) is not None:
+                    self._lengths[name] = length
+                else:
+                    self._unreadable.add(name)  # who does not say how long it is cannot be held to it
             except NotThere:
-                self._lengths[name] = None
+                self._absent[name] = asyncio.get_running_loop().time()
             except DeviceRefused:
                 self._unreadable.add(name)
-                return None  # it is asked again at the next look
-        return self._lengths[name]
+        return self._lengths.get(name)
 
     async def _told(self, fetcher: Fetcher, film: spec.Film, kind: str, name: str) -> int | None:
-        if name not in self._lengths:
-            found = await asked(fetcher, film, kind)
-            self._lengths[name] = None if found is None else len(found)
-        return self._lengths[name]
+        if name not in self._lengths and not self._was_absent(name):
+            if (found := await asked(fetcher, film, kind)) is None:
+                self._absent[name] = asyncio.get_running_loop().time()
+            else:
+                self._lengths[name] = len(found)
+        return self._lengths.get(name)
+
+    def _was_absent(self, name: str) -> bool:
+        return asyncio.get_running_loop().time() - self._absent.get(name, -math.inf) < ABSENT_SECONDS
 
     def _doubt(self, path: str) -> None:
         self._lengths.pop(path.rpartition("/")[2], None)

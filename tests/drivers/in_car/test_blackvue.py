@@ -20,14 +20,14 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.capture import Priority, Standing
-from agent.config import Policy
+from agent.capture import LENGTH_MAX, Priority, Standing
+from agent.config import Policy, parse
 from agent.driver import INDEX, ReadsClock
-from agent.errors import BadCapture, DeviceGone, DeviceRefused
+from agent.errors import BadCapture, ConfigError, DeviceError, DeviceGone, DeviceRefused
 from agent.fetching import Fetcher, NotThere
+from agent.registry import equip
 from agent.testing.conformance import DriverConformance, Rig
 from agent.testing.devices import some_bytes
-from agent.testing.process import DaemonProcess, tally
 from agent.testing.rig import held, running, until
 from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
@@ -177,6 +177,16 @@ async def test_a_film_that_the_card_cannot_give_does_not_keep_the_others(tmp_pat
             await held(station, 2)
 
 
+async def test_what_is_written_later_than_its_film_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.in_car.blackvue_http.driver.ABSENT_SECONDS", 0.2)
+    async with BlackVue() as camera, Station(tmp_path) as station:
+        camera.record(FRONT, some_bytes(1000))
+        async with running(driver(camera), station):
+            await held(station, 1)
+            camera.record("20181026_135003_E.gps", b"[1553161574690]\r\n")
+            await held(station, 2)
+
+
 async def test_its_clock_is_compared_by_the_date_of_its_answers(tmp_path: Path) -> None:
     async with BlackVue() as camera:
         made = driver(camera)
@@ -187,6 +197,16 @@ async def test_its_clock_is_compared_by_the_date_of_its_answers(tmp_path: Path) 
             await until(lambda: bool(station.sighted))
             reading = await made.read_clock(made._device)
     assert abs((datetime.now(UTC) - reading.at).total_seconds()) < 30
+
+
+async def test_a_recorder_that_is_away_is_nobodys_trouble(tmp_path: Path) -> None:
+    async with BlackVue() as camera:
+        made = driver(camera)
+        async with Station(tmp_path) as station, running(made, station):
+            await until(lambda: bool(station.sighted))
+            await camera.unplug()
+            await until(lambda: "cannot be reached: Connection refused" in made._source.state)
+            assert not made.notices()
 
 
 async def test_another_server_at_its_address_is_told_and_asked_again(tmp_path: Path) -> None:
@@ -205,17 +225,14 @@ async def test_another_server_at_its_address_is_told_and_asked_again(tmp_path: P
     await runner.cleanup()
 
 
-async def test_in_a_real_daemon(tmp_path: Path) -> None:
-    async with BlackVue(device="blackvue:car") as camera:
-        drive(camera)
-        table = {"use": "in_car.blackvue_http", "name": "car", "address": camera.address, "rescan": 0.1, "settle": 0}
-        async with DaemonProcess(tmp_path, drivers=[table]) as daemon:
-            await daemon.ready()
-            async with asyncio.timeout(20):
-                while (await tally(daemon.state))["held"] < 6:  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
-            await daemon.stop()
-            await daemon.verify([camera], at_rest=True)
+def test_agent_toml_names_it() -> None:
+    head = '[station]\nname = "car"\nagency = "example.org"\n[[driver]]\nuse = "in_car.blackvue_http"\nname = "car"\n'
+    (made,) = equip(parse(head)).drivers
+    assert made.options.rescan == 30
+    with pytest.raises(ConfigError, match="address"):
+        equip(parse(f'{head}address = "file:///etc/passwd"\n'))
+    with pytest.raises(ConfigError, match="address"):
+        equip(parse(f'{head}address = "http://10.99.77.1:"\n'))
 
 
 # -- the fetcher -------------------------------------------------------------------------------------------------------
@@ -311,10 +328,10 @@ def test_names_that_are_none_are_counted_and_never_asked_for(name: str) -> None:
 
 @given(st.binary(max_size=500))
 def test_any_bytes_are_a_list_or_malformed(text: bytes) -> None:
-    for parse in (spec.old_list, spec.new_list, lambda text: spec.metadata(text, "gps")):
+    for read_as in (spec.old_list, spec.new_list, lambda text: spec.metadata(text, "gps")):
         try:
-            parse(text)
-            parse(b"v:1" + text)
+            read_as(text)
+            read_as(b"v:1" + text)
         except Malformed:
             continue
 
@@ -486,3 +503,61 @@ class TestBlackVueHttp(DriverConformance):
     def rig(self, tmp_path: Path) -> BlackVueRig:  # noqa: ARG002 - it lives in memory
         self.made.append(BlackVueRig())
         return self.made[-1]
+
+
+# -- servers that nobody should meet -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def raw(answer: bytes) -> AsyncIterator[str]:
+    """A server that says these bytes to whoever comes, for as long as they are taken."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            for _ in range(200 if answer.endswith(b"...") else 0):
+                writer.write(b"x" * 65536)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+HOSTILE = [
+    b"",
+    b"\x00" * 5000,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nxxxxxx",
+    b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000 + b"\r\n",
+    b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\n...",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffff\r\n...",
+    b"HTTP/1.1 206 Partial\r\nContent-Length: 5\r\nContent-Range: bytes 0-4/999999999999999999999999\r\n\r\nxxxxx",
+    b"HTTP/1.1 206 Partial\r\nContent-Length: 5\r\n\r\nxxxxx",
+    b"HTTP/1.1 206 Partial\r\nContent-Length: 5\r\nContent-Range: bytes 3-7/10\r\n\r\nxxxxx",
+    b"HTTP/1.1 101 Switching\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nno gzip..",
+    b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", HOSTILE, ids=range(len(HOSTILE)))
+async def test_whatever_a_server_says_is_bytes_or_an_error_of_ours(
+    answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.fetching._SILENCE", 1.0)
+    async with raw(answer) as address, Fetcher(address) as fetcher:
+        for length in (9, None):
+            for offset in (0, 2):
+                with suppress(DeviceError):
+                    assert len(await read(fetcher, "/x", offset, length)) <= 9
+        with suppress(DeviceError):
+            assert len(await fetcher.get("/x", most=1000)) <= 1000
+        with suppress(DeviceError):
+            assert ((await fetcher.head("/x")).length or 0) < LENGTH_MAX
