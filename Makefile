@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := tests/interop
+STORES := tests/interop/stores
 ROUNDS ?= 2000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # mkfs.fat lives where only root looks.
@@ -24,7 +25,7 @@ WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromi
     dbus-daemon=dbus gdbus=libglib2.0-bin gpsd=gpsd gpsfake=gpsd-clients mbpoll=mbpoll socat=socat \
     mosquitto=mosquitto mosquitto_pub=mosquitto-clients beanstalkd=beanstalkd \
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
-    mksquashfs=squashfs-tools mender-artifact=mender-artifact \
+    mksquashfs=squashfs-tools mender-artifact=mender-artifact memcached=memcached \
     pdftotext=poppler-utils sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
 GSTREAMER := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
@@ -160,9 +161,13 @@ peers: ## what the tests need beside them, programs of other authors included
 	    echo "npm is not here: the interop tests with @tus/server and tus-js-client will be skipped." >&2
 	elif [ ! $(PEERS)/node_modules/.package-lock.json -nt $(PEERS)/package-lock.json ]; then
 	    echo "Installing the interop peers into $(PEERS)/node_modules ..."
-	    cd $(PEERS)
-	    npm ci --silent --ignore-scripts
-	    touch node_modules/.package-lock.json
+	    (cd $(PEERS) && npm ci --silent --ignore-scripts && touch node_modules/.package-lock.json)
+	fi
+	if [ ! $(STORES)/.installed -nt $(STORES).lock ]; then
+	    echo "Installing object stores of other authors into $(STORES) ..."
+	    $(PYTHON) -m venv --clear $(STORES)
+	    $(STORES)/bin/pip install -qq --only-binary :all: --require-hashes --requirement $(STORES).lock \
+	        && touch $(STORES)/.installed || echo "The tests with Swift and moto will be skipped." >&2
 	fi
 
 .PHONY: lock
@@ -170,8 +175,10 @@ lock: install ## write requirements.lock anew from pyproject.toml (UPGRADE=1: wi
 	@$(BIN)/uv pip compile pyproject.toml --extra testing --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-config --quiet --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 	    --output-file requirements.lock >/dev/null
-	if grep -n '://' requirements.lock; then
-	    echo "requirements.lock names a download address: it must name versions and hashes only." >&2
+	$(BIN)/uv pip compile $(STORES).in --universal --python-version 3.11 --generate-hashes --no-config --quiet \
+	    --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(STORES).lock >/dev/null
+	if grep -n '://' requirements.lock $(STORES).lock; then
+	    echo "A lock names a download address: it must name versions and hashes only." >&2
 	    exit 1
 	fi
 

@@ -1,0 +1,182 @@
+"""A long capture part by part: several at once, continued from what the store lists after a restart.
+
+The store's list is never believed: each part is compared with the same part of the kept file before it counts as
+brought. Reading is one pass from the beginning, so the digest of everything is proven before the object is completed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import SpoolDamaged, UplinkError
+from agent.uplink.s3.named import b64, key_of, made_with
+from agent.uplink.s3.parts import Reading, part_length
+from agent.uplink.s3.trouble import NoUpload, WrongDigest
+
+if TYPE_CHECKING:
+    from agent.uplink import Sending
+    from agent.uplink.s3.parts import Part
+    from agent.uplink.s3.store import Store
+
+__all__ = ["Differs", "Upload", "in_parts"]
+
+
+class Differs(UplinkError):
+    """A part at the store is not the same part of the kept file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What is remembered of an upload in parts, before its first byte is sent."""
+
+    id: str
+    part: int
+    """Bytes of one part."""
+
+    @property
+    def text(self) -> str:
+        """For `Sending.remember`."""
+        return json.dumps({"part": self.part, "upload": self.id})
+
+    @classmethod
+    def read(cls, text: str | None) -> Upload | None:
+        """What was remembered; None where nothing was, or nothing that this uplink wrote."""
+        try:
+            told = json.loads(text or "")
+            return cls(str(told["upload"]), int(told["part"]))
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+async def in_parts(store: Store, sending: Sending, places: asyncio.Semaphore) -> bytes:
+    """Bring it and complete it; SHA-256 over the digests of its parts. Raises as `brought` does, and its own kinds."""
+    upload = Upload.read(sending.recall())
+    listed = {} if upload is None else await _listed(store, sending, upload)
+    if upload is None:
+        upload = await _begun(store, sending)
+    return await _Bringing(store, sending, places, upload).all(listed)
+
+
+async def _begun(store: Store, sending: Sending) -> Upload:
+    holding, options = sending.holding, store.options
+    answer = await store.ask(
+        "create_multipart_upload",
+        Key=key_of(options, holding),
+        ChecksumAlgorithm="SHA256",
+        **made_with(options, holding),
+    )
+    upload = Upload(str(answer["UploadId"]), part_length(holding.digest.length, options.part_length))
+    await sending.remember(upload.text)
+    return upload
+
+
+async def _listed(store: Store, sending: Sending, upload: Upload) -> dict[int, dict[str, Any]]:
+    """The parts that the store has, by number."""
+    found: dict[int, dict[str, Any]] = {}
+    key, marker = key_of(store.options, sending.holding), 0
+    while True:
+        answer = await store.ask("list_parts", Key=key, UploadId=upload.id, PartNumberMarker=marker)
+        for part in answer.get("Parts", ()):
+            found[int(part["PartNumber"])] = part
+        after = int(answer.get("NextPartNumberMarker") or 0)
+        if not answer.get("IsTruncated") or after <= marker:
+            return found
+        marker = after
+
+
+class _Bringing:
+    """One upload under way."""
+
+    def __init__(self, store: Store, sending: Sending, places: asyncio.Semaphore, upload: Upload) -> None:
+        self._store, self._sending, self._places, self._upload = store, sending, places, upload
+        self._key, self._length = key_of(store.options, sending.holding), sending.holding.digest.length
+        self._reading = Reading(sending, upload.part)
+        self._tags: dict[int, str] = {}
+        self._told = 0
+
+    async def all(self, listed: dict[int, dict[str, Any]]) -> bytes:
+        """Send what is not listed, and complete the object."""
+        count = -(-self._length // self._upload.part)
+        self._sending.progress(0)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(1, count + 1):
+                    if (known := listed.get(number)) is None:
+                        part = await self._next(number)
+                        group.create_task(self._send(part))
+                    else:
+                        await self._compare(known, number)
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+        parts = [
+            {"ETag": tag, "PartNumber": number, "ChecksumSHA256": b64(self._reading.digests[number])}
+            for number, tag in sorted(self._tags.items())
+        ]
+        await self._store.ask(
+            "complete_multipart_upload",
+            Key=self._key,
+            UploadId=self._upload.id,
+            MultipartUpload={"Parts": parts},
+            MpuObjectSize=self._length,
+            IfNoneMatch="*",
+        )
+        return self._reading.composite()
+
+    async def _next(self, number: int) -> Part:
+        """Read the next part, as soon as there is a place for it and it may go. `_send` gives the place back."""
+        await self._places.acquire()
+        try:
+            await self._sending.turn(min(self._upload.part, self._length - (number - 1) * self._upload.part))
+            return await self._reading.part(number, paced=True)
+        except BaseException:
+            self._places.release()
+            raise
+
+    async def _send(self, part: Part) -> None:
+        try:
+            answer = await self._store.ask(
+                "upload_part",
+                length=len(part.content),
+                Key=self._key,
+                UploadId=self._upload.id,
+                PartNumber=part.number,
+                Body=part.content,
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=b64(part.sha256),
+            )
+        finally:
+            self._places.release()
+        self._brought(part.number, str(answer.get("ETag", "")))
+
+    async def _compare(self, listed: dict[str, Any], number: int) -> None:
+        """Believe a part that the store lists where it is the same part of the kept file; raise `Differs` else."""
+        async with self._places:
+            part = await self._reading.part(number, paced=False)
+            theirs = listed.get("ChecksumSHA256")
+            same = theirs == b64(part.sha256) if theirs else str(listed.get("ETag")).strip('"') == part.md5
+        if not same or listed.get("Size") != len(part.content):
+            raise Differs(f"part {number}")
+        self._brought(number, str(listed["ETag"]))
+
+    def _brought(self, number: int, tag: str) -> None:
+        self._tags[number] = tag
+        while self._told + 1 in self._tags:
+            self._told += 1
+        self._sending.progress(min(self._told * self._upload.part, self._length))
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one that matters of several parts that failed together."""
+    flat: list[BaseException] = []
+    pending: list[BaseException] = [errors]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, BaseExceptionGroup):
+            pending.extend(one.exceptions)
+        else:
+            flat.append(one)
+    order = (SpoolDamaged, WrongDigest, NoUpload, Differs)
+    return min(flat, key=lambda one: next((n for n, kind in enumerate(order) if isinstance(one, kind)), len(order)))

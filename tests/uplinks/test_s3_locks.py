@@ -1,0 +1,157 @@
+"""Object Lock against moto, a store of other authors that keeps locks and compares no digests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiobotocore.session import get_session
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from agent.capture import Priority, Standing, Strength
+from agent.errors import UplinkDown
+from agent.testing.devices import some_bytes
+from agent.testing.sendings import held_sending
+from agent.testing.station import Station
+from agent.testing.uplink_conformance import sent
+from agent.uplink.s3 import S3Uplink
+from tests.uplinks.swift import HOME
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+MIB = 1 << 20
+pytestmark = pytest.mark.interop
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """Where moto listens."""
+    program = HOME / "bin" / "moto_server"
+    if not program.exists():
+        pytest.skip("moto is not installed: make peers")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], env=environment, **quiet)  # type: ignore[call-overload]
+    try:
+        for _ in range(600):
+            with socket.socket() as tried:
+                if tried.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@asynccontextmanager
+async def client(store: str) -> AsyncIterator[Any]:
+    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
+    async with get_session().create_client(
+        "s3",
+        endpoint_url=store,
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",  # noqa: S106 - moto takes any
+        config=config,
+    ) as made:
+        yield made
+
+
+class Bench:
+    def __init__(self, store: str, folder: Path, bucket: str, station: Station) -> None:
+        self.store, self.bucket, self.station = store, bucket, station
+        self.keys = folder / "keys"
+        self.keys.write_text("a:b")
+
+    def uplink(self, **more: object) -> S3Uplink:
+        words = {"use": "s3", "name": "dems", "endpoint": self.store, "bucket": self.bucket, "keys_file": self.keys}
+        return S3Uplink(S3Uplink.Options.model_validate({**words, "part_length": 5 * MIB, **more}))
+
+
+@pytest.fixture
+async def bench(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    bucket = f"b{abs(hash(request.node.name))}"[:40]
+    async with client(store) as asked:
+        await asked.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=not request.node.get_closest_marker("open"))
+    async with Station(tmp_path / "station") as station:
+        yield Bench(store, tmp_path, bucket, station)
+
+
+@pytest.mark.parametrize("length", [1000, 6 * MIB])
+async def test_an_object_is_locked_for_the_days_of_its_class_and_under_a_hold(bench: Bench, length: int) -> None:
+    uplink = bench.uplink(
+        lock="compliance", retention={"routine": 30}, retention_default=1, legal_hold=["routine"], read_back=True
+    )
+    assert {one.what: one.state for one in await uplink.check()}["lock"] == "ok"
+    sending = await held_sending(bench.station, some_bytes(length))
+    assert sending.holding.priority is Priority.ROUTINE
+    receipt = await sent(uplink, sending)
+    assert receipt.strength is Strength.DIGEST, "read back, for moto compares nothing"
+    async with client(bench.store) as asked:
+        head = await asked.head_object(Bucket=bench.bucket, Key=sending.holding.id)
+        assert head["ObjectLockMode"] == "COMPLIANCE"
+        assert head["ObjectLockRetainUntilDate"] > datetime.now(UTC) + timedelta(days=29)
+        assert head["ObjectLockLegalHoldStatus"] == "ON"
+        with pytest.raises(ClientError, match="AccessDenied"):
+            await asked.delete_object(Bucket=bench.bucket, Key=sending.holding.id, VersionId=head["VersionId"])
+
+
+async def test_a_store_that_compares_nothing_proves_a_length(bench: Bench) -> None:
+    uplink = bench.uplink()
+    (digests,) = [one for one in await uplink.check() if one.what == "digests"]
+    assert digests.state == "warning"
+    assert "read_back" in str(digests.todo)
+    receipt = await sent(uplink, await held_sending(bench.station, some_bytes(1000)))
+    assert (receipt.strength, receipt.length) == (Strength.LENGTH, 1000)
+
+
+async def test_what_was_changed_at_the_store_is_found_by_reading_back(bench: Bench) -> None:
+    sending = await held_sending(bench.station, some_bytes(1000))
+    uplink = bench.uplink(read_back=True)
+    true_ask = uplink._store.ask
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        if operation == "put_object" and "canary" not in words["Key"]:
+            words["Body"] = some_bytes(1000, "the disk of the store rots")
+        return await true_ask(operation, **words)
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+    bench.station.connect(uplink)
+    with suppress(TimeoutError):
+        await bench.station.send(within=2.0)
+    holding = await bench.station.only()
+    assert holding.standing in (Standing.HELD, Standing.QUARANTINED)
+    assert holding.receipt is None
+    assert sending.holding.id == holding.id
+    await bench.station.hang_up()
+
+
+async def test_a_bucket_without_a_rule_of_its_own_is_told(bench: Bench) -> None:
+    uplink = bench.uplink(lock="bucket")
+    (lock,) = [one for one in await uplink.check() if one.what == "lock"]
+    assert lock.state == "problem"
+    with pytest.raises(UplinkDown, match="not keep it locked"):
+        await sent(uplink, await held_sending(bench.station, b"x"))
+
+
+async def test_the_rule_of_the_bucket_counts_once_it_is_read_back(bench: Bench) -> None:
+    rule = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 7}}}
+    async with client(bench.store) as asked:
+        await asked.put_object_lock_configuration(Bucket=bench.bucket, ObjectLockConfiguration=rule)
+    uplink = bench.uplink(lock="bucket", read_back=True)
+    assert {one.what: one.state for one in await uplink.check()}["lock"] == "ok"
+    assert (await sent(uplink, await held_sending(bench.station, b"x"))).strength is Strength.DIGEST
