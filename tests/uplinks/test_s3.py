@@ -277,8 +277,11 @@ async def test_a_store_without_locks_stores_nothing_that_counts(rig: S3Rig, stat
     """Swift takes the words about a lock in silence: only reading it back shows that there is none."""
     uplink = rig.uplink(lock="compliance", retention_default=30)
     assert any(one.what == "lock" and one.state == "problem" for one in await uplink.check())
+    sending = await held_sending(station, b"x")
     with pytest.raises(UplinkDown, match="locked"):
-        await sent(uplink, await held_sending(station, b"x"))
+        await sent(uplink, sending)
+    found = await rig.objects()
+    assert found == {f"dock-1/{sending.holding.id}": b"x"}, "it takes a request for a lock for the object"
 
 
 async def test_many_parts_lie_in_memory_only_so_many_at_once(rig: S3Rig, station: Station) -> None:

@@ -122,23 +122,15 @@ def _own_sum(head: dict[str, Any]) -> bytes | None:
 async def _is_locked(store: Store, holding: Holding, head: dict[str, Any]) -> None:
     """Read the lock back: any answer but the one that is asked for counts as not locked.
 
-    Some stores forget what was asked for at the beginning of an object in parts: it is asked for once more, by its own
-    name. HEAD tells a lock to those who may know it; where it tells nothing, that is asked for by its own name too.
+    HEAD tells it to those who may know it; where it tells nothing, it is asked for by its own name. It is never *set*
+    by its own name: a store without locks takes `PUT ?retention` for the object itself, and overwrites it (OpenStack
+    Swift does).
     """
     options = store.options
     if options.lock != "none" and (why := await _unlocked(store, holding, head)) is not None:
-        until = lock_until(options, holding)
-        if until is None:
-            raise _not_locked(store, why)
-        retention = {"Mode": options.lock.upper(), "RetainUntilDate": until}
-        await _told(store, holding, head, "put_object_retention", Retention=retention)
-        head = await _seen(store, key_of(options, holding))
-        if (why := await _unlocked(store, holding, head)) is not None:
-            raise _not_locked(store, why)
+        raise _not_locked(store, why)
     if options.held(holding.priority) and not await _is_held(store, holding, head):
-        await _told(store, holding, head, "put_object_legal_hold", LegalHold={"Status": "ON"})
-        if not await _is_held(store, holding, await _seen(store, key_of(options, holding))):
-            raise _not_locked(store, "it is under no legal hold")
+        raise _not_locked(store, "it is under no legal hold")
 
 
 async def _unlocked(store: Store, holding: Holding, head: dict[str, Any]) -> str | None:
@@ -163,15 +155,9 @@ async def _is_held(store: Store, holding: Holding, head: dict[str, Any]) -> bool
     return bool(status == "ON")
 
 
-async def _told(
-    store: Store,
-    holding: Holding,
-    head: dict[str, Any],
-    operation: str,
-    **words: Any,  # noqa: ANN401 - S3's own
-) -> dict[str, Any]:
+async def _told(store: Store, holding: Holding, head: dict[str, Any], operation: str) -> dict[str, Any]:
     """What the store says of the lock of this version; nothing where it has no such words."""
-    words["Key"] = key_of(store.options, holding)
+    words: dict[str, Any] = {"Key": key_of(store.options, holding)}
     if head.get("VersionId") is not None:
         words["VersionId"] = head["VersionId"]
     try:
