@@ -30,7 +30,11 @@ __all__ = ["Broker"]
 
 _SIGHT: Final = 5.0
 _EVENT: Final = "onvif-ej/RuleEngine/Recognition/LicensePlate/#"
-_TITLES: Final = {"onvif": "ONVIF Profile M", "frigate": "Frigate", "generic": "another maker"}
+_TITLES: Final = {
+    "onvif": ("ONVIF Profile M", "onvif_json"),
+    "frigate": ("Frigate", "json_spans"),
+    "generic": ("another maker", "templated"),
+}
 
 
 class PublisherOptions(SourceOptions):
@@ -82,7 +86,9 @@ class Broker:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._hearings = {
-            one.name: Hearing(options.name, one, _heard(one), title=_TITLES[one.maker], way="mqtt")
+            one.name: Hearing(
+                options.name, one, _heard(one), title=_TITLES[one.maker][0], spec=_TITLES[one.maker][1], way="mqtt"
+            )
             for one in options.camera
         }
         topics = dict.fromkeys(one.filter for one in options.camera)

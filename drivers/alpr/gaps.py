@@ -151,7 +151,7 @@ class Gaps:
                 "alpr.list",
                 "warning",
                 f"camera {self._camera.options.name}",
-                f"Its list of plates cannot be asked: {self._trouble}.",
+                f"The list of plates of camera {self._camera.options.name} cannot be asked: {self._trouble}.",
                 "Compare `poll.url`, user and password with the camera's page; what it cannot push now is not fetched.",
             )
 

@@ -45,12 +45,16 @@ class Hearing:
         heard: Callable[[bytes, str, str], Heard],
         *,
         title: str,
+        spec: str,
         way: str = "http",
     ) -> None:
-        """`heard`: what a message says, by its bytes, its type, and the device's name; raises `SpecError`."""
+        """`heard`: what a message says, by its bytes, its type, and the device's name; raises `SpecError`.
+
+        `spec`: the format in `firmware_specs` that the device speaks.
+        """
         self._options, self._heard, self._way = options, heard, way
         self.watch = Watch(options.name, clock_off=options.clock_off, absent=options.absent)
-        self.device = Device(id=f"alpr:{driver}/{options.name}", family="alpr", driver=driver, maker=title)
+        self.device = Device(id=f"alpr:{driver}/{options.name}", family="alpr", driver=driver, maker=title, spec=spec)
         self._passages = axis.Passages() if heard is axis.heard else None
         self._told_at: float | None = None
         self._said: set[str] = set()

@@ -57,7 +57,12 @@ class Queue:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._hearing = Hearing(
-            options.name, options.camera, openalpr.heard, title="OpenALPR / Rekor Scout", way="beanstalkd"
+            options.name,
+            options.camera,
+            openalpr.heard,
+            title="OpenALPR / Rekor Scout",
+            spec="openalpr",
+            way="beanstalkd",
         )
         self._trouble: DeviceError | None = None
 
@@ -118,7 +123,7 @@ class Queue:
     async def _heard(self, intake: Intake, body: bytes) -> bool:
         """Whether all of it is held, or by a screen's word not to be kept."""
         try:
-            await self._hearing.hear(intake, body)
+            await self._hearing.hear(intake, body, "application/json")
         except SpoolDamaged:
             raise
         except (DeviceError, SpoolError) as error:

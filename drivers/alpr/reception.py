@@ -43,7 +43,7 @@ class Camera:
                 raise RuntimeError("a camera without a mapping")
             return generic.heard(mapping, body, content_type, camera)
 
-        self.hearing = Hearing(driver, options, maker.heard or mapped, title=maker.title)
+        self.hearing = Hearing(driver, options, maker.heard or mapped, title=maker.title, spec=maker.spec)
         self.watch = self.hearing.watch
         self.door = Door(options)
         self.pace = Pace(options.rate, options.burst, options.at_once)

@@ -118,7 +118,7 @@ class Watch:
                 "alpr.not_parsed",
                 "warning",
                 what,
-                f"{self.counts['not_parsed']} messages could not be read since the start; they were not kept.",
+                f"{self.counts['not_parsed']} messages of {what} could not be read since the start.",
                 "Compare the camera's format with docs/alpr.md; `keep_unparsed_until` keeps such messages for a while.",
             )
         if self._lately("occupants"):
@@ -126,7 +126,7 @@ class Watch:
                 "alpr.occupants",
                 "warning",
                 what,
-                f"It sends pictures or facts of people: {self.counts['occupants']} since the start, and none was kept.",
+                f"{what} sends pictures or facts of people: {self.counts['occupants']} since the start; none was kept.",
                 "Turn off driver and passenger recognition in the camera.",
             )
         if self._lately("refused"):
@@ -134,7 +134,7 @@ class Watch:
                 "alpr.refused",
                 "warning",
                 what,
-                f"{self.counts['refused']} messages did not show who sent them since the start; they were not taken.",
+                f"{self.counts['refused']} messages for {what} did not show who sent them; they were not taken.",
                 "Compare address, path and password in the camera with: evidock device enrol.",
             )
         if self._lately("not_kept"):
@@ -142,7 +142,7 @@ class Watch:
                 "alpr.not_kept",
                 "problem",
                 what,
-                f"{self.counts['not_kept']} messages could not be kept since the start; the camera was told to repeat.",
+                f"{self.counts['not_kept']} messages of {what} could not be kept; it is to repeat them.",
                 "See what else evidock status says: the disk, or a screen.",
             )
         if self._lately("too_large"):
@@ -150,7 +150,7 @@ class Watch:
                 "alpr.too_large",
                 "warning",
                 what,
-                f"{self.counts['too_large']} messages were longer than `body_max` since the start.",
+                f"{self.counts['too_large']} messages of {what} were longer than is taken since the start.",
                 "Choose smaller pictures in the camera, or raise `body_max`.",
             )
         if self._lately("missing"):
@@ -158,7 +158,7 @@ class Watch:
                 "alpr.gap",
                 "warning",
                 what,
-                f"{self.counts['missing']} messages did not arrive since the start, by the camera's own counter.",
+                f"{self.counts['missing']} messages of {what} did not arrive since the start, by its own counter.",
                 "Look at the network between camera and station.",
             )
         if self._off is not None and self.present:
@@ -167,7 +167,7 @@ class Watch:
                 "alpr.clock",
                 "warning",
                 what,
-                f"Its clock is {abs(self._off).total_seconds():.0f} s {way} this station's.",
+                f"The clock of {what} is {abs(self._off).total_seconds():.0f} s {way} this station's.",
                 "Set the camera's time server and time zone.",
             )
         if self.counts["messages"] >= _FIRST and self.counts["reads"] and not self.counts["matchable"]:
@@ -175,6 +175,6 @@ class Watch:
                 "alpr.no_plate",
                 "warning",
                 what,
-                f"Not one of {self.counts['reads']} reads has a plate.",
+                f"Not one of {self.counts['reads']} reads of {what} has a plate.",
                 "Look at the camera's view; for a mapping, at the path of `plate`.",
             )

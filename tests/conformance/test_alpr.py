@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.testing.broker import mosquitto_program
 from agent.testing.conformance import DriverConformance
+from tests.drivers.alpr.peers import needs_beanstalkd
 from tests.drivers.alpr.rig import LONG, PushRig
+from tests.drivers.alpr.waiting import BrokerRig, QueueRig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +27,7 @@ class _Pushed(DriverConformance):
         self.made = []
         yield
         for rig in self.made:
-            rig.unplug()
+            rig.end()
 
     def rig(self, tmp_path: Path) -> PushRig:
         self.made.append(PushRig(tmp_path, self.maker))
@@ -55,3 +59,25 @@ class TestPlateRecognizer(_Pushed):
 @at_length
 class TestGeneric(_Pushed):
     maker = "generic"
+
+
+@at_length
+@needs_beanstalkd
+class TestQueue(_Pushed):
+    """Jobs in a real beanstalkd, which keeps them when it is killed."""
+
+    def rig(self, tmp_path: Path) -> PushRig:
+        self.made.append(QueueRig(tmp_path))
+        return self.made[-1]
+
+
+@at_length
+@pytest.mark.skipif(
+    mosquitto_program() is None or shutil.which("mosquitto_sub") is None, reason="mosquitto is not installed"
+)
+class TestBroker(_Pushed):
+    """Events in a real mosquitto, for a session that outlives our absence."""
+
+    def rig(self, tmp_path: Path) -> PushRig:
+        self.made.append(BrokerRig(tmp_path))
+        return self.made[-1]

@@ -24,14 +24,16 @@ class Maker:
     cannot: Literal["503", "close"]
     """What cannot be kept: the answer that is tried again, or none at all where any answer makes the camera forget."""
     title: str
+    spec: str
+    """The format in `firmware_specs` that they speak."""
 
 
 MAKERS: Final = {
     # The open daemon takes any answer for success; a closed connection gives the message back to its queue.
-    "openalpr": Maker(openalpr.heard, "close", "OpenALPR / Rekor Scout"),
+    "openalpr": Maker(openalpr.heard, "close", "OpenALPR / Rekor Scout", "openalpr"),
     # Cameras were seen that never send again after any answer.
-    "hikvision": Maker(hikvision.heard, "close", "Hikvision"),
-    "axis": Maker(axis.heard, "503", "Axis License Plate Verifier"),
-    "platerecognizer": Maker(platerecognizer.heard, "503", "Plate Recognizer Stream"),
-    "generic": Maker(None, "503", "another maker"),
+    "hikvision": Maker(hikvision.heard, "close", "Hikvision", "hikvision_anpr"),
+    "axis": Maker(axis.heard, "503", "Axis License Plate Verifier", "axis_lpv"),
+    "platerecognizer": Maker(platerecognizer.heard, "503", "Plate Recognizer Stream", "platerecognizer"),
+    "generic": Maker(None, "503", "another maker", "templated"),
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.capture import Device
 from agent.testing.conformance import Rig
 from drivers.alpr.container import Container
 from drivers.alpr.emulator import MESSAGES, Passage, Sender
-from drivers.alpr.makers import MAKERS, generic
+from drivers.alpr.makers import MAKERS, generic, onvif
 from drivers.alpr.makers.mapping import Mapping
 from drivers.alpr.offer import key_of
 from drivers.alpr.receiver import Receiver
@@ -78,6 +79,8 @@ def sender(told: Receiver.Options, **more: Any) -> Sender:  # noqa: ANN401
 
 
 def read_of(maker: str, sent: Sent, name: str = "front") -> tuple[Read, Message]:
+    if maker == "onvif":
+        return onvif.heard(sent.body, "", "car42").reads[0]
     heard = MAKERS[maker].heard
     if heard is None:
         mapping = Mapping.model_validate(AUTOVU)
@@ -90,10 +93,14 @@ class PushRig(Rig):
 
     keeps = False
     screened = "alpr"
+    way = "http"
+    topic: str | None = None
+    """How its messages come."""
 
     def __init__(self, tmp_path: Path, maker: str) -> None:
         self.maker = maker
-        self.options = options(tmp_path, maker)
+        if maker in MAKERS:
+            self.options = options(tmp_path, maker)
         self._waiting: dict[str, Sent] = {}
         self._ever: dict[str, Sent] = {}
         self._short: set[str] = set()
@@ -113,7 +120,8 @@ class PushRig(Rig):
         return key
 
     def content(self, key: str, data: bytes) -> bytes:  # noqa: ARG002 - it is in the message
-        return Container(*read_of(self.maker, self._ever[key])).build()
+        read, message = read_of(self.maker, self._ever[key])
+        return Container(read, replace(message, way=self.way, topic=self.topic)).build()
 
     def holds(self, key: str) -> bool:
         return key in self._waiting
@@ -146,3 +154,7 @@ class PushRig(Rig):
                 if await one.once(sent) in range(200, 300) and self._waiting.get(key) is sent:
                     del self._waiting[key]
             await asyncio.sleep(0.02)
+
+    def end(self) -> None:
+        """Let nothing run any more."""
+        self.unplug()
