@@ -213,6 +213,10 @@ class Agent:
             return await self.anchor.finish(known, actor=actor, why=why)
         return await self.anchor.rotate(actor=actor, why=why)
 
+    def announcing(self) -> dict[str, str | bool | None] | None:
+        """See `agent.station.running.Running.announcing`."""
+        return None if self.broker is None else self.broker.told()
+
     def troubles(self) -> list[dict[str, str | None]]:
         """See `agent.station.running.Running.troubles`."""
         here = {name for name, seen in self.devices.items() if seen.present}
@@ -284,7 +288,7 @@ class Agent:
                     self._housekeeping(),
                 )
                 tasks += [group.create_task(room) for room in rooms]
-                tasks += () if self.broker is None else [group.create_task(self.broker.run())]
+                tasks += () if self.broker is None else [group.create_task(self.broker.run(control.live))]
                 tell_systemd("READY=1")
                 self._log.info("ready", log=self.config.station.log, drivers=len(self.equipment.drivers))
                 await self._until(stop, damaged)

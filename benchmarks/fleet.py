@@ -213,7 +213,7 @@ async def _measured(broker: Mosquitto, stations: int, seconds: float) -> None:
     _, ear = await loop.create_connection(
         Ear, "127.0.0.1", broker.port, ssl=context, server_hostname="127.0.0.1" if context else None
     )
-    payload = _payload()
+    payload, chance = _payload(), random.Random(1)  # noqa: S311 - repeatable
     made: list[Station] = []
     places = asyncio.Semaphore(64)
 
@@ -228,6 +228,7 @@ async def _measured(broker: Mosquitto, stations: int, seconds: float) -> None:
                 ssl_handshake_timeout=120 if context else None,
             )
             await station.connected
+            station.begin(chance)  # whoever says nothing for longer than the keep-alive is thrown out
             made.append(station)
 
     began, used = time.monotonic(), _processor(broker.pid)
@@ -237,9 +238,6 @@ async def _measured(broker: Mosquitto, stations: int, seconds: float) -> None:
     print(f"{stations} stations, {how}, status/1 of {len(payload)} bytes")
     each = cost / stations * 1000
     print(f"connected in {took:.1f} s ({stations / took:.0f}/s); {each:.2f} ms of the broker's processor each")
-    chance = random.Random(1)  # noqa: S311 - repeatable
-    for station in made:
-        station.begin(chance)
     await asyncio.sleep(EVERY)  # until everybody speaks
     heard, used, began, shares = ear.heard, _processor(broker.pid), time.monotonic(), list[float]()
     while time.monotonic() - began < seconds:

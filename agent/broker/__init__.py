@@ -6,7 +6,9 @@ exactly as one that comes by HTTPS, and is committed before the broker is told t
 
 messages   what travels, as models: their JSON Schemas, and the AsyncAPI document, are made from these (`asyncapi`)
 outbox     which captures the DEMS has to be told of, and when again
+telling    what the messages say of the station
 orders     commands: signed by an operator, for this station alone, within a day, once
+hearing    receipts and commands as they come: what is believed, and what becomes of it
 room       the work: birth, announcements, figures, alarms, heads; receipts and commands
 """
 

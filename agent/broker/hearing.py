@@ -105,7 +105,7 @@ class Hearing:
             return
         for note in given.receipts:
             try:
-                await self._one_receipt(note.encode())
+                await self._one_receipt(note.encode("utf-8", "replace"))
             except (BadReceipt, Refusal) as error:
                 await self._refuse("receipt", str(error))
 

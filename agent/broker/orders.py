@@ -84,11 +84,11 @@ def signed(order: Order, signer: Signer) -> str:
 
 def opened(note: str, keys: Sequence[Verifier]) -> Signed:
     """What one of these operators ordered. `Refusal` for anything else."""
-    raw = note.encode()
     try:
+        raw = note.encode()
         parsed = Note.parse(raw)
         (signature, *_) = parsed.verified_by(key for key in keys if key.kind != COSIGNATURE)
-    except BadNote as bad:
+    except (BadNote, UnicodeEncodeError) as bad:
         raise Refusal(f"no operator of this station signed this command: {bad}") from bad
     version, _, body = parsed.text.partition("\n")
     if version != _VERSION:

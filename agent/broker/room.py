@@ -15,44 +15,35 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent.broker import outbox
+from agent.broker import outbox, telling
 from agent.broker.hearing import Hearing
 from agent.broker.messages import (
     CONTENT_TYPE,
     AlarmTold,
-    CaptureTold,
-    DeviceTold,
     HeadTold,
-    HitTold,
-    LinkTold,
     NoticeTold,
     StateTold,
-    StatusTold,
     prefix,
     topic,
 )
-from agent.capture import Priority, Standing, rfc3339
+from agent.capture import Priority, rfc3339
 from agent.errors import AgentError, ConfigError, JournalError, Problem, UplinkDown, UplinkError, UplinkRefused
-from agent.journal import anchors, queries
-from agent.journal.entry import agent_version
+from agent.journal import anchors
 from agent.journal.rows import micros
 from agent.mqtt import Outgoing, Session, Subscription, Will
 from agent.process import first_of
 from agent.repairs import repair
-from agent.station.live import Live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pydantic import JsonValue
-
     from agent.broker.messages import Payload
-    from agent.capture import Holding, Stamp
+    from agent.capture import Holding
     from agent.journal import Journal
     from agent.mqtt import Connection, Message, StationOptions
     from agent.note import Verifier
+    from agent.station.live import Live
     from agent.station.running import Running
-    from agent.station.views import View
 
 __all__ = ["Broker"]
 
@@ -67,9 +58,9 @@ _REFUSED_AGAIN: Final = 3600
 _BUSY_AGAIN: Final = 60
 _GOODBYE: Final = 3.0
 _DOWN_TOLD: Final = 60.0
-_DEVICES_TOLD: Final = 100
-_NOTICES_TOLD: Final = 30
 _FAILED_AGAIN: Final = 60.0
+_BREATH: Final = 0.2
+"""Seconds between two looks at what is alarming: several at once are one message."""
 
 
 class Broker:
@@ -87,7 +78,6 @@ class Broker:
             places = [Problem(f"mqtt.{problem.path}", problem.message) for problem in error.problems]
             raise ConfigError(places, hint=error.what_to_do) from error
         self._options, self._running = options, running
-        self._live = Live(running)
         kinds = ["receipt", *(["cmd"] if self.hearing.operators else [])]
         name = self._options.client_id or f"evidock-{config.station.name}"
         self.session = Session(
@@ -95,7 +85,8 @@ class Broker:
             name="station",
             topics=[Subscription(topic(self.station, kind), retained=False) for kind in kinds],
         )
-        self._news, self._urgent, self._wanted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._news, self._urgent, self._alarming = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._asked = False
         self._birth = 0
         self._lost_at: datetime | None = None
         self._refused: dict[str, str] = {}
@@ -113,8 +104,20 @@ class Broker:
 
     def report(self) -> None:
         """Say everything now: birth, figures, alarms, head."""
-        self._head, self._alarm = -1, None
-        self._wanted.set()
+        self._head, self._alarm, self._asked = -1, None, True
+        self._alarming.set()
+
+    def told(self) -> dict[str, str | bool | None]:
+        """For `evidock status`."""
+        session = self.session
+        since = None if session.since is None else rfc3339(session.since)
+        return {
+            "at": self._options.at,
+            "station": self.station,
+            "up": session.up,
+            "since": since,
+            "trouble": session.trouble,
+        }
 
     def troubles(self) -> Iterator[dict[str, str | None]]:
         """Repair notices."""
@@ -131,11 +134,14 @@ class Broker:
             yield repair("mqtt.nobody", "warning", "broker", detail, "Ask the administrator of the DEMS.")
         yield from self.hearing.troubles()
 
-    async def run(self) -> None:
-        """Until cancelled. Raises `JournalError` only: a fault of this room keeps no capture from being sent."""
+    async def run(self, live: Live) -> None:
+        """Until cancelled. Raises `JournalError` only: a fault of this room keeps no capture from being sent.
+
+        `live`: what the daemon shows, which looks seldom at what costs much.
+        """
         while True:
             try:
-                await self.session.run(self._visit, will=self._will)
+                await self.session.run(lambda connection: self._visit(connection, live), will=self._will)
             except JournalError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, evidence goes its way without announcements
@@ -148,18 +154,18 @@ class Broker:
         self._birth = await self._running.desk.write(outbox.next_birth)
         return Will(self._outgoing(StateTold(online=False, bd=self._birth)), delay=WILL_DELAY)
 
-    async def _visit(self, connection: Connection) -> None:
+    async def _visit(self, connection: Connection, live: Live) -> None:
         since = 0
         if connection.session_present:
             since = micros(self._lost_at or datetime.now(UTC)) - _UNSURE * 1_000_000
         await self._running.desk.write(lambda journal: outbox.lost(journal, since))
         self._head, self._alarm = -1, None
         try:
-            await self._say(connection, await self._state())
+            await self._say(connection, await telling.state(self._running, self._birth))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(connection))
                 group.create_task(self._announce(connection))
-                group.create_task(self._figures(connection))
+                group.create_task(self._figures(connection, live))
         except asyncio.CancelledError:
             with suppress(UplinkError, TimeoutError):
                 async with asyncio.timeout(_GOODBYE):
@@ -193,7 +199,7 @@ class Broker:
                 self.report()
             answer = replace(self._outgoing(heard.answer), correlation=message.correlation)
         if self.hearing.alarmed:
-            self._wanted.set()
+            self._alarming.set()
         return answer
 
     # -- captures -----------------------------------------------------------------------------------------------------
@@ -237,7 +243,7 @@ class Broker:
 
     async def _announce_one(self, connection: Connection, due: outbox.Due) -> int | None:
         """None: told. Seconds: until it is tried again."""
-        payload = _capture(due)
+        payload = telling.capture(due)
         try:
             self._nobody = not await connection.publish(self._outgoing(payload, id_=due.holding.id))
         except UplinkRefused as error:
@@ -253,68 +259,35 @@ class Broker:
 
     # -- figures, alarms, heads ---------------------------------------------------------------------------------------
 
-    async def _figures(self, connection: Connection) -> None:
-        every, first = self._options.status_every.total_seconds(), True
-        heads_at = 0.0
-        loop = asyncio.get_running_loop()
+    async def _figures(self, connection: Connection, live: Live) -> None:
+        """Figures at their time; alarms as soon as there is one; heads seldom; all of it when it is asked for."""
+        clock, every = asyncio.get_running_loop().time, self._options.status_every.total_seconds()
+        figures_at = heads_at = 0.0
         while True:
-            asked = self._wanted.is_set()
-            self._wanted.clear()
-            if asked:
-                await self._say(connection, await self._state())
-            status = await self._live.status()
-            await self._say(connection, self._status(status))
-            notices = tuple(_notice(one) for one in status["problems"][:_NOTICES_TOLD])
-            if notices != self._alarm and (notices or self._alarm is not None or first):
-                await self._say(connection, AlarmTold(at=rfc3339(datetime.now(UTC)), notices=notices))
+            self._alarming.clear()
+            if self._asked:
+                self._asked, figures_at, heads_at = False, 0.0, 0.0
+                await self._say(connection, await telling.state(self._running, self._birth))
+            status = await live.status()
+            notices = telling.notices(status)
+            if notices != self._alarm:
                 self._alarm = notices
-            if loop.time() >= heads_at or self._head < 0:
-                heads_at = loop.time() + self._options.head_every.total_seconds()
-                await self._say_head(connection)
-            first = False
-            with suppress(TimeoutError):
+                await self._say(connection, AlarmTold(at=rfc3339(datetime.now(UTC)), notices=notices))
+            if clock() >= figures_at:
                 # Stations that were started together must not speak together for ever.
-                async with asyncio.timeout(every * random.uniform(0.9, 1.1)):  # noqa: S311 - no secret
-                    await self._wanted.wait()
+                figures_at = clock() + every * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+                await self._say(connection, telling.status(self._running, self._birth, status))
+            if clock() >= heads_at:
+                heads_at = clock() + self._options.head_every.total_seconds()
+                await self._say_head(connection)
+            await _until(self._alarming, figures_at - clock())
+            await asyncio.sleep(_BREATH)
 
     async def _say_head(self, connection: Connection) -> None:
         newest = await self._running.desk.read(anchors.newest)
         if newest is not None and newest.size != self._head:
             await self._say(connection, HeadTold(size=newest.size, checkpoint=newest.best.decode()))
             self._head = newest.size
-
-    async def _state(self) -> StateTold:
-        running = self._running
-        tally, oldest = await running.desk.read(lambda journal: (queries.tally(journal), queries.oldest_held(journal)))
-        held = tally.get(Standing.HELD)
-        stamp = running.clock.stamp()
-        here = [seen.device for seen in running.devices.values() if seen.present][:_DEVICES_TOLD]
-        return StateTold(
-            online=True,
-            bd=self._birth,
-            boot=stamp.boot_id,
-            agent=agent_version(),
-            since=rfc3339(running.started_at),
-            log=running.config.station.log,
-            devices=tuple(DeviceTold(device=one.id, family=one.family) for one in here),
-            held=0 if held is None else held.captures,
-            oldest_held_at=None if oldest is None else rfc3339(oldest),
-            clock=_clock(stamp),
-        )
-
-    def _status(self, told: View) -> StatusTold:
-        return StatusTold(
-            at=told["clock"]["at"],
-            bd=self._birth,
-            captures={standing: one["captures"] for standing, one in told["tally"].items()},
-            held_bytes=told["tally"]["held"]["bytes"],
-            room=max(0, told["room"]["usable"]),
-            entries=told["log"]["size"],
-            devices=sum(seen.present for seen in self._running.devices.values()),
-            links=tuple(LinkTold.model_validate(one) for one in told["links"]),
-            notices=len(told["problems"]),
-            clock={name: value for name, value in told["clock"].items() if name != "at"},
-        )
 
     # -- saying -------------------------------------------------------------------------------------------------------
 
@@ -334,8 +307,8 @@ class Broker:
     def _was_refused(self, kind: str, error: UplinkError) -> None:
         if kind not in self._refused:
             self._log.warning("announcement_refused", kind=kind, reason=str(error), todo=error.what_to_do)
+            self._alarming.set()
         self._refused[kind] = str(error)
-        self._wanted.set()
 
     def _works(self, kind: str) -> None:
         if self._refused and self._refused.pop(kind, None) is not None:
@@ -362,39 +335,3 @@ async def _until(news: asyncio.Event, seconds: float | None) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await news.wait()
-
-
-def _notice(told: View) -> NoticeTold:
-    """A repair notice, short enough for thirty of them in one message."""
-    words = {name: value[:400] if isinstance(value, str) else value for name, value in told.items()}
-    return NoticeTold.model_validate(words)
-
-
-def _clock(stamp: Stamp) -> dict[str, JsonValue]:
-    told: dict[str, JsonValue] = {}
-    told.update(stamp.claims)  # type: ignore[arg-type]  # JSON without fractions is JSON
-    return told
-
-
-def _capture(due: outbox.Due) -> CaptureTold:
-    holding, origin = due.holding, due.holding.origin
-    told: dict[str, object] = {
-        "capture": holding.id,
-        "device": origin.device,
-        "key": origin.key,
-        "began_at": None if origin.began_at is None else rfc3339(origin.began_at),
-        "media_type": holding.media_type,
-        "length": holding.digest.length,
-        "sha256": holding.digest.sha256.hex(),
-        "blake3": holding.digest.blake3.hex(),
-        "priority": holding.priority.name.lower(),
-        "held_at": rfc3339(holding.held_at),
-        "log": holding.log,
-        "entry": holding.index,
-        "group": holding.group,
-        "clip": holding.clip,
-        "again": due.times,
-    }
-    if not due.urgent:
-        return CaptureTold.model_validate(told)
-    return HitTold.model_validate({**told, "read": due.claims})

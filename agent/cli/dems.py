@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
+from agent.config import problems_of
+from agent.errors import ConfigError
+from agent.mqtt import BrokerOptions
 from agent.testing.dems import DemsOptions, serve
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="An emulated DEMS, for trying things out.")
@@ -17,7 +21,7 @@ def _group() -> None:
 
 
 @app.command("serve")
-def serve_(
+def serve_(  # noqa: PLR0913 - each is an option of the command
     folder: Annotated[Path, typer.Argument(help="Where it keeps files, receipts key and certificates.")],
     *,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
@@ -26,9 +30,24 @@ def serve_(
     receipts: Annotated[bool, typer.Option(help="Sign receipts.")] = True,
     checksums: Annotated[bool, typer.Option(help="Verify the checksum of each part.")] = True,
     faults: Annotated[bool, typer.Option("--faults", help="Let anybody who reaches the port inject faults.")] = False,
+    broker: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="MQTT broker where it listens, and sends receipts.")
+    ] = None,
+    broker_ca: Annotated[Path | None, typer.Option(help="Authorities of the broker; without it, no TLS.")] = None,
+    broker_cert: Annotated[Path | None, typer.Option(help="Certificate and key to show there, in one file.")] = None,
 ) -> None:
     """Serve until interrupted. The first line is JSON: url, ca_file, receipt_vkey, folder, pid."""
     options = DemsOptions(
         folder.absolute(), host=host, port=port, tls=tls, receipts=receipts, checksums=checksums, faults=faults
     )
-    asyncio.run(serve(options))
+    asyncio.run(serve(options, broker=None if broker is None else _broker(broker, broker_ca, broker_cert)))
+
+
+def _broker(place: str, authorities: Path | None, certificate: Path | None) -> BrokerOptions:
+    host, _, port = place.rpartition(":")
+    told = {"host": host, "port": port, "tls": authorities is not None}
+    files = {"ca_file": authorities, "client_cert": certificate} if authorities is not None else {}
+    try:
+        return BrokerOptions.model_validate(told | files)
+    except ValidationError as error:
+        raise ConfigError(problems_of(error, "broker.")) from error

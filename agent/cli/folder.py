@@ -63,6 +63,7 @@ class Folder:
             "arrivals": [],
             "departures": [],
             "links": [],
+            "broker": None,
             "traffic": None,
             "drivers": [],
             "problems": [{**one, "since": None} for one in found],

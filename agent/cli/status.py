@@ -84,3 +84,7 @@ def _show_movement(told: dict[str, Any]) -> None:
         if link["up"]:
             line("")
             line(f"uplink {link['name']} is up", "green")
+    if (broker := told["broker"]) is not None:
+        line("")
+        state = "is connected" if broker["up"] else f"is not connected: {broker['trouble'] or 'tried in a moment'}"
+        line(f"broker {broker['at']} {state}", "green" if broker["up"] else "yellow")

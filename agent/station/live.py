@@ -90,6 +90,7 @@ class Live:
             "arrivals": self._arrivals(),
             "departures": self._departures(),
             "links": links,
+            "broker": running.announcing(),
             "traffic": running.gate.told(),
             "drivers": await self._drivers(),
             "problems": running.raised.look(found),

@@ -77,6 +77,9 @@ class Running(Protocol):
     async def rotate(self, *, finish: bool, actor: str, why: str) -> dict[str, str]:
         """Change the log's key: begin it, or end it. `new` and `old` public key."""
 
+    def announcing(self) -> Mapping[str, str | bool | None] | None:
+        """How it stands at the agency's broker; None where none is configured."""
+
     def troubles(self) -> Sequence[Mapping[str, str | None]]:
         """Repair notices that only the daemon can make: a driver that fails, a witness that is down, a policy."""
 

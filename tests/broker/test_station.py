@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.capture import Standing
+from agent.mqtt import Connection, Outgoing
 from agent.testing.broker import Mosquitto, mosquitto_program
 from agent.testing.dems.at_broker import DemsAtBroker
 from agent.testing.devices import some_bytes
@@ -90,7 +93,7 @@ async def test_a_wrong_receipt_is_refused_told_and_written_down(
 async def test_killed_at_any_moment_it_announces_everything_in_the_end(
     mosquitto: Mosquitto, dems: EmulatedDems, dock: Dock
 ) -> None:
-    total = 30
+    total = 20
     for number in range(total):
         dock.camera.record(some_bytes(500, number))
     async with DemsAtBroker(dems.core, mosquitto.options(), silent=True) as there:
@@ -170,3 +173,51 @@ async def test_a_slow_subscriber_holds_up_nobody(mosquitto: Mosquitto, dems: Emu
     async with slow, dock.here(at(mosquitto), dems) as agent:
         await heard.wait()
         await standing(agent, Standing.RECEIPTED, 40)
+
+
+async def test_a_broker_that_permits_nothing_is_not_hammered(tmp_path: Path, dems: EmulatedDems, dock: Dock) -> None:
+    for number in range(10):
+        dock.camera.record(some_bytes(500, number))
+    closed = Mosquitto(tmp_path / "closed", acl=["topic read nothing"])
+    async with closed, dock.here(at(closed), dems) as agent:
+        await standing(agent, Standing.RECEIPTED, 10)
+        await until(lambda: any(one["id"] == "mqtt.refused" for one in agent.troubles()))
+        await asyncio.sleep(1.5)
+        assert 10 <= closed.log.count("Denied PUBLISH") <= 40
+
+
+async def test_a_broker_killed_before_it_wrote_what_it_took(
+    mosquitto: Mosquitto, dems: EmulatedDems, dock: Dock
+) -> None:
+    """It knows its sessions, from an orderly stop before, and none of what was announced since."""
+    async with DemsAtBroker(dems.core, mosquitto.options(), silent=True) as before, dock.here(at(mosquitto)) as agent:
+        assert agent.broker is not None
+        await until(lambda: before.of("state") and agent.broker.session.up)
+        await mosquitto.stop()
+        await before.__aexit__(None, None, None)  # the DEMS is away now
+        await mosquitto.start()
+        await until(lambda: agent.broker.session.up)
+        for number in range(20):
+            dock.camera.record(some_bytes(500, number))
+        await until(lambda: mosquitto.log.count("/capture'") >= 20)
+        await mosquitto.kill()
+        await mosquitto.start()
+        async with DemsAtBroker(dems.core, mosquitto.options(), silent=True) as after:
+            await until(lambda: len(after.announced) == 20)
+
+
+async def test_the_dems_of_the_command_line_listens_at_a_broker_too(mosquitto: Mosquitto, dock: Dock) -> None:
+    words = ("-m", "agent.cli", "dems", "serve", str(dock.folder / "served"), "--no-tls")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *words, "--broker", f"127.0.0.1:{mosquitto.port}", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    said = json.loads(await process.stdout.readline())
+    try:
+        async with Connection(mosquitto.options(), client_id="station") as station:
+            await until(lambda: "as dems (p5" in mosquitto.log)
+            assert await station.publish(Outgoing("evidock/v1/a/b/c/status", b"{}"))
+    finally:
+        process.terminate()
+        await process.wait()
+    assert said["receipt_vkey"]

@@ -107,6 +107,9 @@ class Dock:
     def forwards(self) -> list[Forward]:
         return [] if self.station.forward is None else [self.station.forward]
 
+    def announcing(self) -> None:
+        return None
+
     def troubles(self) -> list[dict[str, str | None]]:
         return self.told
 

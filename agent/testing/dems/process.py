@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from yarl import URL
 
 from agent import durable
 from agent.testing.child import end, kill
+from agent.testing.dems.at_broker import DemsAtBroker
 from agent.testing.dems.core import Entry
 from agent.testing.dems.emulator import EmulatedDems
 from agent.testing.dems.options import DemsOptions
@@ -26,6 +28,8 @@ from agent.testing.dems.uploads import Violation
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from agent.mqtt import BrokerOptions
 
 __all__ = ["DemsProcess", "serve"]
 
@@ -38,8 +42,17 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def serve(options: DemsOptions, *, say: Callable[[str], None] = _say, until: asyncio.Event | None = None) -> None:
-    """Run a DEMS until SIGINT, SIGTERM or `until`; first say as JSON what it is reached by: `url`, keys and files."""
+async def serve(
+    options: DemsOptions,
+    *,
+    broker: BrokerOptions | None = None,
+    say: Callable[[str], None] = _say,
+    until: asyncio.Event | None = None,
+) -> None:
+    """Run a DEMS until SIGINT, SIGTERM or `until`; first say as JSON what it is reached by: `url`, keys and files.
+
+    `broker`: where it hears of captures, and sends its receipts, too.
+    """
     ended = until or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -57,7 +70,8 @@ async def serve(options: DemsOptions, *, say: Callable[[str], None] = _say, unti
             "pid": os.getpid(),
         }
         say(json.dumps(said))
-        await ended.wait()
+        async with nullcontext() if broker is None else DemsAtBroker(dems.core, broker):
+            await ended.wait()
 
 
 @dataclass(slots=True)
