@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 PEERS := tests/interop
 STORES := tests/interop/stores
 ROUNDS ?= 2000
+WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # mkfs.fat lives where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -40,10 +41,11 @@ help: ## this list
 demo: system install ## the main job, shown once on real input (FAULTS=1: with pulled plugs and killed processes)
 	@$(BIN)/evidock demo $(if $(filter-out 0,$(FAULTS)),--faults)
 
+# WORKERS processes share the files of tests (0: one process, in order).
 # Where CI is set, pytest writes out and compares in full what it else cuts short: of two films that differ, for hours.
 .PHONY: test
 test: system install peers lint ## every check: style, types, imports, tests (PYTEST_ARGS="..." for pytest)
-	@env -u CI $(BIN)/pytest $(PYTEST_ARGS)
+	@env -u CI $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: install ## style, format, types and imports, without the tests
