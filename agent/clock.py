@@ -145,6 +145,11 @@ class Clock:
             last_sync_at=self._last_sync_at,
         )
 
+    def heard(self, synced_at: datetime | None) -> None:
+        """Whoever keeps the clock says when he set it right last; what is earlier than is known counts for nothing."""
+        if synced_at is not None and (self._last_sync_at is None or synced_at > self._last_sync_at):
+            self._last_sync_at = synced_at
+
     def _ask(self) -> None:
         word = kernel_word() or told_word(self._told) or Word(synchronised=False, uncertainty_us=None)
         before, self._word = self._word, word
@@ -154,8 +159,7 @@ class Clock:
             touched = datetime.fromtimestamp(self._timesyncd.stat().st_mtime, UTC)
         except (OSError, ValueError):
             return
-        if self._last_sync_at is None or touched > self._last_sync_at:
-            self._last_sync_at = touched
+        self.heard(touched)
 
 
 def _was_set_right(before: Word, now: Word) -> bool:

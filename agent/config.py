@@ -255,9 +255,10 @@ class Config(_Table):
 
     @property
     def shows(self) -> tuple[dict[str, Any], ...]:
-        """The tables that may name a certificate of ours as `client_cert`."""
+        """The tables that may name a certificate of ours: `client_cert`, and `cert_file` of the status service."""
         broker = () if self.mqtt is None else ({"name": "mqtt", "client_cert": self.mqtt.client_cert},)
-        return (*self.uplink, *broker)
+        screen = () if self.status is None else ({"name": "status", "cert_file": self.status.cert_file},)
+        return (*self.uplink, *broker, *screen)
 
     station: Station
     spool: SpoolConfig = SpoolConfig()

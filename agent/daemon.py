@@ -48,7 +48,7 @@ from agent.starting import check_epoch, config_claims, started
 from agent.station.control import Control
 from agent.station.status import StatusService
 from agent.station.troubles import Troubles, told_by
-from agent.supervising import hear, probed, supervised
+from agent.supervising import clock_kept, hear, probed, supervised
 from agent.traffic import class_of
 from agent.uplink import Probes
 
@@ -284,6 +284,7 @@ class Agent:
                     self.release.run(),
                     self.anchor.run(),
                     self.joining.run(),
+                    clock_kept(self.clock),
                     self.power.run(),
                     self._housekeeping(),
                 )
@@ -359,6 +360,7 @@ class Agent:
             for forward in self.forwards:
                 if forward.link.name not in kept:
                     await crew.end(("forward", forward.link.name))
+                    forward.close()
             for loaded in self.equipment.uplinks:
                 if loaded.options.name in ended:
                     await crew.end(("probe", loaded.options.name))

@@ -140,6 +140,11 @@ class Gate:
         """Tell whoever waits that something may go now that might not before, or the other way round."""
         self._listeners.append(listener)
 
+    def forget(self, listener: Callable[[], None]) -> None:
+        """It waits no more: it was ended."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
     def move(self, link: LinkClass, *, portal: bool = False) -> None:
         """The machine is on another link now."""
         if (link, portal) != (self.link, self.portal):

@@ -9,6 +9,7 @@ from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent.driver import HearsObservations
 from agent.errors import DeviceError, JournalError, SpoolDamaged, UplinkDown
+from agent.machine.keeper import chrony
 from agent.process import first_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from agent.capture import Observation
+    from agent.clock import Clock
     from agent.driver import Intake
     from agent.registry import LoadedDriver
     from agent.station.troubles import Troubles
@@ -29,6 +31,7 @@ _STEADY: Final = 30.0
 
 _A_DAY: Final = 86400.0
 _PROBE_AGAIN: Final = 600.0
+_KEEPER_AGAIN: Final = 60.0
 
 
 async def supervised(loaded: LoadedDriver, intake: Intake, troubles: Troubles) -> None:
@@ -64,6 +67,14 @@ def hear(drivers: Iterable[LoadedDriver], observation: Observation) -> None:
     for loaded in drivers:
         if isinstance(loaded.driver, HearsObservations):
             loaded.driver.heard(observation)
+
+
+async def clock_kept(clock: Clock) -> None:
+    """Ask chronyd, where there is one, when it set the clock right last; others are looked at by the clock itself."""
+    while True:
+        if (kept := await asyncio.to_thread(chrony)) is not None:
+            clock.heard(kept.synced_at)
+        await asyncio.sleep(_KEEPER_AGAIN)
 
 
 async def probed(uplink: Probes) -> None:

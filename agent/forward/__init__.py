@@ -120,6 +120,12 @@ class Forward:
         self.link.again_at = 0.0
         self.nudge()
 
+    def close(self) -> None:
+        """It sends no more, for another took its place: nobody has to tell it anything."""
+        self._gate.forget(self.nudge)
+        if self._instead_of is not None and self in self._instead_of._fallbacks:  # noqa: SLF001 - its own kind
+            self._instead_of._fallbacks.remove(self)  # noqa: SLF001
+
     async def run(self) -> None:
         """Send, until cancelled. Raises `JournalError` only."""
         # What was under way when an earlier run was cancelled is not any more.

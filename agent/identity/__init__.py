@@ -5,25 +5,29 @@ est           having it made and renewed by the agency's server (RFC 7030)
 """
 
 from agent.identity.certificate import (
-    CERTIFICATE,
-    Certificate,
-    Expiry,
-    expiries,
-    fingerprint,
-    install,
-    look,
-    pending_key,
-    request,
+    CERTIFICATE as CERTIFICATE,
 )
-
-__all__ = [
-    "CERTIFICATE",
-    "Certificate",
-    "Expiry",
-    "expiries",
-    "fingerprint",
-    "install",
-    "look",
-    "pending_key",
-    "request",
-]
+from agent.identity.certificate import (
+    Certificate as Certificate,
+)
+from agent.identity.certificate import (
+    Expiry as Expiry,
+)
+from agent.identity.certificate import (
+    expiries as expiries,
+)
+from agent.identity.certificate import (
+    fingerprint as fingerprint,
+)
+from agent.identity.certificate import (
+    install as install,
+)
+from agent.identity.certificate import (
+    look as look,
+)
+from agent.identity.certificate import (
+    pending_key as pending_key,
+)
+from agent.identity.certificate import (
+    request as request,
+)

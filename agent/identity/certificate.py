@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -47,7 +47,29 @@ _COMMON_NAME_MAX: Final = 64  # ub-common-name, RFC 5280 appendix A
 _SOON: Final = timedelta(days=30)
 _PEM: Final = serialization.Encoding.PEM
 _SPKI: Final = serialization.PublicFormat.SubjectPublicKeyInfo
-_TODO: Final = "Renew it: evidock identity enrol, or evidock identity request and install."
+
+
+class _Shown(NamedTuple):
+    """What depends on a certificate of ours, and what to do about it."""
+
+    put: str
+    renew: str
+    ended: str
+
+
+_SHOWN: Final = {
+    "client_cert": _Shown(
+        "Put it there: evidock identity install.",
+        "Renew it: evidock identity enrol, or evidock identity request and install.",
+        "the DEMS need not talk to this station",
+    ),
+    "cert_file": _Shown(
+        "Put the certificate of the status service there, or take `cert_file` out.",
+        "Have it renewed by whoever made it, and restart the service.",
+        "browsers and monitoring need not believe this station",
+    ),
+}
+"""By the setting that names it."""
 
 
 def fingerprint(key: Verifier) -> str:
@@ -100,30 +122,32 @@ class Expiry:
 
 
 def expiries(tables: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[Expiry]:
-    """Everything to be said of the certificates that these tables of agent.toml name as `client_cert`."""
+    """Everything to be said of the certificates that these tables of agent.toml name: see `_SHOWN`."""
     for table in tables:
-        path = table.get("client_cert")
-        if path is None:
-            continue
-        what = f"{table.get('name', '?')}.client_cert"
-        try:
-            found = look(Path(str(path)))
-        except OSError as error:
-            yield Expiry("problem", what, f"{path}: {error.strerror}", "Put it there: evidock identity install.")
-        except ValueError:
-            yield Expiry("problem", what, f"{path} holds no certificate", "Put one there: evidock identity install.")
-        else:
-            yield from _expiry(found, what, now)
+        for name, shown in _SHOWN.items():
+            if (path := table.get(name)) is not None:
+                yield from _looked(Path(str(path)), f"{table.get('name', '?')}.{name}", shown, now)
 
 
-def _expiry(found: Certificate, what: str, now: datetime) -> Iterator[Expiry]:
+def _looked(path: Path, what: str, shown: _Shown, now: datetime) -> Iterator[Expiry]:
+    try:
+        found = look(path)
+    except OSError as error:
+        yield Expiry("problem", what, f"{path}: {error.strerror}", shown.put)
+    except ValueError:
+        yield Expiry("problem", what, f"{path} holds no certificate", shown.put)
+    else:
+        yield from _expiry(found, what, shown, now)
+
+
+def _expiry(found: Certificate, what: str, shown: _Shown, now: datetime) -> Iterator[Expiry]:
     until = f"{found.not_after:%Y-%m-%d %H:%M} UTC"
     if now >= found.not_after:
-        yield Expiry("problem", what, f"it ended on {until}: the DEMS need not talk to this station", _TODO)
+        yield Expiry("problem", what, f"it ended on {until}: {shown.ended}", shown.renew)
     elif now < found.not_before:
         yield Expiry("problem", what, f"it holds from {found.not_before:%Y-%m-%d %H:%M} UTC on", "Look at the clock.")
     elif found.due(now):
-        yield Expiry("warning", what, f"it ends on {until}", _TODO)
+        yield Expiry("warning", what, f"it ends on {until}", shown.renew)
 
 
 # -- asking for one ----------------------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ class Replay:
     strength: Strength | None = None
     destination: str | None = None
     reason: str | None = None
+    intended: int | None = None
+    """Leaf of the entry `release.intended`, as long as the capture stands where it stood then."""
     context: int | None = None
     """Leaf of the newest entry about its context."""
     words: set[tuple[str, str]] = field(default_factory=set)
@@ -52,6 +54,8 @@ class Replay:
         if before is Standing.UNKNOWN and event != Event.HELD:
             self.complaints.append(f"its story begins with {event!r}")
         act(self, predicate)
+        if self.standing is not before:
+            self.intended = None
         if self.standing is not before and self.standing not in STEPS[before]:
             self.complaints.append(f"it went from {before} to {self.standing}, which is not permitted")
 
@@ -102,7 +106,8 @@ def _changed(replay: Replay, predicate: Mapping[str, Any]) -> None:
     replay.standing, replay.reason, replay.superseded = Standing.QUARANTINED, predicate["reason"], True
 
 
-def _intended(replay: Replay, _: Mapping[str, Any]) -> None:
+def _intended(replay: Replay, predicate: Mapping[str, Any]) -> None:
+    replay.intended = predicate["seq"]
     if replay.standing is not Standing.RECEIPTED or replay.retained:
         replay.complaints.append(f"its release was intended while it stood {replay.standing}")
     if replay.forgets:

@@ -74,7 +74,7 @@ class Verification:
         self._tails: list[bytearray] = [bytearray()]
         self._told = 0
         self._explained = 0
-        self._captures = self._words = 0
+        self._captures = self._words = self._releases = 0
         self._surroundings = Surroundings(self._size)
         self._problems: list[str] = []
         self._more = 0
@@ -111,6 +111,8 @@ class Verification:
             self._say("captures", f"{self._told} entries speak of captures, and {self._explained} belong to one")
         if self._count("word WHERE capture <= ?", self._rows) != self._words:
             self._say("words", "captures are found by words that no entry tells")
+        if self._count("intended WHERE capture <= ?", self._rows) != self._releases:
+            self._say("releases", "some are said to be begun, of captures that there are not")
         self._surroundings.end(self._journal, self._say)
         self._tally()
 
@@ -250,6 +252,11 @@ class Verification:
         found = self._journal.connection.execute("SELECT seq FROM context WHERE capture = ?", (row,)).get
         if found != replay.context:
             self._say(place, f"has its context from entry {found}, and its entries say {replay.context}")
+        begun = self._journal.connection.execute("SELECT seq FROM intended WHERE capture = ?", (row,)).get
+        self._releases += begun is not None
+        if begun != replay.intended:
+            told = f"its entries say that entry {replay.intended} did" if replay.intended is not None else "none did"
+            self._say(place, f"has its release begun by entry {begun}, and {told}")
 
     def _beginning(self, place: str, known: Holding, seq: int, predicate: dict[str, Any]) -> None:
         said, device = predicate["capture"], predicate["device"]

@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Keeper", "keeper", "of_chrony", "of_timesyncd"]
+__all__ = ["Keeper", "chrony", "keeper", "of_chrony", "of_timesyncd"]
 
 _PATIENCE: Final = 5.0
 _OTHERS: Final = ("ntpd", "ptp4l", "phc2sys", "gpsd", "openntpd", "vmtoolsd")
@@ -27,16 +28,24 @@ class Keeper:
     stratum: int | None = None
     off: float | None = None
     """Seconds between the system's clock and the source, either way, as the program last measured."""
+    synced_at: datetime | None = None
+    """When it last set the clock by a measurement, where it says so."""
 
 
 def keeper() -> Keeper | None:
     """Ask; None where nobody seems to keep the clock."""
-    if (told := _said("chronyc", "-n", "-c", "tracking")) and (found := of_chrony(told)):
+    if (found := chrony()) is not None:
         return found
     if (told := _said("timedatectl", "timesync-status")) and (found := of_timesyncd(told)):
         return found
     names = {_name(path) for path in Path("/proc").glob("[0-9]*/comm")}
     return next((Keeper(name) for name in ("chronyd", "systemd-timesyn", *_OTHERS) if name in names), None)
+
+
+def chrony(*options: str) -> Keeper | None:
+    """Ask chronyd; None where there is none, or it does not answer. Blocks for five seconds at most."""
+    told = _said("chronyc", "-n", "-c", *options, "tracking")
+    return of_chrony(told) if told else None
 
 
 def of_chrony(told: str) -> Keeper | None:
@@ -47,7 +56,15 @@ def of_chrony(told: str) -> Keeper | None:
     except (ValueError, IndexError):
         return None
     source = fields[1] or fields[0]
-    return Keeper("chronyd", source, stratum, off) if stratum else Keeper("chronyd")
+    return Keeper("chronyd", source, stratum, off, _moment(fields[3])) if stratum else Keeper("chronyd")
+
+
+def _moment(text: str) -> datetime | None:
+    """Seconds since 1970 as chronyc writes them; None for a time that nobody can mean."""
+    try:
+        return datetime.fromtimestamp(float(text), UTC) if float(text) > 0 else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def of_timesyncd(told: str) -> Keeper | None:

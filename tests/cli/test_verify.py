@@ -195,6 +195,16 @@ def test_a_changed_table(tampered: Tampered, change: str, named: str) -> None:
     assert any(named in problem for problem in problems), problems
 
 
+def test_a_release_that_nobody_began(tampered: Tampered) -> None:
+    problems = tampered.by("INSERT INTO intended VALUES (11, 3)")
+    assert any("release begun by entry 3, and none did" in problem for problem in problems), problems
+
+
+def test_a_release_of_no_capture(tampered: Tampered) -> None:
+    problems = tampered.by("INSERT INTO intended VALUES (0, 3)")
+    assert any(problem.startswith("releases: ") for problem in problems), problems
+
+
 def test_a_capture_without_entries(tampered: Tampered) -> None:
     problems = tampered.by("UPDATE entry SET capture = 12 WHERE capture = 11")
     assert any("speaks of something else" in problem for problem in problems)

@@ -100,6 +100,10 @@ def test_what_ends_is_told_in_time(keys: Path, authority: Authority, tmp_path: P
     assert [one.state for one in expiries(tables, now + 70 * DAY)] == ["warning"]
     assert [one.state for one in expiries(tables, now + 91 * DAY)] == ["problem"]
     assert [one.state for one in expiries(tables, now - DAY)] == ["problem"]
+    screen = [{"name": "status", "cert_file": keys / CERTIFICATE}, {"name": "status", "cert_file": None}]
+    (told,) = expiries(screen, now + 91 * DAY)
+    assert (told.what, told.state) == ("status.cert_file", "problem")
+    assert "browsers" in told.detail
     (tmp_path / "none").write_text("no certificate")
     for path in (tmp_path / "none", tmp_path / "missing"):
         (one,) = expiries([{"name": "dems", "client_cert": str(path)}], now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,7 +170,8 @@ def test_smartctl_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_chrony_tells_source_stratum_and_how_far_the_clock_is_off() -> None:
     told = "C0A80101,192.168.1.1,3,1795384526.38,-0.000234,0.000101,0.000098,-12.3,0.001,0.05,0.0102,0.0005,64.2,Normal"
-    assert of_chrony(told) == Keeper("chronyd", "192.168.1.1", 3, 0.000234)
+    synced_at = datetime.fromtimestamp(1795384526.38, UTC)
+    assert of_chrony(told) == Keeper("chronyd", "192.168.1.1", 3, 0.000234, synced_at)
     alone = "7F7F0101,,0,0.0,0.0,0.0,0.0,0.0,0.0,0.0,1.0,1.0,0.0,Not synchronised"
     assert of_chrony(alone) == Keeper("chronyd")
     assert of_chrony("506 Cannot talk to daemon") is None

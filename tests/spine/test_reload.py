@@ -12,10 +12,14 @@ import pytest
 from agent.cli.daemon import Daemon
 from agent.testing.dems import EmulatedDems
 from agent.testing.process import COMMAND, DaemonProcess, read_state, toml, tus
+from agent.testing.uplinks import BenchUplink
+from agent.uplink import UplinkOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from agent.testing.station import Station
 
 
 def folder_driver(folder: Path, name: str, **more: object) -> dict[str, object]:
@@ -149,6 +153,20 @@ async def test_what_cannot_change_is_named_and_the_rest_is_taken_up(docked: Dock
     assert "station.epoch" in notice["detail"]
     assert "policy.spool" in notice["detail"]
     assert told["log"]["origin"].endswith("/log1")
+
+
+async def test_a_sender_that_ended_is_told_nothing_more(station: Station) -> None:
+    """Else each reload would leave one behind, that is woken for ever."""
+    before = len(station.gate._listeners)
+    station.connect(BenchUplink())
+    beside = station.beside(BenchUplink("two"), UplinkOptions(use="bench", name="two", role="fallback"))
+    first = station.forward
+    assert first is not None
+    assert len(station.gate._listeners) == before + 2
+    for one in (beside, first, first):
+        one.close()
+    assert len(station.gate._listeners) == before
+    assert first._fallbacks == []
 
 
 async def test_a_destination_comes_changes_and_goes(docked: Docked, tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.capture import Strength
 from agent.errors import ConfigError, UplinkDown
@@ -79,6 +82,48 @@ async def test_a_certificate_that_ends_soon_is_a_warning(
     double = await serve(tls=served_with(leaf), signs=True)
     found = {finding.what: finding for finding in await connect(double.url, ca_file=ca_file).check()}
     assert (found["certificate"].state, "5 more days" in found["certificate"].detail) == ("warning", True)
+
+
+async def test_every_certificate_of_the_chain_is_told(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path
+) -> None:
+    """As OpenSSL verified it: what the server sent beside it, or in another order, is not it."""
+    between = authority.create_child_ca()
+    double = await serve(tls=served_with(between.issue_cert("127.0.0.1")), signs=True)
+    found = {finding.what: finding for finding in await connect(double.url, ca_file=ca_file).check()}
+    told = found["chain"].detail
+    assert [part.split(" ")[0] for part in told.split("; ")] == ["1", "2", "3"]
+    assert told.count(", until ") == 3
+    assert told.endswith(", whom we trust")
+    assert found["chain"].state == "ok"
+
+
+async def test_an_authority_that_ends_soon_is_a_warning_though_its_certificate_is_young(
+    serve: Serve, connect: Connect, tmp_path: Path
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Old Authority")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(NOW - timedelta(days=3000))
+        .not_valid_after(NOW + timedelta(days=9))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    raw = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    old = trustme.CA.from_pem(made.public_bytes(serialization.Encoding.PEM), raw)
+    old.cert_pem.write_to_path(str(tmp_path / "old.pem"))
+    double = await serve(tls=served_with(old.issue_cert("127.0.0.1")), signs=True)
+    found = {finding.what: finding for finding in await connect(double.url, ca_file=tmp_path / "old.pem").check()}
+    assert found["certificate"].state == "ok"
+    assert found["chain"].state == "warning"
+    assert "Old Authority ends soon" in (found["chain"].todo or "")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from agent.errors import UplinkDown
 from agent.uplink import Finding
@@ -26,6 +29,8 @@ __all__ = ["checked"]
 RENEW_DAYS: Final = 21
 """Days before the end of a certificate from which a person should see to it."""
 _DAY: Final = 86400.0
+_DER: Final = 2
+"""`_ssl.ENCODING_DER`."""
 
 
 async def checked(door: Door, *, wait: float, proxy_headers: dict[str, str] | None = None) -> list[Finding]:
@@ -48,8 +53,7 @@ async def checked(door: Door, *, wait: float, proxy_headers: dict[str, str] | No
     else:
         place = f"{door.proxy.host}:{door.proxy.port}"
         findings.append(Finding(what="proxy", state="ok", detail=f"{place} brings us to {door.url.authority}"))
-        if (seen := await _through(door, proxy_headers or {}, wait)) is not None:
-            findings.append(seen)
+        findings += await _through(door, proxy_headers or {}, wait)
     findings.append(Finding(what="round trip", state="ok", detail=f"tus 1.0.0 answered in {milliseconds:.0f} ms"))
     return [*findings, *_able(abilities, verifies=verifies)]
 
@@ -78,16 +82,16 @@ async def _connection(door: Door, first: URL, wait: float) -> list[Finding]:
         ]
         tls: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
         if tls is not None:
-            found.append(_certificate(tls))
+            found += [_certificate(tls), *_chain(tls)]
         return found
     finally:
         writer.close()
 
 
-async def _through(door: Door, headers: dict[str, str], wait: float) -> Finding | None:
-    """The certificate of the DEMS, seen through a tunnel (CONNECT, RFC 9110 section 9.3.6) made for this alone."""
+async def _through(door: Door, headers: dict[str, str], wait: float) -> list[Finding]:
+    """The certificates of the DEMS, seen through a tunnel (CONNECT, RFC 9110 section 9.3.6) made for this alone."""
     if door.tls is None or door.proxy is None:
-        return None
+        return []
     place = f"{door.url.host}:{door.url.port}"
     lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}", *(f"{name}: {value}" for name, value in headers.items())]
     try:
@@ -96,13 +100,51 @@ async def _through(door: Door, headers: dict[str, str], wait: float) -> Finding 
             try:
                 writer.write("\r\n".join([*lines, "", ""]).encode())
                 if b" 200" not in (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0]:
-                    return None  # it was through the tunnel a moment ago: the round trip says what there is to say
+                    return []  # it was through the tunnel a moment ago: the round trip says what there is to say
                 await writer.start_tls(door.tls, server_hostname=door.url.host)
-                return _certificate(writer.get_extra_info("ssl_object"))
+                tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+                return [_certificate(tls), *_chain(tls)]
             finally:
                 writer.close()
     except (OSError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        return None
+        return []
+
+
+def _chain(tls: ssl.SSLObject) -> list[Finding]:
+    """Every certificate from the one of the DEMS to the authority that we trust, in the order of signing."""
+    told = [x509.load_der_x509_certificate(der) for der in _verified(tls)]
+    if not told:
+        return []
+    words, now, soonest = [], datetime.now(UTC), min(told[1:] or told, key=lambda one: one.not_valid_after_utc)
+    for number, one in enumerate(told, 1):
+        words.append(f"{number} {_named(one)}, until {one.not_valid_after_utc:%Y-%m-%d}")
+    ends = soonest is not told[0] and soonest.not_valid_after_utc - now < timedelta(days=RENEW_DAYS)
+    return [
+        Finding(
+            what="chain",
+            state="warning" if ends else "ok",
+            detail=f"{'; '.join(words)}, whom we trust",
+            todo=f"{_named(soonest)} ends soon: ask the administrator of the DEMS for the chain that comes after it, "
+            "and put its authority into `ca_file`."
+            if ends
+            else None,
+        )
+    ]
+
+
+def _verified(tls: ssl.SSLObject) -> list[bytes]:
+    """The chain as OpenSSL verified it, DER. Public since Python 3.13; before it, what that is made of is asked."""
+    ask = getattr(tls, "get_verified_chain", None)
+    if ask is not None:
+        return [bytes(one) for one in ask()]
+    ask = getattr(getattr(tls, "_sslobj", None), "get_verified_chain", None)
+    return [] if ask is None else [one.public_bytes(_DER) for one in ask() or ()]
+
+
+def _named(certificate: x509.Certificate) -> str:
+    """Who holds it: the common name, else all that it says."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return bounded(str(names[0].value) if names else certificate.subject.rfc4514_string() or "without a name")
 
 
 def _signed_by(certificate: Mapping[str, Any]) -> str:
