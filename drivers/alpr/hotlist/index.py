@@ -103,7 +103,7 @@ class Index:
     def __init__(self, fd: int, mapped: mmap.mmap, parts: _Parts, about: dict[str, Any], *, n: int, b: int) -> None:
         self._fd, self._mapped, self._parts = fd, mapped, parts
         self._starts, self._marks, self._b = parts.starts, parts.marks, b
-        self._texts = lru_cache(4096)(self._text)
+        self._facts = lru_cache(4096)(lambda place: tuple(json.loads(self._text(place))))
         self.about = about
         """What its builder was told: list, layout, as_of, digests, counts."""
         self.plates = n
@@ -182,7 +182,7 @@ class Index:
         raw = os.pread(self._fd, ROW_LENGTH, self._parts.rows_at + ROW_LENGTH * number)
         code, rest = ROW.unpack(raw)
         packed = int.from_bytes(rest, "little")
-        category, region, vehicle = json.loads(self._texts(packed & 0xFFFFFF))
+        category, region, vehicle = self._facts(packed & 0xFFFFFF)
         reference = packed >> 24
         if reference & LONG_REFERENCE:
             named: str | None = self._text(reference ^ LONG_REFERENCE)

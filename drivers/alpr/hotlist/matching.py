@@ -84,9 +84,9 @@ def readings(
 ) -> list[Reading]:
     """Every reading that can be looked up, the best first, each once. `chars`: of the number as it was sent."""
     best = normalised(number)
-    kept = [c.isascii() and c.isalnum() for c in number]
-    told = tuple(share for share, keep in zip(chars, kept, strict=False) if keep) if len(chars) == len(number) else ()
-    found = [Reading(best, likelihood, told if len(told) == len(best) else ())] if matchable(best) else []
+    found = [Reading(best, likelihood, _kept(number, best, chars) if chars else ())] if matchable(best) else []
+    if not candidates:
+        return found
     seen = {best}
     for rank, (other, share) in enumerate(candidates, 1):
         if rank > CANDIDATES:
@@ -96,6 +96,14 @@ def readings(
             seen.add(plate)
             found.append(Reading(plate, share, (), rank))
     return found
+
+
+def _kept(number: str, plate: str, chars: Sequence[float]) -> tuple[float, ...]:
+    """What the camera says of each character of the normalised plate; empty where it cannot be told which is which."""
+    if len(chars) != len(number):
+        return ()
+    told = tuple(share for c, share in zip(number, chars, strict=True) if c.isascii() and c.isalnum())
+    return told if len(told) == len(plate) else ()
 
 
 def matches(
@@ -109,7 +117,10 @@ def matches(
     best: dict[tuple[str, Entry], Match] = {}
     for reading in found:
         for name, find in lists:
-            for match in _of_reading(reading, name, find, rules, region):
+            entries = find(reading.plate)
+            if not entries and not reading.chars:
+                continue  # nearly every read ends here
+            for match in _of_reading(reading, name, entries, find, rules, region):
                 key = (name, match.entry)
                 if key not in best or match.order < best[key].order:
                     best[key] = match
@@ -117,9 +128,14 @@ def matches(
 
 
 def _of_reading(
-    reading: Reading, name: str, find: Callable[[str], Sequence[Entry]], rules: Rules, region: str | None
+    reading: Reading,
+    name: str,
+    entries: Sequence[Entry],
+    find: Callable[[str], Sequence[Entry]],
+    rules: Rules,
+    region: str | None,
 ) -> Iterator[Match]:
-    for entry in find(reading.plate):
+    for entry in entries:
         places = _differing(reading.plate, entry.plate)
         if len(places) <= rules.max_confusable:
             yield _match(reading, name, entry, places, f"ocr({len(places)})" if places else "exact", region)
