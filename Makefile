@@ -80,18 +80,16 @@ screen: system install peers ## the dock's screen before sixty real cameras, and
 	$(BIN)/python -m tests.screen.shoot docs/screen.png >/dev/null
 	ls -l docs/screen.png
 
-<<<<<<< HEAD
 .PHONY: alpr
 alpr: system install peers ## number plate cameras at length: every maker through the whole suite, every fault on every wire
 	@env -u CI EVIDOCK_ALPR_LONG=1 $(BIN)/pytest tests/drivers/alpr tests/conformance/test_alpr.py $(PYTEST_ARGS)
 .PHONY: rooms
 rooms: system install peers ## interview rooms at length: shares that hang, uploads that are cut, cameras that go away (2 min)
 	@env -u CI EVIDOCK_ROOMS_LONG=1 $(BIN)/pytest tests/drivers/interview_room $(PYTEST_ARGS)
-=======
+
 .PHONY: soak
 soak: system install ## five number plate cameras for ten minutes, 5,000,000 plates, DEMS and broker away half the time (30 min)
 	@nice $(BIN)/python -m benchmarks.alpr $(SOAK_ARGS)
->>>>>>> 0751115 (wip)
 
 .PHONY: bench
 bench: system install peers ## the figures of the documentation, measured here (BENCH_ARGS="...")

@@ -17,7 +17,10 @@ import structlog
 from jeepney import DBusAddress, new_method_call
 from jeepney.io.asyncio import open_dbus_router
 
+from agent.mqtt import Outgoing, Session
+
 if TYPE_CHECKING:
+    from agent.mqtt import BrokerOptions, Connection
     from drivers.alpr.hotlist.hits import Hit
     from drivers.alpr.hotlist.options import AlertOptions
 
@@ -36,7 +39,11 @@ class Alerts:
     """All that are configured."""
 
     def __init__(self, options: tuple[AlertOptions, ...]) -> None:
-        self._ways = [_Way(number, one) for number, one in enumerate(options, 1)]
+        """Raises `ConfigError` where a broker's files cannot be used."""
+        self._ways = [
+            _Way(number, one) if one.broker is None else _Published(number, one, one.broker)
+            for number, one in enumerate(options, 1)
+        ]
 
     def tell(self, hit: Hit) -> None:
         """Put it into each line; returns at once."""
@@ -100,6 +107,35 @@ class _Way:
                 await _run((*options.player, str(options.sound)), b"")
             case "desktop":
                 await _notify(options.bus or os.environ.get("DBUS_SESSION_BUS_ADDRESS", "SESSION"), hit, options.plate)
+
+
+class _Published(_Way):
+    """Over MQTT: what waits while there is no connection goes out with the next one, the newest `LINE` of it."""
+
+    def __init__(self, number: int, options: AlertOptions, broker: BrokerOptions) -> None:
+        super().__init__(number, options)
+        self._session = Session(broker, name=f"alert-{number}")
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._session.run(self._publish))
+            group.create_task(self._watch())
+
+    async def _publish(self, connection: Connection) -> None:
+        while True:
+            while self._line:
+                hit = self._line[0]
+                told = json.dumps(hit.told(plate=self._options.plate)).encode()
+                await connection.publish(Outgoing(self._options.topic, told, qos=1, content_type="application/json"))
+                if self._line and self._line[0] is hit:
+                    self._line.popleft()
+            self._wanted.clear()
+            await self._wanted.wait()
+
+    async def _watch(self) -> None:
+        while True:
+            self.trouble = self._session.trouble
+            await asyncio.sleep(1)
 
 
 async def _run(command: tuple[str, ...], told: bytes) -> None:

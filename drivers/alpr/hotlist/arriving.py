@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from agent.errors import ConfigError, Problem
+from agent.mqtt import Session, Subscription
 from drivers.alpr.hotlist.errors import BadList
 from drivers.alpr.hotlist.manifest import MANIFEST_MAX, opened, read_keys, seconds
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from agent.mqtt import Message
     from drivers.alpr.hotlist.manifest import Key, Manifest
     from drivers.alpr.hotlist.options import ListOptions
     from drivers.alpr.hotlist.shelf import Shelf
@@ -75,10 +77,21 @@ class Arrivals:
         self._growing: dict[str, tuple[int, int, int]] = {}
         self._tag: str | None = None
         self._asked = asyncio.Event()
+        broker, topics = self._options.broker, [Subscription(self._options.topic)]
+        self._session = None if broker is None else Session(broker, name=f"list-{self._options.name}", topics=topics)
 
     def ask(self) -> None:
         """There is news: look at the server now."""
         self._asked.set()
+
+    async def hear(self) -> None:
+        """Listen for announcements, until cancelled. What they say proves nothing: the server is asked."""
+
+        async def announced(_: Message) -> None:
+            self.ask()
+
+        if self._session is not None:
+            await self._session.listen(announced)
 
     async def watch(self, every: float) -> None:
         """Look at the folder, until cancelled."""

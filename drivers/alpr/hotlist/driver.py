@@ -110,6 +110,7 @@ class Hotlists:
                 for arrivals in self.arrivals.values():
                     group.create_task(arrivals.watch(self.options.rescan))
                     group.create_task(arrivals.fetch())
+                    group.create_task(arrivals.hear())
                 group.create_task(self.alerts.run())
                 group.create_task(self._keep_house())
                 await asyncio.Event().wait()

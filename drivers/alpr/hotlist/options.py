@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent.driver import DriverOptions
+from agent.mqtt import BrokerOptions
 from agent.quantities import Duration, Length
 
 __all__ = ["AlertOptions", "HotlistOptions", "ListOptions"]
@@ -38,6 +39,10 @@ class ListOptions(_Table):
     """Where it is fetched. Plain HTTP is for this machine alone."""
     manifest_url: str | None = None
     """Where its manifest is fetched; default: `url` with `.jws` (or `.sha256`) at its end."""
+    broker: BrokerOptions | None = None
+    """Where a newer one is announced: `[driver.list.broker]`. A message there is no more than a reason to look now."""
+    topic: Annotated[str, Field(pattern=r"^[^\x00]{1,255}$")] = "hotlists/#"
+    """What is listened to there."""
     every: Annotated[Duration, Field(ge=timedelta(seconds=1), le=_DAY)] = timedelta(minutes=15)
     """Time between two looks at `url`."""
     ca_file: Path | None = None
@@ -65,6 +70,8 @@ class ListOptions(_Table):
     def _can_be_proven(self) -> Self:
         if self.proof == "signature" and not self.keys:
             raise ValueError('`proof = "signature"` needs `keys`')
+        if self.broker is not None and self.url is None:
+            raise ValueError("`broker` announces what is fetched: it needs `url`")
         if self.warn_after > self.stale_after:
             raise ValueError("`warn_after` is later than `stale_after`")
         if self.url is not None and self.url.startswith("http:") and not _is_here(self.url):
@@ -75,7 +82,7 @@ class ListOptions(_Table):
 class AlertOptions(_Table):
     """Who is told of a hit on this machine: `[[driver.alert]]`. None of them can delay anything."""
 
-    kind: Literal["command", "sound", "desktop"]
+    kind: Literal["command", "sound", "desktop", "mqtt"]
     command: tuple[str, ...] = ()
     """Program and arguments; the hit comes as JSON on its standard input, and never as an argument."""
     sound: Path | None = None
@@ -84,6 +91,10 @@ class AlertOptions(_Table):
     """What plays it."""
     bus: str | None = None
     """D-Bus address of the desktop's session; default: that of this process."""
+    broker: BrokerOptions | None = None
+    """Where it is published: `[driver.alert.broker]`."""
+    topic: Annotated[str, Field(pattern=r"^[^#+\x00]{1,255}$")] = "evidock/hit"
+    """Under which name; nothing of a hit is in it."""
     plate: bool = True
     """Whether the plate is told, beside camera, list and rule."""
     within: Annotated[Duration, Field(ge=timedelta(seconds=0.1), le=timedelta(minutes=5))] = timedelta(seconds=10)
@@ -95,6 +106,8 @@ class AlertOptions(_Table):
             raise ValueError("`command` is missing")
         if self.kind == "sound" and self.sound is None:
             raise ValueError("`sound` is missing")
+        if self.kind == "mqtt" and self.broker is None:
+            raise ValueError("`broker` is missing")
         return self
 
 
