@@ -1,13 +1,19 @@
 """`evidock room`: an interview begins, something is marked, it ends; and what goes on in the room."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 
-from agent.cli.asking import order
+from agent.cli.asking import Source, order, source
 from agent.cli.telling import AsJson, line, moment, pairs, print_json, table
+from agent.errors import Refusal
+from drivers.interview_room.coverage import TOUCHES, Interview, Piece, piece_from, piece_of, piece_told, told_of
+from drivers.interview_room.coverage import interviews as compared
 
 app = typer.Typer(
     add_completion=False,
@@ -21,6 +27,9 @@ Room = Annotated[
 Note = Annotated[str, typer.Option("--note", help="What it is about; it stands in the custody log.")]
 
 _FAMILY = "interview_room.live"
+_PIECES_MAX: Final = 5000
+_FILE_MAX: Final = 64 * 1024 * 1024
+_GAPS: Final = 5
 
 
 @app.command()
@@ -45,6 +54,115 @@ def mark(ctx: typer.Context, *, room: Room = None, note: Note = "", as_json: AsJ
 def status(ctx: typer.Context, *, room: Room = None, as_json: AsJson = False) -> None:
     """Show whether an interview is recorded, since when, and how each camera is."""
     _show(order(ctx, _FAMILY, "status", {}, driver=room), as_json=as_json)
+
+
+@app.command()
+def interviews(
+    ctx: typer.Context,
+    *,
+    room: Annotated[str | None, typer.Option("--room", help="Only this room.")] = None,
+    since: Annotated[str, typer.Option("--since", help='Taken since: "2026-11-22" or "7 d" (h, min).')] = "1 d",
+    beside: Annotated[
+        list[Path] | None, typer.Option("--with", help="What another station printed with --json; may be repeated.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show each interview with all its copies: which recorder has which time of it, and where gaps are."""
+    with source(ctx) as station:
+        pieces = list(_pieces(station, as_of(since)))
+    for path in beside or []:
+        pieces += _read(path)
+    found = [one for one in compared(pieces) if room in (None, one.room)]
+    if as_json:
+        print_json({"interviews": [told_of(one) for one in found], "pieces": [piece_told(piece) for piece in pieces]})
+        return
+    for one in found:
+        _show_interview(one)
+    if not found:
+        line(f"no interview since {since}: only films whose length is known are counted")
+
+
+def as_of(since: str) -> str:
+    """A span back from now as a time; anything else as it is, for the journal to judge."""
+    found = re.fullmatch(r"(\d{1,5})\s*(d|h|min)", since.strip())
+    if found is None:
+        return since
+    span = int(found[1]) * {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}[found[2]]
+    return (datetime.now(UTC) - span).isoformat(timespec="seconds")
+
+
+def _pieces(station: Source, since: str) -> Iterator[Piece]:
+    before, seen = None, 0
+    while True:
+        page = station.captures(limit=500, before=before, since=since)
+        for capture in page["captures"]:
+            if str(capture["device"]).startswith("room:") and not str(capture["media_type"]).startswith("application/"):
+                seen += 1
+                if seen > _PIECES_MAX:
+                    raise Refusal(
+                        f"there are more than {_PIECES_MAX} pieces since {since}", hint="Say a later --since."
+                    )
+                story = station.capture(str(capture["id"]))["story"]
+                if (piece := piece_of(capture, _claims(story))) is not None:
+                    yield piece
+        if (before := page["next"]) is None:
+            return
+
+
+def _claims(story: list[dict[str, Any]]) -> dict[str, Any]:
+    """What was claimed when it was held."""
+    for entry in story:
+        claims = entry.get("predicate", {}).get("capture", {}).get("claims")
+        if isinstance(claims, dict):
+            return claims
+    return {}
+
+
+def _read(path: Path) -> list[Piece]:
+    try:
+        with path.open("rb") as file:
+            told = json.loads(file.read(_FILE_MAX))
+        return [piece_from(one) for one in told["pieces"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        hint = "Write it at the other station: evidock room interviews --json > FILE."
+        raise Refusal(f"{path} is not what `evidock room interviews --json` prints: {error}", hint=hint) from error
+
+
+def _show_interview(one: Interview) -> None:
+    length = one.ends - one.begins
+    line(f"{one.room}  {moment(one.begins.isoformat())} to {moment(one.ends.isoformat())}  ({_time(length)})", "bold")
+    table(
+        ("recorder", "camera", "begins", "has", "gaps", "pieces", "stations"),
+        [
+            (
+                copy.recorder,
+                copy.camera or "-",
+                f"+{_time(copy.spans[0][0] - one.begins)}",
+                f"{_time(copy.covered)} ({100 * copy.covered / length if length else 100:.0f} %)",
+                "; ".join(f"+{_time(a - one.begins)} to +{_time(b - one.begins)}" for a, b in copy.gaps[:_GAPS])
+                or "none",
+                len(copy.pieces),
+                len({station for piece in copy.pieces for station in piece.stations}),
+            )
+            for copy in one.copies
+        ],
+        right=("pieces", "stations"),
+    )
+    for begin, end in one.lacking:
+        line(f"no copy has {_span(one, begin, end)}", "red")
+    if len(one.by_recorder()) > 1:
+        for begin, end, recorder in one.single:
+            if end - begin > TOUCHES:
+                line(f"{recorder} alone has {_span(one, begin, end)}", "yellow")
+
+
+def _span(one: Interview, begin: datetime, end: datetime) -> str:
+    return f"+{_time(begin - one.begins)} to +{_time(end - one.begins)}"
+
+
+def _time(length: timedelta) -> str:
+    seconds = round(length.total_seconds())
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def _show(told: dict[str, Any], *, as_json: bool) -> None:

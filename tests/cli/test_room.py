@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from typer.testing import CliRunner
+
+from agent.errors import Refusal
 from drivers.interview_room import cli
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     import pytest
@@ -45,3 +51,68 @@ def test_nothing_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "nothing is recorded in room-1" in said
     assert "still to be held" in said
+
+
+# -- copies beside each other ------------------------------------------------------------------------------------------
+
+
+class Told:
+    """What a station tells of its captures; three recorders of two rooms."""
+
+    def __init__(self, log: str, *pieces: tuple[str, int, int]) -> None:
+        self.all = [self.one(log, *piece) for piece in pieces]
+        self.since: object = None
+
+    @staticmethod
+    def one(log: str, recorder: str, begin: int, end: int) -> dict[str, Any]:
+        return {
+            "began_at": f"2026-11-28T12:{begin:02}:00.000Z",
+            "device": f"room:{recorder}",
+            "id": f"{recorder}-{begin}",
+            "log": log,
+            "media_type": "video/quicktime",
+            "minutes": end - begin,
+            "sha256": "00",
+            "standing": "held",
+        }
+
+    def captures(self, **asked: object) -> dict[str, Any]:
+        """In pages of one: the command must ask for all of them."""
+        self.since = asked["since"]
+        at = int(str(asked.get("before") or 0))
+        return {"captures": self.all[at : at + 1], "next": at + 1 if at + 1 < len(self.all) else None}
+
+    def capture(self, name: str) -> dict[str, Any]:
+        (one,) = [one for one in self.all if one["id"] == name]
+        claims = {"live": {"stream": "front", "seconds": ["0.0", f"{one['minutes'] * 60}.0"]}}
+        return {"story": [{"predicate": {"event": "other"}}, {"predicate": {"capture": {"claims": claims}}}]}
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, told: Told, *words: str) -> str:
+    monkeypatch.setattr(cli, "source", lambda _: nullcontext(told))
+    result = CliRunner().invoke(cli.app, ["interviews", *words])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_which_copy_has_what(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    here = Told("station-a", ("room-1:main", 0, 10), ("room-1:backup", 2, 20), ("room-2:main", 0, 5))
+    said = shown(monkeypatch, here, "--room", "room-1")
+    assert "room-2" not in said
+    assert "room:room-1:main alone has +0:00:00 to +0:02:00" in said
+    assert "room:room-1:backup alone has +0:10:00 to +0:20:00" in said
+    assert "no copy has" not in said
+    assert datetime.fromisoformat(str(here.since)) < datetime.now(UTC) - timedelta(hours=23), "one day by default"
+    there = tmp_path / "b.json"
+    there.write_text(shown(monkeypatch, Told("station-b", ("room-1:main", 15, 25)), "--json"))
+    said = shown(monkeypatch, here, "--room", "room-1", "--with", str(there))
+    assert "+0:10:00 to +0:15:00" in said
+    assert "(0:25:00)" in said
+
+
+def test_another_stations_file_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "source", lambda _: nullcontext(Told("a")))
+    for content in ("", "[]", '{"pieces": [{}]}', '{"pieces": 5}', "[" * 100_000):
+        (tmp_path / "b.json").write_text(content)
+        result = CliRunner().invoke(cli.app, ["interviews", "--with", str(tmp_path / "b.json")])
+        assert isinstance(result.exception, Refusal), content
