@@ -32,6 +32,8 @@ Nothing here does anything: `agent.journal.facts` keeps what was told, `agent.jo
 
 from agent.context.intervals import DRIFT, Interval, Overlap, duration_of, folded, overlap
 from agent.context.kinds import (
+    EARLIEST,
+    LATEST,
     POSITION,
     WORD_MAX,
     Malformed,
@@ -49,6 +51,8 @@ from agent.context.options import CategoryRule, ContextOptions, TriggerRule, Veh
 
 __all__ = [
     "DRIFT",
+    "EARLIEST",
+    "LATEST",
     "POSITION",
     "WORD_MAX",
     "CategoryRule",

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from agent.capture import Observation
 
 __all__ = [
+    "EARLIEST",
     "INCIDENT_LONGEST",
+    "LATEST",
     "POSITION",
     "WORD_MAX",
     "Malformed",
@@ -39,8 +41,12 @@ WORD_MAX: Final = 200
 INCIDENT_LONGEST: Final = timedelta(hours=24)
 """A unit that nobody took off an incident is taken to have left it by then: a forgotten end tags no later shift."""
 
-_EARLIEST: Final = datetime(1980, 1, 6, tzinfo=UTC)
-_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+EARLIEST: Final = datetime(1980, 1, 6, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+"""Times beyond these are joined to nothing: nobody recorded anything then."""
+_COMPARED: Final = ("offset_us", "uncertainty_us")
+_OFFSET_MAX: Final = 100 * 365 * 86_400_000_000
+"""Microseconds: a clock that began at 1970 is closer."""
 
 
 class Malformed(ValueError):
@@ -93,9 +99,19 @@ def about_officer(officer: str) -> str:
 
 def told_of(observation: Observation) -> Told | None:
     """What an observation tells of an interval; None where it tells of none. Raises `Malformed`."""
+    told = _told(observation)
+    for at in (None,) if told is None else (told.began_at, told.ended_at):
+        if at is not None and not EARLIEST <= at <= LATEST:
+            raise Malformed(f"a time of the year {at.year} cannot be true")
+    return told
+
+
+def _told(observation: Observation) -> Told | None:
     kind = observation.kind
     if kind == "clock.compared":
-        at = observation.observed_at
+        at, micros = observation.observed_at, [observation.detail.get(name) for name in _COMPARED]
+        if any(isinstance(one, bool) or not isinstance(one, int) or abs(one) > _OFFSET_MAX for one in micros):
+            raise Malformed("a comparison of clocks has an offset and an uncertainty")
         return Told(Sort.CLOCK, about_device(observation.device), at, at)
     if kind == "assignment.officer":
         return _assigned(observation, Sort.OFFICER)
@@ -176,8 +192,6 @@ def _word(detail: Mapping[str, Any], name: str) -> str:
 def _interval(observation: Observation) -> tuple[datetime, datetime | None]:
     began_at = moment_of(observation.detail, "from") or observation.observed_at
     ended_at = moment_of(observation.detail, "until")
-    if not _EARLIEST <= began_at <= _LATEST:
-        raise Malformed("`from` cannot be true")
     if ended_at is not None and ended_at < began_at:
         raise Malformed("`until` is before `from`")
     return began_at, ended_at
@@ -193,7 +207,7 @@ def moment_of(detail: Mapping[str, Any], name: str) -> datetime | None:
         with suppress(ValueError, OverflowError):
             read = datetime.fromisoformat(said)
             found = None if read.utcoffset() is None else read.astimezone(UTC)
-    if found is None or not _EARLIEST <= found <= _LATEST:
+    if found is None or not EARLIEST <= found <= LATEST:
         raise Malformed(f"`{name}` is a time with its zone, such as 2026-11-22T07:02:17Z")
     return found
 

@@ -147,6 +147,7 @@ class _Look:
                 )
                 continue
             said = facts.said_by(self._journal, piece.fact.seq)
+            named = said["observation"]["detail"][word]
             told.append(
                 {
                     "by": said["actor"],
@@ -154,7 +155,7 @@ class _Look:
                     "overlap": sure.value,
                     "rule": BY_TIME,
                     **_times(piece.fact.began_at, piece.fact.ended_at),
-                    word: said["observation"]["detail"][word],
+                    word: None if named is None else str(named).strip(),
                 }
             )
         return _bounded(told)

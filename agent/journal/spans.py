@@ -9,7 +9,7 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.context import DRIFT, Interval, Sort, about_device, duration_of, folded
+from agent.context import DRIFT, EARLIEST, LATEST, Interval, Sort, about_device, duration_of, folded
 from agent.journal.rows import micros, moment
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ SETTLE: Final = timedelta(seconds=20)
 GOES_ON: Final = 63
 """The size of what lasts until further notice."""
 _STEP: Final = 4
+_FAR_OFF: Final = timedelta(days=20 * 365)
+"""A clock that lost its battery begins in 1970 or so: a comparison puts it right."""
 _LARGEST: Final = 36
 
 SIZES: Final = (
@@ -57,12 +59,14 @@ def interval_of(connection: apsw.Connection, predicate: Mapping[str, Any]) -> In
     """When a capture was recorded, by what its entry `held` says and what was measured of its device's clock.
 
     The first comparison after the capture began counts, for it is the one of the docking that brought it; else the last
-    before. None where the device gave no time.
+    before. None where the device gave no time, or one that cannot be: a capture is held whatever its device says.
     """
     said, device = predicate["capture"], predicate["device"]["id"]
     if said["began_at"] is None:
         return None
     began_at, duration = datetime.fromisoformat(said["began_at"]), duration_of(said["claims"])
+    if not EARLIEST - _FAR_OFF <= began_at <= LATEST:
+        return None
     measured = _comparison(connection, device, began_at)
     if measured is None:
         return Interval(began_at, began_at + (duration or timedelta()), duration=duration)
@@ -92,7 +96,7 @@ def _comparison(connection: apsw.Connection, device: str, began_at: datetime) ->
 def span_as_json(leaf: bytes) -> str:
     """[[bits, began, ended]] of an entry `held`, or [], as its device says it: for journals of older versions."""
     said = json.loads(leaf)["predicate"]["capture"]
-    if said["began_at"] is None:
+    if said["began_at"] is None or not EARLIEST <= datetime.fromisoformat(said["began_at"]) <= LATEST:
         return "[]"
     began_at, duration = datetime.fromisoformat(said["began_at"]), duration_of(said["claims"])
     began, ended = micros(began_at), micros(began_at + (duration or timedelta()))

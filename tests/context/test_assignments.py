@@ -195,7 +195,7 @@ async def test_the_same_file_twice_is_written_once(rig: Rig) -> None:
 
 async def test_a_device_can_say_itself_whose_it_is(rig: Rig) -> None:
     capture = await rig.hold("a", 0, device=WORN)
-    await rig.tell(WORN.id, "assignment.officer", -60, officer="4471")
+    await rig.tell(WORN.id, "assignment.officer", -60, officer=4471)  # a number, as some do
     await rig.settled()
     assert await officers(rig, capture) == [(None, "possible"), ("4471", "likely")]
     story = await rig.desk.read(lambda journal: list(queries.story(journal, capture)))
