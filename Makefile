@@ -74,6 +74,10 @@ quality: install ## judge the drivers by their tests, and write docs/devices.md 
 	sed -i '/^<!-- evidock spec list --markdown -->$$/q' docs/devices.md
 	$(BIN)/evidock spec list --markdown >>docs/devices.md
 
+.PHONY: enotes
+enotes: system install peers ## tablets killed and cut at every step, weeks offline and thousands of notes at once (4 min)
+	@env -u CI EVIDOCK_ENOTES_LONG=1 $(BIN)/pytest -o faulthandler_timeout=0 tests/drivers/enotes $(PYTEST_ARGS)
+
 .PHONY: screen
 screen: system install peers ## the dock's screen before sixty real cameras, and its picture in the README, taken anew
 	@env -u CI EVIDOCK_SCREEN_LONG=1 $(BIN)/pytest tests/screen $(PYTEST_ARGS)

@@ -80,15 +80,15 @@ class Looked:
         return [act for act in self.acts if act.flagged]
 
 
-def from_index(state: Path, notebook: str, *, late_after: timedelta) -> Looked:
-    """A notebook of a station, by its index. Raises `Refusal` where there is none."""
+def from_index(state: Path, notebook: str | None, *, late_after: timedelta) -> Looked:
+    """A notebook of a station, by its index; None: what has no place in any. Raises `Refusal` where there is none."""
     with reading(state) as db:
         keys = keys_of(db)
         sql = "SELECT number, line, status, base_flags, tablet, received_at FROM envelope WHERE notebook IS ?"
         found = _looked(notebook, db.execute(f"{sql} ORDER BY number", (notebook,)), keys, late_after)
         if not found.acts:
             raise Refusal(f"no notebook {notebook} is known here", hint="List them: evidock enotes list.")
-        found.attachments = _attachments(db, notebook)
+        found.attachments = _attachments(db, notebook or "")
     return found
 
 

@@ -189,8 +189,7 @@ class Receiving:
     async def _take(self, tablet: Tablet, under_way: Sequence[_Line]) -> None:
         """Offer every line, also what is known: that it is held is the journal's word, not the index's."""
         places, keeps = asyncio.Semaphore(_IN_FLIGHT), self._options.keep_until == "dems"
-        for device in {line.known.tablet for line in under_way if line.known} | {tablet.id}:
-            await self._intake.sight(device_of(device, self._options.name))
+        await self._intake.sight(device_of(tablet.id, self._options.name))
 
         async def one(line: _Line) -> None:
             device: Device = device_of(line.known.tablet if line.known else tablet.id, self._options.name)

@@ -139,7 +139,7 @@ class Register:
             where = "tablet = ? AND (until IS NULL OR until > ?)"
             found = [row[0] for row in db.execute(f"SELECT kid FROM key WHERE {where}", (tablet, rfc3339(since)))]  # noqa: S608
             db.execute(
-                f"UPDATE key SET until = ?, ended_at = ?, judged = 0 WHERE {where}",  # noqa: S608 - constants
+                f"UPDATE key SET until = ?, ended_at = ?, revoked = 1, judged = 0 WHERE {where}",  # noqa: S608 - constants
                 (rfc3339(since), rfc3339(at), tablet, rfc3339(since)),
             )
             return found or ["-"]
@@ -152,7 +152,7 @@ class Register:
 def _put_key(db: sqlite3.Connection, key: Key) -> None:
     until, ended = (None if when is None else rfc3339(when) for when in (key.until, key.ended_at))
     db.execute(
-        "INSERT INTO key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+        "INSERT INTO key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
         (
             key.public.kid, json.dumps(dict(key.public.jwk)), key.badge, key.name, key.tablet, rfc3339(key.since),
             until, key.how, rfc3339(key.registered_at), ended,
@@ -168,8 +168,7 @@ def keys_of(db: sqlite3.Connection) -> dict[str, Key]:
     """Every registered key, by its thumbprint."""
     found: dict[str, Key] = {}
     sql = (
-        "SELECT jwk, badge, name, tablet, since, until, how, registered_at, ended_at,"
-        " ended_at IS NOT NULL AND ended_at = (SELECT revoked_at FROM tablet WHERE tablet.id = key.tablet)"
+        "SELECT jwk, badge, name, tablet, since, until, how, registered_at, ended_at, revoked"
         " FROM key ORDER BY registered_at"
     )
     for jwk, badge, name, tablet, since, until, how, registered_at, ended_at, revoked in db.execute(sql):

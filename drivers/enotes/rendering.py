@@ -14,6 +14,8 @@ from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+from firmware_specs import SpecError
+from firmware_specs.formats.enote import unb64url
 from firmware_specs.formats.enote_notebook import Note
 
 if TYPE_CHECKING:
@@ -224,11 +226,13 @@ class _Page:
         return f"<h2>{escape(w['apart'])}</h2>\n<p>{escape(w['apart_why'])}</p>\n{shown}"
 
     def _said(self, act: Act) -> str:
-        if act.judged.entry is None:
+        """The text; else the whole payload, as it was signed."""
+        try:
+            raw = unb64url(act.judged.envelope.payload).decode("utf-8", "backslashreplace")
+        except SpecError:
             return f"<p>{escape(self._words['unreadable'])}</p>"
         text = act.entry.get("text")
-        said = text if isinstance(text, str) else json.dumps(act.entry, ensure_ascii=False, indent=1)
-        return f'<div class="text">{visible(said)}</div>'
+        return f'<div class="text">{visible(text if isinstance(text, str) else raw)}</div>'
 
     def _keys(self) -> str:
         w = self._words

@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS key (
     how TEXT NOT NULL,               -- enrolled, rotated, enrolled again
     registered_at TEXT NOT NULL,
     ended_at TEXT,                   -- when `until` became known here
+    revoked INTEGER NOT NULL DEFAULT 0,  -- it ended because its tablet was given up as lost
     judged INTEGER NOT NULL DEFAULT 0  -- what it signed before was judged again since it changed
 ) STRICT;
 CREATE TABLE IF NOT EXISTS envelope (
@@ -155,8 +156,13 @@ class Shelf:
 @contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """The same database for somebody else who only looks: nothing is written, not even beside it."""
-    db: Any = sqlite3.connect(f"{(folder / NAME).as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        db: Any = sqlite3.connect(f"{(folder / NAME).as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=30)
+    except sqlite3.Error as error:
+        raise DeviceRefused(f"{folder / NAME}: {error}", hint="Try again; then look at this station's disk.") from error
     try:
         yield db
+    except sqlite3.Error as error:
+        raise DeviceRefused(f"{folder / NAME}: {error}", hint="Try again; then look at this station's disk.") from error
     finally:
         db.close()

@@ -78,6 +78,11 @@ class Page:
     final_rev: int = 0
 
 
+def stamp(at: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
+
+
 def new_uuid() -> str:
     """UUIDv7 (RFC 9562 section 5.7)."""
     at = time.time_ns() // 1_000_000
@@ -125,7 +130,7 @@ class Notebook:
             "occurred_at": None,
             "op": op,
             "prev": self.prev,
-            "recorded_at": self.now().strftime("%Y-%m-%dT%H:%M:%S.") + f"{self.now().microsecond // 1000:03}Z",
+            "recorded_at": stamp(self.now()),
             "rev": page.rev,
             "seq": self.seq,
             "typ": "enote-entry",

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from jwcrypto import jwk, jws
 
-from drivers.enotes.emulator.notebook import File, Notebook, Signer
+from drivers.enotes.emulator.notebook import File, Notebook, Signer, stamp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -94,11 +94,10 @@ class Tablet:
 
     def statement(self, typ: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
         """What is said of a key."""
-        at = self.notebook.now()
         return {
             "device": {"app": "enote-emulator", "app_version": "1.0.0", "id": self.name},
             "key": self.signer.public,
-            "recorded_at": at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z",
+            "recorded_at": stamp(self.notebook.now()),
             "typ": typ,
             "v": 1,
             **more,

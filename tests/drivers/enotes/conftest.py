@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.testing.rig import running, until
+from agent.testing.rig import running
 from agent.testing.station import Station
 from drivers.enotes import EnoteTablets
 from drivers.enotes.emulator import Tablet
@@ -39,7 +40,9 @@ class Desk:
     async def open(self) -> AsyncIterator[EnoteTablets]:
         driver = EnoteTablets(self.options)
         async with running(driver, self.station):
-            await until(lambda: driver.bound is not None and driver.enrolling_at is not None)
+            async with asyncio.timeout(60):  # a disk that is shared takes its time
+                while driver._orders is None or driver.enrolling_at is None:  # noqa: ASYNC110 - a driver tells nobody
+                    await asyncio.sleep(0.01)
             yield driver
 
     def invited(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import sys
 from collections import Counter
@@ -43,9 +44,13 @@ asyncio.run(Agent(load(config)).run())
 """
 
 
-@pytest.mark.parametrize(
-    "place", ["judged, not held", "held, not noted", "noted, not answered", "attachment held, not noted"]
-)
+LONG = os.environ.get("EVIDOCK_ENOTES_LONG")
+PLACES = ["held, not noted"]
+if LONG:
+    PLACES += ["judged, not held", "noted, not answered", "attachment held, not noted"]
+
+
+@pytest.mark.parametrize("place", PLACES)
 async def test_killed_between_held_and_answered(tmp_path: Path, place: str) -> None:
     made, mark = table(tmp_path), tmp_path / "killed"
     invitation = scanned(EnoteTablets.enrol(EnoteTablets.Options.model_validate(made)))
@@ -89,3 +94,41 @@ async def _sure(act: object, *arguments: object) -> None:
                 await asyncio.sleep(0.05)
             else:
                 return
+
+
+@pytest.mark.skipif(not LONG, reason="EVIDOCK_ENOTES_LONG is not set (make enotes)")
+async def test_months_offline_in_bounded_memory(tmp_path: Path) -> None:
+    """Ten tablets with 2000 entries each, one of them without its first entry until all others are there."""
+    made = table(tmp_path)
+    settings = EnoteTablets.Options.model_validate(made)
+    first = EnoteTablets.enrol(settings)
+    async with DaemonProcess(tmp_path / "dock", drivers=[made]) as daemon:
+        await daemon.ready()
+        tablets = []
+        for number in range(10):
+            tablet = Tablet(tmp_path / f"tablet-{number}", name=f"TAB-{number}", badge=str(number))
+            await _sure(tablet.enrol, scanned(first if number == 0 else EnoteTablets.enrol(settings)))
+            for at in range(1000):
+                note = tablet.notebook.create(f"note {at} " + "of some length " * 20)
+                tablet.notebook.finalize(note)
+            tablets.append(tablet)
+        late = tablets[0].notebook.outbox.pop(0)
+        before = _resident(daemon.pid or 0)
+        await asyncio.gather(*(tablet.sync(patience=1200) for tablet in tablets))
+        tablets[0].notebook.outbox.append(late)
+        await tablets[0].sync(patience=60)
+        grown = _resident(daemon.pid or 0) - before
+        for tablet in tablets:
+            await tablet.hang_up()
+        await daemon.stop()
+        await daemon.verify([])
+    db = sqlite3.connect(tmp_path / "enotes" / "enotes.db")
+    rows = db.execute("SELECT status, count(*) FROM envelope GROUP BY status").fetchall()
+    db.close()
+    assert rows == [("ok", 20_000)]
+    assert grown < 150_000_000, f"{grown / 1e6:.0f} MB more are resident"
+
+
+def _resident(pid: int) -> int:
+    line = next(one for one in open(f"/proc/{pid}/status") if one.startswith("VmHWM"))  # noqa: PTH123, SIM115
+    return int(line.split()[1]) * 1024

@@ -1,12 +1,10 @@
-"""Electronic notes by programs of other authors: npm jose and canonicalize, tus-js-client, and a reader of QR codes."""
+"""Electronic notes by programs of other authors: npm jose and canonicalize, and tus-js-client."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,10 +13,7 @@ import pytest
 from jwcrypto import jwk
 
 from agent.testing.devices import some_bytes
-from drivers.enotes import EnoteTablets
 from drivers.enotes.emulator.notebook import Signer, new_uuid
-from tests.drivers.enotes.rig import options, scanned
-from tests.screen.browser import chromium
 
 if TYPE_CHECKING:
     from tests.drivers.enotes.conftest import Desk
@@ -140,39 +135,3 @@ async def test_tus_js_client_brings_an_attachment(desk: Desk, chunk: str) -> Non
         words = (url, str(path), chunk, str(tablet.folder), json.dumps(metadata), str(PEERS))
         await node("--input-type=module", "-e", JS_CLIENT, *words)
         assert data in {desk.bytes_of(one) for one in await desk.station.holdings()}
-
-
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not here")
-async def test_the_invitation_is_read_by_another_reader_and_hinders_nobody(tmp_path: Path) -> None:
-    """jsQR finds in the picture what stands below it; axe-core finds nothing to say."""
-    needs("jsqr")
-    made = EnoteTablets.enrol(options(tmp_path, reached_at=["dock-0042.example.org", "192.0.2.10"]))
-    page_file = tmp_path / "invitation.html"
-    page_file.write_bytes(made.content)
-    (svg,) = re.findall(r"<svg.*?</svg>", made.content.decode(), re.DOTALL)
-    with tempfile.TemporaryDirectory() as profile:
-        async with chromium(profile) as context:
-            page = await context.new_page()
-            await page.evaluate((PEERS / "node_modules" / "jsqr" / "dist" / "jsQR.js").read_text("utf-8"))
-            read = await page.evaluate(
-                """async (svg) => {
-                    const image = new Image()
-                    image.src = URL.createObjectURL(new Blob([svg], { type: 'image/svg+xml' }))
-                    await image.decode()
-                    const canvas = document.createElement('canvas')
-                    canvas.width = image.width; canvas.height = image.height
-                    const context = canvas.getContext('2d')
-                    context.fillStyle = 'white'; context.fillRect(0, 0, image.width, image.height)
-                    context.drawImage(image, 0, 0)
-                    const pixels = context.getImageData(0, 0, image.width, image.height)
-                    return jsQR(pixels.data, image.width, image.height)?.data
-                }""",
-                svg,
-            )
-            assert json.loads(read) == scanned(made)
-            axe = PEERS / "node_modules" / "axe-core" / "axe.min.js"
-            if axe.exists():
-                await page.goto(page_file.as_uri())
-                await page.evaluate(axe.read_text("utf-8"))
-                told = await page.evaluate("axe.run()")
-                assert [(one["id"], one["nodes"][0]["html"]) for one in told["violations"]] == []

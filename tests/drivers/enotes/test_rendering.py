@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from drivers.enotes import EnoteTablets
 from drivers.enotes.rendering import LANGUAGES, rendered, visible
 from firmware_specs.formats.enote import STRENGTH
 from tests.drivers.enotes.make_book import everything
+from tests.drivers.enotes.rig import options, scanned
 from tests.screen.browser import chromium
 
 if TYPE_CHECKING:
+    from playwright.async_api import Page
+
     from drivers.enotes.reading import Looked
 
 WEB = Path(__file__).parents[3] / "drivers" / "enotes" / "web"
@@ -133,10 +137,9 @@ async def test_in_a_browser_and_on_paper(book: Looked, tmp_path: Path) -> None:
                 file = tmp_path / f"{language}.html"
                 file.write_bytes(rendered(book, language=language))
                 await page.goto(file.as_uri())
-                if axe.exists():
-                    await page.evaluate(axe.read_text("utf-8"))
-                    told = await page.evaluate("axe.run()")
-                    assert [(one["id"], one["nodes"][0]["html"]) for one in told["violations"]] == []
+                await _hinders_nobody(page, axe)
+            await _invitation(page, tmp_path, axe)
+            await page.goto((tmp_path / "fr.html").as_uri())
             await page.pdf(path=str(tmp_path / "book.pdf"), prefer_css_page_size=True)
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext is not here (poppler-utils)")
@@ -148,3 +151,41 @@ async def test_in_a_browser_and_on_paper(book: Looked, tmp_path: Path) -> None:
         assert f"sha-256:{book.chain.head_digest.hex()}" in one
         assert str(book.notebook) in one
         assert re.search(rf"\b{number}/{len(pages)}\b", one)
+
+
+def _script(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.exists() else None
+
+
+async def _hinders_nobody(page: Page, axe: Path) -> None:
+    if (script := _script(axe)) is not None:
+        await page.evaluate(script)
+        told = await page.evaluate("axe.run()")
+        assert [(one["id"], one["nodes"][0]["html"]) for one in told["violations"]] == []
+
+
+async def _invitation(page: Page, folder: Path, axe: Path) -> None:
+    """jsQR finds in the picture what stands below it."""
+    made = EnoteTablets.enrol(options(folder, reached_at=["dock-0042.example.org", "192.0.2.10"]))
+    (folder / "invitation.html").write_bytes(made.content)
+    await page.goto((folder / "invitation.html").as_uri())
+    await _hinders_nobody(page, axe)
+    if (reader := _script(axe.parents[1] / "jsqr" / "dist" / "jsQR.js")) is not None:
+        await page.goto("about:blank")
+        await page.evaluate(reader)
+        (svg,) = re.findall(r"<svg.*?</svg>", made.content.decode(), re.DOTALL)
+        assert json.loads(await page.evaluate(READ, svg)) == scanned(made)
+
+
+READ = """async (svg) => {
+    const image = new Image()
+    image.src = URL.createObjectURL(new Blob([svg], { type: 'image/svg+xml' }))
+    await image.decode()
+    const canvas = document.createElement('canvas')
+    canvas.width = image.width; canvas.height = image.height
+    const context = canvas.getContext('2d')
+    context.fillStyle = 'white'; context.fillRect(0, 0, image.width, image.height)
+    context.drawImage(image, 0, 0)
+    const pixels = context.getImageData(0, 0, image.width, image.height)
+    return jsQR(pixels.data, image.width, image.height)?.data
+}"""
