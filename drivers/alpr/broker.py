@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from agent.driver import DriverOptions, Notice
-from agent.errors import DeviceError, DeviceGone, SpoolDamaged, SpoolError
+from agent.errors import BadCapture, DeviceError, DeviceGone, SpoolDamaged, SpoolError
 from agent.mqtt import BrokerOptions, Message, Session, Subscription, fits
 from drivers.alpr.hearing import Hearing
 from drivers.alpr.makers import frigate, generic, onvif
@@ -124,9 +124,9 @@ class Broker:
             except SpoolDamaged:
                 raise
             except (DeviceError, SpoolError) as error:
-                hearing.not_kept(error, error.what_to_do)
-                if error.again:
-                    raise
+                hearing.not_kept(error)
+                if error.again or isinstance(error, BadCapture):
+                    raise  # what must not be taken is told, and stops no other
                 # Whatever it is, the broker is to give it again; the error's own text is told to nobody.
                 raise DeviceGone("a read could not be kept; the broker gives it again", hint=error.what_to_do) from None
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from agent.capture import Device, Observation
+from agent.errors import AgentError, DeviceRefused
 from drivers.alpr.makers import axis
 from drivers.alpr.message import Removed
 from drivers.alpr.offer import ReadOffer
@@ -33,6 +36,7 @@ __all__ = ["Hearing"]
 _TOLD_EVERY: Final = 3600.0
 """Seconds between two entries about messages that cannot be read."""
 NOT_PARSED: Final = "alpr.not_parsed"
+_FAULT: Final = "Tell whoever maintains the driver; no word of the message stands here."
 
 
 class Hearing:
@@ -67,15 +71,24 @@ class Hearing:
 
         `cut`: its end was thrown away. Raises what `take` raises: then the device must send it again.
         """
+        try:
+            return await self._hear(intake, body, content_type, cut=cut, topic=topic)
+        except AgentError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote a plate
+            fault = _where(error)
+        # Outside of the handler: the error that was handled would stand in this one's context, and be printed with it.
+        raise DeviceRefused(f"a message of {self._options.name} met a fault of the driver: {fault}", hint=_FAULT)
+
+    async def _hear(self, intake: Intake, body: bytes, content_type: str, *, cut: bool, topic: str | None) -> bool:
         self.watch.heard()
         self.watch.count("messages")
         if cut:
             self.watch.count("too_large")
         await intake.sight(self.device)
-        try:
-            heard = self._heard(body, content_type, self._options.name)
-        except SpecError as error:
-            await self._not_parsed(intake, body, content_type, str(error))
+        heard = self._said_by(body, content_type)
+        if isinstance(heard, str):
+            await self._not_parsed(intake, body, content_type, heard)
             return False
         if heard.ignored is not None:
             self.watch.count("other")
@@ -85,6 +98,15 @@ class Hearing:
             came = replace(message, way=self._way, topic=topic)
             await self.offer(intake, *(_shortened(read, came) if cut else (read, came)))
         return True
+
+    def _said_by(self, body: bytes, content_type: str) -> Heard | str:
+        """What a message says, or why it cannot be read, in words that quote nothing of it."""
+        try:
+            return self._heard(body, content_type, self._options.name)
+        except SpecError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - one message that meets a fault of ours must not stop the others
+            return f"a fault of the driver: {_where(error)}"
 
     async def offer(self, intake: Intake, read: Read, message: Message) -> None:
         """Return when the read is held, or by a screen's word not to be kept."""
@@ -113,16 +135,24 @@ class Hearing:
             detail: dict[str, Json] = {"why": why, "message": skeleton(body, content_type)}
             await intake.observe(Observation(self.device.id, NOT_PARSED, datetime.now(UTC), detail))
 
-    def not_kept(self, error: Exception, todo: str) -> None:
+    def not_kept(self, error: AgentError) -> None:
         """What came could not be kept. The error's own text may name a capture, so its kind alone is told."""
         self.watch.count("not_kept")
-        self.trouble("not_kept", error=type(error).__name__, todo=todo)
+        fault = error.what_to_do == _FAULT
+        self.trouble("not_kept", error=str(error) if fault else type(error).__name__, todo=error.what_to_do)
 
     def trouble(self, what: str, **more: object) -> None:
         """Say it once; how often it was so, the notice says."""
         if what not in self._said:
             self._said.add(what)
             self._log.warning("alpr_trouble", camera=self._options.name, trouble=what, **more)
+
+
+def _where(error: Exception) -> str:
+    """Its kind and the line of code, and nothing of what it says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{at}"
 
 
 def _shortened(read: Read, message: Message) -> tuple[Read, Message]:

@@ -125,7 +125,7 @@ class ReceiverOptions(DriverOptions):
     state: Path | None = None
     """Folder for where each camera's list was read to; needed for `poll`."""
     memory: Annotated[Length, Field(ge=1 << 20)] = 256 << 20
-    """Bytes of messages that are in memory at once; who comes later waits."""
+    """Bytes for messages that are in memory at once, each counted three times; who comes later waits."""
     reached_at: str | None = None
     """Name or address under which cameras reach this station, for `evidock device enrol`; default: `listen.address`."""
 

@@ -1,18 +1,19 @@
 """The driver for an OpenALPR or Rekor Scout agent that leaves its reads in a beanstalkd tube.
 
-A job is deleted when `take` returned for every read of it; what cannot be kept is released with a delay, and where this
-station dies, beanstalkd hands it out again. So nothing is lost, and nothing but the queue has to remember anything.
+A job is deleted when `take` returned for every read of it; what cannot be kept is released with a delay, what must not
+be taken is buried, and where this station dies, beanstalkd hands it out again. So nothing is lost, and nothing but the
+queue has to remember anything.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
 from agent.driver import DriverOptions, Notice
-from agent.errors import DeviceError, SpoolDamaged, SpoolError
+from agent.errors import BadCapture, DeviceError, SpoolDamaged, SpoolError
 from agent.quantities import Length  # noqa: TC001 - pydantic reads the annotation when the program runs
 from drivers.alpr.beanstalk import Job, Tube
 from drivers.alpr.hearing import Hearing
@@ -110,26 +111,29 @@ class Queue:
         heard = asyncio.Event()
         touching = asyncio.create_task(self._touch(tube, job, heard))
         try:
-            kept = await self._heard(intake, job.body)
+            verdict = await self._heard(intake, job.body)
             heard.set()
             await touching  # never cut off: its answer would be read as that of the next command
         finally:
             touching.cancel()
-        if not kept:
-            await tube.release(job, delay=_AGAIN)
-        elif not await tube.delete(job):
-            self._hearing.watch.count("handed_out_twice")
+        match verdict:
+            case "again":
+                await tube.release(job, delay=_AGAIN)
+            case "never":
+                await tube.bury(job)
+            case "kept" if not await tube.delete(job):
+                self._hearing.watch.count("handed_out_twice")
 
-    async def _heard(self, intake: Intake, body: bytes) -> bool:
-        """Whether all of it is held, or by a screen's word not to be kept."""
+    async def _heard(self, intake: Intake, body: bytes) -> Literal["kept", "again", "never"]:
+        """`kept`: all of it is held, or by a screen's word not to be kept; `never`: it must not be taken."""
         try:
             await self._hearing.hear(intake, body, "application/json")
         except SpoolDamaged:
             raise
         except (DeviceError, SpoolError) as error:
-            self._hearing.not_kept(error, error.what_to_do)
-            return False
-        return True
+            self._hearing.not_kept(error)
+            return "never" if isinstance(error, BadCapture) else "again"
+        return "kept"
 
     async def _touch(self, tube: Tube, job: Job, heard: asyncio.Event) -> None:
         """The job stays ours for as long as its reads are taken."""

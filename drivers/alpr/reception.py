@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Camera", "Reception"]
 
+_COPIES: Final = 3
+"""How often a message is in memory at most: as it came, as what it says, and its pictures."""
 _SLOW: Final = 0.5
 """Seconds by which an answer to a stranger is late."""
 
@@ -111,7 +113,8 @@ class Reception:
             return web.Response(status=404)
         most = camera.options.body_max
         stated = request.content_length
-        async with camera.pace.turn(), self._memory.room(most if stated is None else min(stated, most)):
+        length = most if stated is None else min(stated, most)
+        async with camera.pace.turn(), self._memory.room(_COPIES * length):
             try:
                 body, cut = await _body(request, most)
             except (ClientError, ConnectionError, TimeoutError, web.HTTPException):
@@ -123,7 +126,7 @@ class Reception:
             except (JournalError, SpoolDamaged):
                 raise  # the listener closes the connection and ends the driver: nothing may be promised any more
             except (DeviceError, SpoolError) as error:
-                camera.hearing.not_kept(error, error.what_to_do)
+                camera.hearing.not_kept(error)
                 return hang_up(request) if camera.closes else _later()
             return web.Response(status=413) if cut and not read else _done(camera)
 

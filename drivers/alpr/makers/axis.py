@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,10 @@ __all__ = ["Passages", "heard"]
 _PHASES: Final = {"new": "new", "update": "update", "updated": "update", "lost": "lost"}
 _PASSAGES_MAX: Final = 1000
 _SILENT: Final = 30.0
+"""Seconds without a word after which a vehicle has left."""
+_FOLLOWED_MAX: Final = 64
+_LATE: Final = 16
+"""Numbers by which a message may be behind: as many as are under way at once."""
 
 
 def heard(body: bytes, content_type: str, camera: str) -> Heard:
@@ -119,11 +124,24 @@ class Passages:
     def __init__(self) -> None:
         self._open: dict[str, _Passage] = {}
         self._counter: int | None = None
+        self._followed: OrderedDict[tuple[str, str, str], Read] = OrderedDict()
         self.missing = 0
         """Messages that never came, as far as the camera's counter tells."""
 
     def follow(self, read: Read, mono: float) -> Read:
-        """The same read with what came before; of phase `final` where the vehicle has left. `mono`: our seconds."""
+        """The same read with what came before; of phase `final` where the vehicle has left. `mono`: our seconds.
+
+        A message that is sent again, because it could not be kept, comes to the same as before.
+        """
+        message = (read.event or "", read.key[-1], read.phase)
+        if read.event and message in self._followed:
+            return self._followed[message]
+        followed = self._followed[message] = self._follow(read, mono)
+        while len(self._followed) > _FOLLOWED_MAX:
+            self._followed.popitem(last=False)
+        return followed
+
+    def _follow(self, read: Read, mono: float) -> Read:
         self._count(read)
         for car in [car for car, one in self._open.items() if mono - one.last_mono > _SILENT]:
             del self._open[car]
@@ -166,8 +184,12 @@ class Passages:
         if not (text.isascii() and text.isdigit() and len(text) <= 18):  # noqa: PLR2004 - no counter says more
             return
         now, before = int(text), self._counter
+        if before is not None and 0 < before - now <= _LATE:  # overtaken on its way
+            self.missing = max(0, self.missing - 1)
+            return
         self._counter = now
         if before is not None and before < now:
             self.missing += now - before - 1
         elif before is not None and now < before:  # it was started anew, and its vehicles are numbered anew
             self._open.clear()
+            self._followed.clear()

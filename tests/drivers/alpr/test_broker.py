@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.errors import DeviceRefused, SpoolFull
+from agent.errors import BadCapture, DeviceRefused, SpoolFull
 from agent.testing.broker import Mosquitto, mosquitto_program
 from agent.testing.probe import Probe
 from agent.testing.rig import WantsAll, running
@@ -95,6 +95,23 @@ async def test_what_cannot_be_kept_stays_with_the_broker(broker: Mosquitto, erro
     async with running(driver(broker), second):
         await eventually(lambda: bool(second.done))
     assert {one.capture.origin for one in first.offered} == {one.capture.origin for one in second.offered}
+
+
+async def test_what_must_not_be_taken_stops_no_other(broker: Mosquitto) -> None:
+    seen = 0
+
+    async def look(_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1:
+            raise BadCapture("it contradicts itself")
+
+    probe = Probe(look)
+    async with running(driver(broker), probe):
+        await eventually(lambda: "SUBSCRIBE" in broker.log)
+        await publish(broker, event(1))
+        await publish(broker, event(2))
+        await eventually(lambda: len(probe.done) == 2)
 
 
 async def test_reads_of_a_station_that_was_away_come_when_it_is_back(broker: Mosquitto) -> None:

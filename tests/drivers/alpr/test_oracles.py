@@ -13,6 +13,7 @@ from tests.drivers.alpr.oracle import agrees, expected, request, sample, told
 
 if TYPE_CHECKING:
     from drivers.alpr.makers.heard import Heard
+    from drivers.alpr.read import Read
 
 pytestmark = pytest.mark.proves("alpr.receiver", vectors="messages of real cameras; oracles from their makers' papers")
 
@@ -146,3 +147,27 @@ def test_frigate() -> None:
     _, message = heard.reads[0]
     (cut,) = message.removed
     assert message.body[cut.start : cut.end] == b'"John\'s Car"'
+
+
+def test_axis_messages_that_come_late_or_again() -> None:
+    """Missing until they come; sent again, one comes to the same; a counter that begins anew is a restart."""
+
+    def message(counter: int, car: str, state: str) -> Read:
+        told = {"packetCounter": str(counter), "carID": car, "carState": state, "plateUTF8": f"EVDK{counter:03}"}
+        told["capture_timestamp"] = str(1795333263000 + counter)
+        return axis.heard(json.dumps(told).encode(), "", "<device>").reads[0][0]
+
+    passages = axis.Passages()
+    passages.follow(message(100, "7", "new"), 0.0)
+    passages.follow(message(103, "7", "update"), 0.1)
+    assert passages.missing == 2
+    passages.follow(message(101, "8", "new"), 0.2)
+    assert passages.missing == 1
+    last = passages.follow(message(104, "7", "lost"), 0.3)
+    assert last.phase == "final"
+    assert passages.follow(message(104, "7", "lost"), 0.4) == last
+    again = passages.follow(message(1, "7", "new"), 0.5)
+    assert (again.phase, passages.missing) == ("new", 1)
+    later = passages.follow(message(2, "8", "update"), 60.0)
+    assert later.plate is not None
+    assert later.plate.candidates == ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.errors import DeviceGone, DeviceRefused, SpoolFull
+from agent.errors import BadCapture, DeviceGone, DeviceRefused, SpoolFull
 from agent.testing.probe import Probe
 from agent.testing.rig import WantsAll, running
 from agent.testing.station import Station
@@ -81,6 +81,14 @@ async def test_what_cannot_be_kept_goes_back_and_comes_again(server: Beanstalkd,
         await server.until(number, "delayed")
         assert {notice.id for notice in driver.notices()} == {"alpr.not_kept", "alpr.clock"}
         assert seen == 1
+
+
+async def test_what_must_not_be_taken_is_set_aside_in_the_queue(server: Beanstalkd) -> None:
+    async def look(_: object) -> None:
+        raise BadCapture("it contradicts itself")
+
+    async with running(queue(server), Probe(look)):
+        await server.until(server.put(group()), "buried")
 
 
 async def test_a_job_stays_ours_while_its_read_is_taken(server: Beanstalkd) -> None:

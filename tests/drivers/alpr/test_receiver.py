@@ -167,6 +167,30 @@ async def test_a_message_over_the_limit_loses_its_picture_and_not_its_read(
         assert len(await read_all(first(probe), 0)) < 8192
 
 
+@pytest.mark.parametrize("maker", ["hikvision", "axis"])
+async def test_a_fault_of_ours_is_told_without_a_word_of_the_message(
+    tmp_path: Path, maker: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is answered so that the camera repeats, and neither log nor traceback quotes a plate."""
+    lines: list[str] = []
+    structlog.configure(processors=[lambda _, __, event: lines.append(repr(event)) or json.dumps(event, default=str)])
+
+    def broken(read: object) -> object:
+        raise ValueError(f"invalid: {read}")
+
+    monkeypatch.setattr("drivers.alpr.watching.Watch.read", lambda _, read: broken(read))
+    told, probe = options(tmp_path, maker), Probe()
+    try:
+        async with received(told, probe) as driver:
+            answer = await sender(told).once(MESSAGES[maker](Passage(), ""))
+            assert answer == (0 if maker == "hikvision" else 503)
+            said = [repr(await driver.health()), repr(driver.notices()), *lines, caplog.text]
+    finally:
+        structlog.reset_defaults()
+    assert any("ValueError at test_receiver.py" in line for line in said)
+    assert not any("EVDK" in line for line in said)
+
+
 # -- who may come in ---------------------------------------------------------------------------------------------------
 
 
