@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from firmware_specs import SpecError
 from firmware_specs.formats import json_spans, multipart, plain_xml
 
-__all__ = ["Document", "look", "read"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Document", "dropped", "look", "read"]
 
 _FIELDS_MAX: Final = 256
 _FIELD_MAX: Final = 16 << 20
@@ -56,6 +59,42 @@ class Document:
             found_ = [] if holder is None else [one for one in holder.children if one.name == last]
             return tuple((self.offset + one.start, self.offset + one.end) for one in found_)
         return ()
+
+
+def dropped(document: Document, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """(start, end) in the body of everything whose path is one of these names, or lies below one."""
+
+    def below(path: str) -> bool:
+        return any(path == name or path.startswith((f"{name}.", f"{name}[", f"{name}/")) for name in names)
+
+    if document.encoding == "multipart":
+        return tuple((start, end) for name, _, start, end in document.files if below(name))
+    pathed = {"json": _pathed_json, "xml": _pathed_xml, "lines": _pathed_lines}.get(document.encoding)
+    found = pathed(document.text) if pathed is not None else ()
+    return tuple((document.offset + start, document.offset + end) for path, start, end in found if below(path))
+
+
+def _pathed_json(text: bytes) -> Iterator[tuple[str, int, int]]:
+    for steps, start, end in json_spans.values(text):
+        yield "$" + "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in steps), start, end
+
+
+def _pathed_xml(text: bytes) -> Iterator[tuple[str, int, int]]:
+    root = plain_xml.parse(text)
+    waiting = [(root.name, root)]
+    while waiting:
+        path, element = waiting.pop()
+        yield path, element.start, element.end
+        waiting += [(f"{path}/{child.name}", child) for child in element.children]
+
+
+def _pathed_lines(text: bytes) -> Iterator[tuple[str, int, int]]:
+    at = 0
+    for line in text.splitlines(keepends=True):
+        said = _LINE.fullmatch(line.decode("utf-8", "replace"))
+        if said:
+            yield said[1], at, at + len(line)
+        at += len(line)
 
 
 def look(value: Any, path: str) -> Any:  # noqa: ANN401 - JSON

@@ -282,6 +282,7 @@ def _templated(data: bytes) -> object:
         try:
             document = templated.read(data, "multipart/form-data; boundary=b", encoding, part)
             document.spans("AutoVu/Read")
+            templated.dropped(document, ("AutoVu/Read", "$.hook", "Plate", "json"))
             for path in ("AutoVu/Read/P", "AutoVu/Read@a", "$.data.results[0].plate", "Plate", "json"):
                 templated.look(document.told, path)
                 document.look(path)

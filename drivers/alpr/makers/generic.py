@@ -53,8 +53,8 @@ def heard(mapping: Mapping, body: bytes, content_type: str, camera: str) -> Hear
         looking = _Looking(mapping, document)
         if looking.said(mapping.plate) is None and looking.value(mapping.heartbeat) is not None:
             return Heard(ignored="heartbeat")
-        read = _read(looking, camera, 0)
-        return Heard(((read, _message(looking, body, content_type)),))
+        read, message = _read(looking, camera, 0), _message(looking, body, content_type)
+        return _without_people(mapping, document, ((read, message),))
     entries = document.look(mapping.each)
     if isinstance(entries, dict):
         entries = [entries]
@@ -68,7 +68,17 @@ def heard(mapping: Mapping, body: bytes, content_type: str, camera: str) -> Hear
         looking = _Looking(mapping, document, entry)
         others = (Removed(*span, "another read") for at, span in enumerate(spans) if at != index)
         reads.append((_read(looking, camera, index), _message(looking, body, content_type).without(*others)))
-    return Heard(tuple(reads))
+    return _without_people(mapping, document, tuple(reads))
+
+
+def _without_people(mapping: Mapping, document: templated.Document, reads: tuple[tuple[Read, Message], ...]) -> Heard:
+    """Without what the mapping says is about people, where any of that is there."""
+    found = templated.dropped(document, mapping.drop) if mapping.drop else ()
+    if not found:
+        return Heard(reads)
+    pieces = [Removed(start, end, "occupant field") for start, end in found]
+    kept = ((read.flagged("occupant_fields_dropped"), message.without(*pieces)) for read, message in reads)
+    return Heard(tuple(kept), occupants=len(Message(document.body).without(*pieces).removed))
 
 
 def _message(looking: _Looking, body: bytes, content_type: str) -> Message:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from drivers.alpr.makers.heard import epoch
 from drivers.alpr.read import number
@@ -74,6 +74,8 @@ class Mapping(BaseModel):
     image_b64: Path | None = None
     """Short for one picture of the role `frame`."""
     image: tuple[Picture, ...] = ()
+    drop: Annotated[tuple[Path, ...], Field(max_length=32)] = ()
+    """Facts of people: what stands at these paths, and below them, is cut out of what is kept."""
     heartbeat: Path | None = None
     """A message without a plate in which this path is there is a sign of life."""
     ok_body: Annotated[str, Field(max_length=1000)] = ""
@@ -91,6 +93,12 @@ class Mapping(BaseModel):
             except (KeyError, ValueError, OSError) as error:
                 raise ValueError(f"{zone} is no time zone") from error
         return zone
+
+    @model_validator(mode="after")
+    def _drops(self) -> Mapping:
+        if self.drop and self.encoding == "form":
+            raise ValueError("nothing can be cut out of a form: let the device send JSON, XML or parts")
+        return self
 
     @field_validator("captured_format")
     @classmethod

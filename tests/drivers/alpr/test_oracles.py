@@ -13,6 +13,7 @@ from tests.drivers.alpr.oracle import agrees, expected, request, sample, told
 
 if TYPE_CHECKING:
     from drivers.alpr.makers.heard import Heard
+    from drivers.alpr.message import Message
     from drivers.alpr.read import Read
 
 pytestmark = pytest.mark.proves("alpr.receiver", vectors="messages of real cameras; oracles from their makers' papers")
@@ -171,3 +172,70 @@ def test_axis_messages_that_come_late_or_again() -> None:
     later = passages.follow(message(2, "8", "update"), 60.0)
     assert later.plate is not None
     assert later.plate.candidates == ()
+
+
+DAHUA = {
+    "encoding": "lines",
+    "part": "",
+    "plate": "Events[0].TrafficCar.PlateNumber",
+    "no_plate": ["unknown", "no plate"],
+    "channel": "Events[0].Channel",
+    "event": "Events[0].GroupID",
+    "country": "Events[0].CommInfo.Country",
+    "plate_color": "Events[0].TrafficCar.PlateColor",
+    "vehicle_color": "Events[0].TrafficCar.VehicleColor",
+    "vehicle_brand": "Events[0].TrafficCar.VehicleSign",
+    "direction": "Events[0].TrafficCar.DrivingDirection[0]",
+    "lane": "Events[0].Lane",
+    "speed": "Events[0].TrafficCar.Speed",
+    "drop": [f"Events[0].{name}" for name in ("Vehicle.DriverFace", "Vehicle.MainSeat", "Vehicle.SlaveSeat")],
+}
+
+
+def test_dahuas_lines_through_a_mapping() -> None:
+    """As its stream has them, whose time basis is not known; its own driver would tell channel, time and box too."""
+    data, oracle = sample("authored/dahua/snap_stream.bin"), expected("authored/dahua/snap_stream.bin")["reads"][0]
+    heard = generic.heard(
+        Mapping.model_validate(DAHUA), data, "multipart/x-mixed-replace; boundary=myboundary", "lane1"
+    )
+    read, message = heard.reads[0]
+    found = told(read)
+    for name, member in (("plate", "number"), ("plate", "country"), ("plate", "color"), ("vehicle", "color")):
+        assert found[name][member] == oracle[name][member]
+    assert found["motion"] == found["motion"] | oracle["motion"]
+    assert found["vehicle"]["brand"] == "Ford"
+    assert "occupant_fields_dropped" in read.flags
+    kept = b"".join(message.body[start:end] for start, end in _kept(message))
+    assert b"DriverFace" not in kept
+    assert b"MainSeat" not in kept
+    assert b"PlateNumber=EVDK042" in kept
+
+
+def _kept(message: Message) -> list[tuple[int, int]]:
+    edges = [0, *(edge for one in message.removed for edge in (one.start, one.end)), len(message.body)]
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "drop"),
+    [
+        ("json", b'{"plate": "EVDK042", "driver": {"belt": 1}, "p": [{"face": "x"}]}', ["$.driver", "$.p[0].face"]),
+        ("xml", b"<A><plate>EVDK042</plate><driver><belt/></driver><p><face>x</face></p></A>", ["A/driver", "A/p"]),
+    ],
+)
+def test_what_a_mapping_drops_is_not_kept(encoding: str, body: bytes, drop: list[str]) -> None:
+    plate = "$.plate" if encoding == "json" else "A/plate"
+    mapping = Mapping.model_validate({"encoding": encoding, "plate": plate, "drop": drop})
+    heard = generic.heard(mapping, body, "", "front")
+    read, message = heard.reads[0]
+    kept = b"".join(message.body[start:end] for start, end in _kept(message))
+    assert b"belt" not in kept
+    assert b"x" not in kept
+    assert b"EVDK042" in kept
+    assert heard.occupants == 2
+    assert "occupant_fields_dropped" in read.flags
+
+
+def test_nothing_can_be_dropped_from_a_form() -> None:
+    with pytest.raises(ValueError, match="form"):
+        Mapping.model_validate({"encoding": "form", "plate": "plate", "drop": ["driver"]})
