@@ -19,6 +19,7 @@ Life of a capture, module by module, in the order in which its bytes and its rec
 
 Beside it: `config` and `registry` say what runs, `daemon` runs it, `station` and `cli` show it to people, `clock` and
 `durable` say what this machine's time and disk are worth, `merkle` and `note` make the journal one to be checked,
+`context` and `joining` keep what else is told of the world, and join it to captures by device and time,
 `listening` is where devices knock that push, `mqtt` the one door to brokers, `broker`
 what the station says and hears at the agency's own.
 """

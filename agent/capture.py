@@ -367,7 +367,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A fact about the world, told by a device: a position, the ignition, a trigger."""
+    """A fact about the world, told by a device: a position, the ignition, a trigger. The kinds: see `agent.context`."""
 
     device: str
     kind: str

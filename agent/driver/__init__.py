@@ -193,7 +193,11 @@ class Intake(Protocol):
         """Say that this device is here now. Call it again whenever the device was looked at."""
 
     async def observe(self, observation: Observation, /) -> None:
-        """Report a fact about the world."""
+        """Report a fact about the world; the package `agent.context` lists the kinds and what each tells.
+
+        A change of a state is told once, when it happens; positions as often as ten times a second. On return it is
+        durable, but for positions, which are written together some seconds later.
+        """
 
     async def take(self, offer: Readable, /) -> Standing:
         """Return when the capture is safe; at once if it already was.

@@ -203,7 +203,7 @@ class Routes:
             lambda journal: assigning.write(journal, joining.options, asked, actor=actor, seen=seen)
         )
         joining.nudge()
-        _log.info("assigned", assignments=len(told["assignments"]), actor=actor, why=asked["why"])
+        _log.info("assigned", assignments=len(told["assignments"]), actor=actor, why=acts.said(str(asked["why"])))
         return _json(told)
 
     async def _rotate(self, request: web.Request) -> web.Response:

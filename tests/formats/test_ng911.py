@@ -68,6 +68,7 @@ def told(found: ng911.Document) -> dict[str, Any]:
     return {**made, "call_started_at": found.call_started_at}
 
 
+@pytest.mark.proves("dispatch.ng911", vectors="documents of tamu-edu/ng911-dev and PhrSite/Ng911Lib")
 @pytest.mark.skipif(SAMPLES is None, reason="EVIDOCK_SAMPLES names no folder of samples")
 @pytest.mark.parametrize("name", NAMES)
 def test_documents_of_other_authors(name: str) -> None:

@@ -66,6 +66,7 @@ class Cad:
 
     async def run(self, intake: Intake, /) -> None:
         """Take in what comes, until cancelled."""
+        await intake.sight(self._device)
         ways: list[Coroutine[Any, Any, None]] = [self._here(intake)]
         if self._options.listen is not None:
             ways.append(self._serve(intake))
@@ -100,8 +101,8 @@ class Cad:
 
     async def _here(self, intake: Intake) -> None:
         while True:
-            await intake.sight(self._device)
             await asyncio.sleep(_SIGHT)
+            await intake.sight(self._device)
 
     async def _serve(self, intake: Intake) -> None:
         if self._options.listen is None:

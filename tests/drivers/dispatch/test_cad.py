@@ -126,6 +126,7 @@ async def test_who_may_send_and_what_is_refused(station: Joined, token_file: Pat
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.interop
+@pytest.mark.proves("dispatch.cad", peer="curl 7.88")
 async def test_a_program_of_others_posts_csv(station: Joined, token_file: Path, tmp_path: Path) -> None:
     columns = {
         "incident": "EventNumber",
@@ -181,6 +182,7 @@ async def test_files_are_read_when_they_rest_and_again_when_they_change(station:
 @pytest.mark.skipif(mosquitto_program() is None, reason="mosquitto is not installed")
 @pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="mosquitto_pub is not installed")
 @pytest.mark.interop
+@pytest.mark.proves("dispatch.cad", peer="mosquitto and mosquitto_pub 2.0")
 async def test_messages_of_a_broker(station: Joined, tmp_path: Path) -> None:
     async with Mosquitto(tmp_path / "broker") as broker:
         table = broker.options().model_dump(exclude_none=True, exclude_defaults=True)
