@@ -218,7 +218,7 @@ class ReceiptGiven(Payload):
     kind = "receipt"
 
     schema_: Literal["receipt/1"] = Field("receipt/1", alias="schema")
-    receipts: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(min_length=1, max_length=16)]
+    receipts: Annotated[tuple[Annotated[str, Field(max_length=16384)], ...], Field(min_length=1, max_length=16)]
 
 
 class Order(_Model):
@@ -295,9 +295,15 @@ def prefix(config: Config, options: StationOptions) -> str:
     """Agency, site and station as they stand in topics. Raises `ConfigError` where a name does not fit there."""
     agency = options.agency or config.station.agency.lower().replace(".", "-").replace("_", "-")
     station = options.station or config.station.name.lower().replace(".", "-").replace("_", "-")
-    for name, level in (("agency", agency), ("station", station)):
-        if len(level) > 32:  # noqa: PLR2004 - as the pattern of a level says
-            raise ConfigError([Problem(name, f"{level} is longer than 32 characters: give a shorter one")])
+    problems = [
+        Problem(name, f"{level} is longer than 32 characters: give a shorter one")
+        for name, level in (("agency", agency), ("station", station))
+        if len(level) > 32  # noqa: PLR2004 - as the pattern of a level says
+    ]
+    if options.receipts_for not in {None, *(table.get("name") for table in config.uplink)}:
+        problems.append(Problem("receipts_for", f"no [[uplink]] is named {options.receipts_for}"))
+    if problems:
+        raise ConfigError(problems)
     return f"{agency}/{options.site}/{station}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 from collections import deque
 from contextlib import suppress
@@ -79,7 +80,8 @@ class Session:
         options.login()
         self._context, self._print = options.context(), options.printed()
         self.options, self.name, self._topics = options, name, tuple(topics)
-        self.client_id = options.client_id or f"evidock-{socket.gethostname().partition('.')[0]}-{name}"[:64]
+        made = f"evidock-{socket.gethostname().partition('.')[0]}-{name}"
+        self.client_id = options.client_id or re.sub(r"[^A-Za-z0-9_.:-]", "-", made)[:64]
         self._pauses = Pauses(chance or random.SystemRandom())
         self._nudged, self._nudged_at = asyncio.Event(), -NUDGED
         self._closed: deque[float] = deque(maxlen=_CLOSED_TIMES)

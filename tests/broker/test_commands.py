@@ -9,25 +9,28 @@ import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from agent.broker.messages import CommandGiven, Order, topic
 from agent.broker.orders import signed
 from agent.capture import Priority, Standing, rfc3339
+from agent.driver import DriverOptions
 from agent.journal import queries
 from agent.mqtt import Connection, Outgoing, Subscription
 from agent.note import Signer
+from agent.registry import Equipment, LoadedDriver
 from agent.station import acts
 from agent.testing.broker import mosquitto_program
 from agent.testing.devices import some_bytes
 from tests.broker.conftest import STATION, Dock, at, entries, standing, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from agent.daemon import Agent
+    from agent.driver import Record
     from agent.testing.broker import Mosquitto
 
 pytestmark = [
@@ -118,6 +121,23 @@ async def test_what_can_be_ordered_and_that_each_is_an_entry(mosquitto: Mosquitt
     ]
     assert {one["actor"] for one in remote} == {"operator:alice.example.org"}
     assert all(one["remote"]["note"].startswith("evidock-command/v1\n") for one in remote)
+
+
+async def test_hotlists_are_asked_for_anew_where_a_driver_has_them(mosquitto: Mosquitto, dock: Dock) -> None:
+    class Lists:
+        told: ClassVar[list[tuple[str, str]]] = []
+
+        async def order(self, word: str, _: Mapping[str, Any], /, *, actor: str, record: Record) -> Any:  # noqa: ANN401
+            self.told.append((word, actor))
+            await record({"what": "asked"})
+
+    async with desk(mosquitto, dock) as here:
+        loaded = LoadedDriver(DriverOptions(use="alpr.hotlist", name="lists"), Lists())  # type: ignore[arg-type]
+        here.agent.equipment = Equipment((*here.agent.equipment.drivers, loaded), here.agent.equipment.uplinks)
+        assert (await here.ask(payload(order("reload-hotlist"))))["detail"] == "lists: read again"
+    assert Lists.told == [("reload", "operator:alice.example.org")]
+    (ordered,) = entries(dock.state, "driver.ordered")
+    assert ordered["actor"] == "operator:alice.example.org"
 
 
 async def test_a_command_that_comes_again_gets_the_same_answer_and_is_not_obeyed_again(

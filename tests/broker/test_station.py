@@ -215,8 +215,9 @@ async def test_the_dems_of_the_command_line_listens_at_a_broker_too(mosquitto: M
     said = json.loads(await process.stdout.readline())
     try:
         async with Connection(mosquitto.options(), client_id="station") as station:
-            await until(lambda: "as dems (p5" in mosquitto.log)
-            assert await station.publish(Outgoing("evidock/v1/a/b/c/status", b"{}"))
+            async with asyncio.timeout(30):
+                while not await station.publish(Outgoing("evidock/v1/a/b/c/status", b"{}")):  # noqa: ASYNC110 - nobody listens yet
+                    await asyncio.sleep(0.05)
     finally:
         process.terminate()
         await process.wait()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,6 @@ from agent.testing.broker import Mosquitto, free_port, mosquitto_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.interop
 needs_mosquitto = pytest.mark.skipif(mosquitto_program() is None, reason="mosquitto is not installed")
@@ -363,3 +364,14 @@ def test_topics_fit_as_the_standard_says() -> None:
         ("$share/group/a/+", "a/b", True),
     ]:
         assert fits(topic, pattern) is fit, (pattern, topic)
+
+
+def test_one_file_alone_knows_the_library() -> None:
+    root = Path(__file__).parents[2]
+    found = {
+        path.relative_to(root).as_posix()
+        for folder in ("agent", "drivers")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"^\s*(import|from) aiomqtt", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert found == {"agent/mqtt/door.py"}

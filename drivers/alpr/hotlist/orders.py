@@ -77,6 +77,7 @@ async def ordered(lists: Lists, word: str, arguments: Mapping[str, Json], record
         "outcome": _outcome,
         "search": _search,
         "count": _count,
+        "reload": _reload,
     }.get(word)
     if does is None:
         raise Refusal(f"{word!r} is nothing that can be said to hotlists")
@@ -96,6 +97,14 @@ async def _count(lists: Lists, _: Mapping[str, Json], __: Record) -> Json:
     """Let the sums of this hour so far become entries, for a report that is whole."""
     await lists.tell_counts(all_=True)
     return {}
+
+
+async def _reload(lists: Lists, _: Mapping[str, Json], record: Record) -> Json:
+    """Ask the servers of all lists now: an operator orders it over MQTT."""
+    await record({"what": "the servers of the lists are asked"})
+    for arrivals in lists.arrivals.values():
+        arrivals.ask()
+    return {"lists": [*sorted(lists.arrivals)]}
 
 
 def standing(lists: Lists) -> Json:
