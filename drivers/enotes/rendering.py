@@ -161,7 +161,7 @@ class _Page:
         held_at = known.get((act.judged.seq or 0, one["sha256"]))
         came = w["came"].format(at=held_at) if held_at else w["came_not" if known else "came_unknown"]
         about = f"{visible(one['name'])}, {one['length']} {escape(w['length'])}, <code>SHA-256 {one['sha256']}</code>"
-        return f"<li>{about}: {escape(came)}</li>"
+        return f"<li>{about} — {escape(came)}</li>"
 
     # -- tables --------------------------------------------------------------------------------------------------------
 

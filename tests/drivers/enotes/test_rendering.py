@@ -141,10 +141,23 @@ async def test_in_a_browser_and_on_paper(book: Looked, tmp_path: Path) -> None:
             await _invitation(page, tmp_path, axe)
             await page.goto((tmp_path / "fr.html").as_uri())
             await page.pdf(path=str(tmp_path / "book.pdf"), prefer_css_page_size=True)
+    await asyncio.to_thread(_each_page_states_the_head, book, tmp_path / "book.pdf")
+
+
+@pytest.mark.skipif(shutil.which("weasyprint") is None, reason="weasyprint is not here")
+def test_as_a_file_that_says_that_it_is_pdf_a(book: Looked, tmp_path: Path) -> None:
+    """By Debian's WeasyPrint, as the document says. Whether it is one, only a validator could tell."""
+    (tmp_path / "book.html").write_bytes(rendered(book))
+    command = ["weasyprint", "-q", "--pdf-variant", "pdf/a-2b", str(tmp_path / "book.html"), str(tmp_path / "book.pdf")]
+    subprocess.run(command, check=True)
+    assert b"pdfaid" in (tmp_path / "book.pdf").read_bytes()
+    _each_page_states_the_head(book, tmp_path / "book.pdf")
+
+
+def _each_page_states_the_head(book: Looked, file: Path) -> None:
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext is not here (poppler-utils)")
-    command = ["pdftotext", str(tmp_path / "book.pdf"), "-"]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+    done = subprocess.run(["pdftotext", str(file), "-"], capture_output=True, text=True, check=True)
     pages = [one for one in done.stdout.split("\f") if one.strip()]
     assert len(pages) > 3
     for number, one in enumerate(pages, 1):
