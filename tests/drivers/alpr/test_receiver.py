@@ -9,6 +9,7 @@ import logging
 import shutil
 import ssl
 import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -277,6 +278,32 @@ def test_a_secret_that_cannot_be_used_stops_the_start(tmp_path: Path, text: str)
     (tmp_path / "front.secret").write_text(text)
     with pytest.raises(ConfigError):
         Receiver(told)
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(hours=-1), timedelta(days=1), timedelta(days=-400)])
+async def test_a_camera_whose_clock_is_off_is_told_and_not_corrected(tmp_path: Path, off: timedelta) -> None:
+    told, probe = options(tmp_path), Probe()
+    now = datetime.now(UTC).replace(microsecond=0)
+    async with received(told, probe) as driver:
+        wrong = Passage(at=now + off, identity="wrong", pictures=PICTURES)
+        assert await sender(told).once(MESSAGES["hikvision"](wrong, "")) == 200
+        (notice,) = driver.notices()
+        assert notice.id == "alpr.clock"
+        assert ("ahead of" if off > timedelta() else "behind") in notice.detail
+        right = Passage(at=datetime.now(UTC), identity="right")
+        assert await sender(told).once(MESSAGES["hikvision"](right, "")) == 200
+        assert driver.notices() == []
+    assert first(probe).capture.began_at == now + off, "the device's word stays"
+
+
+async def test_reads_that_come_late_and_in_no_order_are_each_offered(tmp_path: Path) -> None:
+    told, probe = options(tmp_path, "openalpr"), Probe()
+    passages = [Passage(f"EVDK{number:03}", identity=f"p-{number}").later(number) for number in range(10)]
+    async with received(told, probe):
+        for passage in [*passages[5:], *reversed(passages[:5]), passages[7]]:
+            assert await sender(told).once(MESSAGES["openalpr"](passage, "")) == 200
+    assert {offer.capture.began_at for offer in probe.offered} == {passage.at for passage in passages}
+    assert len({offer.capture.origin for offer in probe.offered}) == 10
 
 
 # -- many --------------------------------------------------------------------------------------------------------------
