@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Bound", "ListenOptions", "check_certificates", "hang_up", "listening"]
 
+_AT_ONCE: Final = 64
+"""Connections that are taken from the system at a time."""
+_QUEUE: Final = 4096
+"""Connections that the system lets wait for us at most; fewer where it is set to fewer."""
 _LINGER: Final = 2.0
 """Seconds for which the rest of a body is read that a handler did not want, so that its answer is seen."""
 _SAID_MAX: Final = 1000
@@ -197,7 +201,7 @@ def _socket(options: ListenOptions) -> socket.socket:
     both = six and options.address.is_unspecified and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if six else socket.AF_INET
     try:
-        listener = socket.create_server((host, options.port), family=family, backlog=128, dualstack_ipv6=both)
+        listener = socket.create_server((host, options.port), family=family, backlog=_QUEUE, dualstack_ipv6=both)
     except OSError as error:
         raise DeviceRefused(
             f"cannot listen at {host} port {options.port}: {error.strerror}",
@@ -234,17 +238,24 @@ class _Door:
         asyncio.get_running_loop().remove_reader(listener)
 
     def _knocked(self, listener: socket.socket, runner: web.AppRunner) -> None:
+        # Several at a time: in a burst, one for each turn of the loop would let the queue of the system run over.
+        for _ in range(_AT_ONCE):
+            if not self._let_in(listener, runner):
+                return
+
+    def _let_in(self, listener: socket.socket, runner: web.AppRunner) -> bool:
+        """Take one connection; False: nobody knocks any more, or nobody can be let in now."""
         # No coroutine: one that is cancelled between accept and us would lose the connection.
         loop = asyncio.get_running_loop()
         try:
             sock, peer = listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # it gave up meanwhile
+            return False  # it gave up meanwhile
         except OSError as error:  # no descriptor is left
             self._log.warning("no_connection_accepted", listen=self.bound.url, error=error.strerror)
             loop.remove_reader(listener)
             self._breath = loop.call_later(_BREATH, self.open, listener, runner)
-            return
+            return False
         sock.setblocking(False)  # noqa: FBT003 - the standard library's own
         who = _plain(peer[0])
         if self.options.networks and not any(who in network for network in self.options.networks):
@@ -256,6 +267,7 @@ class _Door:
             visit = loop.create_task(self._visit(sock, who, runner))
             self._visits.add(visit)
             visit.add_done_callback(self._left)
+        return True
 
     async def _visit(self, sock: socket.socket, who: IPv4Address | IPv6Address, runner: web.AppRunner) -> None:
         """One connection, until it is closed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,22 @@ async def test_a_stranger_s_network_is_closed_before_a_word() -> None:
     async with open_house(House(), address="::", networks=["127.0.0.0/8"]) as bound:
         bound.address = "127.0.0.1"
         assert b"201" in await knock(bound, put(1) + b"x"), "an IPv4 device by an IPv6 socket"
+
+
+async def test_a_burst_waits_with_the_system_while_we_are_busy() -> None:
+    """Cameras of several makers at once: none is turned away because the loop has something else to do."""
+    async with open_house(House(), connections=1000) as bound:
+        # Nothing of ours runs meanwhile.
+        socks = [socket.create_connection((bound.address, bound.port), timeout=10) for _ in range(300)]
+        for sock in socks:
+            sock.sendall(put(1) + b"x")
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's own
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(60):
+            answers = [await loop.sock_recv(sock, 100) for sock in socks]
+        for sock in socks:
+            sock.close()
+    assert all(answer.startswith(b"HTTP/1.1 201") for answer in answers)
 
 
 async def test_no_more_connections_than_there_may_be() -> None:

@@ -130,7 +130,7 @@ def openalpr(passage: Passage, faults: str = "") -> Sent:
 def axis(passage: Passage, faults: str = "") -> Sent:
     """One message about one vehicle, with the picture of its plate."""
     told: dict[str, Any] = {
-        "packetCounter": str(abs(hash(passage.identity)) % 10**9),
+        "packetCounter": str(10**6 + int(passage.at.timestamp()) % 10**6),
         "capture_timestamp": str(int(passage.at.timestamp() * 1000 + 0.5)),
         "plateUTF8": passage.plate or "",
         "plateCountry": "CAN",
