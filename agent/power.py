@@ -144,7 +144,7 @@ class Power:
                 await _either(self._idle, self._on)
         finally:
             late.cancel()
-        return self._idle.is_set() and not self._on.is_set()
+        return not self._on.is_set()
 
     def _late(self) -> None:
         """A device that hangs holds a copy: it is not safe, and nobody says that it is."""

@@ -70,6 +70,12 @@ def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: C901, PLR0911,
             return f"{count} positions of {device}"
         case {"context": context}:
             return f"{subject[:8]}  {belongs(context)}"
+        case {"observation": {"kind": kind, "device": device, "detail": {"on": bool() as on}}}:
+            return f"{kind} {'on' if on else 'off'} by {device}"
+        case {"hold_up_ms": holds, "under_way": count}:
+            return f"the ignition is off, {count} under way; power holds up for {holds / 1000:g} s"
+        case {"took_ms": took, "ended_early": count}:
+            return f"power may go, after {took / 1000:g} s; {count} ended early"
         case {"observation": {"kind": kind, "device": device}}:
             return f"{kind} by {device}"
         case {"read_again": {"length": count}}:

@@ -210,7 +210,7 @@ async def test_a_copy_that_ends_in_time_is_held_before_it_is_safe(tmp_path: Path
 
 async def test_an_ignition_that_comes_back_at_once_ends_nothing(tmp_path: Path) -> None:
     device = BenchDevice()
-    device.record("film", some_bytes(40 << 20), wire="D" * 40)
+    device.record("film", some_bytes(110 << 20), wire="D" * 120)
     async with Station(tmp_path) as station, power(station, 2) as made:
 
         async def take() -> Standing:

@@ -100,7 +100,6 @@ class GnssSerial:
                 await teller.tell(fix)
             self._source.state = f"{self._baud} baud, {teller.state}, {splitter.good} heard, {splitter.bad} damaged"
             if _now() - last > DEAF:
-                self._baud = self._options.baud
                 raise DeviceRefused(
                     f"the receiver at {self._options.port} says nothing that can be read",
                     hint="Is the receiver powered, and is this its line? Its speed is looked for again.",
@@ -123,7 +122,6 @@ class GnssSerial:
                 if splitter.good >= ENOUGH:
                     self._baud = baud
                     return splitter, heard
-        self._baud = self._options.baud
         tried = ", ".join(map(str, speeds))
         raise DeviceRefused(
             f"nothing that can be read comes over {self._options.port} at {tried} baud",

@@ -280,6 +280,13 @@ async def test_what_contradicts_what_is_known_is_no_reading(monkeypatch: pytest.
         assert "Wi-Fi" in gone.value.what_to_do
 
 
+async def test_a_body_that_is_shorter_than_its_range_says_is_no_quiet_end() -> None:
+    said = b"HTTP/1.1 206 Partial\r\nContent-Length: 5\r\nContent-Range: bytes 2-6/10\r\n\r\nxxxxx"
+    async with raw(said) as address, Fetcher(address) as fetcher:
+        with pytest.raises(DeviceGone, match="broke off at byte 7 of 10"):
+            await read(fetcher, "/x", 2, 10)
+
+
 async def test_a_redirect_is_not_followed() -> None:
     async def away(_: web.BaseRequest) -> web.Response:
         raise web.HTTPFound("http://127.0.0.1:1/")

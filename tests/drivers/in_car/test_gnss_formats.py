@@ -180,6 +180,29 @@ def summed(body: bytes) -> bytes:
     return b"$%s*%02X" % (body, check)
 
 
+def test_a_fix_is_what_rmc_and_gga_both_stand_by() -> None:
+    place = b"4259.0000,N,08114.0000,W"
+    void, valid = (summed(b"GPRMC,120000,%s,%s,,,281126,,,A" % (status, place)) for status in (b"V", b"A"))
+    none, good = (summed(b"GPGGA,120000,%s,%s,8,1.0,250.0,M,,,," % (place, quality)) for quality in (b"0", b"1"))
+    for sentences, dimensions in (
+        ((valid, good), 3),
+        ((void, good), 0),
+        ((valid, none), 0),
+        ((void,), 0),
+        ((none,), 0),
+        ((valid,), 2),
+        ((good,), 3),
+    ):
+        (fix,) = fixes(b"\r\n".join(sentences) + b"\r\n")
+        assert fix.dimensions == dimensions, sentences
+
+
+def test_a_frame_right_behind_a_false_start_is_found() -> None:
+    for false in (ubx.SYNC, ubx.SYNC + b"\x01", ubx.SYNC[:1], b"$" + ubx.SYNC):
+        # What the false start says of its length must come first, before it can be seen to be none.
+        assert [one.kind for one in Splitter().feed(false + PVT * 6) if isinstance(one, ubx.Frame)] == [ubx.NAV_PVT] * 6
+
+
 @pytest.mark.parametrize("year", ["79", "80", "99", "00"])
 def test_years_of_two_digits_turn_at_1980(year: str) -> None:
     rmc = nmea.rmc(nmea.sentence(summed(f"GPRMC,000000,A,0000.0,N,00000.0,E,,,0101{year},,,A".encode())))

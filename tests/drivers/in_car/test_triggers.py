@@ -19,7 +19,9 @@ from agent.testing.observing import Watcher
 from agent.testing.rig import running, until
 from drivers.in_car.emulator.dock import Dock
 from drivers.in_car.emulator.line import Line
+from drivers.in_car.serial_line import serial_line
 from drivers.in_car.triggers import ModbusInputs, TriggerDock
+from drivers.in_car.triggers.asking import Asker
 from drivers.in_car.triggers.levels import InputWords, Levels
 from firmware_specs.formats import coban_trigger as coban
 from firmware_specs.formats.modbus_rtu import Read, Table, crc16
@@ -186,6 +188,13 @@ async def test_what_bounces_is_told_once() -> None:
     await desk.see("000000")
     await desk.see("1010111111")
     assert desk.told == [("start", False), ("rise", True)]
+
+
+async def test_what_bounces_slowly_is_told_once_too() -> None:
+    desk = Desk(debounce=0.2)
+    await desk.see("000000" + "110011001111111")
+    assert desk.told == [("start", False), ("rise", True)]
+    assert desk.watcher.observed[1].observed_at == datetime.fromtimestamp(0.7, UTC)
 
 
 async def test_one_disturbed_reading_is_not_told() -> None:
@@ -409,6 +418,18 @@ class Frames:
                 assert request[-2:] == crc16(request[:-2])
                 body = b"\x01\x02\x01" + bytes([self.level])
                 await self.line.send(body + crc16(body))
+
+
+async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    read = Read(1, Table.DISCRETE, 0, 1)
+    with Line(tmp_path / "io") as line:
+        async with serial_line(str(line.path), 19200) as near:
+            body = b"\x01\x02\x01\x01"
+            await line.send(body + crc16(body))  # of a question that nobody waits for any more
+            served = Frames(line, level=False)
+            task = asyncio.create_task(served.serve())
+            assert await Asker(near, silence=0.02).ask(read) == (0,)
+            task.cancel()
 
 
 @pytest.mark.parametrize("wire", ["nn", "cfgt", "bb", "ff", "d"])
