@@ -196,7 +196,7 @@ class Agent:
                 self._troubles.not_taken(offer.capture, error)
                 raise
             self._troubles.taken(offer.capture)
-            if standing is Standing.RECEIPTED:
+            if standing is Standing.RECEIPTED and self.power.on:
                 standing = await self.release.consider(offer)
             return standing
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -32,6 +33,8 @@ __all__ = ["IGNITION", "Power"]
 
 IGNITION: Final = "vehicle.ignition"
 
+_UNTOLD_SECONDS: Final = 60.0
+"""After the start, within which a trigger dock has told its levels."""
 _SHARE: Final = 0.75
 """Of the hold-up time, for copies that are under way; what is left is for what was not forced yet."""
 
@@ -63,7 +66,13 @@ class Power:
         self._deadline: float | None = None
         self._cut, self._began = 0, 0.0
         self._log = structlog.get_logger("power")
+        self._heard, self._since = False, monotonic()
         self.word = "on"
+
+    @property
+    def on(self) -> bool:
+        """Whether a device may be written to."""
+        return self._on.is_set()
 
     async def observe(self, observation: Observation) -> None:
         """A fact about the world was told: the ignition's level counts, at the start too."""
@@ -72,6 +81,7 @@ class Power:
             return
         if config.device is not None and observation.device != config.device:
             return
+        self._heard = True
         if on:
             self._off.clear()
             self._on.set()
@@ -108,6 +118,10 @@ class Power:
 
     def notices(self) -> Iterator[dict[str, str | None]]:
         """Repair notices."""
+        if self._config is not None and not self._heard and monotonic() - self._since > _UNTOLD_SECONDS:
+            detail = "[power] waits for the ignition, and no device has told whether it is on"
+            todo = "Configure the device that tells it (docs/in-car.md), or look at `power.device`."
+            yield repair("power.untold", "warning", "ignition", detail, todo)
         if self.word != "on":
             how = "nothing is under way" if self.word == "safe" else "what is under way comes to its end"
             detail = f"the ignition is off: nothing new is taken, and {how}"
@@ -118,6 +132,7 @@ class Power:
         if self._config is None:
             return
         hold_up = self._config.hold_up.total_seconds()
+        self._since = monotonic()
         await self._say("on", "ignition on")
         while True:
             await self._off.wait()
@@ -132,8 +147,7 @@ class Power:
         self._began, self._cut = loop.time(), 0
         self._deadline = self._began + hold_up * _SHARE
         self._mark(True)  # noqa: FBT003 - a switch
-        for limit in self._under_way:
-            limit.reschedule(self._deadline)
+        self._limit(self._deadline)
         told: dict[str, Json] = {"hold_up_ms": round(hold_up * 1000), "under_way": len(self._under_way)}
         await self._desk.write(lambda journal: journal.record(Event.POWER_HOLDING, told))
         await self._say("holding", "ignition off: what is under way comes to its end")
@@ -145,6 +159,11 @@ class Power:
         finally:
             late.cancel()
         return not self._on.is_set()
+
+    def _limit(self, deadline: float | None) -> None:
+        for limit in self._under_way:
+            if not limit.expired():  # else it is ending already, which cannot be taken back
+                limit.reschedule(deadline)
 
     def _late(self) -> None:
         """A device that hangs holds a copy: it is not safe, and nobody says that it is."""
@@ -163,8 +182,7 @@ class Power:
     async def _resume(self) -> None:
         self._deadline = None
         self._mark(False)  # noqa: FBT003 - a switch
-        for limit in self._under_way:
-            limit.reschedule(None)
+        self._limit(None)
         if not self._on.is_set():
             return
         await self._desk.write(lambda journal: journal.record(Event.POWER_RESUMED, {}))

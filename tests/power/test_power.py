@@ -241,6 +241,38 @@ async def test_a_toggle_quicker_than_anybody_looks_leaves_it_off_and_safe(tmp_pa
         await waiting
 
 
+async def test_a_copy_that_is_ending_when_the_ignition_comes_back_ends_nothing_else(tmp_path: Path) -> None:
+    async with Station(tmp_path) as station, power(station, 2) as made:
+        ending = asyncio.Event()
+
+        async def slow() -> None:
+            async with made.taking():
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    ending.set()
+                    await asyncio.sleep(0.5)  # a thread that cannot be hurried
+
+        copy = asyncio.create_task(slow())
+        await asyncio.sleep(0)
+        await made.observe(ignition(on=False))
+        await ending.wait()
+        await made.observe(ignition(on=True))
+        await until(lambda: made.word == "on")
+        with pytest.raises(DeviceGone):
+            await copy
+        async with made.taking():
+            assert made.on
+
+
+async def test_an_ignition_that_nobody_tells_of_is_a_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.power._UNTOLD_SECONDS", 0.1)
+    async with Station(tmp_path) as station, power(station, 2) as made:
+        await until(lambda: [notice["id"] for notice in made.notices()] == ["power.untold"])
+        await made.observe(ignition(on=True))
+        assert not list(made.notices())
+
+
 async def test_other_devices_and_other_facts_mean_nothing(tmp_path: Path) -> None:
     async with Station(tmp_path) as station, power(station, 2, device="dock:dock") as made:
         await made.observe(ignition(on=False, device="dock:other"))
