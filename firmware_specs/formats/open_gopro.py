@@ -4,8 +4,8 @@ Known:        requests and answers from `gopro/OpenGoPro` (its Python client 0.2
               our emulator in a test. Statuses 8 (busy), 10 (encoding), 54 (room in kB), 70 (battery in per cent).
 Not verified: on a camera. That `cre` is the camera's local time as seconds since 1970. That HEAD and ranges are served.
 
-Every value of the list is text. Chapters of one recording have its number: GX010042, GX020042. A group (a burst, a
-time lapse) stands in the list with its first file, and counts its members.
+Every value of the list is text. A group (a burst, a time lapse) stands in the list with its first file, and counts its
+members; which chapters are one recording is told by their names (the layout `gopro`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ FILES_MAX: Final = 100_000
 
 _FOLDER: Final = re.compile(r"\d{3}[A-Z0-9_]{5}", re.ASCII)
 _FILE: Final = re.compile(r"[A-Z0-9_]{4}\d{4}\.[A-Z0-9]{3}", re.ASCII)
-_CHAPTER: Final = re.compile(r"(?P<kind>G[A-Z])(?P<chapter>\d\d)(?P<number>\d{4})\.(?:MP4|360)", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,15}", re.ASCII)
 _MEMBERS: Final = re.compile(r"(?P<stem>[A-Z0-9_]{4})\d{4}\.(?P<end>[A-Z0-9]{3})", re.ASCII)
 
@@ -40,9 +39,8 @@ class Media:
     created_at: datetime | None
     length: int | None
     """None for a member of a group, whose lengths are told as a sum."""
-    group: str
-    """What belongs together: the chapters of one recording, the members of one burst."""
-    clip: int | None = None
+    group: str | None = None
+    """What the list counts as one: a burst, a time lapse. Else its name says what it belongs to (`gopro.toml`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +127,7 @@ def _members(folder: str, file: Any) -> list[Media]:  # noqa: ANN401 - what JSON
     if "g" in file:
         return _group(folder, name, file, created_at)
     length = _count(file.get("s"))
-    path = f"{folder}/{name}"
-    if chapter := _CHAPTER.fullmatch(name):
-        group = f"{folder}/{chapter['kind']}{chapter['number']}"
-        return [Media(path, created_at, length, group, int(chapter["chapter"]))]
-    return [Media(path, created_at, length, f"{folder}/{name.rpartition('.')[0]}")]
+    return [Media(f"{folder}/{name}", created_at, length)]
 
 
 def _group(folder: str, name: str, file: dict[str, Any], created_at: datetime | None) -> list[Media]:

@@ -24,6 +24,7 @@ from firmware_specs.formats import (
     axis_lpv,
     blackvue_track,
     camm,
+    coban_trigger,
     enote,
     fit,
     freegps,
@@ -44,6 +45,7 @@ from firmware_specs.formats.firmware import dfu, rauc, uimage
 from firmware_specs.formats.media import claims, film
 from firmware_specs.formats.recognised import recognise
 from firmware_specs.formats.source import Text
+from tests.formats import car_parsers as car
 from tests.formats.make import FTYP, box, camm_film, full, mvhd, trak
 
 if TYPE_CHECKING:
@@ -426,6 +428,15 @@ PARSERS: dict[str, Parser] = {
     "ng911": Parser(
         ng911.document, (NG911, NG911_PLACE, NG911_HEADERS), ("ng911/*/*.json", "ng911/*/*.xml", "ng911/*/*.txt")
     ),
+    "receiver": Parser(
+        car.receiver, (car.RMC + car.GGA + car.ZDA + car.PVT, car.PVT + car.SOL + car.VER), ("gpsd/*.log",)
+    ),
+    "gpsd": Parser(car.gpsd, (car.TPV,)),
+    "modbus": Parser(car.modbus, (car.DISCRETE,)),
+    "trigger dock": Parser(car.dock, (car.DOCK,)),
+    "tag": Parser(coban_trigger.owner, (car.TAG,)),
+    "blackvue http": Parser(car.recorder, (car.OLD_LIST, car.NEW_LIST, car.METADATA)),
+    "gopro http": Parser(car.gopro, (car.MEDIA, car.STATE, car.INFO, car.CLOCK)),
     "dfu": Parser(lambda data: dfu(Text(data)), (dfu_image(),), ("firmware/fw.dfu",)),
     "uimage": Parser(lambda data: uimage(Text(data)), (uboot_image(),), ("firmware/fw.uimg",)),
     "fit": Parser(lambda data: fit.tree(Text(data)), (fit_image(),), ("firmware/fw.itb",)),

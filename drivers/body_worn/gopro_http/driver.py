@@ -15,6 +15,7 @@ from agent.driver import ClockReading, DriverOptions, Notice, offer_all, reckoni
 from agent.errors import BadCapture, DeviceError, DeviceGone, DeviceRefused
 from agent.fetching import Address, Fetcher, NotThere
 from firmware_specs.formats import open_gopro as spec
+from firmware_specs.formats.layout import layout
 from firmware_specs.formats.source import Malformed
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ FORGETS: Final = "is emptied by hand"
 KEEP_ALIVE_SECONDS: Final = 3.0
 """Between two words that keep it awake, as its maker's documents advise."""
 _ANSWER_MAX: Final = 1 << 20
-_TYPES: Final = {"MP4": "video/mp4", "360": "video/mp4", "JPG": "image/jpeg", "GPR": "image/x-gopro-gpr"}
 
 
 class GoProHttp:
@@ -205,15 +205,23 @@ class File:
 
 
 def _described(device: Device, one: spec.Media, length: int) -> Capture:
-    claims: dict[str, Json] = {"zone": "not told"}
+    """A file as list and name describe it, by the layout of the camera's cards."""
+    key = f"DCIM/{one.path}"
+    place = layout("gopro").place(key)
+    claims: dict[str, Json] = {"layout": "gopro", "zone": "not told"}
+    if place is None:
+        return Capture(device, key, one.created_at, length, group=one.group, forgets=FORGETS, claims=claims)
+    claims["role"] = place.rule.role
+    if said := place.said:
+        claims["said"] = dict(said)
     return Capture(
         device,
-        f"DCIM/{one.path}",
+        key,
         one.created_at,
         length,
-        media_type=_TYPES.get(one.path.rpartition(".")[2], "application/octet-stream"),
-        group=one.group,
-        clip=one.clip,
+        media_type=place.media_type,
+        group=one.group or place.group,
+        clip=None if one.group else place.clip,
         forgets=FORGETS,
         claims=claims,
     )

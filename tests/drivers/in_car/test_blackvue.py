@@ -306,6 +306,7 @@ async def test_a_redirect_is_not_followed() -> None:
 LIST = b"v:1.00\r\nn:/Record/20181026_135003_PF.mp4,s:1000000\r\nn:/Record/20181026_135003_PR.mp4,s:1000000\r\n"
 
 
+@pytest.mark.proves("in_car.blackvue_http", vectors="lists of blackvuesync's mock and documents")
 def test_lists_of_both_firmwares() -> None:
     films, strange = spec.old_list(LIST)
     assert [film.name for film in films] == ["20181026_135003_PF.mp4", "20181026_135003_PR.mp4"]
@@ -406,6 +407,7 @@ async def with_affinity(port: int) -> AsyncIterator[int]:
 
 
 @pytest.mark.interop
+@pytest.mark.proves("in_car.blackvue_http", peer="blackvuesync 2.2 drives the emulator; its mock of a recorder is read")
 async def test_our_driver_takes_from_the_mock_of_others(tmp_path: Path) -> None:
     """EVIDOCK_BLACKVUESYNC names a checkout of acolomba/blackvuesync and a Python that has flask and requests."""
     checkout, _, python = os.environ.get("EVIDOCK_BLACKVUESYNC", "").partition(":")
