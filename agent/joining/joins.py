@@ -53,10 +53,10 @@ def look(journal: Journal, options: ContextOptions, row: int) -> Holding | None:
     if held is None:
         return None
     name, predicate = held
-    interval = interval_of(journal.connection, predicate)
+    known, before = journal.get(name), contexts.current(journal, name)
+    interval = interval_of(journal.connection, predicate, known.held_at)
     if interval is None:
         return None
-    known, before = journal.get(name), contexts.current(journal, name)
     found = _Look(journal, options, predicate["device"], interval).all()
     context: dict[str, Json] = {"interval": interval.claims, **found.parts}
     if before is None and not any(found.parts[part] for part in PARTS):

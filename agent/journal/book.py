@@ -374,7 +374,7 @@ class Journal:
         self.connection.executemany("INSERT INTO word VALUES (?, ?, ?)", [(*word, row) for word in words(told)])
         found = holding(made, self.log)
         if not found.drill:
-            spans.begun(self.connection, row, told, now + self.settle)
+            spans.begun(self.connection, row, told, now, now + self.settle)
         self._count(found, Standing.HELD, 1)
         owe(self.connection, row, self.destinations.copies)
         return found

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import canonical, rfc3339
-from agent.context import Malformed, Sort, told_of, unusable_time
+from agent.context import LATEST, Malformed, Sort, told_of, unusable_time
 from agent.journal.entry import CLAIMS_MAX, Event, told_reason
 from agent.journal.rows import micros, moment
 from agent.journal.spans import GOES_ON, SIZES, bits_of, predicate_at
@@ -139,7 +139,21 @@ def said_already(journal: Journal, observation: Observation, told: Told) -> Fact
         return None
     if "from" in observation.detail and rfc3339(stands.began_at) != rfc3339(told.began_at):
         return None
-    return stands if told.ended_at in (None, stands.ended_at) else None
+    return stands if _as_long(journal, stands, told) and not _overlaid(journal, stands, told) else None
+
+
+def _as_long(journal: Journal, stands: Fact, told: Told) -> bool:
+    """Whether both last equally long; until further notice as it was told, whatever may have ended the one since."""
+    if told.ended_at is not None:
+        return stands.ended_at == told.ended_at
+    return said_by(journal, stands.seq)["observation"]["detail"].get("until") is None
+
+
+def _overlaid(journal: Journal, stands: Fact, told: Told) -> bool:
+    """Whether a later word counts in a part of it: then to say it again makes it the last word."""
+    since, until = told.began_at, stands.ended_at or LATEST
+    later = [one for one in overlapping(journal, told.sort, (told.about,), since, until) if one.seq > stands.seq]
+    return any(one.began_at < until and (one.ended_at is None or one.ended_at > since) for one in later)
 
 
 def newest(journal: Journal, sort: Sort, about: str, limit: int) -> list[int]:

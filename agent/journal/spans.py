@@ -55,11 +55,11 @@ def predicate_at(connection: apsw.Connection, seq: int) -> dict[str, Any]:
     return found
 
 
-def interval_of(connection: apsw.Connection, predicate: Mapping[str, Any]) -> Interval | None:
+def interval_of(connection: apsw.Connection, predicate: Mapping[str, Any], held_at: datetime) -> Interval | None:
     """When a capture was recorded, by what its entry `held` says and what was measured of its device's clock.
 
-    The first comparison after the capture began counts, for it is the one of the docking that brought it; else the last
-    before. None where the device gave no time, or one that cannot be: a capture is held whatever its device says.
+    The last comparison before it was taken counts, for it is that of the docking that brought it; else the first one
+    after. None where the device gave no time, or one that cannot be: a capture is held whatever its device says.
     """
     said, device = predicate["capture"], predicate["device"]["id"]
     if said["began_at"] is None:
@@ -67,7 +67,7 @@ def interval_of(connection: apsw.Connection, predicate: Mapping[str, Any]) -> In
     began_at, duration = datetime.fromisoformat(said["began_at"]), duration_of(said["claims"])
     if not EARLIEST - _FAR_OFF <= began_at <= LATEST:
         return None
-    measured = _comparison(connection, device, began_at)
+    measured = _comparison(connection, device, held_at)
     if measured is None:
         return Interval(began_at, began_at + (duration or timedelta()), duration=duration)
     detail = predicate_at(connection, measured)["observation"]["detail"]
@@ -78,17 +78,17 @@ def interval_of(connection: apsw.Connection, predicate: Mapping[str, Any]) -> In
     return Interval(began_at, began_at + (duration or timedelta()), offset, uncertainty, measured, duration)
 
 
-def _comparison(connection: apsw.Connection, device: str, began_at: datetime) -> int | None:
-    about, began = about_device(device), micros(began_at)
+def _comparison(connection: apsw.Connection, device: str, held_at: datetime) -> int | None:
+    about, held = about_device(device), micros(held_at)
     which = f"sort = 'clock' AND about = ? AND replaced IS NULL AND bits = {_STEP} AND began"
     found: int | None = connection.execute(
-        f"SELECT seq FROM fact WHERE {which} >= ? ORDER BY began LIMIT 1",  # noqa: S608 - our names
-        (about, began),
+        f"SELECT seq FROM fact WHERE {which} <= ? ORDER BY began DESC LIMIT 1",  # noqa: S608 - our names
+        (about, held),
     ).get
     if found is None:
         found = connection.execute(
-            f"SELECT seq FROM fact WHERE {which} < ? ORDER BY began DESC LIMIT 1",  # noqa: S608 - our names
-            (about, began),
+            f"SELECT seq FROM fact WHERE {which} > ? ORDER BY began LIMIT 1",  # noqa: S608 - our names
+            (about, held),
         ).get
     return found
 
@@ -103,14 +103,16 @@ def span_as_json(leaf: bytes) -> str:
     return json.dumps([[bits_of(began, ended), began, ended]])
 
 
-def begun(connection: apsw.Connection, row: int, predicate: Mapping[str, Any], due_at: datetime) -> None:
+def begun(
+    connection: apsw.Connection, row: int, predicate: Mapping[str, Any], held_at: datetime, due_at: datetime
+) -> None:
     """A capture is held: note when it was recorded, and that it is to be looked at. In its transaction."""
     device = predicate["device"]
     connection.executemany(
         "INSERT OR IGNORE INTO alias VALUES (?, ?)",
         [(folded(name), device["id"]) for name in (device["id"], device.get("serial")) if name],
     )
-    interval = interval_of(connection, predicate)
+    interval = interval_of(connection, predicate, held_at)
     if interval is None:
         return
     _place(connection, row, device["id"], interval)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from agent.capture import Priority
 from agent.journal import batches, contexts, queries
 from agent.journal.verify import Verification
-from tests.context.conftest import CAMERA, CAR, WORN, Rig, seconds
+from tests.context.conftest import CAMERA, CAR, NOON, WORN, Rig, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +87,19 @@ async def test_a_join_names_rule_sources_and_uncertainty(rig: Rig) -> None:
     assert interval["clock"]["offset_us"] == 3_600_000_000
     # Two seconds of the comparison, and what the clock may have run off in the six hours until it: 100 ppm.
     assert 2_000_000 + 2_100_000 < interval["clock"]["uncertainty_us"] < 2_000_000 + 2_200_000
+
+
+async def test_a_clock_that_began_at_1970_is_put_right_by_the_docking_that_brought_the_capture(rig: Rig) -> None:
+    await measured(rig, CAMERA.id, 0)  # an earlier docking, when its battery was well
+    rig.at += timedelta(days=1)
+    since_1970 = (rig.at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+    await measured(rig, CAMERA.id, -since_1970)
+    at = (rig.at - NOON).total_seconds() - 100
+    capture = await rig.hold("a", at - since_1970)
+    await rig.tell("dock:17", "trigger.gun", at + 10)
+    await rig.settled()
+    assert kinds(await rig.context(capture)) == [("trigger.gun", "certain")]
+    assert (await rig.verified()).problems == []
 
 
 async def test_what_the_device_said_of_itself_stays(rig: Rig) -> None:
