@@ -48,9 +48,9 @@ from agent.starting import check_epoch, config_claims, started
 from agent.station.control import Control
 from agent.station.status import StatusService
 from agent.station.troubles import Troubles, told_by
-from agent.supervising import clock_kept, hear, probed, supervised
+from agent.supervising import clock_kept, hear, probed, receipts_come, supervised
 from agent.traffic import class_of
-from agent.uplink import Probes
+from agent.uplink import Probes, ReceiptsLater
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Coroutine, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -320,6 +320,8 @@ class Agent:
         for loaded in self.equipment.uplinks:
             if ("uplink", name := loaded.options.name) in begun and isinstance(loaded.uplink, Probes):
                 jobs["probe", name] = probed(loaded.uplink)
+            if ("uplink", name) in begun and isinstance(loaded.uplink, ReceiptsLater):
+                jobs["receipts", name] = receipts_come(loaded, loaded.uplink, self.desk, lambda: self._receipt_keys)
         return jobs
 
     async def _reloading(self, crew: Crew) -> None:
@@ -364,6 +366,7 @@ class Agent:
             for loaded in self.equipment.uplinks:
                 if loaded.options.name in ended:
                     await crew.end(("probe", loaded.options.name))
+                    await crew.end(("receipts", loaded.options.name))
                     await loaded.uplink.aclose()
             self.config, self.equipment, self._prints = found.config, found.equipment, found.prints
             self._receipt_keys = keys

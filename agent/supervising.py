@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent.driver import HearsObservations
-from agent.errors import DeviceError, JournalError, SpoolDamaged, UplinkDown
+from agent.errors import BadReceipt, DeviceError, JournalError, Refusal, SpoolDamaged, UplinkDown
+from agent.forward.late import came_late
 from agent.machine.keeper import chrony
 from agent.process import first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tenacity import RetryCallState
 
     from agent.capture import Observation
     from agent.clock import Clock
     from agent.driver import Intake
-    from agent.registry import LoadedDriver
+    from agent.journal import Desk
+    from agent.note import Verifier
+    from agent.registry import LoadedDriver, LoadedUplink
     from agent.station.troubles import Troubles
-    from agent.uplink import Probes
+    from agent.uplink import Probes, ReceiptsLater
 
-__all__ = ["hear", "probed", "supervised"]
+__all__ = ["hear", "probed", "receipts_come", "supervised"]
 
 _STEADY: Final = 30.0
 """Seconds that a driver must run before it counts as well again."""
@@ -86,6 +90,21 @@ async def probed(uplink: Probes) -> None:
             await asyncio.sleep(_PROBE_AGAIN)
         else:
             await asyncio.sleep(_A_DAY)
+
+
+async def receipts_come(
+    loaded: LoadedUplink, uplink: ReceiptsLater, desk: Desk, keys: Callable[[], Sequence[Verifier]]
+) -> None:
+    """Receipts that come when nobody asks: each is verified as any other, and a wrong one changes nothing."""
+    log, name = structlog.get_logger("forward"), loaded.options.name
+    async for note in uplink.later():
+        try:
+            came = await came_late(desk, note, keys(), name, over="disk")
+        except (BadReceipt, Refusal) as error:
+            log.warning("late_receipt_refused", destination=name, error=str(error), todo=error.what_to_do)
+        else:
+            if came is not None:
+                log.debug("receipt_came", capture=came)
 
 
 def _may_be_tried_again(error: BaseException) -> bool:

@@ -14,12 +14,10 @@ from pydantic import ValidationError
 
 from agent.broker import orders
 from agent.broker.messages import CommandGiven, ReceiptGiven, ResponseTold, topic
-from agent.capture import Receipt, Standing, Strength, printable
-from agent.custody.receipt import open_receipt
+from agent.capture import printable
 from agent.driver import TakesOrders
 from agent.errors import AgentError, BadReceipt, ConfigError, JournalError, Problem, Refusal
-from agent.forward.belief import believed
-from agent.journal import copies
+from agent.forward.late import came_late
 from agent.journal.entry import Event, told_reason
 from agent.note import BadNote, Verifier
 from agent.repairs import repair
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
     from agent.broker.orders import Signed
     from agent.capture import Json
-    from agent.journal import Journal
     from agent.mqtt import Message, StationOptions
     from agent.station.running import Running
 
@@ -110,30 +107,9 @@ class Hearing:
                 await self._refuse("receipt", str(error))
 
     async def _one_receipt(self, note: bytes) -> None:
-        keys, destination = self._keys(), self._destination()
-        if not keys:
-            raise BadReceipt(
-                "no uplink names receipt_keys, and what comes over MQTT is believed by its signature alone"
-            )
-        said = open_receipt(note, keys)
-        holding = await self._running.desk.read(lambda journal: journal.get(said.capture))
-        given = Receipt(Strength.SIGNED, destination, said.length, said.sha256, note)
-        proven = believed(holding, given, keys, destination)
-
-        def act(journal: Journal) -> bool:
-            known = journal.get(holding.id)
-            if known.standing in (Standing.HELD, Standing.RECEIPTED) and known.receipt != proven:
-                weaker = known.receipt is None or known.receipt.strength < proven.strength
-                if known.standing is Standing.HELD or weaker:
-                    journal.receipt(holding.id, proven, detail={"over": "mqtt"})
-                    return True
-            if copies.owes(journal, holding.id, destination):
-                copies.copied(journal, holding.id, proven)
-                return True
-            return False
-
-        if await self._running.desk.write(act):
-            self._log.debug("receipt_came", capture=holding.id)
+        came = await came_late(self._running.desk, note, self._keys(), self._destination(), over="mqtt")
+        if came is not None:
+            self._log.debug("receipt_came", capture=came)
             for forward in self._running.forwards:
                 forward.nudge()
 

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "custody": "Keys of the custody log, and whom the program that deletes believes.",
     "verify": "Check an exported bag, a proof or a checkpoint.",
     "mqtt": "Messages to and from the agency's broker: operators' keys and commands, and what is said.",
+    "handover": "Disks that carry captures to a DEMS without a network.",
     "driver": "The drivers that are installed.",
     "spec": "The formats that are known.",
     "config": "The configuration.",

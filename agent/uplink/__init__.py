@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     from agent.capture import Holding, Receipt
 
-__all__ = ["Announces", "Back", "Finding", "Probes", "ReadsBack", "Sending", "Uplink", "UplinkOptions"]
+__all__ = [
+    "Announces",
+    "Back",
+    "Finding",
+    "Probes",
+    "ReadsBack",
+    "ReceiptsLater",
+    "Sending",
+    "Uplink",
+    "UplinkOptions",
+]
 
 
 class Sending(Protocol):
@@ -107,6 +117,14 @@ class Probes(Protocol):
 
     async def probe(self) -> None:
         """Try it, and act on what was found. Raises `UplinkDown`."""
+
+
+@runtime_checkable
+class ReceiptsLater(Protocol):
+    """An uplink to which receipts come when nobody asks: on a disk that is brought back."""
+
+    def later(self) -> AsyncIterator[bytes]:
+        """Signed notes as they come, for ever. They are verified by whoever reads them; some may come again."""
 
 
 class Finding(BaseModel):

@@ -1,0 +1,180 @@
+"""`evidock handover`: disks that carry captures: prepared, verified by who receives them, and signed for."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from agent.capture import printable
+from agent.cli.telling import AsJson, length, line, print_json, table
+from agent.errors import Refusal
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Disks that carry captures to a DEMS without a network."
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the medium is mounted.")]
+
+_ABOUT_MAX: Final = 1 << 20
+_AT_ONCE: Final = 10_000
+"""Receipts in one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bag:
+    """One capture on the medium, and what its bytes are now."""
+
+    about: dict[str, Any]
+    sha256: str
+    wrong: str | None = None
+
+    @property
+    def capture(self) -> str:
+        return str(self.about.get("capture"))
+
+    def origin(self, name: str) -> str:
+        return printable(str(self.about.get("origin", {}).get(name, "")))
+
+
+@app.command()
+def prepare(folder: Folder) -> None:
+    """Mark a medium, so that stations write captures to it. What lies on it stays."""
+    from agent.uplink.folder.medium import prepare as mark  # noqa: PLC0415 - not needed for --help
+
+    medium = mark(folder.absolute())
+    line(f'{medium.path} is medium {medium.id}: name it as `path` of an [[uplink]] with use = "folder"')
+
+
+@app.command()
+def check(folder: Folder, *, as_json: AsJson = False) -> None:
+    """Read every capture on a medium and compare it with what its station said. Writes nothing."""
+    found = list(_bags(folder.absolute()))
+    if as_json:
+        print_json({"captures": [{**one.about, "found_sha256": one.sha256, "wrong": one.wrong} for one in found]})
+    else:
+        _show(found)
+    if any(one.wrong for one in found):
+        raise Refusal("some captures on this medium are not what their station said", hint=_TODO)
+
+
+@app.command()
+def sign(
+    folder: Folder,
+    key: Annotated[Path, typer.Option("--key", help="The receipt key; made where it is not there yet.")],
+    name: Annotated[str, typer.Option("--name", help="Its name, such as dems.example.org/receipts.")],
+    copies: Annotated[int, typer.Option("--copies", min=1, max=1000, help="How many copies you keep.")] = 1,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Verify every capture and sign for those that are right, once they are stored; the receipts go on the medium."""
+    from agent.anchor.keys import load_key, make_key  # noqa: PLC0415 - cryptography takes its time
+    from agent.uplink.folder.medium import RECEIPTS  # noqa: PLC0415
+
+    folder = folder.absolute()
+    found = list(_bags(folder))
+    if not key.exists():
+        make_key(key, name)
+    signer = load_key(key, name)
+    now = datetime.now(UTC)
+    good = [one for one in found if one.wrong is None]
+    for first in range(0, len(good), _AT_ONCE):
+        notes = [_receipt(one, signer, now, copies) for one in good[first : first + _AT_ONCE]]
+        _write(folder / RECEIPTS / f"{now:%Y%m%dT%H%M%SZ}-{first // _AT_ONCE:03}.json", notes)
+    if as_json:
+        print_json({"signed": [one.capture for one in good], "vkey": signer.vkey})
+    else:
+        _show(found)
+        line(f'signed for {len(good)} of {len(found)}; stations believe it by receipt_keys = ["{signer.vkey}"]')
+    if len(good) < len(found):
+        raise Refusal("some captures on this medium are not what their station said", hint=_TODO)
+
+
+_TODO: Final = "Nothing was signed for those. The station still has them: leave it its copies, and have it write again."
+
+
+def _bags(folder: Path) -> Iterator[_Bag]:
+    from agent.uplink.folder.medium import CAPTURES, Medium  # noqa: PLC0415
+
+    medium = Medium.at(folder)
+    for place in sorted((medium.path / CAPTURES).glob("??/*")):
+        if not place.name.startswith(".") and place.is_dir() and not place.is_symlink():
+            yield _bag(place)
+
+
+def _bag(place: Path) -> _Bag:
+    """Nothing that lies there is trusted: what the sums say is compared with what the bytes are."""
+    import hashlib  # noqa: PLC0415
+
+    from agent.uplink.folder.bag import ABOUT  # noqa: PLC0415
+
+    about: dict[str, Any] = {"capture": place.name}
+    try:
+        with (place / ABOUT).open("rb") as file:
+            about = dict(json.loads(file.read(_ABOUT_MAX)))
+        files = [path for path in (place / "data").iterdir() if path.is_file() and not path.is_symlink()]
+        if len(files) != 1:
+            return _Bag(about, "", f"it holds {len(files)} files instead of one")
+        whole, count = hashlib.sha256(), 0
+        with files[0].open("rb") as payload:
+            while block := payload.read(1 << 20):
+                whole.update(block)
+                count += len(block)
+    except (OSError, ValueError, TypeError) as error:
+        return _Bag(about, "", f"it cannot be read: {error}")
+    sha256 = whole.hexdigest()
+    kinds = {"capture": str, "log": str, "origin": dict, "index": int, "length": int, "sha256": str}
+    if any(not isinstance(about.get(name), kind) for name, kind in kinds.items()):
+        return _Bag({"capture": place.name}, sha256, f"{ABOUT} is not what a station writes")
+    if about.get("capture") != place.name:
+        return _Bag(about, sha256, "it lies under the id of another capture")
+    if about.get("sha256") != sha256 or about.get("length") != count:
+        return _Bag(about, sha256, "its bytes are not those that its station took")
+    return _Bag(about, sha256)
+
+
+def _receipt(one: _Bag, signer: Any, now: datetime, copies: int) -> str:  # noqa: ANN401 - agent.note.Signer
+    from agent.custody.receipt import ReceiptNote, write  # noqa: PLC0415
+    from agent.note import sign as signed  # noqa: PLC0415
+
+    note = ReceiptNote(
+        capture=one.capture,
+        sha256=bytes.fromhex(one.sha256),
+        length=int(one.about["length"]),
+        log=str(one.about["log"]),
+        index=int(one.about["index"]),
+        stored_at=now,
+        copies=copies,
+    )
+    return signed(write(note), signer).decode()
+
+
+def _write(path: Path, notes: list[str]) -> None:
+    from agent import durable  # noqa: PLC0415
+
+    try:
+        durable.make_folder(path.parent, 0o777)
+        durable.replace_file(path, json.dumps({"schema": "receipt/1", "receipts": notes}).encode(), mode=0o644)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Nothing was signed.") from error
+
+
+def _show(found: list[_Bag]) -> None:
+    table(
+        ("capture", "device", "name", "bytes", "SHA-256", "is"),
+        [
+            (
+                one.capture,
+                one.origin("device"),
+                one.origin("key"),
+                length(one.about["length"]) if "length" in one.about else "",
+                one.sha256[:16],
+                one.wrong or "right",
+            )
+            for one in found
+        ],
+        right=("bytes",),
+    )

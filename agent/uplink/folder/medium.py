@@ -1,0 +1,102 @@
+"""A medium that was prepared to take evidence, and what can be said of it: that it is here, and has room.
+
+The file that marks it keeps an empty mount point from being filled, and an officer's own stick from being written to.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from agent import durable
+from agent.capture import printable, rfc3339
+from agent.errors import Refusal, UplinkDown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["CAPTURES", "MARK", "RECEIPTS", "Medium", "prepare", "told"]
+
+MARK: Final = "evidock-medium.json"
+CAPTURES: Final = "captures"
+RECEIPTS: Final = "receipts"
+_SCHEMA: Final = "evidock-medium/1"
+_MARK_MAX: Final = 4096
+_GONE: Final = "Put the medium in, and mount it where agent.toml says; or prepare it: evidock handover prepare."
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """One that is here."""
+
+    path: Path
+    id: str
+
+    @classmethod
+    def at(cls, path: Path) -> Medium:
+        """The medium that is mounted there. Raises `UplinkDown` where none is, or one that nobody prepared."""
+        try:
+            with (path / MARK).open("rb") as file:
+                mark = json.loads(file.read(_MARK_MAX))
+            schema, name = mark["schema"], str(mark["medium"])
+        except FileNotFoundError:
+            raise UplinkDown(f"no medium that was prepared is mounted at {path}", hint=_GONE) from None
+        except OSError as error:
+            raise told(error, path) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UplinkDown(f"{path / MARK} is damaged", hint=_GONE) from error
+        if schema != _SCHEMA:
+            raise UplinkDown(f"{path / MARK} is of another kind: {printable(str(schema))[:64]}", hint=_GONE)
+        return cls(path, name)
+
+    def room(self) -> int:
+        """Bytes that are free. Raises `UplinkDown`."""
+        try:
+            found = os.statvfs(self.path)
+        except OSError as error:
+            raise told(error, self.path) from error
+        return found.f_bavail * found.f_frsize
+
+    def require(self, length: int) -> None:
+        """Raise `UplinkDown` where so many bytes are not free."""
+        if self.room() < length:
+            raise told(OSError(errno.ENOSPC, "no room above the watermark"), self.path)
+
+
+def prepare(path: Path) -> Medium:
+    """Mark a medium. One that is marked already stays as it is. Raises `Refusal`."""
+    if not path.is_dir():
+        raise Refusal(f"{path} is no folder", hint="Nothing was written. Mount the medium first.")
+    try:
+        return Medium.at(path)
+    except UplinkDown:
+        pass
+    mark = {"schema": _SCHEMA, "medium": str(uuid.uuid4()), "prepared_at": rfc3339(datetime.now(UTC))}
+    try:
+        for name in (CAPTURES, RECEIPTS):
+            durable.make_folder(path / name, 0o777)
+        durable.replace_file(path / MARK, json.dumps(mark, indent=1).encode() + b"\n", mode=0o644)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Is it mounted read-only?") from error
+    return Medium(path, mark["medium"])
+
+
+def told(error: OSError, path: Path) -> UplinkDown:
+    """What the medium's file system said, as a sentence for whoever stands before it."""
+    match error.errno:
+        case errno.EFBIG:
+            hint = "It is formatted so that no file may be longer than 4 GiB (FAT32): format it as exFAT or ext4."
+            return UplinkDown(f"the medium at {path} takes no file of this length", hint=hint, alone=True)
+        case errno.ENOSPC | errno.EDQUOT:
+            hint = "Hand this medium over, and put in another one that was prepared."
+            return UplinkDown(f"the medium at {path} is full", hint=hint)
+        case errno.EROFS | errno.EACCES | errno.EPERM:
+            hint = "It is write-protected, mounted read-only, or not writable for the service's user."
+            return UplinkDown(f"the medium at {path} may not be written", hint=hint)
+        case _:
+            return UplinkDown(f"the medium at {path} failed: {error.strerror}", hint=_GONE)

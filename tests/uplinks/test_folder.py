@@ -1,0 +1,329 @@
+"""The uplink `folder`: bags that others verify, a medium that comes and goes, and receipts that come back on it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import bagit
+import pytest
+from typer.testing import CliRunner
+
+from agent import cli, durable
+from agent.capture import PART_LENGTH, Standing, Strength
+from agent.errors import BadReceipt, Refusal, UplinkDown
+from agent.forward.late import came_late
+from agent.note import Verifier
+from agent.testing.cameras import CameraFolder
+from agent.testing.devices import some_bytes
+from agent.testing.process import DaemonProcess
+from agent.testing.sendings import held_sending
+from agent.testing.station import Station
+from agent.testing.uplink_conformance import UplinkConformance, UplinkRig, sent
+from agent.uplink.folder import FolderUplink, receipts_in, writing
+from agent.uplink.folder.bag import payload_name
+from agent.uplink.folder.medium import MARK, prepare
+from agent.uplink.folder.writing import place_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from agent.testing.uplinks import Arrived
+
+MIB = 1 << 20
+OTHER = "edge.example.org/bench-2/log1"
+
+
+def writes_with(monkeypatch: pytest.MonkeyPatch, write_all: Callable[..., object]) -> None:
+    """Only what is written to the medium: the spool's disk is well."""
+    monkeypatch.setattr(writing, "durable", SimpleNamespace(**{**vars(durable), "write_all": write_all}))
+
+
+class FolderRig(UplinkRig):
+    """A folder of this machine; writes to it can be made to fail."""
+
+    request = PART_LENGTH
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = folder / "medium"
+        self.path.mkdir(parents=True)
+        self.medium = prepare(self.path)
+        self.count = 0
+        self.cut_after: int | None = None
+        true_write = durable.write_all
+
+        def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
+            self.count += len(data)
+            if self.cut_after is not None and self.count > self.cut_after:
+                self.cut_after = None
+                raise OSError(errno.EIO, "pulled")
+            true_write(fd, data, offset)
+
+        writes_with(monkeypatch, write_all)
+
+    def uplink(self, **more: Any) -> FolderUplink:  # noqa: ANN401 - options
+        words = {"use": "folder", "name": "disk", "path": self.path, "archive": True, "watermark": 0, "look": 0.1}
+        return FolderUplink(FolderUplink.Options.model_validate({**words, **more}))
+
+    async def arrived(self) -> Arrived:
+        found: Arrived = {}
+        for place in (self.path / "captures").glob("??/*"):
+            if not place.name.startswith("."):
+                (file,) = (place / "data").iterdir()
+                found[place.name] = [hashlib.sha256(file.read_bytes()).digest()]
+        return found
+
+    async def cut(self, after: int) -> None:
+        self.cut_after = self.count + after
+
+    async def down(self) -> None:
+        self.path.rename(self.path.with_name("away"))
+        self.path.mkdir()  # the mount point, with nothing mounted on it
+
+    async def up(self) -> None:
+        assert list(self.path.iterdir()) == [], "an empty mount point was written to"
+        self.path.rmdir()
+        self.path.with_name("away").rename(self.path)
+
+
+class TestFolder(UplinkConformance):
+    @pytest.fixture(autouse=True)
+    def _patching(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+
+    @asynccontextmanager
+    async def rig(self, tmp_path: Path) -> AsyncIterator[FolderRig]:
+        yield FolderRig(tmp_path / "folder", self.monkeypatch)
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderRig:
+    return FolderRig(tmp_path / "folder", monkeypatch)
+
+
+@pytest.fixture
+async def station(tmp_path: Path) -> AsyncIterator[Station]:
+    async with Station(tmp_path / "station") as made:
+        yield made
+
+
+def evidock(*words: object) -> Any:  # noqa: ANN401 - typer's own type
+    return CliRunner().invoke(cli.app, ["handover", *map(str, words)])
+
+
+# --- what others make of it -------------------------------------------------------------------------------------------
+
+
+async def test_bagit_and_sha256sum_find_every_bag_right(rig: FolderRig, station: Station) -> None:
+    for number, key in enumerate(["DCIM/100MEDIA/CLIP0001.MP4", "Übung — Tür.MP4", "..", "x" * 1024, "a/b/.hidden"]):
+        sending = await held_sending(station, some_bytes(1000 * number, number), key)
+        await sent(rig.uplink(), sending)
+        place = place_of(rig.medium, sending.holding.id)
+        bagit.Bag(str(place)).validate()
+        for manifest in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
+            words = ["sha256sum", "--check", "--strict", manifest]
+            done = await asyncio.to_thread(subprocess.run, words, cwd=place, capture_output=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+        said = json.loads((place / "capture.json").read_text())
+        assert said["origin"] == sending.holding.origin.claims
+        assert payload_name(sending.holding).isascii()
+
+
+async def test_a_changed_byte_is_found_by_everybody(rig: FolderRig, station: Station) -> None:
+    sending = await held_sending(station, some_bytes(1000))
+    await sent(rig.uplink(), sending)
+    (file,) = (place_of(rig.medium, sending.holding.id) / "data").iterdir()
+    data = bytearray(file.read_bytes())
+    data[500] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(bagit.BagValidationError):
+        bagit.Bag(str(file.parents[1])).validate()
+    with pytest.raises(BadReceipt, match="other bytes"):
+        await sent(rig.uplink(), sending)
+    told = evidock("check", rig.path, "--json")
+    assert isinstance(told.exception, Refusal)
+    (one,) = json.loads(told.stdout)["captures"]
+    assert "not those that its station took" in one["wrong"]
+
+
+# --- the medium -------------------------------------------------------------------------------------------------------
+
+
+async def test_what_nobody_prepared_is_not_written_to(rig: FolderRig, station: Station) -> None:
+    (rig.path / MARK).unlink()
+    shutil.rmtree(rig.path / "captures")
+    sending = await held_sending(station, b"x")
+    with pytest.raises(UplinkDown, match="prepared") as down:
+        await sent(rig.uplink(), sending)
+    assert "evidock handover prepare" in down.value.what_to_do
+    assert not (rig.path / "captures").exists()
+    assert evidock("prepare", rig.path).exit_code == 0
+    await sent(rig.uplink(), sending)
+    mark = (rig.path / MARK).read_text()
+    assert evidock("prepare", rig.path).exit_code == 0
+    assert (rig.path / MARK).read_text() == mark, "prepared twice it is the same medium"
+
+
+async def test_pulled_in_the_middle_it_continues_with_whole_parts(rig: FolderRig, station: Station) -> None:
+    data = some_bytes(2 * PART_LENGTH + 77)
+    sending = await held_sending(station, data)
+    await rig.cut(PART_LENGTH + 5 * MIB)
+    with pytest.raises(UplinkDown, match="failed"):
+        await sent(rig.uplink(), sending)
+    before = rig.count
+    await sent(rig.uplink(), sending)
+    assert rig.count - before < len(data) - PART_LENGTH + MIB
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+async def test_a_draft_that_is_not_ours_is_not_built_upon(rig: FolderRig, station: Station) -> None:
+    sending = await held_sending(station, some_bytes(PART_LENGTH + 77))
+    await rig.cut(PART_LENGTH + 1)
+    with pytest.raises(UplinkDown):
+        await sent(rig.uplink(), sending)
+    (draft,) = rig.path.glob("captures/??/.*.part/data/*")
+    draft.write_bytes(bytes(PART_LENGTH))
+    await sent(rig.uplink(), sending)
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(errno.ENOSPC, "full"), (errno.EFBIG, "this length"), (errno.EROFS, "may not be written"), (errno.EIO, "failed")],
+)
+async def test_what_the_file_system_says_is_told_with_what_to_do(
+    rig: FolderRig, station: Station, monkeypatch: pytest.MonkeyPatch, code: int, says: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    writes_with(monkeypatch, fails)
+    with pytest.raises(UplinkDown, match=says) as down:
+        await sent(rig.uplink(), await held_sending(station, b"x"))
+    assert down.value.what_to_do
+    assert await rig.arrived() == {}
+
+
+async def test_a_medium_that_lies_is_found_out_at_once(
+    rig: FolderRig, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counterfeit stick says that everything was written."""
+    writes_with(monkeypatch, lambda fd, data, offset: os.pwrite(fd, bytes(len(data)), offset))
+    with pytest.raises(UplinkDown, match="other bytes than were written"):
+        await sent(rig.uplink(), await held_sending(station, some_bytes(100_000)))
+    assert await rig.arrived() == {}
+
+
+async def test_a_check_names_what_is_missing(rig: FolderRig) -> None:
+    assert [one.state for one in await rig.uplink().check()] == ["ok", "ok", "ok"]
+    full = await rig.uplink(watermark=1 << 50).check()
+    assert [one.state for one in full] == ["ok", "problem"]
+    await rig.down()
+    (gone,) = await rig.uplink().check()
+    assert gone.state == "problem"
+    assert gone.todo
+
+
+async def test_two_stations_on_one_drive(rig: FolderRig, tmp_path: Path) -> None:
+    """The same recording of the same device was taken on two docks: it is one capture, and lies there once."""
+    async with Station(tmp_path / "one") as one, Station(tmp_path / "two", log=OTHER) as two:
+        sendings = [await held_sending(place, some_bytes(3 * MIB)) for place in (one, two)]
+        assert sendings[0].holding.id == sendings[1].holding.id
+        await asyncio.gather(*(sent(rig.uplink(), sending, tries=2) for sending in sendings))
+        assert len(await rig.arrived()) == 1
+
+
+# --- receipts that come back ------------------------------------------------------------------------------------------
+
+
+async def test_a_disk_on_its_way_proves_a_length_until_its_receipts_are_back(
+    rig: FolderRig, station: Station, tmp_path: Path
+) -> None:
+    uplink = rig.uplink(archive=False)
+    sendings = [await held_sending(station, some_bytes(1000, n), f"{n}") for n in range(3)]
+    station.connect(uplink)
+    await station.send()
+    assert {one.receipt.strength for one in await station.holdings() if one.receipt} == {Strength.LENGTH}
+
+    told = evidock("sign", rig.path, "--key", tmp_path / "receipt.key", "--name", "dems.example.org/r", "--json")
+    assert told.exit_code == 0, told.output
+    said = json.loads(told.stdout)
+    assert sorted(said["signed"]) == sorted(one.holding.id for one in sendings)
+    keys = [Verifier.parse(said["vkey"])]
+    notes = uplink.later()
+    for _ in sendings:
+        note = await anext(notes)
+        assert await came_late(station.desk, note, keys, "disk", over="disk") is not None
+        assert await came_late(station.desk, note, keys, "disk", over="disk") is None, "told twice it is one"
+    await notes.aclose()
+    held = await station.holdings()
+    assert {one.standing for one in held} == {Standing.RECEIPTED}
+    assert {one.receipt.strength for one in held if one.receipt} == {Strength.SIGNED}
+    with pytest.raises(BadReceipt):
+        await came_late(station.desk, note, [], "disk", over="disk")
+    await station.hang_up()
+
+
+async def test_a_camera_forgets_once_the_disk_came_back(tmp_path: Path, rig: FolderRig) -> None:
+    """The real daemon, the real command, no network at all."""
+    key = tmp_path / "receipt.key"
+    first = json.loads(evidock("sign", rig.path, "--key", key, "--name", "dems.example.org/r", "--json").stdout)
+    camera = CameraFolder(tmp_path / "camera")
+    for number in range(3):
+        camera.record(some_bytes(100_000, number))
+    uplink = {"use": "folder", "name": "disk", "path": str(rig.path), "look": 0.2, "watermark": 0}
+    async with DaemonProcess(
+        tmp_path / "station",
+        drivers=[camera.driver()],
+        uplink={**uplink, "receipt_keys": [first["vkey"]]},
+        policy={"device": "release"},
+    ) as daemon:
+        async with asyncio.timeout(60):
+            while len(await rig.arrived()) < 3:  # noqa: ASYNC110 - a disk tells nobody
+                await asyncio.sleep(0.05)
+        assert len(list(camera.root.rglob("*.MP4"))) == 3, "nothing is forgotten for a disk that is on its way"
+        done = await asyncio.to_thread(evidock, "sign", rig.path, "--key", key, "--name", "dems.example.org/r")
+        assert done.exit_code == 0, done.output
+        async with asyncio.timeout(60):
+            while list(camera.root.rglob("*.MP4")):  # noqa: ASYNC110 - a disk tells nobody
+                await asyncio.sleep(0.05)
+        assert await daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"schema": "other", "receipts": []}', b'{"schema": "receipt/1", "receipts": 7}']
+)
+def test_a_file_of_receipts_that_is_none(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        receipts_in(content)
+
+
+async def test_a_bad_file_of_receipts_hides_no_good_one(rig: FolderRig) -> None:
+    folder = rig.path / "receipts"
+    (folder / "0.json").write_bytes(b"\xff\xfe")
+    (folder / "1.json").write_text(json.dumps({"schema": "receipt/1", "receipts": ["not a note"]}))
+    notes = rig.uplink().later()
+    assert await anext(notes) == b"not a note"
+    await notes.aclose()
+
+
+@pytest.mark.parametrize("wrong", ["{", "[]", '{"capture": "x"}', '{"capture": 7, "origin": "x"}'])
+async def test_what_lies_on_a_disk_is_not_trusted_by_who_signs(
+    rig: FolderRig, station: Station, tmp_path: Path, wrong: str
+) -> None:
+    sending = await held_sending(station, b"x")
+    await sent(rig.uplink(), sending)
+    (place_of(rig.medium, sending.holding.id) / "capture.json").write_text(wrong)
+    told = evidock("sign", rig.path, "--key", tmp_path / "k", "--name", "dems.example.org/r", "--json")
+    assert isinstance(told.exception, Refusal)
+    assert json.loads(told.stdout)["signed"] == []
+    assert list((rig.path / "receipts").iterdir()) == []
