@@ -107,6 +107,63 @@ sed -i -e '/^use = "nonsense"/,$d' /etc/evidock/agent.toml; sed -i '$d' /etc/evi
 systemctl reload evidock; sleep 2
 is "a good one is taken by the same process" test "$(main)" = "$before"
 
+# -- udev: what becomes of a camera and of a serial adapter, by the rules as they are installed ---------------------------
+rules=/etc/udev/rules.d/69-evidock-bays.rules
+# Made-up devices stand in: a disk of this machine that says it holds FAT, and its first terminal.
+disk=$(ls /sys/block | grep -v -e loop -e zram | head -n 1)
+cp $rules /tmp/rules
+printf 'SUBSYSTEM=="block", KERNEL=="%s", ENV{EVIDOCK_BAY}="bay7", ENV{ID_FS_USAGE}="filesystem", ENV{ID_FS_TYPE}="vfat", ENV{ID_PATH}="x:0"\n' "$disk" >> $rules
+printf 'SUBSYSTEM=="tty", KERNEL=="tty1", ENV{EVIDOCK_BAY}="lane1"\n' >> $rules
+seen() { udevadm test --action="$1" "$2" 2>&1; }
+said=$(seen add /sys/block/$disk)
+is "a camera's volume has the name of its bay" has "$said" "evidock/volume/bay7"
+is "and is mounted by its unit" has "$said" "evidock-mount@bay7.service"
+is "and a desktop leaves it alone" has "$said" "UDISKS_IGNORE=1"
+said=$(seen add /sys/class/tty/tty1)
+is "a serial line has the name of its bay" has "$said" "evidock/serial/lane1"
+sed -i -e '/vfat/s/"vfat"/"ext4"/' $rules
+said=$(seen add /sys/block/$disk)
+is "what holds no camera's file system is not mounted" test -z "$(grep evidock-mount@ <<<"$said")"
+is "and a desktop leaves it alone all the same" has "$said" "UDISKS_IGNORE=1"
+cp /tmp/rules $rules
+said=$(seen add /sys/block/$disk)
+is "other disks are left alone" test -z "$(grep -e evidock/volume -e UDISKS_IGNORE <<<"$said")"
+
+# -- drop-ins: a car, and serial lines -----------------------------------------------------------------------------------
+drop=/usr/share/evidock/drop-ins
+mkdir -p /etc/systemd/system/evidock.service.d
+for name in in-car serial hotlists; do cp $drop/$name.conf /etc/systemd/system/evidock.service.d/; done
+is "the drop-ins are there" test -e /etc/systemd/system/evidock.service.d/in-car.conf -a -e /etc/systemd/system/evidock.service.d/serial.conf
+systemctl daemon-reload; systemctl restart evidock
+until_ "it runs in a car, with serial lines" evidock status
+is "before others when the processor is short" test "$(cut -d " " -f 19 /proc/$(main)/stat)" = -5
+is "with little memory" test "$(systemctl show -p MemoryMax --value evidock)" = 536870912
+is "and a quick end" test "$(systemctl show -p TimeoutStopUSec --value evidock)" = 15s
+has "$(systemctl show -p DeviceAllow --value evidock)" "char-ttyUSB" && echo "ok serial adapters are let in" || echo "NO serial adapters are let in"
+is "it stops in time" sh -c 'began=$(date +%s); systemctl stop evidock && [ $(($(date +%s) - began)) -lt 15 ]'
+for name in in-car serial hotlists; do rm -f /etc/systemd/system/evidock.service.d/$name.conf; done
+systemctl daemon-reload; systemctl start evidock; until_ "and without them again" evidock status
+
+# -- a second station on this machine, its key in a sealed credential -------------------------------------------------------
+north="evidock --config /etc/evidock/north.toml"
+is "init of a second station" $north init --name north --agency example.org --dems "$(cat $lab/url)" --bays 1
+sed -i -e "s|^receipt_keys = .*|receipt_keys = [\"$(cat $lab/vkey)\"]\nca_file = \"/etc/evidock/dems-ca.pem\"|" \
+    -e 's|^mount = .*|mount = "/srv/north"\nmust_be_mountpoint = false\ndevice = { id = "usb:lab:9" }\nsettle = 0\nrescan = 1|' /etc/evidock/north.toml
+mkdir -p /srv/north/DCIM/100MEDIA /etc/credstore.encrypted; head -c 1000 /dev/urandom > /srv/north/DCIM/100MEDIA/CLIP0001.MP4
+chmod -R a+rX /srv/north
+is "its key is sealed" systemd-creds encrypt --with-key=host --name=log.key /var/lib/evidock-north/keys/log.key /etc/credstore.encrypted/evidock-north.log.key
+rm -f /var/lib/evidock-north/keys/log.key
+systemctl start evidock@north
+until_ "it runs beside the first" systemctl is-active evidock@north
+is "and the first goes on" systemctl is-active evidock
+is "with the key out of the credential" test -s /run/credentials/evidock@north.service/log.key -a ! -e /var/lib/evidock-north/keys/log.key
+north_has() { [ "$($north status --json | python3 -c "import json,sys; print(json.load(sys.stdin)['tally']['receipted']['captures'])")" = 1 ]; }
+until_ "what it takes reaches the DEMS" north_has
+is "its log has its own name" sh -c "$north custody head 2>/dev/null | grep -q north || $north status --json | grep -q /north/"
+not "a technician may not read the sealed key's folder" setpriv --reuid technician --regid technician --init-groups cat /run/credentials/evidock@north.service/log.key
+is "it stops by itself" systemctl stop evidock@north
+rm -rf /etc/evidock/north.toml /var/lib/evidock-north /etc/credstore.encrypted/evidock-north.log.key
+
 # -- upgraded, downgraded, removed, purged -----------------------------------------------------------------------------
 is "the journal is whole" evidock journal verify
 is "upgrade" dpkg -i $lab/newer.deb
