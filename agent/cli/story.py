@@ -72,6 +72,7 @@ _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     ),
     "release.refused": lambda said: f"The device keeps its copy: {said['reason']}",
     "purged": lambda _: "Its bytes left this station; the DEMS has them",
+    "part.explained": lambda _: "What had arrived of it before is its beginning, byte for byte, and lies there once",
     "fixity.checked": lambda _: "Its bytes were read again from the station's disk and compared",
     "operator.command": _command,
     "capture.context": _context,

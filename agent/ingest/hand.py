@@ -16,6 +16,7 @@ from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, Spool
 from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, other_than_stated, pump
 from agent.ingest.leavings import Leavings
 from agent.ingest.order import BadOnes, OneAtATime, whole
+from agent.journal import queries
 from agent.journal.entry import told_claims
 
 if TYPE_CHECKING:
@@ -234,23 +235,25 @@ class Ingest:
         if self._words is not None:
             capture = await self._words(capture, self._spool.root / "kept" / digest.sha256.hex())
 
-        def promise(journal: Journal) -> tuple[Holding, bool]:
+        def promise(journal: Journal) -> tuple[Holding, bool, list[tuple[bytes, int]]]:
             # Looked at here, in the journal's thread: a purge of the same bytes from another device may just have let
             # the file go. Then it is taken once more.
             if self._spool.length(digest.sha256) != digest.length:
                 raise DeviceGone("its file left the spool while it was taken; it is taken again")
             held = journal.hold(capture, digest, parts)
+            aside = queries.parts_of(journal, capture.origin.token, digest.length)
             if held.index == journal.leaves.size - 1:  # it was not known before
-                return held, True
+                return held, True, aside
             last = journal.of_origin(capture.origin.token)
-            return held, last is None or last.id == held.id
+            return held, last is None or last.id == held.id, aside
 
         try:
-            held, newest = await self._desk.write(promise)
+            held, newest, aside = await self._desk.write(promise)
         except ValueError as error:
             raise BadCapture(f"what the device says of {capture.key} cannot stand in the journal: {error}") from error
         self._remember(held, newest=newest)
         self._on_held(held)
+        await self._leavings.resolve(held, aside)
         self._log.debug("held", capture=held.id, key=capture.key, device=capture.device.id, length=digest.length)
         return held
 

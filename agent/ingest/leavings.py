@@ -1,4 +1,8 @@
-"""What an earlier run left behind, and what arrived and cannot be continued: kept, named, explained, never deleted."""
+"""What an earlier run left behind, and what arrived and cannot be continued: kept, named, explained.
+
+Nothing of it is deleted but what is proved to lie there twice: a part that is the beginning of a capture that is held.
+A device that begins anew after each break, and there are such, would else fill the spool with beginnings.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from agent.ingest.order import whole
 from agent.journal import Desk, queries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.capture import Digest, Holding
     from agent.spool import Spool
 
@@ -49,6 +55,21 @@ class Leavings:
             lambda journal: journal.quarantine_part(part.digest, reason, origin=_token_of(name), about=about)
         )
         self._log.warning("part_set_aside", part=part.digest.sha256.hex(), length=part.digest.length, reason=reason)
+
+    async def resolve(self, held: Holding, aside: Iterable[tuple[bytes, int]]) -> None:
+        """A capture is held: parts of its origin that are its beginning, byte for byte, are no parts any more.
+
+        First the journal, then the file: after a crash between them the file is found, and is a part again.
+        """
+        for sha256, count in aside:
+            if await self._spool.run(self._spool.sha256_of_first, held.digest.sha256, count) != sha256:
+                continue  # other bytes came first: a person may want to see them
+            explained = await self._desk.write(
+                lambda journal, sha256=sha256, count=count: journal.explain_part(sha256, count, held)  # type: ignore[misc]
+            )
+            if explained:
+                await self._spool.run(self._spool.drop_part, sha256)
+                self._log.info("part_explained", part=sha256.hex(), length=count, capture=held.id)
 
     async def _explain_kept(self, name: str) -> None:
         """A kept file on which nothing rests was never promised: it moves to the parts, and is taken if offered."""

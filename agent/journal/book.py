@@ -196,6 +196,16 @@ class Journal:
             "INSERT INTO part VALUES (?, ?, ?, ?, ?)", (digest.sha256, digest.length, origin, reason, seq)
         )
 
+    def explain_part(self, sha256: bytes, length: int, holding: Holding) -> bool:
+        """A part proved to be the beginning of a capture that is held: it is no part any more. False: it was none."""
+        if self.connection.execute("SELECT 1 FROM part WHERE sha256 = ?", (sha256,)).get is None:
+            return False
+        whole: dict[str, Json] = {"capture": holding.id, "sha256": holding.digest.sha256.hex()}
+        detail: dict[str, Json] = {"part": {"begins": whole, "length": length}}
+        self._append(Event.PART_EXPLAINED, f"part:{sha256.hex()}", sha256, detail, None)
+        self.connection.execute("DELETE FROM part WHERE sha256 = ?", (sha256,))
+        return True
+
     def intend_release(self, capture: str, detail: Mapping[str, Json]) -> Holding:
         """The device's copy was read again and is equal, and the receipt suffices: it is about to be told to forget."""
         known = self.get(capture)

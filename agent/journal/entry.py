@@ -79,6 +79,7 @@ class Event(StrEnum):
     RELEASE_REFUSED = "release.refused"
     PURGED = "purged"
     FIXITY_CHECKED = "fixity.checked"
+    PART_EXPLAINED = "part.explained"
     CONTEXT = "capture.context"
     DRILLED = "drill.finished"
     ANCHOR_COSIGNED = "anchor.cosigned"

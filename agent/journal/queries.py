@@ -32,6 +32,7 @@ __all__ = [
     "oldest_held",
     "parts",
     "parts_count",
+    "parts_of",
     "queue",
     "recall",
     "recording",
@@ -213,6 +214,12 @@ def parts(journal: Journal) -> list[tuple[str, int, str]]:
     """(SHA-256, length, reason) of every part that was set aside."""
     rows = journal.connection.execute("SELECT sha256, length, reason FROM part ORDER BY seq")
     return [(sha256.hex(), length, reason) for sha256, length, reason in rows]
+
+
+def parts_of(journal: Journal, origin: bytes, longest: int, limit: int = 64) -> list[tuple[bytes, int]]:
+    """(SHA-256, length) of parts of one origin that are no longer than a capture."""
+    sql = "SELECT sha256, length FROM part WHERE origin = ? AND length <= ? LIMIT ?"
+    return [(sha256, length) for sha256, length in journal.connection.execute(sql, (origin, longest, limit))]
 
 
 def parts_count(journal: Journal) -> int:

@@ -208,6 +208,14 @@ class Spool:
         finally:
             os.close(fd)
 
+    def drop_part(self, sha256: bytes) -> None:
+        """Let a part go, durably. The caller knows that the same bytes begin a kept file."""
+        try:
+            os.unlink(sha256.hex(), dir_fd=self._parts_fd)
+        except FileNotFoundError:
+            return
+        durable.force_folder(self._parts_fd)
+
     def _name_part(self, name: str, folder_fd: int, digest: Digest) -> None:
         durable.move(name, folder_fd, digest.sha256.hex(), self._parts_fd)
         durable.force_folder(self._parts_fd)

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.capture import Standing
 from agent.errors import BadCapture, CannotResume, DeviceRefused
 from agent.ingest import SMALL
+from agent.journal import queries
 from agent.spool import stage
 from agent.testing.devices import BenchDevice, Clip, some_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from agent.journal import Journal
     from agent.testing.station import Station
 
 BIG = 5 * SMALL + 17
+
+
+async def told_of(station: Station) -> list[dict[str, Any]]:
+    def read(journal: Journal) -> list[dict[str, Any]]:
+        return [json.loads(leaf)["predicate"] for _, leaf in journal.leaves.between(0, journal.leaves.size)]
+
+    return await station.desk.read(read)
 
 
 def parts(station: Station) -> set[str]:
@@ -100,9 +110,9 @@ async def test_a_stage_of_another_length_is_set_aside_and_the_capture_taken(
     bench.record("a", some_bytes(BIG), wire="rrG")
     await station.dock(bench)
     bench.plug_in()
-    bench.record("a", some_bytes(BIG + 5))
+    bench.record("a", some_bytes(BIG + 5, "another"))
     assert await station.dock(bench) == {Standing.HELD: 1}
-    assert len(parts(station)) == 1
+    assert len(parts(station)) == 1  # other bytes came first: a person may want to see them
 
 
 async def test_a_device_that_cannot_resume_is_read_from_the_beginning(station: Station) -> None:
@@ -112,7 +122,37 @@ async def test_a_device_that_cannot_resume_is_read_from_the_beginning(station: S
     device.plug_in()
     assert await station.dock(device) == {Standing.HELD: 1}
     assert clip.opened_at == [0, 0]
+    # What had arrived is the beginning of what is held: it does not lie there twice, and an entry says so.
+    assert parts(station) == set()
+    (told,) = [said for said in await told_of(station) if said["event"] == "part.explained"]
+    assert told["part"]["begins"]["capture"] == (await station.only()).id
+    assert 0 < told["part"]["length"] < BIG
+
+
+async def test_however_often_it_begins_anew_nothing_of_it_lies_there_twice(station: Station) -> None:
+    device = BenchDevice(resumable=False)
+    for wire in ("rG", "rrG", "rrrG", ""):
+        device.clips.pop("a", None)
+        device._ever.clear()
+        device.record("a", some_bytes(BIG), wire=wire)
+        device.plug_in()
+        await station.dock(device)
+    assert await station.count(Standing.HELD) == 1
+    assert parts(station) == set()
+
+
+async def test_a_crash_after_the_entry_leaves_a_part_that_is_found(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = BenchDevice(resumable=False)
+    device.record("a", some_bytes(BIG), wire="rrrG")
+    await station.dock(device)
+    device.plug_in()
+    monkeypatch.setattr(station.spool, "drop_part", lambda _: None)
+    assert await station.dock(device) == {Standing.HELD: 1}
     assert len(parts(station)) == 1
+    await station.restart()
+    assert len(await station.desk.read(queries.parts)) == 1
 
 
 async def test_a_device_that_can_never_begin_leaves_no_descriptor_behind(station: Station, bench: BenchDevice) -> None:

@@ -158,6 +158,10 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
         "ce qui s’y rapporte, par appareil et par heure",
     ),
     "capture.offered_again": ("the device offered it again", "l’appareil l’a offerte de nouveau"),
+    "part.explained": (
+        "what had arrived of it before was proved to be its beginning",
+        "ce qui en était arrivé auparavant s'est avéré être son début",
+    ),
     "fixity.checked": ("its bytes were read again and compared", "ses octets ont été relus et comparés"),
     "held": ("taken: copied, hashed and kept", "prise : copiée, hachée et conservée"),
     "operator.command": ("a person’s order", "un ordre d’une personne"),
