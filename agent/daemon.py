@@ -344,7 +344,8 @@ class Agent:
 
     async def _renew(self, found: Renewal, crew: Crew) -> None:
         """Exchange what changed. Journal and spool stay open; what was promised is kept by them, not by tasks."""
-        if (found.config.traffic, found.config.context) != (self.config.traffic, self.config.context):
+        new, old = found.config, self.config
+        if (new.traffic, new.context, new.firmware) != (old.traffic, old.context, old.firmware):
             self.gate.configure(found.config.traffic)
             await self.joining.configure(found.config.context)
             if not found.changes:

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
+from pydantic import BaseModel
 
 from agent.registry import Equipment, equip
 from agent.repairs import repair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable, Iterator, Mapping, Sequence
-
-    from pydantic import BaseModel
 
     from agent.config import Config
     from agent.errors import ConfigError
@@ -34,7 +33,7 @@ Loaded = TypeVar("Loaded", "LoadedDriver", "LoadedUplink")
 Prints = dict[tuple[str, str], object]
 """What a table says, and which files it names, by what it is (`driver`, `uplink`) and its name."""
 
-_NOW = ("driver", "uplink", "identity", "traffic", "context")
+_NOW = ("driver", "uplink", "identity", "traffic", "context", "firmware")
 """Tables that are taken up while the daemon runs."""
 
 
@@ -111,7 +110,7 @@ def _waiting(now: Config, new: Config) -> Iterator[str]:
         if table in _NOW:
             continue
         old, wanted = getattr(now, table), getattr(new, table)
-        if old is None or wanted is None:  # a table that may be left out came, or went
+        if not isinstance(old, BaseModel) or not isinstance(wanted, BaseModel):  # a table came or went, or is a list
             if old != wanted:
                 yield table
             continue

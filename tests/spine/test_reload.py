@@ -115,6 +115,18 @@ async def test_rules_of_the_traffic_count_at_once(docked: Docked) -> None:
     assert not [one for one in told["problems"] if one["id"].startswith("config.")]
 
 
+async def test_what_is_known_of_firmware_counts_at_once(docked: Docked, tmp_path: Path) -> None:
+    words = {"id": "usb:bay-2", "maker": "Acme", "firmware": "1.0"}
+    docked.tables["driver"] = [*docked.tables["driver"], folder_driver(tmp_path, "bay-2", device=words)]
+    record(tmp_path, "bay-2", b"film" * 5000)
+    docked.reload()
+    await docked.until(lambda told: told["tally"]["held"]["captures"] == 1)
+    docked.tables["firmware"] = [{"maker": "Acme", "minimum": "2.0", "why": "of our order"}]
+    docked.reload()
+    told = await docked.until(lambda told: any(one["id"] == "firmware.old" for one in told["problems"]))
+    assert "config.waits" not in {one["id"] for one in told["problems"]}
+
+
 async def test_what_is_the_same_is_not_touched(docked: Docked) -> None:
     docked.reload()
     await docked.until(lambda _: "config_reloaded" in docked.daemon.words.read_text())
