@@ -3,6 +3,7 @@
 Life of a capture, module by module, in the order in which its bytes and its record pass:
 
     drivers/         a device offers it, again and again          power fails: the device has it
+    ingest.screening where it is to be forgotten, it is no more   nothing was written
     ingest           it is taken, once at a time                  the device has it
     spool.stage      its bytes are appended to stage/<token>      the copy continues at the last sure mark
     spool.hashing    both digests, in the pass of the bytes       computed again

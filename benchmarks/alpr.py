@@ -63,6 +63,8 @@ class Sums:
     seconds: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
     alerted: set[str] = field(default_factory=set)
+    announced: set[str] = field(default_factory=set)
+    """Captures that the agency's broker heard of; what was receipted before it came back is not told any more."""
     away: float = 0.0
 
 
@@ -115,6 +117,8 @@ async def soak(
         )
         if broker is not None:
             await broker.start()
+            table = f'\n[mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ntls = false\nsite = "north"\n'
+            daemon.config.write_text(daemon.config.read_text() + table)
         async with daemon:
             await daemon.ready(within=WITHIN)
             began = perf_counter()
@@ -126,7 +130,12 @@ async def soak(
             say(f"list of {plates} plates in use after {perf_counter() - began:.0f} s")
             traffic = _Traffic(port, Road(listed), sums)
             found = await _driven(daemon, dems, broker, sums, traffic, seconds=seconds, rate=rate, burst=burst)
+            hearing = asyncio.create_task(_listened(broker.options(), sums)) if broker is not None else None
             told = await _settled(daemon, sums)
+            if hearing is not None:
+                hearing.cancel()
+                await asyncio.gather(hearing, return_exceptions=True)
+                found["announced"] = len(sums.announced)
             found["receipted"] = told.get("receipted", 0) + told.get("released", 0) + told.get("purged", 0)
             await daemon.stop()
         await daemon.verify([], at_rest=True)
@@ -295,9 +304,11 @@ async def _watched(daemon: DaemonProcess, sums: Sums) -> None:
 
 async def _listened(options: BrokerOptions, sums: Sums) -> None:
     async def heard(message: Any) -> None:  # noqa: ANN401 - a message
-        sums.alerted.add(json.loads(message.payload)["capture"])
+        told = sums.alerted if message.topic == "car/hit" else sums.announced
+        told.add(json.loads(message.payload)["capture"])
 
-    await Session(options, name="officer", topics=[Subscription("car/#")]).listen(heard)
+    topics = [Subscription("car/#"), Subscription("evidock/v1/+/+/+/hit")]
+    await Session(options, name="officer", topics=topics).listen(heard)
 
 
 async def _settled(daemon: DaemonProcess, sums: Sums) -> Counter[str]:

@@ -36,7 +36,7 @@ class _Report:
     policies: Counter[str] = field(default_factory=Counter)
     lists: list[dict[str, Any]] = field(default_factory=list)
     ages: dict[str, dict[str, Any]] = field(default_factory=dict)
-    purges: list[dict[str, Any]] = field(default_factory=list)
+    purges: dict[str, dict[str, Any]] = field(default_factory=dict)
     entries: list[int] = field(default_factory=list)
 
 
@@ -68,10 +68,10 @@ def audited(
         "list_ages": dict(sorted(report.ages.items())),
         "purges": {
             "spans": len(report.purges),
-            "reads": sum(one["reads"] for one in report.purges),
-            "entries": [one["entry"] for one in report.purges],
+            "reads": sum(one["reads"] for one in report.purges.values()),
+            "entries": [one["entry"] for one in report.purges.values()],
         },
-        "sealed_and_not_yet_forgotten": totals["sealed"] - sum(one["reads"] for one in report.purges),
+        "sealed_and_not_yet_forgotten": totals["sealed"] - sum(one["reads"] for one in report.purges.values()),
         "orders": dict(sorted(report.orders.items())),
         "policies": sorted(report.policies),
         "count_entries": report.entries,
@@ -91,8 +91,8 @@ def _counted(
         case {"observation": {"kind": "hotlist.activated", "detail": detail}}:
             told = {name: detail.get(name) for name in ("list", "plates", "as_of", "expires_at", "sha256", "proof")}
             report.lists.append({"entry": number, "day": predicate["recorded_at"][:10], **told})
-        case {"observation": {"kind": "alpr.purged", "detail": {"count": count}}}:
-            report.purges.append({"entry": number, "reads": count})
+        case {"observation": {"kind": "alpr.purged", "detail": {"count": count, "span": span}}}:
+            report.purges[span] = {"entry": number, "reads": count}  # told again where it was not done the first time
         case {"order": {"word": word, "detail": detail}} if word in _ORDERS and _is_ours(word, detail):
             report.orders[word] += 1
             if word == "outcome":

@@ -6,6 +6,7 @@ entries is the sum so far, so that a kill costs no more than a minute of countin
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from contextlib import suppress
@@ -43,12 +44,15 @@ class Counts:
             for camera, hour, sums in json.loads(self._path.read_bytes()):
                 self._of(str(camera), int(hour)).update({str(name): int(count) for name, count in sums.items()})
 
-    def save(self) -> None:
+    async def save(self) -> None:
         """Write what was counted and not told yet."""
         if self._changed:
-            told = [[camera, hour, dict(sums)] for (camera, hour), sums in self._sums.items()]
-            durable.replace_file(self._path, json.dumps(told).encode())
             self._changed = False
+            told = [[camera, hour, dict(sums)] for (camera, hour), sums in self._sums.items()]
+            try:
+                await asyncio.to_thread(durable.replace_file, self._path, json.dumps(told).encode())
+            except OSError:  # no room, say: reads are screened all the same, and it is tried again
+                self._changed = True
 
     def count(self, camera: str, at: datetime, what: str, number: int = 1) -> None:
         """One more. `what`: `reads`, `unread`, `passed_by`, `sealed`, `hit:LIST:RULE`, `outcome:WORD`, `degraded`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -115,8 +114,10 @@ class Hotlists:
                 group.create_task(self._keep_house())
                 await asyncio.Event().wait()
         finally:
-            self.counts.save()
             self.sealed.close()
+            await self.counts.save()
+            if self.hits.changed:
+                await self.hits.save()
 
     def _open(self) -> None:
         """Take up what an earlier run left: also for a read that comes before this driver runs."""
@@ -170,10 +171,9 @@ class Hotlists:
             saved += self.options.rescan
             if saved >= _SAVED:
                 saved = 0.0
-                await asyncio.to_thread(self.counts.save)
+                await self.counts.save()
             if self.hits.changed:
-                with suppress(OSError):
-                    self.hits.save()
+                await self.hits.save()
             await asyncio.sleep(self.options.rescan)
 
     async def tell_counts(self, *, all_: bool = False) -> None:
@@ -185,7 +185,7 @@ class Hotlists:
             await self._intake.observe(observation)
             told = True
         if told:
-            await asyncio.to_thread(self.counts.save)
+            await self.counts.save()
 
     def _lists(self) -> dict[str, Json]:
         found: dict[str, Json] = {}
@@ -201,23 +201,25 @@ class Hotlists:
 
     async def _purge(self) -> None:
         now = datetime.now(UTC)
-        for gone in await asyncio.to_thread(self.sealed.purge, now):
+        for gone in await asyncio.to_thread(self.sealed.due, now):
             if self._intake is not None:
+                # Told before it is done: what was told and not done is told again, and its name says which it is.
                 detail: dict[str, Json] = {
                     "count": gone.count,
                     "from": rfc3339(gone.begin),
                     "to": rfc3339(gone.end),
                     "kept_s": int(self.options.keep_non_hits.total_seconds()),
                     "policy": self.options.policy,
+                    "span": gone.name,
                 }
                 await self._intake.observe(Observation(f"hotlist:{self.options.name}", PURGED, now, detail))
+            await asyncio.to_thread(self.sealed.destroy, gone)
             self._log.info("reads_forgotten", count=gone.count)
 
-    def answered(self, hit: Hit) -> None:
+    async def answered(self, hit: Hit) -> None:
         """A person said what a hit was."""
-        self.counts.count(hit.device, datetime.now(UTC), f"outcome:{hit.state}")
-        with suppress(OSError):
-            self.hits.save()
+        self.counts.count(hit.camera, datetime.now(UTC), f"outcome:{hit.state}")
+        await self.hits.save()
 
     # -- what is told --------------------------------------------------------------------------------------------------
 

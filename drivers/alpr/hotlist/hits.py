@@ -6,6 +6,7 @@ capture's bytes alone, and go with them. `hit.json` lies beside the read in the 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections import OrderedDict
@@ -96,6 +97,7 @@ class Hit:
 
     capture: str
     camera: str
+    """Id of the device."""
     at: datetime
     plate: str
     """As it was read; in memory alone."""
@@ -110,8 +112,6 @@ class Hit:
     """The list's freshness in a word."""
     degraded: bool
     urgent: bool
-    device: str
-    """Id of the camera, for the counts."""
     state: str = "pending"
 
     def told(self, *, plate: bool = True) -> dict[str, Json]:
@@ -174,14 +174,17 @@ class Hits:
                 hit = Hit(**{**told, "at": datetime.fromisoformat(told["at"])})
                 self._hits[hit.capture] = hit
 
-    def save(self) -> None:
+    async def save(self) -> None:
         """Write them down, without any plate."""
         told = []
         for hit in self._hits.values():
             facts = asdict(replace(hit, plate="", listed="", reference=None, vehicle=None))
             told.append({**facts, "at": hit.at.isoformat()})
         self.changed = False
-        durable.replace_file(self._path, json.dumps(told).encode())
+        try:
+            await asyncio.to_thread(durable.replace_file, self._path, json.dumps(told).encode())
+        except OSError:  # no room, say: hits are kept all the same, and it is tried again
+            self.changed = True
 
     def newest(self) -> list[Hit]:
         """The last ones, the newest first."""

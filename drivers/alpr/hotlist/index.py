@@ -27,6 +27,7 @@ import json
 import mmap
 import os
 import struct
+import weakref
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
@@ -102,6 +103,7 @@ class Index:
 
     def __init__(self, fd: int, mapped: mmap.mmap, parts: _Parts, about: dict[str, Any], *, n: int, b: int) -> None:
         self._fd, self._mapped, self._parts = fd, mapped, parts
+        self._closed = weakref.finalize(self, os.close, fd)  # a driver that is made anew leaves the old one to itself
         self._starts, self._marks, self._b = parts.starts, parts.marks, b
         self._facts = lru_cache(4096)(lambda place: tuple(json.loads(self._text(place))))
         self.about = about
@@ -154,7 +156,7 @@ class Index:
         self._starts.release()
         self._marks.release()
         # The map itself goes with the last view; a view that somebody still holds keeps it, and nothing breaks.
-        os.close(self._fd)
+        self._closed()
 
     def find(self, plate: str) -> tuple[Entry, ...] | list[Entry]:
         """Every entry whose folded plate is that of this normalised one."""

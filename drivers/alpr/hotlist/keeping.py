@@ -27,16 +27,20 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-__all__ = ["Purged", "Sealed"]
+__all__ = ["Sealed", "Span"]
 
 _HEAD: Final = 12
-_RECORD_MAX: Final = 256 * 1024
+_RECORD_MAX: Final = 4 << 20
+"""Bytes of one read; the receivers bound a message's text far below."""
+_TAG: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Purged:
-    """A span that was forgotten."""
+class Span:
+    """Reads that are forgotten together."""
 
+    name: str
+    """Of its files; no other span ever has it."""
     begin: datetime
     end: datetime
     count: int
@@ -61,8 +65,10 @@ class Sealed:
         start = int(at.timestamp()) // self._window * self._window
         if start != self._start or self._cipher is None:
             self._cipher = self._begun(start)
-        nonce = self._count.to_bytes(8, "big")
-        sealed = self._cipher.encrypt(bytes(4) + nonce, json.dumps(read).encode(), str(start).encode())
+        nonce, text = self._count.to_bytes(8, "big"), json.dumps(read).encode()
+        if len(text) > _RECORD_MAX - _TAG:
+            raise ValueError("a read is longer than any read")
+        sealed = self._cipher.encrypt(bytes(4) + nonce, text, str(start).encode())
         os.write(self._fd, len(sealed).to_bytes(4, "big") + nonce + sealed)
         self._count += 1
 
@@ -72,27 +78,30 @@ class Sealed:
             os.close(self._fd)
         self._fd, self._start, self._cipher = -1, -1, None
 
-    def purge(self, now: datetime) -> list[Purged]:
-        """Forget every span whose last read is too old. The keys go first."""
-        gone: list[Purged] = []
+    def due(self, now: datetime) -> list[Span]:
+        """Every span whose last read is too old, with the number of its reads."""
         if not self._folder.is_dir():
-            return gone
-        for start, path in self._spans():
-            if start + self._window + self._keep > now.timestamp():
-                continue
-            if start == self._start:
-                self.close()
-            key = path.with_suffix(".key")
-            count = sum(1 for _ in _records(path))
-            _destroy(key)
-            path.unlink(missing_ok=True)
-            gone.append(
-                Purged(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(start + self._window, UTC), count)
+            return []
+        return [
+            Span(
+                path.stem,
+                datetime.fromtimestamp(start, UTC),
+                datetime.fromtimestamp(start + self._window, UTC),
+                sum(1 for _ in _records(path)),
             )
-        if gone:
-            with durable.folder(self._folder) as fd:
-                durable.force_folder(fd)
-        return gone
+            for start, path in self._spans()
+            if start + self._window + self._keep <= now.timestamp()
+        ]
+
+    def destroy(self, span: Span) -> None:
+        """Forget it: the key first, for without it nobody reads what is left."""
+        if int(span.begin.timestamp()) == self._start:
+            self.close()
+        path = self._folder / f"{span.name}.reads"
+        _destroy(path.with_suffix(".key"))
+        path.unlink(missing_ok=True)
+        with durable.folder(self._folder) as fd:
+            durable.force_folder(fd)
 
     def reads(self) -> Iterator[dict[str, Any]]:
         """Everything that can still be opened, the oldest first."""

@@ -63,7 +63,7 @@ class Lists(Protocol):
     async def tell_counts(self, *, all_: bool = False) -> None:
         """Let sums become entries."""
 
-    def answered(self, hit: Hit) -> None:
+    async def answered(self, hit: Hit) -> None:
         """A person said what a hit was."""
 
 
@@ -210,7 +210,7 @@ async def _outcome(lists: Lists, arguments: Mapping[str, Json], record: Record) 
     told: dict[str, Json] = {"capture": hit.capture, "outcome": outcome, "was": hit.state, "why": _why(arguments)}
     await record({**told, "list": hit.list, "rule": hit.rule})
     hit.state = str(outcome)
-    lists.answered(hit)
+    await lists.answered(hit)
     return hit.told(plate=False)
 
 

@@ -119,7 +119,7 @@ class ScreenedReads:
             self._counts.count(capture.device.id, stamp.at, what)
         hit = Hit(
             capture=hit_offer.id,
-            camera=capture.device.driver if capture.device.place is None else capture.device.place,
+            camera=capture.device.id,
             at=stamp.at,
             plate=printable(best.reading.plate),
             listed=best.entry.plate,
@@ -132,7 +132,6 @@ class ScreenedReads:
             age=age.state.value,
             degraded=age.degraded,
             urgent=urgent,
-            device=capture.device.id,
         )
         self._hits.add(hit)
         # A read that comes late is evidence like any other, and nobody is sent after it.
@@ -142,7 +141,7 @@ class ScreenedReads:
 
     def _is_new(self, hit: Hit) -> bool:
         """The same plate at the same camera alerts once in a while."""
-        now, key, quiet = monotonic(), (hit.device, hit.listed), self._options.quiet / timedelta(seconds=1)
+        now, key, quiet = monotonic(), (hit.camera, hit.listed), self._options.quiet / timedelta(seconds=1)
         last = self._recent.get(key)
         self._recent[key] = now
         if len(self._recent) > _RECENT_MAX:

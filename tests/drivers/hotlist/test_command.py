@@ -105,7 +105,8 @@ def test_the_report_counts_what_stands_in_the_log_and_nothing_else() -> None:
         leaf("held", capture={"claims": {"alpr.count": "not an observation"}}),
         observed("alpr.count", HOUR),
         observed("alpr.count", HOUR, at="2026-12-22T07:30:00.000Z"),
-        observed("alpr.purged", {"count": 2}),
+        observed("alpr.purged", {"count": 2, "span": "1-a"}),
+        observed("alpr.purged", {"count": 2, "span": "1-a"}),
         observed("position", {"latitude": "42.9"}),
         leaf("driver.ordered", order={"word": "import", "driver": "room", "detail": {"tape": 1}}),
         leaf("driver.ordered", order={"word": "outcome", "driver": "hotlists", "detail": {"outcome": "confirmed"}}),
@@ -113,12 +114,12 @@ def test_the_report_counts_what_stands_in_the_log_and_nothing_else() -> None:
     report = audited(leaves, log="edge.example.org/dock-1/log1", until=datetime(2026, 12, 1, tzinfo=UTC))
     assert report["totals"]["reads"] == 10
     assert report["count_entries"] == [1]
-    assert report["purges"] == {"spans": 1, "reads": 2, "entries": [3]}
+    assert report["purges"] == {"spans": 1, "reads": 2, "entries": [4]}
     assert report["sealed_and_not_yet_forgotten"] == 0
     assert report["orders"] == {"outcome": 1}
     assert report["outcomes"] == {"confirmed": 1}
     assert report["list_ages"]["region"] == {"oldest_s": 100_000, "hours_by_state": {"stale": 1}}
-    assert report["log_size"] == 7
+    assert report["log_size"] == 8
     assert "42.9" not in json.dumps(report)
     assert "07:30" not in json.dumps({**report, "made_at": ""}), "no hour of a read"
     shown = page(report)

@@ -10,7 +10,7 @@ import pytest
 from agent.capture import Standing
 from agent.errors import Refusal
 from drivers.alpr.hotlist.driver import PURGED
-from drivers.alpr.hotlist.keeping import Sealed
+from drivers.alpr.hotlist.keeping import Sealed, Span
 from tests.drivers.hotlist.rig import Bench, read_of, trace, until
 
 if TYPE_CHECKING:
@@ -20,6 +20,13 @@ HOUR = timedelta(hours=1)
 AT = datetime(2026, 11, 22, 7, 41, tzinfo=UTC)
 
 
+def purged(sealed: Sealed, now: datetime) -> list[Span]:
+    gone = sealed.due(now)
+    for span in gone:
+        sealed.destroy(span)
+    return gone
+
+
 def test_a_span_is_forgotten_as_a_whole_and_counted(tmp_path: Path) -> None:
     sealed = Sealed(tmp_path / "sealed", window=HOUR, keep=2 * HOUR)
     for minutes in (0, 1, 30, 70):
@@ -27,9 +34,9 @@ def test_a_span_is_forgotten_as_a_whole_and_counted(tmp_path: Path) -> None:
     assert len(list(sealed.reads())) == 4
     raw = b"".join(path.read_bytes() for path in (tmp_path / "sealed").iterdir())
     assert b"EVDK" not in raw
-    assert sealed.purge(AT + timedelta(hours=2)) == []
+    assert purged(sealed, AT + timedelta(hours=2)) == []
     kept = {path.name: path.read_bytes() for path in (tmp_path / "sealed").iterdir()}
-    (gone,) = sealed.purge(AT + timedelta(hours=2, minutes=20))
+    (gone,) = purged(sealed, AT + timedelta(hours=2, minutes=20))
     assert (gone.count, gone.begin.hour, gone.end.hour) == (2, 7, 8)
     assert len(list(sealed.reads())) == 2
     # Whoever has a copy of what is left, without the key that was destroyed, reads nothing.
@@ -38,7 +45,7 @@ def test_a_span_is_forgotten_as_a_whole_and_counted(tmp_path: Path) -> None:
         if name.endswith(".reads"):
             (tmp_path / "copy" / name).write_bytes(content)
     assert list(Sealed(tmp_path / "copy", window=HOUR, keep=HOUR).reads()) == []
-    (gone,) = sealed.purge(AT + timedelta(hours=4))
+    (gone,) = purged(sealed, AT + timedelta(hours=4))
     assert gone.count == 2
     assert list((tmp_path / "sealed").iterdir()) == []
     sealed.add({"read": "x"}, AT + timedelta(hours=4))
@@ -58,7 +65,7 @@ def test_a_restart_uses_another_key_and_a_torn_record_costs_only_itself(tmp_path
     again.close()
     assert len(list(tmp_path.glob("*.key"))) == 2
     assert sorted(one["n"] for one in again.reads()) == [1, 3]
-    assert sum(one.count for one in again.purge(AT + 3 * HOUR)) == 2
+    assert sum(one.count for one in purged(again, AT + 3 * HOUR)) == 2
 
 
 def test_what_was_changed_is_not_read(tmp_path: Path) -> None:
@@ -85,8 +92,8 @@ async def test_by_the_law_of_a_service(tmp_path: Path, monkeypatch: pytest.Monke
         assert bench.entries[-1]["found"] == 1
         assert "ZZZZ" not in repr(bench.entries)
         later = datetime.now(UTC) + timedelta(hours=2)
-        purge = driver.sealed.purge
-        monkeypatch.setattr(driver.sealed, "purge", lambda _: purge(later))
+        due = driver.sealed.due
+        monkeypatch.setattr(driver.sealed, "due", lambda _: due(later))
         await until(lambda: any(one.kind == PURGED for one in bench.station.observed))
         (gone,) = [one for one in bench.station.observed if one.kind == PURGED]
         assert (gone.detail["count"], gone.detail["policy"]) == (5, "law-1")
