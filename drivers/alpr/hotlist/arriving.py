@@ -53,12 +53,12 @@ def proof_of(options: ListOptions, keys: tuple[Key, ...], told: bytes | None) ->
     match options.proof:
         case "signature":
             if told is None:
-                raise BadList("the list came without its signed manifest")
+                raise BadList("the list came without its signed manifest (NAME.jws), or the service may not read that")
             return Proof(*opened(told, keys))
         case "digest":
             found = None if told is None else _DIGEST.match(told[:256].decode("ascii", "replace"))
             if found is None:
-                raise BadList("the list came without its digest (sha256sum)")
+                raise BadList("the list came without its digest (NAME.sha256), or the service may not read that")
             return Proof(digest=found[1].lower())
     return Proof()
 

@@ -220,7 +220,8 @@ class Shelf:
         try:
             facts = source.stat()
         except OSError as error:
-            raise BadList(f"the list cannot be read: {error.strerror}") from error
+            hint = "The service reads it, as its own user: put it where that may. The list before stays in use."
+            raise BadList(f"the list cannot be read: {error.strerror}", hint=hint) from error
         if facts.st_size > self.options.largest:
             raise BadList(f"the list has {facts.st_size} bytes, and `largest` is {self.options.largest}")
         return int(facts.st_mtime)
