@@ -59,6 +59,8 @@ class Sums:
     sent: int = 0
     again: int = 0
     lost: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    """Why a message was sent again: the status, `none` where nothing was answered."""
     hits: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
@@ -248,6 +250,7 @@ async def _driven(
         "seconds": round(took, 1),
         "reads": sums.sent,
         "sent again": sums.again,
+        "because of": dict(sums.failed),
         "unanswered": sums.lost,
         "hits": len(sums.hits),
         "alerted": len(sums.alerted),
@@ -267,12 +270,14 @@ async def _one(port: int, maker: str, passage: Passage, sums: Sums, *, hit: bool
     for attempt in range(20):
         began = perf_counter()
         sender = Sender("127.0.0.1", port, f"/alpr/{maker}/{maker}/{SECRET}", patience=WITHIN)
-        if await sender.once(message) in range(200, 300):
+        status = await sender.once(message)
+        if status in range(200, 300):
             sums.seconds.append(perf_counter() - began)
             if hit:
                 sums.hits.add(f"{maker}/{passage.identity}")
             return
         sums.again += 1
+        sums.failed[str(status or "none")] += 1
         await asyncio.sleep(0.1 * (attempt + 1))
     sums.lost += 1
 

@@ -56,7 +56,7 @@ def test_it_finds_what_brute_force_finds(
 
 def test_a_large_list_is_sorted_on_disk_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "_SPILL", 64 * 1024)
-    plates = list(invented(20_000))
+    plates = list(invented(8_000))
     count = write_list(tmp_path / "list.txt", iter(plates))
     told = build(tmp_path / "list.txt", known_layouts()["ncic_fixed"], tmp_path / "x.index", {"list": "x"})
     assert told["plates"] == count
@@ -68,7 +68,7 @@ def test_a_large_list_is_sorted_on_disk_and_answers(tmp_path: Path, monkeypatch:
         assert plates[number] in {entry.plate for entry in found}
         assert f"{900_000_001 + number}" in {entry.reference[1:] for entry in found if entry.reference}
     listed = {folded(plate) for plate in plates}
-    missing = [plate for plate in invented(3000, seed=9) if folded(plate) not in listed]
+    missing = [plate for plate in invented(1500, seed=9) if folded(plate) not in listed]
     assert missing
     assert not any(index.find(plate) for plate in missing)
     assert (tmp_path / "x.index").stat().st_size <= 22.6 * count + 200_000, "and its few thousand texts"
@@ -119,7 +119,7 @@ def test_a_reader_goes_on_with_the_old_one(tmp_path: Path) -> None:
 
 
 def test_looks_keep_little_in_memory(tmp_path: Path) -> None:
-    count = write_list(tmp_path / "list.txt", invented(30_000))
+    count = write_list(tmp_path / "list.txt", invented(12_000))
     build(tmp_path / "list.txt", known_layouts()["ncic_fixed"], tmp_path / "x.index", {"list": "x"})
     program = """
 import sys, json, random, string
@@ -130,7 +130,7 @@ def mapped():
     return sum(int(b.split("Rss:")[1].split()[0]) for b in text.split("VmFlags")[:-1] if "x.index" in b)
 index = Index.open(Path(sys.argv[1]))
 chance = random.Random(5)
-for _ in range(30000):
+for _ in range(12000):
     index.find("".join(chance.choices(string.ascii_uppercase, k=4)) + f"{chance.randrange(1000):03}")
 print(json.dumps(mapped() * 1024))
 """

@@ -65,7 +65,7 @@ def test_the_policy_says_how_many_may_differ(most: int, hits: int) -> None:
     seed=st.integers(0, 1 << 30),
     changes=st.integers(0, 2),
 )
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_the_label_is_the_number_of_changes(plate: str, seed: int, changes: int) -> None:
     chance, read = random.Random(seed), list(plate)
     places = [at for at, c in enumerate(plate) if any(c in group for group in CONFUSED)]
