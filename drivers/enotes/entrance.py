@@ -51,6 +51,8 @@ _ANSWERS: Final = (
     (SpoolError, 503),
     (DeviceError, 503),
 )
+_TAKING: Final = 2
+"""Uploads of entries that are taken apart at once; others that are here wait."""
 _SLOW: Final = 0.5
 """Seconds by which a wrong code is answered later."""
 _BODY: Final = 120.0
@@ -75,8 +77,12 @@ class Entrance:
         self._receiving, self._attachments, self._enrolling = receiving, attachments, enrolling
         self._log = structlog.get_logger("driver").bind(driver=options.name)
         self._uploading: set[str] = set()
+        # What is taken apart costs several times its bytes; one interpreter takes no more than this at once anyway.
+        self._taking = asyncio.Semaphore(_TAKING)
         self.seen: dict[str, float] = {}
         """When each tablet was heard of last, by the monotonic clock."""
+        self._waiting: dict[str, int] = {}
+        """What each tablet was told last that has to wait."""
 
     def tablets(self) -> web.Application:
         """Return a new application for tablets that show their certificate."""
@@ -106,30 +112,31 @@ class Entrance:
         self, act: Callable[[web.Request, Tablet], Awaitable[web.StreamResponse]]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answer(request: web.Request) -> web.StreamResponse:
-            tablet = await self._tablet(request)
-            if tablet is None:
+            name = _name(request)
+            if name is None:
                 return _said(403, "this certificate is none of a tablet", "Enrol the tablet.")
             if len(self.seen) < _SEEN_MAX:
-                self.seen[tablet.id] = monotonic()
+                self.seen[name[0]] = monotonic()
             try:
-                return await act(request, tablet)
+                answered = await act(request, await self._register.tablet(*name))
             except SpoolDamaged:
                 raise  # the listener closes the connection and ends the driver: nothing is promised any more
             except (DeviceError, SpoolError) as error:
-                status = next(status for kind, status in _ANSWERS if isinstance(error, kind))
-                self._log.warning("tablet_told_to_wait", tablet=tablet.id, status=status, error=str(error))
-                if request.transport is None or isinstance(error.__cause__, ClientError | ConnectionError):
-                    return hang_up(request)
-                return _said(status, "nothing was promised; send it again", error.what_to_do, _LATER)
+                return self._later(request, name[0], error)
+            self._waiting.pop(name[0], None)
+            return answered
 
         return answer
 
-    async def _tablet(self, request: web.Request) -> Tablet | None:
-        tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
-        certificate = None if tls is None else tls.getpeercert(binary_form=True)
-        if not certificate or (name := name_in(certificate)) is None:
-            return None
-        return await self._register.tablet(name, sha256(certificate).digest())
+    def _later(self, request: web.Request, name: str, error: DeviceError | SpoolError) -> web.Response:
+        """Nothing was promised. It is said once for each tablet and reason, until something is taken of it again."""
+        if request.transport is None or isinstance(error.__cause__, ClientError | ConnectionError):
+            return hang_up(request)  # nobody is there to be answered
+        status = next(status for kind, status in _ANSWERS if isinstance(error, kind))
+        if self._waiting.get(name) != status and len(self._waiting) < _SEEN_MAX:
+            self._waiting[name] = status
+            self._log.warning("tablet_told_to_wait", tablet=name, status=status, error=str(error))
+        return _said(status, "nothing was promised; send it again", error.what_to_do, _LATER)
 
     # -- entries -------------------------------------------------------------------------------------------------------
 
@@ -143,7 +150,10 @@ class Entrance:
         self._uploading.add(tablet.id)
         try:
             body = await _read(request, BATCH_MAX)
-            return body if isinstance(body, web.Response) else await self._upload(tablet, body)
+            if isinstance(body, web.Response):
+                return body
+            async with self._taking:
+                return await self._upload(tablet, body)
         finally:
             self._uploading.discard(tablet.id)
 
@@ -199,6 +209,15 @@ class Entrance:
             )
             await asyncio.sleep(_SLOW)
             return _said(403, "no such invitation, or it was used or is over; or a foreign key", "Ask for a new one.")
+
+
+def _name(request: web.Request) -> tuple[str, bytes] | None:
+    """What the certificate of a connection calls its holder, and the certificate's digest; None: it is no tablet's."""
+    tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
+    certificate = None if tls is None else tls.getpeercert(binary_form=True)
+    if not certificate or (name := name_in(certificate)) is None:
+        return None
+    return name, sha256(certificate).digest()
 
 
 async def _read(request: web.Request, most: int) -> bytes | web.Response:

@@ -12,6 +12,7 @@ import pytest
 
 from agent.capture import Standing
 from agent.config import Policy
+from agent.errors import DeviceRefused
 from agent.journal import queries
 from agent.testing.uplinks import BenchUplink
 from drivers.enotes.authority import Authority
@@ -19,6 +20,7 @@ from drivers.enotes.emulator import Notebook, Tablet
 from drivers.enotes.emulator.notebook import Signer
 from drivers.enotes.emulator.tablet import Refused
 from drivers.enotes.inviting import enrolment
+from drivers.enotes.receiving import Receiving
 from tests.drivers.enotes.rig import scanned
 
 if TYPE_CHECKING:
@@ -294,6 +296,27 @@ async def test_without_room_nothing_is_promised(desk: Desk) -> None:
         desk.station.spool.watermark = 0
         await tablet.sync()
         assert found(tablet) == ["ok"]
+
+
+@pytest.mark.parametrize("step", ["_known", "_note"])
+async def test_an_index_that_fails_promises_nothing_and_doubles_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Not taken and told so, or taken and told that it was not: sent again it is the same."""
+
+    def fails(*_: object) -> None:
+        raise DeviceRefused("the index cannot be written")
+
+    async with desk.open(), desk.tablet() as tablet:
+        tablet.notebook.create("text")
+        with monkeypatch.context() as broken:
+            broken.setattr(Receiving, step, fails)
+            with pytest.raises(Refused, match="503"):
+                await tablet.send(tablet.notebook.outbox)
+        assert kept(desk) == {}
+        await tablet.sync()
+        assert found(tablet) == ["ok"]
+        assert len(await desk.lines()) == 1
 
 
 @pytest.mark.parametrize(
