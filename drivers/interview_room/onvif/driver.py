@@ -1,0 +1,250 @@
+"""The driver: searches a recorder, and offers every slice of every recording, replayed and written by ffmpeg."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
+
+from agent.capture import Capture, Observation, Priority, rfc3339
+from agent.driver import BLOCK_LENGTH, ClockReading, Notice, offer_all, reckoning
+from agent.errors import CannotResume, DeviceError, DeviceGone, DeviceRefused
+from drivers.interview_room.onvif.device import Found, Recorder
+from drivers.interview_room.onvif.options import OnvifOptions
+from drivers.interview_room.onvif.relay import Relay
+from drivers.interview_room.onvif.rtsp import Login
+from drivers.interview_room.room import device_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from agent.capture import Device, Json
+    from agent.driver import Intake
+
+__all__ = ["OnvifRecorder", "slices"]
+
+_STAY: Final = 5.0
+_SETTLED: Final = timedelta(minutes=1)
+_SLICES_MAX: Final = 10_000
+_GAPS_TOLD: Final = 100
+_FORGETS: Final = "overwrites its oldest recordings by itself"
+
+
+class Slice(NamedTuple):
+    """One replay."""
+
+    found: Found
+    number: int | None
+    begins: datetime
+    ends: datetime | None
+    """None: to the end of the recording."""
+
+    @property
+    def key(self) -> str:
+        """The capture's name."""
+        return self.found.token if self.number is None else f"{self.found.token}/{self.number:05}"
+
+
+def slices(found: Found, length: timedelta, now: datetime) -> Iterator[Slice]:
+    """What of a recording can be taken; `now` by the recorder's clock. Slices lie on a grid that never moves."""
+    stopped = found.status == "Stopped" and found.ended_at is not None
+    ends = found.ended_at if stopped and found.ended_at is not None else now - _SETTLED
+    if stopped and ends - found.began_at <= length:
+        yield Slice(found, None, found.began_at, None)
+        return
+    begins = found.began_at
+    for number in range(_SLICES_MAX):
+        if begins >= ends or (begins + length > ends and not stopped):
+            return
+        yield Slice(found, number, begins, min(begins + length, ends))
+        begins += length
+
+
+class Replay:
+    """An offer of one slice. It has no `release`: nothing is ever deleted on a recorder."""
+
+    def __init__(self, device: Device, one: Slice, recorder: Recorder, options: OnvifOptions, intake: Intake) -> None:
+        self._device, self._slice, self._recorder, self._options = device, one, recorder, options
+        self._intake = intake
+        self.capture = described(device, one, recorder)
+
+    async def open(self, offset: int, /) -> AsyncIterator[bytes]:
+        """The film. `DeviceGone` where the replay did not come to its end: silence alone is none."""
+        if offset:
+            raise CannotResume("a replay begins at its beginning")
+        options, one = self._options, self._slice
+        uri = await self._recorder.replay_uri(one.found.token)
+        login = Login(options.user, self._recorder.password)
+        async with Relay(uri, login, one.begins, one.ends, answer=options.answer) as relay:
+            process = await _ffmpeg(relay.url)
+            try:
+                async for block in _blocks(process):
+                    yield block
+                await process.wait()
+            finally:
+                await _end(process)
+            if relay.trouble is not None:
+                raise relay.trouble
+            if not relay.seen.packets or not (relay.seen.ended or relay.reached):
+                hint = "Nothing to do: it is replayed again."
+                raise DeviceGone(f"{self.capture.key}: the replay broke off", hint=hint)
+            if process.returncode != 0:
+                raise DeviceRefused(f"{self.capture.key}: ffmpeg cannot write what the recorder replays")
+            await self._tell(relay)
+
+    async def _tell(self, relay: Relay) -> None:
+        """Gaps are told as gaps: what was not recorded is no loss of ours."""
+        seen = relay.seen
+        detail: dict[str, Json] = {
+            "asked": {
+                "from": rfc3339(self._slice.begins),
+                "to": None if (ends := self._slice.ends or self._slice.found.ended_at) is None else rfc3339(ends),
+            },
+            "capture": self.capture.key,
+            "first": None if seen.first is None else rfc3339(seen.first),
+            "gaps": [{"from": rfc3339(a), "to": rfc3339(b)} for a, b in seen.gaps[:_GAPS_TOLD]],
+            "gaps_counted": len(seen.gaps),
+            "last": None if seen.latest is None else rfc3339(seen.latest),
+            "packets": seen.packets,
+            "packets_missing": seen.lost,
+        }
+        at = seen.first or self._slice.begins
+        await self._intake.observe(Observation(self._device.id, "room.replayed", at, detail))
+
+
+class OnvifRecorder:
+    """A recorder of ONVIF Profile G. See `Options`."""
+
+    class Options(OnvifOptions):
+        """The `[[driver]]` table with `use = "interview_room.onvif"`."""
+
+    def __init__(self, options: Options, *, offer: type[Replay] = Replay) -> None:
+        self._options, self._offer = options, offer
+        self._device = device_of(options, place=options.url)
+        self._log = structlog.get_logger("driver").bind(driver=options.name)
+        self._trouble: DeviceError | None = None
+        self._ahead: timedelta | None = None
+        self._sums = ""
+
+    async def run(self, intake: Intake, /) -> None:
+        """Offer everything that can be taken, again and again, until cancelled."""
+        while True:
+            began = time.monotonic()
+            try:
+                async with Recorder(self._options) as recorder:
+                    await self._look(recorder, intake)
+            except DeviceError as error:
+                if self._trouble is None or str(self._trouble) != str(error):
+                    self._log.warning("camera_not_asked", error=str(error), todo=error.what_to_do)
+                self._trouble = error
+            rest = max(self._options.rescan, time.monotonic() - began)
+            for _ in range(int(rest // _STAY)):
+                if self._trouble is None:
+                    await intake.sight(self._device)
+                await asyncio.sleep(_STAY)
+            await asyncio.sleep(rest % _STAY)
+
+    async def _look(self, recorder: Recorder, intake: Intake) -> None:
+        await recorder.greet()
+        self._ahead = recorder.ahead
+        found = await recorder.recordings()
+        if self._trouble is not None:
+            self._log.info("camera_asked", device=self._device.id)
+            self._trouble = None
+        await intake.sight(self._device)
+        now = datetime.now(UTC) + (recorder.ahead or timedelta())
+        length = timedelta(minutes=self._options.slice)
+        offers = [
+            self._offer(self._device, one, recorder, self._options, intake)
+            for recording in found
+            for one in slices(recording, length, now)
+        ]
+        staying = asyncio.create_task(self._stay(intake))
+        try:
+            standings = await offer_all(intake, offers, in_flight=1)
+        finally:
+            staying.cancel()
+        complete = all(one.status == "Stopped" for one in found)
+        sums = reckoning.counted(len(offers), 0, standings, complete=complete)
+        self._sums = f"{len(found)} recordings in {len(offers)} replays, {sums['safe']} safe"
+        await intake.observe(reckoning.observation(self._device.id, sums))
+
+    async def _stay(self, intake: Intake) -> None:
+        while True:
+            await asyncio.sleep(_STAY)
+            await intake.sight(self._device)
+
+    async def read_clock(self, device: Device, /) -> ClockReading:
+        """See `agent.driver.ReadsClock`."""
+        if self._ahead is None or device.id != self._device.id:
+            raise DeviceGone("the recorder has not told its time")
+        return ClockReading(datetime.now(UTC) + self._ahead, timedelta(seconds=1))
+
+    async def health(self) -> dict[str, str]:
+        """See `agent.driver.ReportsHealth`."""
+        return {self._options.url: self._sums or "not asked yet" if self._trouble is None else str(self._trouble)}
+
+    def notices(self) -> list[Notice]:
+        """See `agent.driver.RaisesNotices`."""
+        if self._trouble is None:
+            return []
+        what = f"room {self._options.name}"
+        return [Notice("room.camera_away", "problem", what, str(self._trouble), self._trouble.what_to_do)]
+
+
+def described(device: Device, one: Slice, recorder: Recorder) -> Capture:
+    """The capture as the search tells it."""
+    claims: dict[str, Json] = {
+        "replay": {
+            "ends": None if one.ends is None else rfc3339(one.ends),
+            "made_by": "this station, of what the recorder replays: it is not the recorder's file",
+            "slice": one.number,
+        },
+        "recorder": dict(recorder.words),
+        "recording": {**one.found.words, "status": one.found.status, "token": one.found.token},
+    }
+    return Capture(
+        device=device,
+        key=one.key,
+        began_at=one.begins,
+        media_type="video/quicktime",
+        group=one.found.token,
+        clip=one.number,
+        priority=Priority.INTERVIEW,
+        forgets=_FORGETS,
+        claims=claims,
+    )
+
+
+async def _ffmpeg(url: str) -> asyncio.subprocess.Process:
+    """Copies what comes, and encodes nothing."""
+    words = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "tcp,rtp,pipe"]
+    words += ["-fflags", "+genpts", "-rtsp_transport", "tcp", "-i", url, "-map", "0:v", "-map", "0:a?", "-c", "copy"]
+    words += ["-fflags", "+bitexact", "-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-f", "mov", "pipe:1"]
+    try:
+        return await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise DeviceRefused(f"ffmpeg cannot be started: {error}", hint="Install it: apt install ffmpeg.") from error
+
+
+async def _blocks(process: asyncio.subprocess.Process) -> AsyncIterator[bytes]:
+    if process.stdout is not None:
+        while block := await process.stdout.read(BLOCK_LENGTH):
+            yield block
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.shield(process.wait())
