@@ -124,7 +124,8 @@ class Passages:
     def __init__(self) -> None:
         self._open: dict[str, _Passage] = {}
         self._counter: int | None = None
-        self._followed: OrderedDict[tuple[str, str, str], Read] = OrderedDict()
+        self._followed: OrderedDict[tuple[str, str, str], tuple[Read, Read]] = OrderedDict()
+        """What a message said, and what it came to."""
         self.missing = 0
         """Messages that never came, as far as the camera's counter tells."""
 
@@ -134,9 +135,11 @@ class Passages:
         A message that is sent again, because it could not be kept, comes to the same as before.
         """
         message = (read.event or "", read.key[-1], read.phase)
-        if read.event and message in self._followed:
-            return self._followed[message]
-        followed = self._followed[message] = self._follow(read, mono)
+        before = self._followed.get(message)
+        if before is not None and before[0] == read:
+            return before[1]
+        followed = self._follow(read, mono)
+        self._followed[message] = read, followed
         while len(self._followed) > _FOLLOWED_MAX:
             self._followed.popitem(last=False)
         return followed
