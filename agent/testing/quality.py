@@ -101,8 +101,8 @@ def _nearest(suites: list[str], class_name: str) -> list[str]:
 def _drives(entry: EntryPoint, file: _File, by_module: dict[str, _File]) -> bool:
     """Whether a file imports the driver's class, or a file of tests does that it imports."""
     seen = file.modules.union(*(by_module[module].modules for module in file.modules if module in by_module))
-    top = entry.module.partition(".")[0]
-    return any(one.startswith(f"{top}.") and one.endswith(f".{entry.attr}") for one in seen)
+    family = ".".join(entry.module.split(".")[:2])  # another family may have a class of the same name
+    return any(one.startswith(f"{family}.") and one.endswith(f".{entry.attr}") for one in seen)
 
 
 def _emulators(module: str) -> Iterator[str]:

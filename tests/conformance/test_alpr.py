@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class _Pushed(DriverConformance):
-    maker = ""
+class _Cameras:
+    """Whatever a test made is ended after it."""
+
     made: list[PushRig]
 
     @pytest.fixture(autouse=True)
@@ -29,41 +30,41 @@ class _Pushed(DriverConformance):
         for rig in self.made:
             rig.end()
 
+
+at_length = pytest.mark.skipif(not LONG, reason="every maker through the whole suite: make alpr")
+
+
+class TestReceiver(_Cameras, DriverConformance):
+    maker = "hikvision"
+
     def rig(self, tmp_path: Path) -> PushRig:
         self.made.append(PushRig(tmp_path, self.maker))
         return self.made[-1]
 
 
-at_length = pytest.mark.skipif(not LONG, reason="every maker through the whole suite: make alpr")
-
-
-class TestHikvision(_Pushed):
-    maker = "hikvision"
-
-
 @at_length
-class TestOpenAlpr(_Pushed):
+class TestOpenAlpr(TestReceiver):
     maker = "openalpr"
 
 
 @at_length
-class TestAxis(_Pushed):
+class TestAxis(TestReceiver):
     maker = "axis"
 
 
 @at_length
-class TestPlateRecognizer(_Pushed):
+class TestPlateRecognizer(TestReceiver):
     maker = "platerecognizer"
 
 
 @at_length
-class TestGeneric(_Pushed):
+class TestGeneric(TestReceiver):
     maker = "generic"
 
 
 @at_length
 @needs_beanstalkd
-class TestQueue(_Pushed):
+class TestQueue(_Cameras, DriverConformance):
     """Jobs in a real beanstalkd, which keeps them when it is killed."""
 
     def rig(self, tmp_path: Path) -> PushRig:
@@ -75,7 +76,7 @@ class TestQueue(_Pushed):
 @pytest.mark.skipif(
     mosquitto_program() is None or shutil.which("mosquitto_sub") is None, reason="mosquitto is not installed"
 )
-class TestBroker(_Pushed):
+class TestBroker(_Cameras, DriverConformance):
     """Events in a real mosquitto, for a session that outlives our absence."""
 
     def rig(self, tmp_path: Path) -> PushRig:

@@ -56,6 +56,7 @@ async def test_a_job_is_deleted_when_its_read_is_held(tmp_path: Path, server: Be
         await station.verify()
 
 
+@pytest.mark.proves("alpr.queue", vectors="the test message of the agent's maker")
 async def test_the_makers_own_message_is_longer_than_a_job_may_be_by_default(server: Beanstalkd) -> None:
     """70 kB: the server of an agent must be told to take more, as docs/alpr.md says."""
     data, probe = sample("real/openalpr/alpr_group.json"), Probe()

@@ -362,6 +362,7 @@ async def test_nothing_of_a_plate_is_told_anywhere(tmp_path: Path, caplog: pytes
 # -- senders of other authors ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("alpr.receiver", peer="curl, with messages of real cameras")
 @pytest.mark.parametrize("maker", ["hikvision", "openalpr", "axis", "platerecognizer"])
 async def test_curl_posts_what_real_cameras_sent(tmp_path: Path, maker: str) -> None:
     names = {
