@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent.capture import printable
+from agent.capture import KEY_MAX, printable
 from agent.context import POSITION, ContextOptions, Sort
 from agent.errors import JournalError
 from agent.joining.joins import look
@@ -75,8 +75,12 @@ class Joining:
     async def observe(self, observation: Observation, *, actor: str = "agent", why: str | None = None) -> list[Fact]:
         """Keep a fact about the world; on return it is durable, but for positions. The intervals that it changed.
 
-        What cannot stand in an entry is left out of it, and that is said. Raises `JournalError`.
+        What cannot stand in an entry is left out of it, and that is said. Raises `JournalError`, and `ValueError` where
+        it is not said plainly of which device and kind it is.
         """
+        for name in (observation.device, observation.kind):
+            if not 0 < len(name) <= KEY_MAX or not name.isprintable():
+                raise ValueError(f"{printable(name[:KEY_MAX])!r} cannot be a device or a kind of observation")
         observation = replace(observation, detail=told_claims(observation.detail))
         if observation.kind == POSITION:
             for batch in self._positions.add(observation, datetime.now(UTC)):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent.capture import Observation
+from agent.capture import KEY_MAX, Observation
 from agent.context import WORD_MAX, Sort, about_device
 from agent.joining.touched import tell
 from agent.journal import facts
@@ -81,7 +81,10 @@ def read(path: Path) -> dict[str, str]:
     return {
         str(name): shown[:WORD_MAX]
         for name, who in told.items()
-        if isinstance(who, str) and (shown := "".join(c for c in who if c.isprintable()).strip())
+        if 0 < len(name) <= KEY_MAX
+        and name.isprintable()
+        and isinstance(who, str)
+        and (shown := "".join(c for c in who if c.isprintable()).strip())
     }
 
 

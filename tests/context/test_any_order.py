@@ -122,6 +122,17 @@ async def test_a_capture_of_any_year_is_held(rig: Rig, year: int) -> None:
     assert (await rig.verified()).problems == []
 
 
+@pytest.mark.parametrize("name", ["", "x" * 1025, "a\nb", "\ud800"])
+async def test_what_has_no_plain_name_is_refused_and_hurts_nothing(rig: Rig, name: str) -> None:
+    for kind in ("position", "vehicle.siren", "x"):
+        with pytest.raises(ValueError, match="cannot be a device or a kind"):
+            await rig.joining.observe(Observation(name, kind, NOON, {"on": True}))
+        with pytest.raises(ValueError, match="cannot be a device or a kind"):
+            await rig.joining.observe(Observation("dock:1", name, NOON, {"on": True}))
+    await rig.settled()
+    assert (await rig.verified()).problems == []
+
+
 async def test_an_interval_of_any_length_is_found_by_index(rig: Rig) -> None:
     lengths = [0, 1, 15, 16, 17, 255, 256, 4095, 4096, 86_400, 7 * 86_400, 10**8, 14 * 10**8]
     for length in lengths:

@@ -226,6 +226,8 @@ async def test_a_change_of_the_roster_is_an_assignment_from_then_on(rig: Rig, tm
     assert shown == {WORN.id: "A. Lind", "other": "K"}, "what a person said meanwhile counts on"
     for broken in ("", "[", "[]", '"x"'):
         assert await written(broken) == 0
+    long = {"SN-BWC-1007": "A. Lind", "other": "M. Roy", "x" * 100_000: "J", "a\nb": "J", "": "J", "n": 5}
+    assert await written(long) == 0, "what cannot be a device is passed over"
     assert await Roster(rig.desk, file).look(options) == 0
     assert await written({}) == 2
     shown = await rig.desk.read(lambda journal: officers_of(journal, [(WORN.id, "SN-BWC-1007"), ("other", None)]))
