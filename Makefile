@@ -91,6 +91,11 @@ alpr: system install peers ## number plate cameras at length: every maker throug
 rooms: system install peers ## interview rooms at length: shares that hang, uploads that are cut, cameras that go away (2 min)
 	@env -u CI EVIDOCK_ROOMS_LONG=1 $(BIN)/pytest tests/drivers/interview_room $(PYTEST_ARGS)
 
+.PHONY: car
+car: system install peers ## the car at length: every log, every wire, power that goes (3 min; EVIDOCK_SAMPLES names real logs)
+	@env -u CI EVIDOCK_CAR_LONG=1 $(BIN)/pytest tests/drivers/in_car tests/drivers/gopro_http tests/power \
+	    tests/conformance/test_in_car.py $(PYTEST_ARGS)
+
 .PHONY: soak
 soak: system install ## five number plate cameras for ten minutes, 5,000,000 plates, DEMS and broker away half the time (30 min)
 	@env -u CI EVIDOCK_HOTLISTS_LONG=1 $(BIN)/pytest tests/drivers/hotlist $(PYTEST_ARGS)

@@ -24,6 +24,7 @@ from agent.testing.rig import until
 from agent.testing.station import Station
 from drivers.in_car.emulator.dock import Dock
 from drivers.in_car.emulator.line import Line
+from tests.drivers.in_car.conftest import at_length
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -113,6 +114,7 @@ async def test_a_daemon_comes_to_rest_says_so_and_goes_on(tmp_path: Path) -> Non
         await made.daemon.verify([made.camera], at_rest=True)
 
 
+@at_length
 async def test_power_that_goes_when_it_may_costs_nothing(tmp_path: Path) -> None:
     async with car(tmp_path) as made:
         for number in range(5):

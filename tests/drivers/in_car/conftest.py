@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+LONG = os.environ.get("EVIDOCK_CAR_LONG") == "1"
+"""`make car` tries every wire and every log; `make test` one of each."""
+at_length = pytest.mark.skipif(not LONG, reason="EVIDOCK_CAR_LONG is not 1 (make car)")
+
 VECTORS = Path(__file__).parent / "vectors"
 
 

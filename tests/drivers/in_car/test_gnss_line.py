@@ -19,7 +19,7 @@ from drivers.in_car.gnss import GnssSerial
 from drivers.in_car.gnss.timing import TimeJudge
 from firmware_specs.formats import ubx
 from firmware_specs.formats.gnss_line import Splitter
-from tests.drivers.in_car.conftest import VECTORS
+from tests.drivers.in_car.conftest import LONG, VECTORS, at_length
 from tests.drivers.in_car.logs import compare, oracle, point
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def heard(line: Line, intake: Watcher, receiver: Receiver, **options: obje
             await asyncio.sleep(0.6)
 
 
-@pytest.mark.parametrize("name", ["bu353s4", "ublox-neo-m8n"])
+@pytest.mark.parametrize("name", ["bu353s4", "ublox-neo-m8n"] if LONG else ["ublox-neo-m8n"])
 async def test_a_replayed_log_is_told_as_gpsd_tells_it(tmp_path: Path, name: str) -> None:
     path, watcher = VECTORS / f"{name}.log", Watcher()
     with Line(tmp_path / "gnss") as line:
@@ -79,6 +79,7 @@ async def test_a_replayed_log_is_told_as_gpsd_tells_it(tmp_path: Path, name: str
     assert [one.detail["fix"] for one in watcher.of("gnss.fix")][-1] == 3
 
 
+@at_length
 async def test_every_log_replayed_is_told_as_gpsd_tells_it(tmp_path: Path, samples: Path) -> None:
     paths = sorted((samples / "gpsd").glob("*.log"))
 
@@ -133,7 +134,7 @@ async def test_a_wrong_line_is_told_and_nothing_is_guessed(tmp_path: Path) -> No
         assert not watcher.sighted
 
 
-@pytest.mark.parametrize("wire", ["ccc", "fff", "ggg", "bbb", "ttt", "nnn", "cfgbtn"])
+@pytest.mark.parametrize("wire", ["ccc", "fff", "ggg", "bbb", "ttt", "nnn", "cfgbtn"] if LONG else ["cfgbtn"])
 async def test_a_bad_wire_costs_what_it_damaged_and_no_more(tmp_path: Path, wire: str) -> None:
     path, watcher = VECTORS / "bu353s4.log", Watcher()
     with Line(tmp_path / "gnss") as line:

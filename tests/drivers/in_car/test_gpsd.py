@@ -16,7 +16,7 @@ from agent.testing.rig import running, until
 from drivers.in_car.emulator.line import Line
 from drivers.in_car.emulator.receiver import Receiver, logged
 from drivers.in_car.gnss import Gpsd
-from tests.drivers.in_car.conftest import VECTORS
+from tests.drivers.in_car.conftest import LONG, VECTORS, at_length
 from tests.drivers.in_car.logs import oracle
 from tests.drivers.in_car.test_gnss_line import place, stamp
 
@@ -59,7 +59,7 @@ async def gpsd(line: Line, port: int) -> AsyncIterator[None]:
 
 @needs_gpsd
 @pytest.mark.interop
-@pytest.mark.parametrize("name", ["bu353s4", "ublox-neo-m8n"])
+@pytest.mark.parametrize("name", ["bu353s4", "ublox-neo-m8n"] if LONG else ["bu353s4"])
 async def test_positions_come_through_a_real_gpsd(tmp_path: Path, name: str) -> None:
     path, watcher, port = VECTORS / f"{name}.log", Watcher(), free_port()
     log = logged(path.read_bytes())
@@ -78,6 +78,7 @@ async def test_positions_come_through_a_real_gpsd(tmp_path: Path, name: str) -> 
         assert all(one.detail["time"]["source"] == "station" for one in watcher.of("position"))  # type: ignore[index, call-overload]
 
 
+@at_length
 @pytest.mark.skipif(shutil.which("gpsfake") is None, reason="gpsfake is not installed")
 @pytest.mark.interop
 async def test_positions_come_from_gpsds_own_test_bench(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from drivers.in_car.triggers.levels import InputWords, Levels
 from firmware_specs.formats import coban_trigger as coban
 from firmware_specs.formats.modbus_rtu import Read, Table, crc16
 from firmware_specs.formats.source import Malformed
-from tests.drivers.in_car.conftest import VECTORS
+from tests.drivers.in_car.conftest import LONG, VECTORS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -255,7 +255,7 @@ def told(watcher: Watcher, kind: str) -> list[object]:
     return [one.detail["on"] for one in watcher.of(kind)]
 
 
-@pytest.mark.parametrize("wire", ["", "nnnn", "cfgt", "bbbbbbb", "fff", "ddr"])
+@pytest.mark.parametrize("wire", ["", "nnnn", "cfgt", "bbbbbbb", "fff", "ddr"] if LONG else ["cfgtb"])
 async def test_ignition_light_bar_and_siren_come_through_any_wire(tmp_path: Path, wire: str) -> None:
     async with docked(tmp_path, wire=wire) as (line, dock):
         dock.set(ignition=True)
@@ -432,7 +432,7 @@ async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next(tmp_path:
             task.cancel()
 
 
-@pytest.mark.parametrize("wire", ["nn", "cfgt", "bb", "ff", "d"])
+@pytest.mark.parametrize("wire", ["nn", "cfgt", "bb", "ff", "d"] if LONG else ["cfgtd"])
 async def test_a_bad_wire_delays_a_level_and_never_invents_one(tmp_path: Path, wire: str) -> None:
     with Line(tmp_path / "io") as line:
         served, watcher = Frames(line, level=True), Watcher()
