@@ -89,6 +89,12 @@ receipt_keys = []
 # client_cert = "{state}/keys/client.pem"
 # The way through a proxy:
 # proxy = "http://proxy.example.org:3128"
+
+# The agency's MQTT broker, where it has one: docs/mqtt.md.
+# [mqtt]
+# host = "broker.example.org"
+# ca_file = "/etc/evidock/dems-ca.pem"
+# client_cert = "{state}/keys/client.pem"
 """
 
 _NO_UPLINK = """

@@ -157,6 +157,7 @@ class Session:
                     await visit(connection)
                     return
             except (UplinkError, ConfigError) as error:
+                self.connection = None
                 await self._stay_away(self._lost(error, 0.0 if began is None else monotonic() - began))
             finally:
                 self.connection = None

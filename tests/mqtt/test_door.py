@@ -243,6 +243,7 @@ async def test_a_session_comes_back_after_the_broker_was_killed_and_loses_nothin
     await until(lambda: came)
     await mosquitto.kill()
     await until(lambda: session.trouble)
+    assert not session.up
     await mosquitto.start()
     await until(lambda: session.up)
     async with Connection(mosquitto.options(), client_id="s") as sender:
