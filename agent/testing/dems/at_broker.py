@@ -16,6 +16,8 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import structlog
+
 from agent.broker.messages import CONTENT_TYPE, ReceiptGiven, topic
 from agent.errors import UplinkError
 from agent.mqtt import Connection, Outgoing, Session, Subscription
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["DemsAtBroker"]
 
 _LOOK: Final = 0.1
+_log = structlog.get_logger("dems")
 
 
 class DemsAtBroker:
@@ -85,8 +88,9 @@ class DemsAtBroker:
                 connection.acknowledge(message)
         finally:
             sending.cancel()
-            with suppress(asyncio.CancelledError, UplinkError):
-                await sending
+            await asyncio.wait({sending})  # and not `await sending`, where our own cancellation would be lost
+            if not sending.cancelled() and (error := sending.exception()) is not None:
+                _log.warning("not_sent", error=str(error))
 
     def _hear(self, message: Message) -> None:
         *_, agency, site, station, kind = message.topic.split("/")
