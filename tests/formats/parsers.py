@@ -40,6 +40,7 @@ from firmware_specs.formats import (
     plain_xml,
     platerecognizer,
     templated,
+    vapix_recordings,
 )
 from firmware_specs.formats.firmware import dfu, rauc, uimage
 from firmware_specs.formats.media import claims, film
@@ -356,6 +357,33 @@ NG911 = json.dumps(
 ).encode()
 NG911_HEADERS = b"INVITE x SIP/2.0\r\nCall-Info: <urn:emergency:uid:callid:0a93c4d512:a>;purpose=emergency-CallId\r\n"
 
+VAPIX_LIST = (
+    b'<root><recordings totalnumberofrecordings="1" numberofrecordings="1"><recording diskid="SD_DISK"'
+    b' recordingid="20240621_151725_95E7_B8A44F9D7D55" starttime="2024-06-21T07:17:25.349296Z"'
+    b' stoptime="2024-06-21T07:18:17.615961Z" recordingtype="continuous" recordingstatus="completed">'
+    b'<video mimetype="video/x-h264" width="1920" height="1080"/></recording></recordings></root>'
+)
+VAPIX_PROPERTIES = (
+    b'<ExportRecordingResponse><PropertiesSuccess><ExportProperties RecordingId="20141211_091153_025B_00408CCAD5D78"'
+    b' ExportFormat="matroska" EstimatedFileSize="1234" Starttime="2014-12-11T09:45:09Z"'
+    b' Stoptime="2014-12-11T10:10:00Z"/></PropertiesSuccess></ExportRecordingResponse>'
+)
+VAPIX_FORMATS = b'<ExportRecordingResponse><ExportCapabilities ExportFormat="matroska,zip"/></ExportRecordingResponse>'
+VAPIX_ERROR = (
+    b"<ExportRecordingResponse><GeneralError><ErrorCode>110</ErrorCode><ErrorDescription>Recording not found"
+    b"</ErrorDescription></GeneralError></ExportRecordingResponse>"
+)
+
+
+def _vapix(data: bytes) -> object:
+    """What answers about an export; an error first, as the driver asks."""
+    if (told := vapix_recordings.error_in(data)) is not None:
+        return told
+    try:
+        return vapix_recordings.export_properties(data)
+    except SpecError:
+        return vapix_recordings.export_formats(data)
+
 
 # -- words -------------------------------------------------------------------------------------------------------------
 
@@ -437,6 +465,8 @@ PARSERS: dict[str, Parser] = {
     "tag": Parser(coban_trigger.owner, (car.TAG,)),
     "blackvue http": Parser(car.recorder, (car.OLD_LIST, car.NEW_LIST, car.METADATA)),
     "gopro http": Parser(car.gopro, (car.MEDIA, car.STATE, car.INFO, car.CLOCK)),
+    "vapix list": Parser(vapix_recordings.listing, (VAPIX_LIST,)),
+    "vapix export": Parser(_vapix, (VAPIX_PROPERTIES, VAPIX_FORMATS, VAPIX_ERROR)),
     "dfu": Parser(lambda data: dfu(Text(data)), (dfu_image(),), ("firmware/fw.dfu",)),
     "uimage": Parser(lambda data: uimage(Text(data)), (uboot_image(),), ("firmware/fw.uimg",)),
     "fit": Parser(lambda data: fit.tree(Text(data)), (fit_image(),), ("firmware/fw.itb",)),
