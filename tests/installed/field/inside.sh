@@ -149,7 +149,7 @@ north="evidock --config /etc/evidock/north.toml"
 is "init of a second station" $north init --name north --agency example.org --dems "$(cat $lab/url)" --bays 1
 sed -i -e "s|^receipt_keys = .*|receipt_keys = [\"$(cat $lab/vkey)\"]\nca_file = \"/etc/evidock/dems-ca.pem\"|" \
     -e 's|^mount = .*|mount = "/srv/north"\nmust_be_mountpoint = false\ndevice = { id = "usb:lab:9" }\nsettle = 0\nrescan = 1|' /etc/evidock/north.toml
-mkdir -p /srv/north/DCIM/100MEDIA /etc/credstore.encrypted; head -c 1000 /dev/urandom > /srv/north/DCIM/100MEDIA/CLIP0001.MP4
+mkdir -p /srv/north /etc/credstore.encrypted; mount -t tmpfs north /srv/north; mkdir -p /srv/north/DCIM/100MEDIA; head -c 1000 /dev/urandom > /srv/north/DCIM/100MEDIA/CLIP0001.MP4
 chmod -R a+rX /srv/north
 is "its key is sealed" systemd-creds encrypt --with-key=host --name=log.key /var/lib/evidock-north/keys/log.key /etc/credstore.encrypted/evidock-north.log.key
 rm -f /var/lib/evidock-north/keys/log.key
@@ -162,7 +162,7 @@ until_ "what it takes reaches the DEMS" north_has
 is "its log has its own name" sh -c "$north custody head 2>/dev/null | grep -q north || $north status --json | grep -q /north/"
 not "a technician may not read the sealed key's folder" setpriv --reuid technician --regid technician --init-groups cat /run/credentials/evidock@north.service/log.key
 is "it stops by itself" systemctl stop evidock@north
-rm -rf /etc/evidock/north.toml /var/lib/evidock-north /etc/credstore.encrypted/evidock-north.log.key
+umount /srv/north; rm -rf /etc/evidock/north.toml /etc/evidock/releaser-north.json /var/lib/evidock-north /etc/credstore.encrypted/evidock-north.log.key
 
 # -- upgraded, downgraded, removed, purged -----------------------------------------------------------------------------
 is "the journal is whole" evidock journal verify
