@@ -102,7 +102,7 @@ class Folder:
 
     def assigned(self, names: list[str]) -> dict[str, Any]:
         """See `Source`."""
-        return assigning.assigned(self._journal, names)
+        return assigning.assigned(self._journal, self._config.context, names)
 
     def head(self) -> dict[str, Any]:
         """See `Source`."""

@@ -42,7 +42,7 @@ def belongs(context: Mapping[str, Any]) -> str:
         names = [one[word] or "nobody" for one in context[part] if word in one]
         told += [f"{word} {', '.join(dict.fromkeys(names))}"] if names else []
     marks, places = len(context["marks"]), sum(one.get("count", 0) for one in context["track"])
-    told += [f"{marks} marks"] * bool(marks) + [f"{places} positions"] * bool(places)
+    told += [f"{count} {word}{'s' * (count != 1)}" for count, word in ((marks, "mark"), (places, "position")) if count]
     return "; ".join(told) or "nothing any more"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import KEY_MAX, Observation, rfc3339
-from agent.context import WORD_MAX, Malformed, Sort, about_device, told_of
+from agent.context import WORD_MAX, Malformed, Sort, about_device, folded, told_of
 from agent.errors import Refusal
 from agent.joining.touched import devices_named, tell
-from agent.journal import facts
+from agent.journal import contexts, facts
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.context import ContextOptions
     from agent.journal import Journal
 
-__all__ = ["ROWS_MAX", "assign", "assign_all", "held_by", "history", "officers_of"]
+__all__ = ["ROWS_MAX", "assign", "assign_all", "every_name", "held_by", "history", "officers_of", "own_name"]
 
 ROWS_MAX: Final = 1000
 """Assignments of one request."""
@@ -43,6 +43,7 @@ def assign(
     device = str(asked.get("device") or "").strip()
     if not 0 < len(device) <= KEY_MAX or not device.isprintable():
         raise Refusal("say which device", hint="Nothing was changed. List them: evidock device list.")
+    device = own_name(journal, device)
     words = [sort for sort in _SORTS if sort.value in asked]
     if len(words) != 1:
         raise Refusal("say an officer or a unit, one at a time", hint="Nothing was changed.")
@@ -72,6 +73,22 @@ def assign(
         "until": None if same.ended_at is None else rfc3339(same.ended_at),
         sort.value: asked.get(sort.value),
     }
+
+
+def own_name(journal: Journal, name: str) -> str:
+    """The id of the device that is called so, where exactly one is: so that all words about it are of one name."""
+    found = contexts.called(journal, name)
+    return found[0] if len(found) == 1 else name
+
+
+def every_name(journal: Journal, options: ContextOptions, names: Iterable[str]) -> list[str]:
+    """These names, the others of the same devices, and of the vehicles that they ride in."""
+    found = dict.fromkeys(names)
+    for device in [one for name in list(found) for one in (contexts.called(journal, name) or [name])]:
+        found |= dict.fromkeys([device, *contexts.names_of(journal, device)])
+        if (vehicle := options.vehicle_of(device)) is not None:
+            found[vehicle.name] = None
+    return list(dict.fromkeys(folded(name) for name in found))
 
 
 def assign_all(

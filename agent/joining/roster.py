@@ -15,6 +15,7 @@ import structlog
 
 from agent.capture import KEY_MAX, Observation
 from agent.context import WORD_MAX, Sort, about_device
+from agent.joining.assigning import own_name
 from agent.joining.touched import tell
 from agent.journal import facts
 
@@ -97,7 +98,8 @@ def _before(journal: Journal) -> dict[str, str]:
 def _tell(
     journal: Journal, options: ContextOptions, changed: list[tuple[str, str | None]], told: dict[str, str]
 ) -> None:
-    for name, who in changed:
+    for called, who in changed:
+        name = own_name(journal, called)
         stands = facts.standing(journal, Sort.OFFICER, (about_device(name),), journal.now())
         if who is None and stands is None:
             continue

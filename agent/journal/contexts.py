@@ -28,6 +28,7 @@ __all__ = [
     "due",
     "held_of",
     "join",
+    "names_of",
     "said_at",
     "settled",
     "told",
@@ -51,6 +52,12 @@ def called(journal: Journal, name: str) -> list[str]:
     """Devices of this id or serial number, in any case of letters."""
     rows = journal.connection.execute("SELECT device FROM alias WHERE name = ?", (folded(name),))
     return [device for (device,) in rows]
+
+
+def names_of(journal: Journal, device: str) -> list[str]:
+    """By what a device of this id may be called, folded: its id, and its serial number."""
+    rows = journal.connection.execute("SELECT name FROM alias WHERE device = ?", (device,))
+    return [name for (name,) in rows]
 
 
 def unsettle(

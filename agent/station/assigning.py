@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import Refusal
 from agent.joining import assign_all, held_by, look_at_all
-from agent.joining.assigning import history
+from agent.joining.assigning import every_name, history
 from agent.station.acts import said
 
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ def write(
     return {"assignments": told}
 
 
-def assigned(journal: Journal, names: list[str]) -> View:
+def assigned(journal: Journal, options: ContextOptions, names: list[str]) -> View:
     """Who has the device of these names (id, serial number, vehicle) now, and the last words about it, newest first."""
     if not 0 < len(names) <= NAMES_MAX:
         raise Refusal(f"give 1 to {NAMES_MAX} names of one device")
-    found: dict[str, Any] = held_by(journal, names)
-    return {**found, "words": history(journal, names)}
+    every = every_name(journal, options, names)
+    found: dict[str, Any] = held_by(journal, every)
+    return {**found, "words": history(journal, every)}

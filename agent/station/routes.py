@@ -114,7 +114,11 @@ class Routes:
 
     async def _assigned(self, request: web.Request) -> web.Response:
         names = request.query.getall("name", [])
-        return _json(await self._running.desk.read(lambda journal: assigning.assigned(journal, names)))
+        return _json(
+            await self._running.desk.read(
+                lambda journal: assigning.assigned(journal, self._running.joining.options, names)
+            )
+        )
 
     async def _head(self, _: web.Request) -> web.Response:
         return _json(await self._running.desk.read(views.head))

@@ -59,6 +59,18 @@ async def test_a_capture_belongs_to_whoever_had_the_device_then(rig: Rig) -> Non
     assert (await rig.verified()).problems == []
 
 
+async def test_by_id_or_by_serial_number_it_is_one_device(rig: Rig) -> None:
+    await rig.hold("a", 0, device=WORN)
+    by_serial = await assigned(rig, "sn-bwc-1007", 3600, officer="1")
+    late = await assigned(rig, WORN.id, -3600, officer="2")
+    assert by_serial["device"] == late["device"] == WORN.id
+    assert late["until"] == rfc3339(seconds(3600)), "the late word ends where the other begins"
+    for name in (WORN.id, "SN-BWC-1007"):
+        told = await rig.desk.read(lambda journal, name=name: assigning.assigned(journal, rig.joining.options, [name]))
+        assert told["officer"]["officer"] == "1"
+        assert [one["officer"] for one in told["words"]] == ["2", "1"]
+
+
 async def test_a_correction_is_an_entry_and_touches_no_other(rig: Rig) -> None:
     await compared(rig)
     capture = await rig.hold("a", 0, device=WORN, officer="4471")
@@ -188,7 +200,7 @@ async def test_the_same_file_twice_is_written_once(rig: Rig) -> None:
     size = await rig.desk.read(lambda journal: journal.leaves.size)
     assert await rig.desk.write(read) == [True, True]
     assert await rig.desk.read(lambda journal: journal.leaves.size) == size
-    words = await rig.desk.read(lambda journal: assigning.assigned(journal, [WORN.id]))
+    words = await rig.desk.read(lambda journal: assigning.assigned(journal, rig.joining.options, [WORN.id]))
     assert [(one["officer"], one["why"]) for one in words["words"]] == [("1", "roster")]
     json.dumps(words)
 
