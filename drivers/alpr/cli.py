@@ -92,6 +92,9 @@ def explain(
         table(columns, [tuple(one[name] for name in names) for one in told["matches"]])
     else:
         line("no hit: a read of it would be passed by")
+    if told["beyond_policy"]:
+        line("Listed, and no hit, for more characters differ than max_confusable permits:")
+        table(columns, [tuple(one[name] for name in names) for one in told["beyond_policy"]])
 
 
 @app.command()

@@ -121,12 +121,15 @@ class Arrivals:
 
     async def _take(self, path: Path) -> None:
         try:
-            await self._put_up(path, proof_of(self._options, self.keys, await asyncio.to_thread(beside, path)))
+            proof = proof_of(self._options, self.keys, await asyncio.to_thread(beside, path))
+            if proof.manifest is None or proof.manifest.sha256 != self.shelf.about.get("source_sha256"):
+                await self._put_up(path, proof)
         except BadList as error:  # it stays where it is, and is looked at again when it is another one
             self.shelf.trouble = str(error)
         else:
-            await asyncio.to_thread(_removed, path)
-            self._seen.pop(path.name, None)
+            # Where the folder is not ours to write it stays, and is remembered as looked at.
+            if await asyncio.to_thread(_removed, path):
+                self._seen.pop(path.name, None)
 
     # -- a server ------------------------------------------------------------------------------------------------------
 
@@ -248,11 +251,14 @@ def beside(path: Path) -> bytes | None:
     return None
 
 
-def _removed(path: Path) -> None:
-    """A list that is in use lies nowhere else; a folder that is not ours to write keeps it."""
-    with suppress(OSError):
+def _removed(path: Path) -> bool:
+    """A list that is in use lies nowhere else; a folder that is not ours to write keeps it: then False."""
+    try:
         for suffix in ("", *_BESIDE):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _written(fd: int, block: bytes) -> None:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from drivers.alpr.hotlist.arriving import Arrivals, Proof
     from drivers.alpr.hotlist.hits import Hit, Hits
     from drivers.alpr.hotlist.keeping import Sealed
+    from drivers.alpr.hotlist.matching import Match
     from drivers.alpr.hotlist.options import HotlistOptions
     from drivers.alpr.hotlist.screen import Matcher
-    from drivers.alpr.hotlist.shelf import Shelf
+    from drivers.alpr.hotlist.shelf import Age, Shelf
 
 __all__ = ["ordered", "standing"]
 
@@ -174,26 +175,29 @@ async def _explain(lists: Lists, arguments: Mapping[str, Json], record: Record) 
     ages = lists.matcher.ages(stamp)
     read = Read(vendor="generic", device="evidock", key=("generic", "evidock"), plate=Plate(plate))
     found = lists.matcher.found(read, ages)
+    near = lists.matcher.found(read, ages, whatever_differs=True)
     await record({"what": "a plate was looked up by hand", "matches": len(found), "why": _why(arguments)})
     return {
         "normalised": plate,
         "folded": folded(plate),
         "max_confusable": lists.options.max_confusable,
-        "matches": [
-            {
-                "list": match.list,
-                "plate": match.entry.plate,
-                "rule": match.rule,
-                "category": match.entry.category,
-                "region": match.entry.region,
-                "reference": match.entry.reference,
-                "vehicle": match.entry.vehicle,
-                "list_state": ages[match.list][1].state.value,
-                "sureness": sureness(match),
-            }
-            for match in found
-        ],
+        "matches": [_match(match, ages) for match in found],
+        "beyond_policy": [_match(match, ages) for match in near if match not in found],
         "lists": standing(lists),
+    }
+
+
+def _match(match: Match, ages: Mapping[str, tuple[Shelf, Age]]) -> Json:
+    return {
+        "list": match.list,
+        "plate": match.entry.plate,
+        "rule": match.rule,
+        "category": match.entry.category,
+        "region": match.entry.region,
+        "reference": match.entry.reference,
+        "vehicle": match.entry.vehicle,
+        "list_state": ages[match.list][1].state.value,
+        "sureness": sureness(match),
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from agent.capture import printable
 from drivers.alpr.hotlist.hits import DOCUMENT, Hit, HitOffer, claims_of, document_of, sureness
 from drivers.alpr.hotlist.matching import Rules, matches, readings
+from drivers.alpr.hotlist.plates import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,8 +44,13 @@ class Matcher:
             name: (shelf, shelf.age(stamp.at, synchronised=stamp.synchronised)) for name, shelf in self._shelves.items()
         }
 
-    def found(self, read: Read, ages: Mapping[str, tuple[Shelf, Age]]) -> list[Match]:
-        """What this read may be; urgent categories first among equals."""
+    def found(
+        self, read: Read, ages: Mapping[str, tuple[Shelf, Age]], *, whatever_differs: bool = False
+    ) -> list[Match]:
+        """What this read may be; urgent categories first among equals.
+
+        `whatever_differs`: also what differs, as cameras confuse characters, in more places than the policy permits.
+        """
         plate = read.plate
         if plate is None:
             return []
@@ -55,7 +61,8 @@ class Matcher:
             ((one.number, one.likelihood) for one in plate.candidates),
         )
         lists = [(name, shelf.find) for name, (shelf, age) in ages.items() if shelf.searched(age)]
-        if not (found := matches(asked, lists, self._rules, region=plate.region)):
+        rules = Rules(LONGEST, 0.0) if whatever_differs else self._rules
+        if not (found := matches(asked, lists, rules, region=plate.region)):
             return found
         return sorted(found, key=lambda match: (match.differences, not self.urgent(match)))
 

@@ -185,8 +185,10 @@ async def test_a_person_may_ask_what_a_plate_would_be(tmp_path: Path) -> None:
         told = await bench.order(driver, "explain", plate="evdk-d42", why="phone call")
         assert (told["normalised"], told["folded"]) == ("EVDKD42", "EV0K042")
         assert [one["rule"] for one in told["matches"]] == ["ocr(1)"]
+        beyond = await bench.order(driver, "explain", plate="EVDKQ4Z", why="phone call")
+        assert (beyond["matches"], [one["rule"] for one in beyond["beyond_policy"]]) == ([], ["ocr(2)"])
         assert (await bench.order(driver, "explain", plate="ZZZZ999"))["matches"] == []
-        assert [one["matches"] for one in bench.entries if one["word"] == "explain"] == [1, 0]
+        assert [one["matches"] for one in bench.entries if one["word"] == "explain"] == [1, 0, 0]
         for wrong in ("A", "", None, "x" * 500, ["EVDK042"]):
             with pytest.raises(Refusal):
                 await bench.order(driver, "explain", plate=wrong)

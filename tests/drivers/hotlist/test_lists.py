@@ -13,6 +13,7 @@ import pytest
 
 from agent.capture import Standing
 from agent.errors import Refusal
+from drivers.alpr.hotlist import arriving
 from drivers.alpr.hotlist.driver import ACTIVATED
 from drivers.alpr.hotlist.emulator import Publisher, invented
 from tests.drivers.hotlist.rig import LISTED, Bench, read_of, until
@@ -129,6 +130,31 @@ async def test_a_folder_is_watched_and_emptied(tmp_path: Path) -> None:
         await until(lambda: in_use(driver, "EVDK901"))
         await until(lambda: not list((tmp_path / "drop").iterdir()))
         assert driver.shelves["region"].trouble is None
+
+
+async def test_a_folder_that_is_not_ours_to_write_keeps_the_file_and_nobody_is_told_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def kept(path: Path) -> bool:
+        looked.append(path.name)
+        return False
+
+    monkeypatch.setattr(arriving, "_removed", kept)
+    bench = Bench(tmp_path)
+    path = bench.publisher.publish(iter(LISTED))
+    shutil.copy(path, tmp_path / "drop" / "list.txt")
+    shutil.copy(bench.publisher.manifest_file, tmp_path / "drop" / "list.txt.jws")
+    for _ in range(2):
+        async with bench.open(()) as driver:
+            await until(lambda: bool(looked))
+            await asyncio.sleep(0.4)
+            assert in_use(driver, *LISTED)
+            assert driver.shelves["region"].trouble is None
+            assert looked == ["list.txt"]
+        looked.clear()
+    assert len([one for one in bench.station.observed if one.kind == ACTIVATED]) == 1
 
 
 async def test_links_and_half_written_files_are_left_alone(tmp_path: Path) -> None:
