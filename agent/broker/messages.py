@@ -171,7 +171,7 @@ class CaptureTold(Payload):
 
 
 class HitTold(CaptureTold):
-    """A capture that must not wait: a number plate reader's hit, or what is more urgent. With what the device says."""
+    """A capture of the class `hit`, such as a number plate on a list, with what the device says of it."""
 
     kind = "hit"
 

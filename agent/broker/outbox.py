@@ -36,12 +36,17 @@ class Due:
     """How often it was announced before."""
     holding: Holding
     claims: dict[str, Any] | None
-    """What its device said of it; only of what is urgent."""
+    """What its device said of it; only of a hit."""
 
     @property
     def urgent(self) -> bool:
-        """Whether it goes to the topic `hit`."""
+        """Whether it waits for no pace."""
         return self.holding.priority <= Priority.HIT
+
+    @property
+    def hit(self) -> bool:
+        """Whether it goes to the topic `hit`."""
+        return self.holding.priority is Priority.HIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def _next(journal: Journal, now: int, limit: int, skip: Sequence[int]) -> list[t
 def _due(journal: Journal, row: int, times: int, columns: Sequence[Any]) -> Due:
     found = holding(tuple(columns), journal.log)
     claims = None
-    if found.priority <= Priority.HIT:
+    if found.priority is Priority.HIT:
         leaf: bytes = journal.connection.execute("SELECT leaf FROM entry WHERE seq = ?", (found.index,)).get
         claims = json.loads(leaf)["predicate"]["capture"]["claims"]
     return Due(row, times, found, claims)

@@ -88,7 +88,7 @@ def capture(due: Due) -> CaptureTold:
         "clip": holding.clip,
         "again": due.times,
     }
-    if not due.urgent:
+    if not due.hit:
         return CaptureTold.model_validate(told)
     return HitTold.model_validate({**told, "read": due.claims})
 

@@ -70,6 +70,7 @@ def test_the_urgent_before_the_old_and_the_old_before_the_new(journal: Journal) 
     page = look(journal)
     assert keys(page) == ["d", "b", "a", "c"]
     assert [one.urgent for one in page.due] == [True, True, False, False]
+    assert [one.hit for one in page.due] == [False, True, False, False]
     assert page.due[1].claims == {"plate": "ABC123"}
     assert page.due[2].claims is None
 

@@ -120,9 +120,10 @@ async def test_a_broker_that_forgets_everything_is_told_everything_again(
 ) -> None:
     for number in range(30):
         dock.camera.record(some_bytes(500, number))
-    async with dock.here(at(mosquitto)):
+    async with dock.here(at(mosquitto)) as agent:
         async with DemsAtBroker(dems.core, mosquitto.options(), silent=True) as before:
             await until(lambda: len(before.announced) == 30)
+            await standing(agent, Standing.HELD, 30)  # a PUBACK is no receipt
         await mosquitto.kill()
         await mosquitto.start(forget=True)
         async with DemsAtBroker(dems.core, mosquitto.options(), silent=True) as after:
