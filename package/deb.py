@@ -21,6 +21,7 @@ Architecture: {architecture}
 Maintainer: The Evidock maintainers <maintainers@evidock.invalid>
 Installed-Size: {size}
 Depends: {python}, systemd (>= 252), udev, mount, passwd, libc6 (>= 2.36), ca-certificates
+Recommends: ffmpeg
 Suggests: chrony | systemd-timesyncd
 Section: admin
 Priority: optional

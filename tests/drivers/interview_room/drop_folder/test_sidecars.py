@@ -38,6 +38,7 @@ def told(sidecar: str, content: bytes, *keys: str) -> dict[str, list[tuple[str, 
     return {film: [(one.algorithm, one.digest) for one in ones] for film, ones in found.items()}
 
 
+@pytest.mark.proves("interview_room.drop_folder", vectors="sums of coreutils, openssl and BagIt's own program")
 @pytest.mark.parametrize(
     "arguments",
     [["sha256sum"], ["md5sum"], ["sha1sum"], ["sha512sum"], ["sha256sum", "--tag"], ["sha256sum", "-b"]],

@@ -226,6 +226,7 @@ class Watcher(Probe):
         self.told.append(observation)
 
 
+@pytest.mark.proves("interview_room.onvif", peer="GStreamer's ONVIF RTSP server; ffprobe as second reader")
 async def test_a_recording_is_found_replayed_and_whole(
     made: Callable[..., OnvifRecorder], film: Path, tmp_path: Path
 ) -> None:

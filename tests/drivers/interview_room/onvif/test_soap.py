@@ -48,6 +48,7 @@ def test_the_digest_of_the_programmers_guide() -> None:
     assert digest_of(nonce, "2010-09-16T07:50:45Z", "userpassword") == "tuOSpGlFlIXsozq4HFNeeGeFLEI="
 
 
+@pytest.mark.proves("interview_room.onvif", vectors="captures of Axis, Hikvision, Pelco and TrendNET by onvif-nvt")
 @pytest.mark.parametrize(
     ("file", "operation", "expected"),
     [

@@ -55,6 +55,7 @@ ERROR = b"""<?xml version="1.0" encoding="utf-8" ?>
 <ErrorDescription>Recording not found</ErrorDescription></GeneralError></ExportRecordingResponse>"""
 
 
+@pytest.mark.proves("interview_room.vapix", vectors="VAPIX Library, Edge storage API, its examples")
 def test_the_vendors_examples() -> None:
     told = spec.listing(LIST)
     assert (told.matching, [one.id[-6:] for one in told.recordings]) == (2, ["9D7D55", "9D7D55"])
