@@ -1,9 +1,12 @@
 """`evidock room`: an interview begins, something is marked, it ends; and what goes on in the room."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,6 +17,7 @@ from agent.cli.telling import AsJson, line, moment, pairs, print_json, table
 from agent.errors import Refusal
 from drivers.interview_room.coverage import TOUCHES, Interview, Piece, piece_from, piece_of, piece_told, told_of
 from drivers.interview_room.coverage import interviews as compared
+from drivers.interview_room.onvif.discovery import discovered
 
 app = typer.Typer(
     add_completion=False,
@@ -80,6 +84,32 @@ def interviews(
         _show_interview(one)
     if not found:
         line(f"no interview since {since}: only films whose length is known are counted")
+
+
+@app.command()
+def discover(
+    *,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=60, help="How long to wait for answers.")] = 4.0,
+    interface: Annotated[
+        str, typer.Option("--interface", help="Our address in the network to be asked; left out: the first one.")
+    ] = "0.0.0.0",  # noqa: S104 - the system chooses
+    as_json: AsJson = False,
+) -> None:
+    """Ask which ONVIF devices are in this network. Nothing is changed, and what they answer is an advice only."""
+    try:
+        found = asyncio.run(discovered(seconds, interface=str(IPv4Address(interface))))
+    except (OSError, ValueError) as error:
+        hint = "Name one of this station's IPv4 addresses as --interface: ip -4 address."
+        raise Refusal(f"the network cannot be asked: {error}", hint=hint) from error
+    if as_json:
+        print_json({"devices": [asdict(one) for one in found]})
+        return
+    table(
+        ("url", "name", "hardware", "says that it records"),
+        [(one.address, one.name, one.hardware, one.recording) for one in found],
+    )
+    if not found:
+        line("nobody answered: multicast may end at a switch, or discovery is turned off at the devices", "yellow")
 
 
 def as_of(since: str) -> str:

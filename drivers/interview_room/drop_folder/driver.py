@@ -45,7 +45,7 @@ _STAY: Final = 5.0
 _LOOK_MAX: Final = 3600.0
 """Seconds that a look through everything may take: that the share answers at all is asked beside it."""
 _REST: Final = 5.0
-"""A look that found nothing new is followed by a pause of so many times its length."""
+"""A look is followed by a pause of so many times its length: a slow share is not kept busy with being looked at."""
 _SMALL_IN_FLIGHT: Final = 16
 _SPARE: Final = 3
 """Threads beside those that read: to look, to ask whether the share is there, to keep the lease."""
@@ -81,7 +81,6 @@ class DropFolder:
         self._said: set[int] = set()
         self._summary: tuple[object, ...] = ()
         self._ours = not options.shared
-        self._touched = False
 
     async def run(self, intake: Intake, /) -> None:
         """Offer every complete recording, again and again, until cancelled."""
@@ -117,7 +116,7 @@ class DropFolder:
                 ours = await self._hands.call(lease.turn)
             except DeviceError as error:
                 ours = False
-                self._once("lease", "drop_lease_trouble", error=str(error), todo=error.what_to_do)
+                self._once("lease", "drop_lease_trouble", why=str(error), todo=error.what_to_do)
             if ours is not self._ours:
                 self._ours = ours
                 turn.set()
@@ -178,7 +177,7 @@ class DropFolder:
         if self._share is None or self._share.ground != ground:
             self._share, self._settling = share, Settling(self._options)
             self._side_cars.forget()
-        watching.begin()
+        await self._hands.call(watching.begin)  # a deep folder takes its time
         return self._share
 
     def _lost(self, error: DeviceError, watching: Watching) -> None:
@@ -189,7 +188,6 @@ class DropFolder:
             watching.lost()
 
     async def _pass(self, share: Share, intake: Intake, watching: Watching) -> float:
-        self._touched = False
         began, options = time.monotonic(), self._options
         look = await self._hands.call(
             partial(look_through, share, options.max_entries, options.unfinished), within=_LOOK_MAX
@@ -209,7 +207,7 @@ class DropFolder:
             sums = reckoning.counted(len(found.ready), look.refusals, standings, complete=look.whole)
             await intake.observe(reckoning.observation(self._device.id, sums))
         now = time.monotonic()
-        pause = options.rescan if self._touched else max(options.rescan, _REST * (now - began))
+        pause = max(options.rescan, _REST * (now - began))
         return pause if found.due is None else min(pause, max(0.0, found.due - now))
 
     async def _offer(self, share: Share, ready: Sequence[Ready], intake: Intake) -> Counter[Standing]:
@@ -245,7 +243,6 @@ class DropFolder:
             self._lease.check()
 
     def _contradicts(self, one: Ready, key: str, why: str) -> None:
-        self._touched = True
         self._contradictions[*one.entry, one.told] = why
         self._once(f"{key} {why}", "drop_contradicts", why=why, todo=_CONTRADICTS_TODO)
 

@@ -63,7 +63,6 @@ class Watching(FileSystemEventHandler):
         self._log = structlog.get_logger("driver")
 
     def __enter__(self) -> Self:
-        self.begin()
         return self
 
     def __exit__(
@@ -75,7 +74,7 @@ class Watching(FileSystemEventHandler):
             self._observer = None
 
     def begin(self) -> None:
-        """Watch, where there is something to watch and it is not watched yet. Without it looks are rarer, not fewer."""
+        """Watch, where there is something to watch and it is not watched yet. Blocks; without it looks are rarer."""
         if self._folder is None or (self._observer is not None and self._observer.is_alive()):
             return
         observer = Observer()

@@ -14,7 +14,7 @@ import structlog
 from agent import durable
 from agent.capture import Observation, printable, rfc3339
 from agent.driver import Notice
-from agent.errors import DeviceError, DeviceGone, DeviceRefused, Refusal, SpoolFull
+from agent.errors import AgentError, DeviceError, DeviceGone, Refusal, SpoolFull
 from drivers.interview_room.live.buttons import Buttons
 from drivers.interview_room.live.ffmpeg import command, version_of
 from drivers.interview_room.live.interview import MARKS_MAX, Interview, found_in
@@ -69,7 +69,7 @@ class LiveRoom:
         self._idle.set()
         self._waiting: list[Interview] = []
         """Ended interviews of which something is still to be held."""
-        self._unread: str | None = None
+        self._unread: list[str] = []
         self._refused: str | None = None
 
     # -- the life of the driver ---------------------------------------------------------------------------------------
@@ -100,12 +100,8 @@ class LiveRoom:
 
     async def _find(self) -> None:
         """What an earlier run left: at most one interview goes on, and the others are held to their end."""
-        try:
-            found = await asyncio.to_thread(found_in, self._options.folder)
-        except (DeviceRefused, OSError) as error:
-            self._unread = str(error)
-            raise DeviceRefused(f"what was recorded before cannot be looked at: {error}") from error
-        self._unread, self._waiting = None, []
+        found, self._unread = await asyncio.to_thread(found_in, self._options.folder)
+        self._waiting = []
         for interview in found:
             if interview.ended_at is None and self._current is None:
                 self._current = interview
@@ -238,6 +234,7 @@ class LiveRoom:
                     raise Refusal(
                         f"{self._current.id} is being recorded in this room", hint="End it first: evidock room stop."
                     )
+                await asyncio.to_thread(version_of)  # without ffmpeg nothing begins, and nothing is written down
                 await record({"note": note, "room": self._room})
                 await self.start(actor, note)
                 await self._be_sure()
@@ -361,11 +358,14 @@ class LiveRoom:
         was: bool | None = None
         while True:
             now = any(one.open_at(datetime.now(self._zone)) for one in self._hours)
-            if now and not was:
-                await self.start("schedule")
-            elif was and not now and self._current is not None and self._current.began_by == "schedule":
-                await self.stop("schedule")  # what a person began, a person ends
-            was = now
+            try:
+                if now and not was:
+                    await self.start("schedule")
+                elif was and not now and self._current is not None and self._current.began_by == "schedule":
+                    await self.stop("schedule")  # what a person began, a person ends
+                was = now
+            except AgentError as error:
+                self._log.warning("room_button_failed", word="schedule", error=str(error), todo=error.what_to_do)
             await asyncio.sleep(_SCHEDULE)
 
     # -- for people ---------------------------------------------------------------------------------------------------
@@ -414,6 +414,9 @@ class LiveRoom:
             detail = f"what was recorded cannot be held: {self._refused}"
             todo = "Make room for the spool, and look at the disk; what was recorded waits, and is held then."
             found.append(Notice("room.not_held", "problem", what, detail, todo))
+        if self._unread:
+            todo = "Move the folder that is named elsewhere, keep it, and look at its segments by hand."
+            found.append(Notice("room.unread", "problem", what, "; ".join(self._unread[:3]), todo))
         if (trouble := self._buttons.trouble) is not None:
             todo = "Look at the broker and at [driver.mqtt]; until then: evidock room start."
             found.append(Notice("room.button", "warning", what, trouble, todo))

@@ -160,10 +160,16 @@ class Interview:
         return begin
 
 
-def found_in(root: Path) -> list[Interview]:
-    """Every interview of which something lies in this folder, the oldest first: after a crash, or still to be held."""
-    folders = sorted(root.iterdir()) if root.is_dir() else []
-    return [_read(one) for one in folders if _ID.fullmatch(one.name) and one.is_dir() and not one.is_symlink()]
+def found_in(root: Path) -> tuple[list[Interview], list[str]]:
+    """Every interview of which something lies in this folder, the oldest first, and why others cannot be read."""
+    found, unread = list[Interview](), list[str]()
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        if _ID.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+            try:
+                found.append(_read(folder))
+            except DeviceRefused as error:
+                unread.append(str(error))
+    return found, unread
 
 
 def _read(folder: Path) -> Interview:
