@@ -178,10 +178,13 @@ class DriverConformance:
 
         probe = Probe(look, answer=Standing.RELEASED)
         async with running(rig.driver(), probe):
-            await until(lambda: len(read) == 1)
+            await until(lambda: bool(read))
             await asyncio.sleep(0.2)
             read.clear()
             key = rig.record("CLIP0001.MP4", again)
+            if rig.forgets:  # nobody released the old one: it may have been read once more in this moment
+                await until(lambda: any(one == again for one in read))
+                return
             await until(lambda: bool(read))
         same_bytes(read[0], rig.content(key, again))
 

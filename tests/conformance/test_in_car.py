@@ -12,7 +12,7 @@ from drivers.in_car.emulator.receiver import Receiver, logged
 from drivers.in_car.gnss import GnssSerial
 from drivers.in_car.triggers import ModbusInputs, TriggerDock
 from tests.drivers.in_car.conftest import VECTORS
-from tests.drivers.in_car.test_triggers import Frames, modbus_driver
+from tests.drivers.in_car.test_modbus import Frames, modbus_driver
 
 if TYPE_CHECKING:
     from pathlib import Path
