@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from firmware_specs.formats.ng911 import document, normal, urn_kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SAMPLES = os.environ.get("EVIDOCK_SAMPLES")
+SAMPLES = Path(__file__).parent / "vectors" / "ng911"
 NAMES = [
     "authored/eido_call.json", "authored/pidf_circle.xml", "authored/sip_headers.txt", "log_event/call_start.json",
     "log_event/media_start.json", "log_event/rec_call_start.json", "lost/find_service_point.xml",
@@ -69,10 +68,9 @@ def told(found: ng911.Document) -> dict[str, Any]:
 
 
 @pytest.mark.proves("dispatch.ng911", vectors="documents of tamu-edu/ng911-dev and PhrSite/Ng911Lib")
-@pytest.mark.skipif(SAMPLES is None, reason="EVIDOCK_SAMPLES names no folder of samples")
 @pytest.mark.parametrize("name", NAMES)
 def test_documents_of_other_authors(name: str) -> None:
-    path = Path(SAMPLES or "") / "ng911" / name
+    path = SAMPLES / name
     oracle = json.loads(
         path.with_name(f"{path.name}.expected.json").read_text(), parse_float=Decimal, parse_int=Decimal
     )

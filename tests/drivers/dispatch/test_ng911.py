@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import pytest
 
 from agent.errors import SpoolFull
 from agent.joining import assign
@@ -22,7 +20,7 @@ from tests.drivers.dispatch.test_cad import options as cad_options
 if TYPE_CHECKING:
     from agent.driver import Offer
 
-SAMPLES = os.environ.get("EVIDOCK_SAMPLES")
+SAMPLES = Path(__file__).parents[2] / "formats" / "vectors" / "ng911"
 EIDO = json.dumps(
     {
         "$id": URN,
@@ -93,9 +91,8 @@ async def test_a_document_that_is_posted_is_answered_when_it_is_held(station: Jo
     assert len(station.told) == 1
 
 
-@pytest.mark.skipif(SAMPLES is None, reason="EVIDOCK_SAMPLES names no folder of samples")
 async def test_documents_of_other_authors_are_replayed(station: Joined, tmp_path: Path) -> None:
-    drop, files = tmp_path / "drop", sorted((Path(SAMPLES or "") / "ng911").glob("*/*"))
+    drop, files = tmp_path / "drop", sorted(SAMPLES.glob("*/*"))
     files = [file for file in files if not file.name.endswith(".expected.json") and file.parent.name != "LICENSES"]
     drop.mkdir()
     driver = Ng911(options(folder={"path": drop, "endings": [".json", ".xml", ".txt"]}))
