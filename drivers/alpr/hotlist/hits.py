@@ -21,7 +21,7 @@ from agent.capture import Priority, capture_id, rfc3339
 from agent.errors import CannotResume
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
     from pathlib import Path
 
     from agent.capture import Capture, Device, Json, Stamp
@@ -140,7 +140,7 @@ class Hit:
 
 
 class Hits:
-    """The last hits, and what was made of each origin: offered again it becomes the same bytes."""
+    """The last hits, and what was made of each: offered again it becomes the same bytes."""
 
     def __init__(self, path: Path) -> None:
         """`path`: where hits lie, without any plate, so that they can be answered after a restart."""
@@ -148,15 +148,15 @@ class Hits:
         self._hits: OrderedDict[str, Hit] = OrderedDict()
         self.changed = False
         """There are hits that were not written down."""
-        self._made: OrderedDict[bytes, tuple[dict[str, Any], dict[str, Json]]] = OrderedDict()
+        self._made: OrderedDict[Hashable, tuple[dict[str, Any], dict[str, Json]]] = OrderedDict()
 
-    def made(self, token: bytes) -> tuple[dict[str, Any], dict[str, Json]] | None:
-        """Document and claims that were made of this origin."""
-        return self._made.get(token)
+    def made(self, telling: Hashable) -> tuple[dict[str, Any], dict[str, Json]] | None:
+        """Document and claims that were made of it."""
+        return self._made.get(telling)
 
-    def remember(self, token: bytes, document: dict[str, Any], claims: dict[str, Json]) -> None:
+    def remember(self, telling: Hashable, document: dict[str, Any], claims: dict[str, Json]) -> None:
         """They were made now."""
-        self._made[token] = document, claims
+        self._made[telling] = document, claims
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)
 

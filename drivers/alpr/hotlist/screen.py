@@ -58,7 +58,7 @@ class Matcher:
             plate.number,
             plate.likelihood,
             plate.char_likelihood,
-            ((one.number, one.likelihood) for one in plate.candidates),
+            [(one.number, one.likelihood) for one in plate.candidates],
         )
         lists = [(name, shelf.find) for name, (shelf, age) in ages.items() if shelf.searched(age)]
         rules = Rules(LONGEST, 0.0) if whatever_differs else self._rules
@@ -113,13 +113,14 @@ class ScreenedReads:
     ) -> Offer:
         """The capture of a hit. One that is offered again becomes the same bytes, and alerts nobody twice."""
         capture = offer.capture
-        token = capture.origin.token
+        # A camera may tell one passage several times, and read it better: each telling is a hit of its own.
+        telling = (capture.origin.token, offer.read.phase, found[0].reading.plate)
         urgent = any(self._matcher.urgent(match) for match in found)
-        if (made := self._hits.made(token)) is not None:
+        if (made := self._hits.made(telling)) is not None:
             return cast("Offer", HitOffer(offer.adding(DOCUMENT, made[0]), made[1]))
         document: dict[str, Any] = document_of(found, ages, stamp, self._options.policy)
         claims = claims_of(found, ages, urgent=urgent)
-        self._hits.remember(token, document, claims)
+        self._hits.remember(telling, document, claims)
         hit_offer = HitOffer(offer.adding(DOCUMENT, document), claims)
         best, age = found[0], ages[found[0].list][1]
         for what in ("hits", f"hit:{best.list}:{best.rule}", *(("degraded",) if age.degraded else ())):

@@ -76,6 +76,23 @@ async def test_what_is_offered_again_is_the_same_capture(tmp_path: Path) -> None
         assert len(driver.hits.newest()) == 1
 
 
+async def test_a_passage_that_is_told_again_and_read_better_is_another_hit(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    async with bench.open() as driver:
+        await bench.station.take(read_of("EVDKD42", phase="new"))
+        await bench.station.take(read_of("EVDK042", phase="final"))
+        found = await bench.station.holdings()
+        assert len(found) == len(driver.hits.newest()) == 2
+        rules = set()
+        for held in found:
+            with bench.archive(held) as archive:
+                told, read = json.loads(archive.read("hit.json")), json.loads(archive.read("read.json"))
+            assert told["matches"][0]["reading"] == read["read"]["plate"]["normalized"]
+            rules.add(told["matches"][0]["rule"])
+        assert rules == {"exact", "ocr(1)"}
+        await bench.station.verify()
+
+
 async def test_several_lists_and_categories_are_one_hit(tmp_path: Path) -> None:
     bench = Bench(tmp_path, list={"proof": "none", "layout": "simple", "urgent": ["amber"]})
     async with bench.open(()) as driver:
