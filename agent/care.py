@@ -62,7 +62,7 @@ def notices(devices: Iterable[Device], rules: Sequence[FirmwareRule]) -> Iterato
             told += 1
             if told > _MOST:
                 return
-            what, detail = f"device {device.id}", f"its firmware {device.firmware}: {doubt.why}"
+            what, detail = f"device {device.id}", f"{device.id} has firmware {device.firmware}: {doubt.why}"
             if doubt.bad:
                 yield repair("firmware.known_bad", "warning", what, detail, _BAD_TODO)
             else:

@@ -109,6 +109,8 @@ def explain(ctx: typer.Context, device: Id, *, as_json: AsJson = False) -> None:
         "bytes": length(one["bytes"]),
         "battery": None if one["battery"] is None else f"{one['battery']} %",
         "clock": clock_off(one["clock"]),
+        "free_bytes": None if one["free_bytes"] is None else length(one["free_bytes"]),
+        "room_bytes": None if one["room_bytes"] is None else length(one["room_bytes"]),
         "index": reckoned(one["index"]) or "not looked through yet",
     }
     whose = {word: whose_now(assigned[word], word) for word in ("officer", "unit")}

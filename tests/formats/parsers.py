@@ -36,6 +36,7 @@ from firmware_specs.formats import (
     multipart,
     ng911,
     onvif_json,
+    onvif_replay,
     openalpr,
     plain_xml,
     platerecognizer,
@@ -374,6 +375,8 @@ VAPIX_ERROR = (
     b"</ErrorDescription></GeneralError></ExportRecordingResponse>"
 )
 
+REPLAYED = bytes.fromhex("90600001000000020000000a abac0003 ed1e2a4f 80000000 80010000") + b"a picture"
+
 
 def _vapix(data: bytes) -> object:
     """What answers about an export; an error first, as the driver asks."""
@@ -467,6 +470,7 @@ PARSERS: dict[str, Parser] = {
     "gopro http": Parser(car.gopro, (car.MEDIA, car.STATE, car.INFO, car.CLOCK)),
     "vapix list": Parser(vapix_recordings.listing, (VAPIX_LIST,)),
     "vapix export": Parser(_vapix, (VAPIX_PROPERTIES, VAPIX_FORMATS, VAPIX_ERROR)),
+    "replay": Parser(onvif_replay.packet, (REPLAYED, REPLAYED[:1].replace(b"\x90", b"\x80") + REPLAYED[1:12])),
     "dfu": Parser(lambda data: dfu(Text(data)), (dfu_image(),), ("firmware/fw.dfu",)),
     "uimage": Parser(lambda data: uimage(Text(data)), (uboot_image(),), ("firmware/fw.uimg",)),
     "fit": Parser(lambda data: fit.tree(Text(data)), (fit_image(),), ("firmware/fw.itb",)),

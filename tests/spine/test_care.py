@@ -101,8 +101,8 @@ def test_an_agency_adds_what_it_knows() -> None:
     ]
     found = list(care.notices([replace(CAMERA, firmware="1.4.2")], rules))
     assert [(one["id"], one["detail"]) for one in found] == [
-        ("firmware.old", "its firmware 1.4.2: at least 2.0: of our order 7 (agent.toml)"),
-        ("firmware.known_bad", "its firmware 1.4.2: it loses sound (agent.toml)"),
+        ("firmware.old", "usb:1:2:3 has firmware 1.4.2: at least 2.0: of our order 7 (agent.toml)"),
+        ("firmware.known_bad", "usb:1:2:3 has firmware 1.4.2: it loses sound (agent.toml)"),
     ]
     assert list(care.notices([replace(CAMERA, spec=None, maker=None, firmware="0.1")], rules)) == []
 
