@@ -202,7 +202,7 @@ def _show(told: dict[str, Any], *, as_json: bool) -> None:
     if told["interview"] is None:
         line(f"nothing is recorded in {told['room']}")
         if told["to_be_held"]:
-            line(f"of {told['to_be_held']} ended interviews something is still to be held", "yellow")
+            line(f"ended interviews of which something is still to be held: {told['to_be_held']}", "yellow")
         return
     pairs({"interview": told["interview"], "since": moment(told["since"]), "started by": told["started_by"]})
     table(
