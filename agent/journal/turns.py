@@ -30,6 +30,7 @@ AGED_SHARE: Final = 8
 _NAMES: Final = "c." + COLUMNS.replace(", ", ", c.")
 _DEVICE: Final = 1
 _GROUP: Final = 10
+_MEMBERS: Final = COLUMNS.split(", ").index("members")
 """Places of these in a row of COLUMNS."""
 _LAST: Final = 64
 """Captures that were receipted last, of which a restart looks whether their recordings are finished."""
@@ -105,8 +106,12 @@ class _Queue:
 
 
 def begun_of(holding: Holding) -> Begun | None:
-    """The recording that is begun when this one goes; None where it belongs to none."""
-    return None if holding.group is None else (int(holding.priority), holding.origin.device, holding.group)
+    """The recording that is begun when this one goes; None where it belongs to none, or is all of it."""
+    return (
+        None
+        if holding.group is None or holding.members == 1
+        else (int(holding.priority), holding.origin.device, holding.group)
+    )
 
 
 def unfinished(journal: Journal, begun: Iterable[Begun]) -> list[Begun]:
@@ -157,7 +162,7 @@ def _goes_on(queue: _Queue, one: Priority, order: Order) -> Iterator[_Row]:
 def _with_mates(queue: _Queue, row: _Row, one: Priority) -> Iterator[_Row]:
     """The others of its recording follow a capture."""
     yield row
-    if row[_GROUP] is not None:
+    if row[_GROUP] is not None and row[_MEMBERS] != 1:
         yield from queue.mates(_NAMES, (int(one), row[_DEVICE], row[_GROUP]))
 
 
