@@ -54,6 +54,8 @@ class Piece:
     sha256: str
     stations: tuple[str, ...]
     """Custody logs that hold it."""
+    interview: str = ""
+    """Which interview it is of, where its recorder was told when one begins and ends."""
 
 
 @dataclass(slots=True)
@@ -125,13 +127,20 @@ def interviews(pieces: Iterable[Piece]) -> list[Interview]:
     for room, known in sorted(rooms.items()):
         here: list[Piece] = []
         for piece in sorted(known.values(), key=lambda one: (one.begins, one.ends, one.capture)):
-            if here and piece.begins - max(one.ends for one in here) > JOINS:
+            if here and _another(piece, here):
                 found.append(_interview(room, here))
                 here = []
             here.append(piece)
         if here:
             found.append(_interview(room, here))
     return sorted(found, key=lambda one: one.begins)
+
+
+def _another(piece: Piece, here: Sequence[Piece]) -> bool:
+    """Whether a piece begins another interview than those before it: after silence, or as its recorder was told."""
+    silence = piece.begins - max(one.ends for one in here)
+    told = {one.interview for one in here if one.recorder == piece.recorder} - {""}
+    return silence > JOINS or (silence > timedelta() and piece.interview not in {"", *told} and bool(told))
 
 
 def _interview(room: str, pieces: Sequence[Piece]) -> Interview:
@@ -203,6 +212,7 @@ def piece_of(capture: Mapping[str, Any], claims: Mapping[str, Any]) -> Piece | N
         standing=str(capture["standing"]),
         sha256=str(capture["sha256"]),
         stations=(str(capture["log"]),),
+        interview=str(live.get("interview", "")) if isinstance(live, dict) else "",
     )
 
 
@@ -237,6 +247,7 @@ def piece_told(piece: Piece) -> dict[str, Any]:
         "camera": piece.camera,
         "capture": piece.capture,
         "ends": piece.ends.isoformat(),
+        "interview": piece.interview,
         "recorder": piece.recorder,
         "sha256": piece.sha256,
         "standing": piece.standing,
@@ -250,7 +261,8 @@ def piece_from(told: Mapping[str, Any]) -> Piece:
     if begins is None or ends is None or not begins <= ends or ends - begins > timedelta(days=10):
         raise ValueError("a piece has no times")
     words = {
-        name: printable(str(told[name]))[:_WORD_MAX] for name in ("camera", "capture", "recorder", "sha256", "standing")
+        name: printable(str(told[name]))[:_WORD_MAX]
+        for name in ("camera", "capture", "interview", "recorder", "sha256", "standing")
     }
     stations = tuple(printable(str(one))[:_WORD_MAX] for one in told["stations"][:_STATIONS_MAX])
     return Piece(begins=begins, ends=ends, stations=stations, **words)
