@@ -106,12 +106,8 @@ class _Queue:
 
 
 def begun_of(holding: Holding) -> Begun | None:
-    """The recording that is begun when this one goes; None where it belongs to none, or is all of it."""
-    return (
-        None
-        if holding.group is None or holding.members == 1
-        else (int(holding.priority), holding.origin.device, holding.group)
-    )
+    """The recording that is begun when this one goes, also where it is all of it as yet; None where it is of none."""
+    return None if holding.group is None else (int(holding.priority), holding.origin.device, holding.group)
 
 
 def unfinished(journal: Journal, begun: Iterable[Begun]) -> list[Begun]:
