@@ -87,7 +87,7 @@ is "whom to believe is named" evidock custody trust --write
 systemctl daemon-reload; systemctl restart evidock; until_ "restarted for the volume" systemctl is-active evidock
 is "a volume is mounted" systemctl start evidock-mount@bay1
 systemctl is-active --quiet evidock-mount@bay1 || journalctl -u evidock-mount@bay1 -n 8 --no-pager -o cat
-is "its release socket listens" systemctl is-active evidock-release@bay1.socket
+until_ "its release socket listens" systemctl is-active evidock-release@bay1.socket
 not "the agent cannot write to it" nsenter -t "$(main)" -m -S "$(id -u evidock)" -G "$(id -g evidock)" touch /run/evidock-media/bay1/x
 until_ "what was on it is released" standing released 1
 is "it is gone from the volume" test ! -e /run/evidock-media/bay1/DCIM/100MEDIA/CLIP0002.MP4
