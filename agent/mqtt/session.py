@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.errors import AgentError, ConfigError, JournalError, UplinkError
-from agent.mqtt.door import Connection
+from agent.mqtt.door import Connection, ended_where_cancelled
 from agent.mqtt.reasons import TAKEN_OVER, BrokerDown
 from agent.sides import Sides
 
@@ -158,6 +158,7 @@ class Session:
                     return
             except (UplinkError, ConfigError) as error:
                 self.connection = None
+                ended_where_cancelled()
                 await self._stay_away(self._lost(error, 0.0 if began is None else monotonic() - began))
             finally:
                 self.connection = None

@@ -164,3 +164,22 @@ async def _until(true: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
         while not true():  # noqa: ASYNC110 - what is awaited happens on the other side of a socket
             await asyncio.sleep(0.01)
+
+
+async def test_who_is_told_to_end_in_the_moment_in_which_a_connection_breaks_ends(mosquitto: Mosquitto) -> None:
+    """The library may drop a cancellation that comes together with what it waits for (Python 3.11's `wait_for`)."""
+    session = Session(mosquitto.options(), name="x", chance=Most())
+
+    async def visit(_: Connection) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise BrokerDown("it closed the connection") from None  # the cancellation is dropped
+
+    running = asyncio.create_task(session.run(visit))
+    async with asyncio.timeout(20):
+        while not session.up:  # noqa: ASYNC110 - the broker is another process
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait({running}, timeout=10)
+    assert running.cancelled()
