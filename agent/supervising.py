@@ -13,6 +13,7 @@ from agent.errors import BadReceipt, DeviceError, JournalError, Refusal, SpoolDa
 from agent.forward.late import came_late
 from agent.machine.keeper import chrony
 from agent.process import first_of
+from agent.tasks import alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,13 +54,10 @@ async def supervised(loaded: LoadedDriver, intake: Intake, troubles: Troubles) -
         with attempt:
             steady = asyncio.get_running_loop().call_later(_STEADY, troubles.driver_well, name)
             try:
-                await loaded.driver.run(intake)
+                await alone(loaded.driver.run(intake))
             except Exception as error:
                 if isinstance(error, ExceptionGroup) and (fatal := error.subgroup((JournalError, SpoolDamaged))):
                     raise first_of(fatal) from error
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    # It was told to end and stumbled while it did: ended it has, and it is not to begin again.
-                    raise asyncio.CancelledError from error
                 raise
             finally:
                 steady.cancel()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agent.mqtt.messages import Message, Outgoing, Subscription, Will
     from agent.mqtt.options import BrokerOptions
 
-__all__ = ["ANSWER", "IN_FLIGHT", "Connection", "ended_where_cancelled"]
+__all__ = ["ANSWER", "IN_FLIGHT", "Connection"]
 
 IN_FLIGHT: Final = 20
 """Most publishes that wait for their PUBACK at once; a broker may ask for fewer (Receive Maximum)."""
@@ -94,7 +94,6 @@ class Connection:
                 await self._client.__aexit__(None, None, None)
         finally:
             self._client.cut()
-        ended_where_cancelled()
 
     def cut(self) -> None:
         """Go without a word: the broker publishes our will."""
@@ -115,7 +114,6 @@ class Connection:
                 (code,) = await client.subscribe(one.filter, options=options, timeout=ANSWER)
             except (aiomqtt.MqttError, OSError, ValueError) as error:
                 raise self._explained(error, "did not take the subscription") from error
-            ended_where_cancelled()
             if (value := _value(code)) >= REFUSED:
                 raise refusal(value, f"{self._options.at} refuses that we listen to {one.filter}")
 
@@ -360,16 +358,6 @@ class _Client(aiomqtt.Client):
         self._paho._sock_close()  # noqa: SLF001 - its own end leaves the socket open where the broker went first
         if self._connected.done() and not self._connected.exception() and not self._disconnected.done():
             self._disconnected.set_result(None)
-
-
-def ended_where_cancelled() -> None:
-    """Raise `CancelledError` in a task that was told to end, and did not hear it.
-
-    Before Python 3.12 `asyncio.wait_for`, with which the library waits, drops a cancellation that comes in the moment
-    in which what it waits for is there.
-    """
-    if (task := asyncio.current_task()) is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 async def _left(client: _Client, entering: asyncio.Future[Any]) -> None:

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.errors import AgentError, ConfigError, JournalError, UplinkError
-from agent.mqtt.door import Connection, ended_where_cancelled
+from agent.mqtt.door import Connection
 from agent.mqtt.reasons import TAKEN_OVER, BrokerDown
 from agent.sides import Sides
+from agent.tasks import alone
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -86,6 +87,8 @@ class Session:
         self._nudged, self._nudged_at = asyncio.Event(), -NUDGED
         self._closed: deque[float] = deque(maxlen=_CLOSED_TIMES)
         self._failing = Sides()
+        self._began: float | None = None
+        """When the connection that stands, or stood last, was taken: on the monotonic clock."""
         self._log = structlog.get_logger("mqtt")
         self.connection: Connection | None = None
         """The connection that stands; None while there is none."""
@@ -143,25 +146,32 @@ class Session:
         this.
         """
         while True:
-            began: float | None = None
+            self._began = None
             try:
-                said = None if will is None else await will()
-                self.tries += 1
-                await self._renew()
-                async with Connection(
-                    self.options, client_id=self.client_id, will=said, context=self._context
-                ) as connection:
-                    await connection.subscribe(*self._topics)
-                    began = monotonic()
-                    self._stands(connection)
-                    await visit(connection)
-                    return
+                await alone(self._one(visit, will))  # the library may drop a cancellation
             except (UplinkError, ConfigError) as error:
-                self.connection = None
-                ended_where_cancelled()
-                await self._stay_away(self._lost(error, 0.0 if began is None else monotonic() - began))
-            finally:
-                self.connection = None
+                held = 0.0 if self._began is None else monotonic() - self._began
+                await self._stay_away(self._lost(error, held))
+            else:
+                return
+
+    async def _one(
+        self, visit: Callable[[Connection], Awaitable[None]], will: Callable[[], Awaitable[Will | None]] | None
+    ) -> None:
+        """One connection, from its beginning to its end."""
+        said = None if will is None else await will()
+        self.tries += 1
+        await self._renew()
+        try:
+            async with Connection(
+                self.options, client_id=self.client_id, will=said, context=self._context
+            ) as connection:
+                await connection.subscribe(*self._topics)
+                self._began = monotonic()
+                self._stands(connection)
+                await visit(connection)
+        finally:
+            self.connection = None
 
     async def _renew(self) -> None:
         """Read the certificates again where they changed: they are renewed while we run."""

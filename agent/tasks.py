@@ -1,0 +1,44 @@
+"""Work as a task of its own, whose end is waited for: a cancellation is neither lost in it nor taken for one.
+
+Two things make that needful before Python 3.13. `asyncio.wait_for` drops a cancellation that comes in the moment in
+which what it waits for is there (until 3.12). And `Task.cancelling()` says nothing of a task in which a `TaskGroup`
+failed: the group cancels the task that waits for it, and does not always take that back (cpython gh-116720). A task of
+its own keeps both to itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["alone"]
+
+T = TypeVar("T")
+
+_AGAIN: Final = 10.0
+"""Seconds after which one who was told to end, and has not ended, is told again."""
+
+
+async def alone(work: Coroutine[Any, Any, T]) -> T:
+    """Do it and return its result, or raise what it raised. Whoever is cancelled here ends it first, and is cancelled.
+
+    Work that was cancelled by nobody here and ended so all the same raises `RuntimeError`.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        while not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task}, timeout=_AGAIN)
+        if not task.cancelled():
+            task.exception()  # looked at: it was told to end, and has
+        raise
+    if task.cancelled():
+        raise RuntimeError("it ended as if it had been cancelled, and nobody did")
+    return task.result()
