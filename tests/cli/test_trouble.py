@@ -219,6 +219,7 @@ def as_nobody(dock: Dock, *words: str) -> subprocess.CompletedProcess[str]:
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
         "agent.cli.main()"
     )
+    opened(dock.folder)  # each time: another run of pytest closes the folder that all of them share
     return subprocess.run(
         [sys.executable, "-c", script, "--config", dock.config, *words], capture_output=True, text=True, check=False
     )

@@ -127,7 +127,8 @@ class StreamRecorder:
     async def _finish(self, connection: Connection) -> None:
         await connection.end()
         self.first = None
-        await self._interview.save()
+        with suppress(OSError):  # the disk is away: the next save has all of it, and one who is told to end must end
+            await self._interview.save()
         self._nudge()
 
     async def _lost(self, intake: Intake, last: datetime | None, why: str) -> None:
