@@ -183,9 +183,9 @@ async def test_a_broker_that_permits_nothing_is_not_hammered(tmp_path: Path, dem
     async with closed, dock.here(at(closed), dems) as agent:
         await standing(agent, Standing.RECEIPTED, 10)
         await until(lambda: any(one["id"] == "mqtt.refused" for one in agent.troubles()))
-        await until(lambda: closed.log.count("Denied PUBLISH") >= 10)
         await asyncio.sleep(1.5)
-        assert closed.log.count("Denied PUBLISH") <= 40
+        # What was receipted before its turn came is announced no more, so there may be fewer than ten.
+        assert 1 <= closed.log.count("Denied PUBLISH") <= 40
 
 
 async def test_a_broker_killed_before_it_wrote_what_it_took(
