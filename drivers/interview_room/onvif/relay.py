@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self
 
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
+from drivers.interview_room.onvif.neighbour import is_ours
 from drivers.interview_room.onvif.rtsp import Frame, Login, Message, host_of, read, written
 from firmware_specs import SpecError
 from firmware_specs.formats.onvif_replay import packet
@@ -123,7 +124,7 @@ class Relay:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if self._taken or task is None:  # one ffmpeg, and nobody else of this machine
+        if self._taken or task is None or not is_ours(writer):  # one ffmpeg, and no other user of this machine
             writer.close()
             return
         self._taken = True

@@ -335,6 +335,31 @@ async def test_only_an_end_that_is_one_counts(*, stalls: bool, whole: bool, boun
     assert (relay.trouble is None) is (whole or bounded)
 
 
+async def test_another_user_of_the_machine_gets_no_replay() -> None:
+    """Who connects first is nobody: what is on loopback is open to all, and only our ffmpeg is served."""
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can start a process of another user")
+    frames = [sound(number, number, last=number == 9) for number in range(10)]
+    async with breaking(frames) as uri, Relay(uri, None, BEGAN, None, answer=5) as relay:
+        port = relay.url.rpartition(":")[2].partition("/")[0]
+        words = f"OPTIONS {relay.url} RTSP/1.0\\r\\nCSeq: 1\\r\\n\\r\\n"
+        asks = f"exec 3<>/dev/tcp/127.0.0.1/{port}; printf '{words}' >&3; cat <&3"
+        stranger = await asyncio.create_subprocess_exec(
+            "setpriv", "--reuid=65534", "--clear-groups", "bash", "-c", asks,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        async with asyncio.timeout(20):
+            told, _ = await stranger.communicate()
+        assert told == b""
+        process = await asyncio.create_subprocess_exec(
+            "ffmpeg", "-v", "quiet", "-rtsp_transport", "tcp", "-i", relay.url, "-c", "copy", "-f", "null", "-"
+        )
+        async with asyncio.timeout(20):
+            await process.wait()
+    assert relay.seen.packets == 10
+    assert relay.trouble is None
+
+
 async def test_an_address_that_is_none(made: Callable[..., OnvifRecorder]) -> None:
     wrong: list[BaseException] = []
 
