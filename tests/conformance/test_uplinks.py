@@ -11,7 +11,8 @@ from agent.note import Verifier
 from agent.testing.dems import EmulatedDems
 from agent.testing.uplink_conformance import UplinkConformance, UplinkRig
 from agent.testing.uplinks import Arrived, arrived_at
-from agent.uplink.tus import TusUplink, trip
+from agent.uplink.http import trip
+from agent.uplink.tus import TusUplink
 from tests.conformance.benches import BenchRig
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.uplink.tus import TusUplink, body, trip
+from agent.uplink.http import body, trip
+from agent.uplink.tus import TusUplink
 from tests.uplinks.double import Double
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 
 from agent.capture import Strength
 from agent.errors import AgentError, BadReceipt, UplinkDown, UplinkRefused
-from agent.uplink.tus import trip
-from agent.uplink.tus.options import FLOOR
+from agent.uplink.http import trip
+from agent.uplink.http.options import FLOOR
 from tests.uplinks.double import lies, note, said, says, stranger, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 

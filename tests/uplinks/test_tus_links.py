@@ -9,8 +9,8 @@ import pytest
 
 from agent.capture import Strength
 from agent.errors import UplinkDown
-from agent.uplink.tus import body as body_module
-from agent.uplink.tus import trip
+from agent.uplink.http import body as body_module
+from agent.uplink.http import trip
 from tests.uplinks.double import cut, methods, stall, stranger, then, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.wire import Wire
@@ -53,7 +53,7 @@ async def test_answers_that_are_lost_on_the_way_are_asked_for(serve: Serve, conn
     sending = MemorySending(some_bytes(2 * MIB))
     async with Wire("ok mute@1000000", double.port) as wire:
         uplink = connect(wire.url, part_length=2 * MIB, stall=0.4)
-        await uplink._door.abilities()
+        await uplink.door.abilities()
         await uplink.aclose()
         await uplink.send(sending)
     assert double.received() == 2 * MIB

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from agent.capture import PART_LENGTH, Strength
 from agent.errors import BadReceipt, UplinkDown
-from agent.uplink.tus import trip
+from agent.uplink.http import trip
 from tests.uplinks.double import Stored, cut, events, lies, methods, says, stranger, then, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.wire import Wire
@@ -36,7 +36,7 @@ async def test_res_1_a_cut_costs_at_most_one_request_body(
     sending = MemorySending(some_bytes(EIGHT))
     async with Wire(f"ok cut@{at}", double.port) as wire:
         uplink = connect(wire.url, part_length=2 * MIB)
-        await uplink._door.abilities()  # takes the first connection away
+        await uplink.door.abilities()  # takes the first connection away
         await uplink.aclose()
         await uplink.send(sending)
         assert wire.upstream <= EIGHT + 2 * MIB + 20_000  # headers

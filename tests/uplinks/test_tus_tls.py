@@ -161,11 +161,11 @@ async def test_an_unknown_authority_is_named(serve: Serve, connect: Connect, ca_
 
 async def test_the_systems_authorities_do_not_count_beside_ca_file(connect: Connect, ca_file: Path) -> None:
     uplink = connect("https://127.0.0.1/files", ca_file=ca_file)
-    assert uplink._door.tls is not None
-    assert len(uplink._door.tls.get_ca_certs()) == 1
-    assert uplink._door.tls.minimum_version is ssl.TLSVersion.TLSv1_2
-    assert uplink._door.tls.verify_mode is ssl.CERT_REQUIRED
-    assert uplink._door.tls.check_hostname
+    assert uplink.door.tls is not None
+    assert len(uplink.door.tls.get_ca_certs()) == 1
+    assert uplink.door.tls.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert uplink.door.tls.verify_mode is ssl.CERT_REQUIRED
+    assert uplink.door.tls.check_hostname
 
 
 async def test_plain_http_behind_an_https_address_is_named(serve: Serve, connect: Connect) -> None:
@@ -313,7 +313,7 @@ async def test_the_token_is_sent_and_read_again(serve: Serve, connect: Connect, 
     sent = [seen.headers["Authorization"] for seen in double.seen]
     assert sent == ["Bearer first-token"] * 3 + ["Bearer second-token"] * 2
     token.unlink()
-    uplink._door.surprised()
+    uplink.door.surprised()
     with pytest.raises(UplinkDown, match="token_file"):
         await uplink.send(MemorySending(b"abc", key="3"))
 

@@ -14,22 +14,14 @@ from yarl import URL
 
 from agent.capture import PART_LENGTH
 from agent.errors import UplinkDown
+from agent.uplink.http.answer import Answer, note_in, number, repr_digest, retry_after
+from agent.uplink.http.claims import metadata, named_in
+from agent.uplink.http.options import FLOOR
+from agent.uplink.http.parts import PartLength
+from agent.uplink.http.proofs import Proof, journaled
 from agent.uplink.tus import TusUplink
-from agent.uplink.tus.options import FLOOR
-from agent.uplink.tus.parts import PartLength
-from agent.uplink.tus.proofs import journaled
 from agent.uplink.tus.trouble import explained
-from agent.uplink.tus.wire import (
-    Abilities,
-    Answer,
-    checksum,
-    metadata,
-    named_in,
-    note_in,
-    number,
-    repr_digest,
-    retry_after,
-)
+from agent.uplink.tus.wire import Abilities, stated
 from tests.uplinks.memory import MIB, holding_of, some_bytes
 
 HERE = URL("https://dems.example.org/files")
@@ -78,7 +70,8 @@ def test_metadata_leaves_nothing_empty() -> None:
         assert key.isascii()
         assert base64.b64decode(value, validate=True)
         assert named_in(answer(Upload_Metadata=metadata(holding)), key) == base64.b64decode(value).decode()
-    assert checksum(holding.digest.sha256) == f"sha256 {DIGEST64}"
+    assert stated(Proof(holding.digest.sha256)) == f"sha256 {DIGEST64}"
+    assert stated(Proof(holding.digest.sha256, through=True)) == f"sha256-through {DIGEST64}"
 
 
 def test_abilities() -> None:
@@ -118,7 +111,7 @@ def test_whatever_a_stranger_says_raises_nothing(text: str, status: int, body: b
 
 @given(st.text())
 def test_a_location_leads_to_a_permitted_origin_or_nowhere(text: str) -> None:
-    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=str(HERE)))._door
+    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=str(HERE))).door
     with suppress(UplinkDown):
         url = door.resolved(text, HERE)
         assert url.origin() == HERE.origin()
@@ -137,13 +130,13 @@ def test_a_location_leads_to_a_permitted_origin_or_nowhere(text: str) -> None:
     ],
 )
 def test_locations(location: str, place: str) -> None:
-    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=str(HERE)))._door
+    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=str(HERE))).door
     assert str(door.resolved(location, HERE)) == place
 
 
 @pytest.mark.parametrize("url", ["https://dems.example.org/evidence/", "https://dems.example.org/evidence"])
 def test_receipts_lie_beside_the_place_of_creation(url: str) -> None:
-    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=url))._door
+    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=url)).door
     assert str(door.beside("receipts/x")) == "https://dems.example.org/receipts/x"
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from agent.uplink import Back
-from agent.uplink.tus.trouble import translated
-from agent.uplink.tus.wire import repr_digest
+from agent.uplink.http.answer import repr_digest
+from agent.uplink.http.trouble import translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from agent.capture import Holding
-    from agent.uplink.tus.door import Door
+    from agent.uplink.tus.door import TusDoor
 
 __all__ = ["shown"]
 
@@ -31,7 +31,7 @@ REREAD: Final = 32 * 1024 * 1024
 """Bytes per second at which a server is expected to read an upload again before it tells a digest."""
 
 
-async def shown(door: Door, url: URL, holding: Holding, *, stall: float) -> Back:
+async def shown(door: TusDoor, url: URL, holding: Holding, *, stall: float) -> Back:
     """Ask. Raises `UplinkDown`, while the bytes are read as well."""
     response = await door.get(url)
     if response.status == 200:  # noqa: PLR2004 - OK
@@ -40,11 +40,13 @@ async def shown(door: Door, url: URL, holding: Holding, *, stall: float) -> Back
     why = f"a GET is answered with {response.status}"
     verifying = holding.digest.length / REREAD
     answer = await door.ask("HEAD", url, {"Want-Repr-Digest": "sha-256=10"}, verifying=verifying)
-    whole = answer.tus and answer.offset == holding.digest.length
+    whole = answer.spoken and answer.offset == holding.digest.length
     return Back(sha256=repr_digest(answer) if whole else None, why=why)
 
 
-async def _blocks(door: Door, url: URL, response: aiohttp.ClientResponse, stall: float) -> AsyncGenerator[bytes, None]:
+async def _blocks(
+    door: TusDoor, url: URL, response: aiohttp.ClientResponse, stall: float
+) -> AsyncGenerator[bytes, None]:
     try:
         while True:
             async with asyncio.timeout(stall):

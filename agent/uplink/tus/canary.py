@@ -12,13 +12,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from agent.capture import DRILL
+from agent.uplink.http.proofs import Proof
 from agent.uplink.tus.trouble import explained
-from agent.uplink.tus.wire import BYTES_TYPE, CHECKSUM_MISMATCH, checksum
+from agent.uplink.tus.wire import BYTES_TYPE, CHECKSUM_MISMATCH, stated
 
 if TYPE_CHECKING:
     from yarl import URL
 
-    from agent.uplink.tus.door import Door
+    from agent.uplink.tus.door import TusDoor
 
 __all__ = ["tried"]
 
@@ -26,7 +27,7 @@ _WRONG: Final = b"These bytes were announced with the SHA-256 of others.\n"
 _RIGHT: Final = b"And these are the others, which nobody ever sends here.\n"[: len(_WRONG)].ljust(len(_WRONG), b"\n")
 
 
-async def tried(door: Door) -> bool | None:
+async def tried(door: TusDoor) -> bool | None:
     """Whether the server refuses wrong parts; None for one that does not say so. From now on the door knows it too.
 
     Raises `UplinkDown`.
@@ -40,11 +41,11 @@ async def tried(door: Door) -> bool | None:
     return door.verifies
 
 
-async def _refuses_wrong_parts(door: Door) -> bool:
+async def _refuses_wrong_parts(door: TusDoor) -> bool:
     """Whether the server refused it. Raises `UplinkDown` where it answered with something else than tus prescribes."""
     created = await door.ask("POST", door.url, {"Upload-Length": str(len(_WRONG)), "Upload-Metadata": _metadata()})
     location = created.headers.get("Location")
-    if created.status != 201 or not created.tus or not location:  # noqa: PLR2004 - Created
+    if created.status != 201 or not created.spoken or not location:  # noqa: PLR2004 - Created
         raise explained(created)
     url = door.resolved(location, created.url)
     try:
@@ -54,10 +55,14 @@ async def _refuses_wrong_parts(door: Door) -> bool:
         await door.ask("DELETE", url)
 
 
-async def _refused(door: Door, url: URL) -> bool:
-    headers = {"Content-Type": BYTES_TYPE, "Upload-Offset": "0", "Upload-Checksum": checksum(sha256(_RIGHT).digest())}
+async def _refused(door: TusDoor, url: URL) -> bool:
+    headers = {
+        "Content-Type": BYTES_TYPE,
+        "Upload-Offset": "0",
+        "Upload-Checksum": stated(Proof(sha256(_RIGHT).digest())),
+    }
     answer = await door.ask("PATCH", url, headers, _WRONG)
-    if answer.tus and answer.status in {CHECKSUM_MISMATCH, 200, 204}:
+    if answer.spoken and answer.status in {CHECKSUM_MISMATCH, 200, 204}:
         return answer.status == CHECKSUM_MISMATCH
     raise explained(answer)
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from agent.errors import UplinkDown, UplinkRefused
-from agent.uplink.tus.body import PIECE, Body
+from agent.uplink.http.answer import note_in
+from agent.uplink.http.body import PIECE, Body
+from agent.uplink.http.claims import metadata
+from agent.uplink.http.proofs import Proof
+from agent.uplink.http.trip import Place
+from agent.uplink.http.trouble import Cut, said
+from agent.uplink.http.wrong import wrong
 from agent.uplink.tus.find import asked
-from agent.uplink.tus.proofs import Proof
-from agent.uplink.tus.trip import Place
-from agent.uplink.tus.trouble import Cut, explained, said
-from agent.uplink.tus.wire import BYTES_TYPE, checksum, metadata, note_in
-from agent.uplink.tus.wrong import wrong
+from agent.uplink.tus.trouble import explained
+from agent.uplink.tus.wire import BYTES_TYPE, stated
 
 if TYPE_CHECKING:
-    from agent.uplink.tus.trip import Trip
-    from agent.uplink.tus.wire import Abilities, Answer
+    from agent.uplink.http.answer import Answer
+    from agent.uplink.tus.trip import TusTrip
+    from agent.uplink.tus.wire import Abilities
 
 __all__ = ["announced", "created"]
 
@@ -25,7 +29,7 @@ FOR_EVER: Final = frozenset({400, 403, 409, 413, 422, 451})
 """What a tus server answers to a capture that it takes never. 409: the server knows this capture with other claims."""
 
 
-async def created(trip: Trip) -> Place:
+async def created(trip: TusTrip) -> Place:
     """Create the upload, in one request with its bytes where the server makes that safe."""
     abilities = await trip.door.abilities()
     if "creation" not in abilities.extensions:
@@ -42,18 +46,19 @@ async def created(trip: Trip) -> Place:
     return await _empty(trip)
 
 
-async def announced(trip: Trip) -> Place:
+async def announced(trip: TusTrip) -> Place:
     """Create the upload without a byte: what the capture is, and where its bytes will go."""
     await trip.door.abilities()
     return await _empty(trip)
 
 
-async def _whole(trip: Trip, abilities: Abilities) -> Place | None:  # noqa: RET503 - the last case never returns
+async def _whole(trip: TusTrip, abilities: Abilities) -> Place | None:  # noqa: RET503 - the last case never returns
     """Create and fill in one request; None when that request left a doubt, which creating without bytes resolves."""
     await trip.sending.turn(trip.length)
     headers = _headers(trip) | {"Content-Type": BYTES_TYPE, "Content-Length": str(trip.length)}
+    proof = Proof(trip.holding.digest.sha256)
     if abilities.checks_parts:
-        headers["Upload-Checksum"] = checksum(trip.holding.digest.sha256)
+        headers["Upload-Checksum"] = stated(proof)
     blocks = trip.sending.outgoing(0, trip.length)
     body: Body | bytes
     if trip.length <= PIECE:  # there is nothing to watch: it goes out with its headers
@@ -67,12 +72,12 @@ async def _whole(trip: Trip, abilities: Abilities) -> Place | None:  # noqa: RET
         await trip.doubt(cut)
         return None
     match answer.status:
-        case 201 if answer.tus:
+        case 201 if answer.spoken:
             return await _located(trip, answer)
-        case 413 if not answer.tus and trip.part.refused(trip.length):
+        case 413 if not answer.spoken and trip.part.refused(trip.length):
             return None
-        case 460 if answer.tus:
-            await wrong(trip, answer, 0, trip.length, Proof("sha256", trip.holding.digest.sha256))
+        case 460 if answer.spoken:
+            await wrong(trip, answer, 0, trip.length, proof)
             return None
         case 423:
             await trip.locked(answer)
@@ -84,7 +89,7 @@ async def _whole(trip: Trip, abilities: Abilities) -> Place | None:  # noqa: RET
             _refused(trip, answer)
 
 
-async def _empty(trip: Trip) -> Place:
+async def _empty(trip: TusTrip) -> Place:
     trip.creations += 1
     if trip.creations > CREATIONS:
         raise UplinkDown("the DEMS creates this upload again and again, and loses it each time")
@@ -98,7 +103,7 @@ async def _empty(trip: Trip) -> Place:
         if answer.status != 423:  # noqa: PLR2004 - Locked
             break
         await trip.locked(answer)
-    if answer.status != 201 or not answer.tus:  # noqa: PLR2004 - Created
+    if answer.status != 201 or not answer.spoken:  # noqa: PLR2004 - Created
         _refused(trip, answer)
     place = await _located(trip, answer)
     if 0 < place.offset < trip.length:
@@ -107,11 +112,11 @@ async def _empty(trip: Trip) -> Place:
     return place
 
 
-def _headers(trip: Trip) -> dict[str, str]:
+def _headers(trip: TusTrip) -> dict[str, str]:
     return {"Upload-Length": str(trip.length), "Upload-Metadata": metadata(trip.holding)}
 
 
-async def _located(trip: Trip, answer: Answer) -> Place:
+async def _located(trip: TusTrip, answer: Answer) -> Place:
     """Return where the new upload lies, and keep that durably unless nothing is left to do."""
     location = answer.headers.get("Location")
     if not location:
@@ -128,9 +133,9 @@ async def _located(trip: Trip, answer: Answer) -> Place:
     return place
 
 
-def _refused(trip: Trip, answer: Answer) -> NoReturn:
+def _refused(trip: TusTrip, answer: Answer) -> NoReturn:
     if answer.status == 431:  # noqa: PLR2004 - Request Header Fields Too Large
         raise UplinkRefused("the names of this capture and its device are longer than the DEMS takes in a header (431)")
-    if answer.tus and answer.status in FOR_EVER:
+    if answer.spoken and answer.status in FOR_EVER:
         raise UplinkRefused(f"the DEMS refuses this capture ({answer.status}){said(answer)}")
     trip.surprised(answer)

@@ -1,209 +1,26 @@
-"""What aiohttp, TLS and the socket raise, and answers that no tus server gives, each as a sentence and a hint."""
+"""Answers that no tus server gives, each as a sentence and a hint."""
 
 from __future__ import annotations
 
-import errno
-import re
-import socket
-import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import aiohttp
-
-from agent.capture import printable
 from agent.errors import UplinkDown
-from agent.uplink.tus.pinning import NOT_PINNED
-from agent.uplink.tus.wire import VERSION, retry_after
+from agent.uplink.http import trouble
+from agent.uplink.http.trouble import bounded
+from agent.uplink.tus.wire import VERSION
 
 if TYPE_CHECKING:
-    from yarl import URL
+    from agent.uplink.http.answer import Answer
 
-    from agent.uplink.tus.wire import Answer
-
-__all__ = ["Cut", "bounded", "explained", "said", "translated", "unreachable"]
-
-SENTENCE_MAX: Final = 200
-"""Characters of a stranger's words that are repeated to a person."""
+__all__ = ["explained"]
 
 
-class Cut(UplinkDown):
-    """The connection failed after it had been made: what the server kept of the request, only the server can say."""
-
-
-_CLOCK_HINT: Final = (
-    "Compare the clock of this station with the real time (timedatectl): to a wrong clock good ones look bad."
-)
-_PORTAL_HINT: Final = (
-    "A login page of the network (captive portal) stands in the way: open a browser on this station and log in."
-)
-_SOCKET: Final = {
-    errno.ECONNREFUSED: ("refuses connections", "Is the DEMS running, and is the port in `url` right?"),
-    errno.ENETUNREACH: ("cannot be reached from this network", "Look at the network of this station."),
-    errno.EHOSTUNREACH: ("cannot be reached from this network", "Look at the network of this station."),
-    errno.ENETDOWN: ("cannot be reached: the network is down", "Look at the network of this station."),
-    errno.ETIMEDOUT: ("does not answer", "Look at the network and at firewalls between this station and the DEMS."),
-}
-
-
-def translated(  # noqa: PLR0911 - one line per thing that can fail
-    error: BaseException, url: URL, *, proxy: URL | None
-) -> UplinkDown:
-    """Return what happened while `url` was asked, as an `UplinkDown`; a `Cut` where bytes may have gone out."""
-    host = _place(url)
-    tls = _tls_cause(error)
-    if tls is not None:
-        return _tls(tls, host)
-    match error:
-        case aiohttp.ClientHttpProxyError():
-            return _proxy_said(error, proxy)
-        case aiohttp.ClientProxyConnectionError():
-            return UplinkDown(
-                f"the proxy {_place(proxy or url)} cannot be reached", hint="Look at `proxy` in agent.toml."
-            )
-        case aiohttp.ClientConnectorError():
-            return unreachable(error.os_error, url)
-        case aiohttp.ConnectionTimeoutError():
-            return unreachable(error, url)
-        case aiohttp.ClientResponseError():
-            hint = f"Does `url` name the DEMS? What listens there does not speak HTTP: {bounded(error.message)}."
-            return Cut(f"{host} gave an answer that is no HTTP", hint=hint)
-        case TimeoutError():
-            return Cut(f"{host} took no byte and gave no answer for too long")
-        case _:
-            return Cut(f"the connection to {host} broke: {bounded(str(error) or type(error).__name__)}")
-
-
-def unreachable(error: OSError, url: URL) -> UplinkDown:
-    """Return why no connection came about."""
-    if isinstance(error, ssl.SSLError):
-        return _tls(error, _place(url))
-    if isinstance(error, socket.gaierror):
-        hint = "Look at the network of this station, its name servers, and the name in `url`."
-        return UplinkDown(f"the name {printable(url.host or '')} cannot be resolved", hint=hint)
-    number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno or 0
-    what, hint = _SOCKET.get(number, (f"cannot be reached: {bounded(str(error))}", UplinkDown.hint))
-    return UplinkDown(f"{_place(url)} {what}", hint=hint)
-
-
-def explained(answer: Answer) -> UplinkDown:  # noqa: PLR0911 - one line per thing that answers instead of a DEMS
+def explained(answer: Answer) -> UplinkDown:
     """Return why this answer is not the one that tus prescribes."""
-    host, status = _place(answer.url), answer.status
-    asked = f"{answer.method} at {host}"
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    server = bounded(answer.headers.get("Server", "")) or "unknown"
-    match status:
-        case 401:
-            return UplinkDown(
-                f"{host} does not accept who we are (401)",
-                hint="Renew the token in token_file, or the client certificate.",
-            )
-        case 407:
-            return UplinkDown("the proxy wants a login (407)", hint="Put `user:password` into proxy_login_file.")
-        case 412:
-            theirs = bounded(answer.headers.get("Tus-Version", "")) or "unknown"
-            return UplinkDown(
-                f"{host} does not speak tus {VERSION} (412); its versions: {theirs}",
-                hint="The DEMS must offer tus 1.0.0; ask its administrator.",
-            )
-        case 429 | 503:
-            return UplinkDown(f"{host} asks us to come back later ({status})", retry_after=retry_after(answer))
-        case 507:
-            return UplinkDown(f"{host} has no room left (507)", hint="The administrator of the DEMS must make room.")
-        case 511:
-            return UplinkDown(f"the network wants a login before it lets us through to {host} (511)", hint=_PORTAL_HINT)
-        case _ if 300 <= status < 400:  # noqa: PLR2004 - redirects
-            where = bounded(answer.headers.get("Location", "")) or "nowhere"
-            hint = f"If that is the DEMS, put it into `url`; if not: {_PORTAL_HINT}"
-            return UplinkDown(f"{asked} was sent elsewhere ({status}): {where}", hint=hint)
-        case _ if not answer.tus and kind == "text/html" and status < 400:  # noqa: PLR2004 - what looks like success
-            return UplinkDown(f"{asked} gave a web page instead of a tus answer ({status})", hint=_PORTAL_HINT)
-        case _ if not answer.tus:
-            hint = f"A proxy or another program answers in its place (Server: {server}). Does `url` name the DEMS?"
-            return UplinkDown(f"{asked} gave {status} without Tus-Resumable: no tus server said that", hint=hint)
-        case _:
-            return UplinkDown(f"{asked} gave {status}{said(answer)}")
-
-
-def said(answer: Answer) -> str:
-    """Return `: ` and the server's own sentence, bounded and harmless to show; nothing where it said none."""
-    if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
-        return ""
-    text = bounded(answer.body.decode("utf-8", "surrogateescape"))
-    return f": {text}" if text else ""
-
-
-def bounded(text: str) -> str:
-    """Return a stranger's words on one line, short, without anything that moves a cursor."""
-    shown = printable(" ".join(text.split()))
-    return shown if len(shown) <= SENTENCE_MAX else shown[:SENTENCE_MAX] + "…"
-
-
-def _place(url: URL) -> str:
-    return printable(url.authority)
-
-
-def _tls_cause(error: BaseException) -> ssl.SSLError | None:
-    """Find what OpenSSL said: aiohttp hands it on as an attribute, a cause or an argument, depending on the moment."""
-    seen: list[object] = [error]
-    while seen:
-        one = seen.pop()
-        if isinstance(one, ssl.SSLError) and not isinstance(one, aiohttp.ClientError):
-            return one
-        if isinstance(one, BaseException):
-            inner = (getattr(one, "certificate_error", None), getattr(one, "os_error", None), one.__cause__)
-            seen += [other for other in inner if other is not None and other is not one]
-    return None
-
-
-def _tls(error: ssl.SSLError, host: str) -> UplinkDown:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate(error, host)
-    reason = error.reason or str(error)
-    if match := re.search(r"ALERT_(\w+)", reason):
-        alert = match[1].replace("_", " ").lower()
-        hint = "The DEMS wants a certificate of this station that it knows: look at client_cert and client_key."
-        # A refused client certificate is only told after the handshake, so the request may have gone out.
-        return Cut(
-            f"{host} refused the TLS connection: {alert}", hint=hint if "CERT" in reason or "CA" in reason else None
-        )
-    if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"}:
+    if answer.status == 412:  # noqa: PLR2004 - Precondition Failed
+        theirs = bounded(answer.headers.get("Tus-Version", "")) or "unknown"
         return UplinkDown(
-            f"{host} does not speak TLS there", hint="Is it http instead of https in `url`, or another port?"
+            f"{answer.url.authority} does not speak tus {VERSION} (412); its versions: {theirs}",
+            hint="The DEMS must offer tus 1.0.0; ask its administrator.",
         )
-    return UplinkDown(f"no TLS connection with {host}: {bounded(reason)}")
-
-
-def _certificate(error: ssl.SSLCertVerificationError, host: str) -> UplinkDown:
-    match error.verify_code:
-        case _ if error.verify_code == NOT_PINNED:
-            hint = (
-                "Something between this station and the DEMS opens the encryption; or the DEMS has a new key: then add "
-                "it to `pins`, after its administrator has told it to you in another way."
-            )
-            return UplinkDown(f"{host} shows a key that is none of those in `pins`", hint=hint)
-        case 9:  # X509_V_ERR_CERT_NOT_YET_VALID
-            return UplinkDown(f"the certificate of {host} is not valid yet", hint=_CLOCK_HINT)
-        case 10:  # X509_V_ERR_CERT_HAS_EXPIRED
-            hint = f"{_CLOCK_HINT} If it is right, the administrator of the DEMS must renew the certificate."
-            return UplinkDown(f"the certificate of {host} has expired", hint=hint)
-        case 2 | 18 | 19 | 20 | 21:  # no issuer found, self-signed, in some order
-            hint = (
-                "Name the file of the authority that signed it in `ca_file`. If it worked before, something between "
-                "this station and the DEMS opens the encryption."
-            )
-            return UplinkDown(f"nobody whom we trust signed the certificate of {host}", hint=hint)
-        case 62 | 64:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
-            hint = "Use in `url` a name that the certificate names, or have it renewed with this one."
-            return UplinkDown(f"the certificate shown by {host} is for another name", hint=hint)
-        case _:
-            return UplinkDown(f"the certificate of {host} is not accepted: {bounded(error.verify_message)}")
-
-
-def _proxy_said(error: aiohttp.ClientHttpProxyError, proxy: URL | None) -> UplinkDown:
-    place = _place(proxy) if proxy is not None else "in between"
-    if error.status == 407:  # noqa: PLR2004 - Proxy Authentication Required
-        return UplinkDown(f"the proxy {place} wants a login (407)", hint="Put `user:password` into proxy_login_file.")
-    return UplinkDown(
-        f"the proxy {place} refused to connect us ({error.status}): {bounded(error.message)}",
-        hint="The proxy must permit CONNECT to the DEMS.",
-    )
+    return trouble.explained(answer, "tus", "Tus-Resumable")

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import UplinkDown
-from agent.uplink.tus.body import Body
+from agent.uplink.http.answer import note_in
+from agent.uplink.http.options import FLOOR
+from agent.uplink.http.trip import Place
+from agent.uplink.http.trouble import Cut
+from agent.uplink.http.wrong import wrong
 from agent.uplink.tus.create import created
 from agent.uplink.tus.find import asked, found, gone
-from agent.uplink.tus.options import FLOOR
-from agent.uplink.tus.trip import Place
-from agent.uplink.tus.trouble import Cut, explained
-from agent.uplink.tus.wire import BYTES_TYPE, CHECKSUM_MISMATCH, checksum, note_in
-from agent.uplink.tus.wrong import wrong
+from agent.uplink.tus.trouble import explained
+from agent.uplink.tus.wire import BYTES_TYPE, CHECKSUM_MISMATCH, stated
 
 if TYPE_CHECKING:
-    from agent.uplink.tus.trip import Trip
-    from agent.uplink.tus.wire import Answer
+    from agent.uplink.http.answer import Answer
+    from agent.uplink.tus.trip import TusTrip
 
 __all__ = ["brought"]
 
@@ -24,7 +25,7 @@ BUFFERED: Final = 1024 * 1024
 """Bytes handed over before a cut of which a server, unless a proxy collects bodies before it, would have kept some."""
 
 
-async def brought(trip: Trip) -> Place:
+async def brought(trip: TusTrip) -> Place:
     """Return the upload when it is complete: with its receipt, or told by HEAD."""
     place = await found(trip) or await created(trip)
     while True:
@@ -36,60 +37,53 @@ async def brought(trip: Trip) -> Place:
         place = await asked(trip, place.url) or await created(trip)
 
 
-async def _next(trip: Trip, place: Place) -> Place:
+async def _next(trip: TusTrip, place: Place) -> Place:
     """Send one part and return where the upload stands then, however it went."""
     end = trip.part.end(place.offset, trip.length)
     await trip.sending.turn(end - place.offset)
-    headers = {
-        "Content-Type": BYTES_TYPE,
-        "Content-Length": str(end - place.offset),
-        "Upload-Offset": str(place.offset),
-    }
-    abilities = await trip.door.abilities()
-    proof = await trip.proofs.of(abilities, place.offset, end)
-    if proof is not None:
-        headers["Upload-Checksum"] = checksum(proof.digest, proof.algorithm)
-        await trip.proofs.prepare(abilities, end, trip.part.end(end, trip.length))
-    verifying = trip.verifying if end == trip.length else 0.0
-    blocks = trip.sending.outgoing(place.offset, end - place.offset)
-    body = Body(blocks, end - place.offset, trip.stall, verifying=verifying)
+    headers = {"Content-Type": BYTES_TYPE, "Upload-Offset": str(place.offset)}
+    abilities, proof = await trip.door.abilities(), None
+    if abilities.checks_parts:
+        proof = await trip.proofs.of(place.offset, end, through=abilities.checks_through)
+        headers["Upload-Checksum"] = stated(proof)
+        await trip.proofs.prepare(end, trip.part.end(end, trip.length), through=abilities.checks_through)
     try:
-        answer = await trip.door.ask("PATCH", place.url, headers, body)
+        answer = await trip.bring("PATCH", place.url, headers, place.offset, end)
     except Cut as cut:
-        return await _after_cut(trip, place, body, cut, checked=proof is not None)
-    if answer.status == 204 and answer.tus and answer.offset == end:  # noqa: PLR2004 - No Content
+        return await _after_cut(trip, place, end - place.offset, cut, checked=proof is not None)
+    if answer.status == 204 and answer.spoken and answer.offset == end:  # noqa: PLR2004 - No Content
         after = Place(place.url, end, answer)
         trip.part.kept(end - place.offset)
         trip.confirm(after)
         return after
-    if answer.status == CHECKSUM_MISMATCH and answer.tus:
+    if answer.status == CHECKSUM_MISMATCH and answer.spoken:
         await wrong(trip, answer, place.offset, end, proof)
     else:
         await _not_taken(trip, answer, end - place.offset)
     return await asked(trip, place.url) or await created(trip)
 
 
-async def _after_cut(trip: Trip, place: Place, body: Body, cut: Cut, *, checked: bool) -> Place:
-    if checked and body.handed:
+async def _after_cut(trip: TusTrip, place: Place, length: int, cut: Cut, *, checked: bool) -> Place:
+    if checked and cut.handed:
         # A part with a checksum that it has not whole, a server must drop (tus 1.0.0, Checksum): nobody needs to ask.
-        trip.part.lost(body.length)
+        trip.part.lost(length)
     await trip.doubt(cut)
     after = await asked(trip, place.url) or await created(trip)
-    if not checked and after.url == place.url and after.offset <= place.offset and body.handed:
-        if body.handed > BUFFERED and not trip.part.buffered:
+    if not checked and after.url == place.url and after.offset <= place.offset and cut.handed:
+        if cut.handed > BUFFERED and not trip.part.buffered:
             trip.part.buffered = True  # without one it should keep what it got
-            trip.log.warning("proxy_buffers_uploads", handed=body.handed, kept=after.offset - place.offset)
-        trip.part.lost(body.length)
+            trip.log.warning("proxy_buffers_uploads", handed=cut.handed, kept=after.offset - place.offset)
+        trip.part.lost(length)
     return after
 
 
-async def _not_taken(trip: Trip, answer: Answer, length: int) -> None:
+async def _not_taken(trip: TusTrip, answer: Answer, length: int) -> None:
     """Return when the server may be asked where the upload stands; raise when there is no sense in it now."""
     match answer.status:
         case 404 | 410:
             await gone(trip, answer)
             await trip.doubt(explained(answer))  # HEAD may say that it is there after all
-        case 413 if not answer.tus:
+        case 413 if not answer.spoken:
             if not trip.part.refused(length):
                 raise UplinkDown(
                     f"a proxy before {answer.url.authority} refuses even {FLOOR} bytes in one request (413)",
@@ -97,7 +91,7 @@ async def _not_taken(trip: Trip, answer: Answer, length: int) -> None:
                 )
         case 423:
             await trip.locked(answer)
-        case 204 | 403 | 409 | 413 if answer.tus:
+        case 204 | 403 | 409 | 413 if answer.spoken:
             await trip.doubt(explained(answer))
         case 408 | 409 | 500 | 502 | 504:
             await trip.doubt(explained(answer))

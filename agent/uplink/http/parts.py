@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.uplink.tus.options import FLOOR
+from agent.uplink.http.options import FLOOR
 
 __all__ = ["PartLength"]
 

@@ -7,23 +7,23 @@ import ssl
 from typing import TYPE_CHECKING
 
 from agent.errors import ConfigError, Problem
-from agent.uplink.tus.pinning import pinned
+from agent.uplink.http.pinning import pinned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.uplink.tus.options import TusOptions
+    from agent.uplink.http.options import HttpOptions
 
 __all__ = ["proxy_headers", "tls_context", "token"]
 
 
-def token(options: TusOptions) -> str | None:
+def token(options: HttpOptions) -> str | None:
     """Return the bearer token. Raises `ConfigError` where its file cannot be used."""
     path = options.token_file
     return None if path is None else _read(path, f"uplink[{options.name}].token_file")
 
 
-def tls_context(options: TusOptions) -> ssl.SSLContext:
+def tls_context(options: HttpOptions) -> ssl.SSLContext:
     """Return whom we trust and the certificate that we show. Raises `ConfigError` where a file cannot be used."""
     where = f"uplink[{options.name}]"
     try:
@@ -45,7 +45,7 @@ def tls_context(options: TusOptions) -> ssl.SSLContext:
     return context
 
 
-def proxy_headers(options: TusOptions) -> dict[str, str]:
+def proxy_headers(options: HttpOptions) -> dict[str, str]:
     """Return what only a proxy may see. Raises `ConfigError` where its file cannot be used."""
     if options.proxy_login_file is None:
         return {}

@@ -1,23 +1,24 @@
-"""When the server says that bytes arrived wrong (460), whose side they went wrong on."""
+"""When a server says that bytes arrived wrong, whose side they went wrong on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from agent.errors import BadReceipt, SpoolDamaged
-from agent.uplink.tus.proofs import hashed, journaled
-from agent.uplink.tus.trouble import said
-from agent.uplink.tus.wire import RECEIPT
+from agent.uplink.http.answer import RECEIPT
+from agent.uplink.http.proofs import hashed, journaled
+from agent.uplink.http.trouble import said
 
 if TYPE_CHECKING:
-    from agent.uplink.tus.proofs import Proof
-    from agent.uplink.tus.trip import Trip
-    from agent.uplink.tus.wire import Answer
+    from agent.uplink.http.answer import Answer
+    from agent.uplink.http.door import Door
+    from agent.uplink.http.proofs import Proof
+    from agent.uplink.http.trip import Trip
 
 __all__ = ["wrong"]
 
 
-async def wrong(trip: Trip, answer: Answer, offset: int, end: int, proof: Proof | None) -> None:
+async def wrong(trip: Trip[Door], answer: Answer, offset: int, end: int, proof: Proof | None) -> None:
     """Return when the stretch deserves a second try.
 
     Raises `SpoolDamaged` where the spool no longer gives what the journal says, and `BadReceipt` where it does and the
@@ -31,13 +32,14 @@ async def wrong(trip: Trip, answer: Answer, offset: int, end: int, proof: Proof 
         await _verify_spool(trip, offset, end, proof)
     if trip.wrong_at == offset:
         raise BadReceipt(
-            f"the DEMS says twice that bytes {offset} to {end} arrived wrong (460); the spool has them as journaled",
+            f"the DEMS says twice that bytes {offset} to {end} arrived wrong ({answer.status}); "
+            "the spool has them as journaled",
             hint="Something between this station and the DEMS changes bytes, or one of both has bad memory.",
         )
     trip.wrong_at = offset
 
 
-async def _verify_spool(trip: Trip, offset: int, end: int, proof: Proof | None = None) -> None:
+async def _verify_spool(trip: Trip[Door], offset: int, end: int, proof: Proof | None = None) -> None:
     known = journaled(trip.holding, end)
     expected, begin = (known, 0) if known is not None or proof is None else (proof.digest, offset)
     if await hashed(trip.sending, begin, end) != expected:

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from agent.capture import PART_LENGTH
 from agent.errors import SpoolDamaged
-from agent.uplink.tus.wire import THROUGH
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
     from agent.capture import Holding
     from agent.uplink import Sending
-    from agent.uplink.tus.wire import Abilities
 
 __all__ = ["Proof", "Proofs", "hashed", "journaled"]
 
@@ -27,10 +25,11 @@ _LOT: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a request states of its body."""
+    """What a request states of its body: SHA-256."""
 
-    algorithm: str
     digest: bytes
+    through: bool = False
+    """Of everything from the first byte of the capture through the end of the body, and not of the body alone."""
 
 
 def journaled(holding: Holding, end: int) -> bytes | None:
@@ -75,22 +74,23 @@ class Proofs:
         self._ahead: tuple[tuple[int, int], asyncio.Task[bytes]] | None = None
         self._read, self._through = sha256(), 0
 
-    async def of(self, abilities: Abilities, offset: int, end: int) -> Proof | None:
-        """Return what to state of a stretch; None for a server that looks at nothing. Raises `SpoolDamaged`."""
-        if not abilities.checks_parts:
-            return None
-        known = self._known(abilities, offset, end)
+    async def of(self, offset: int, end: int, *, through: bool = False) -> Proof:
+        """Return what to state of a stretch; `through`: its receiver may be told the digest through its end.
+
+        Raises `SpoolDamaged`.
+        """
+        known = self._known(offset, end, through=through)
         if known is not None:
             return known
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0] == (offset, end):
-            return Proof("sha256", await ahead[1])
+            return Proof(await ahead[1])
         await _given_up(ahead)
-        return Proof("sha256", await self._made(offset, end))
+        return Proof(await self._made(offset, end))
 
-    async def prepare(self, abilities: Abilities, offset: int, end: int) -> None:
+    async def prepare(self, offset: int, end: int, *, through: bool = False) -> None:
         """Begin with the stretch that comes next, where it has to be hashed."""
-        if offset < end and abilities.checks_parts and self._known(abilities, offset, end) is None:
+        if offset < end and self._known(offset, end, through=through) is None:
             await self.close()
             self._ahead = (offset, end), asyncio.create_task(self._made(offset, end))
 
@@ -99,13 +99,13 @@ class Proofs:
         ahead, self._ahead = self._ahead, None
         await _given_up(ahead)
 
-    def _known(self, abilities: Abilities, offset: int, end: int) -> Proof | None:
+    def _known(self, offset: int, end: int, *, through: bool) -> Proof | None:
         digest = journaled(self._holding, end)
         if digest is None:
             return None
         if offset == 0 and end == self._holding.digest.length:
-            return Proof("sha256", digest)
-        return Proof(THROUGH, digest) if abilities.checks_through else None
+            return Proof(digest)
+        return Proof(digest, through=True) if through else None
 
     async def _made(self, offset: int, end: int) -> bytes:
         if self._through != offset:  # after a resume: from where it stands only the whole is compared, by its receiver

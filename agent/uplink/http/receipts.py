@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from agent.capture import Receipt, Strength
 from agent.errors import UplinkDown
-from agent.uplink.tus.find import asked
-from agent.uplink.tus.trouble import explained
-from agent.uplink.tus.wire import RECEIPT, note_as_body, note_in, repr_digest
+from agent.uplink.http.answer import RECEIPT, note_as_body, note_in, repr_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from yarl import URL
 
-    from agent.uplink.tus.trip import Place, Trip
+    from agent.uplink.http.door import Door
+    from agent.uplink.http.trip import Place, Trip
 
 __all__ = ["receipt_of"]
 
@@ -23,16 +24,19 @@ LONGEST_WAIT: Final = 5.0
 """Seconds between two questions for a receipt that is not there yet; the wait doubles in between."""
 
 
-async def receipt_of(trip: Trip, place: Place, *, destination: str, wait: float) -> Receipt:
+async def receipt_of(
+    trip: Trip[Door], place: Place, again: Callable[[], Awaitable[Place | None]], *, destination: str, wait: float
+) -> Receipt:
     """Return what the server confirms of a complete upload. A note is not verified here: its signer is policy's matter.
 
+    `again` asks where the upload stands now, of a server that signs receipts: with or without this one's.
     Raises `UplinkDown` when the server signs receipts and this one is not there after `wait` seconds.
     """
     note = note_in(place.answer)
-    if note is None and (await trip.door.abilities()).signs:
+    if note is None and await trip.door.signs():
         if RECEIPT in place.answer.headers:
             trip.log.warning("receipt_unreadable", url=str(place.url))
-        note = await _fetched(trip, place, wait)
+        note = await _fetched(trip, again, wait)
     if note is not None:
         return Receipt(Strength.SIGNED, destination, place.offset, note=note)
     digest = repr_digest(place.answer)
@@ -42,7 +46,7 @@ async def receipt_of(trip: Trip, place: Place, *, destination: str, wait: float)
     return Receipt(Strength.LENGTH, destination, place.offset)
 
 
-async def _fetched(trip: Trip, place: Place, wait: float) -> bytes:
+async def _fetched(trip: Trip[Door], again: Callable[[], Awaitable[Place | None]], wait: float) -> bytes:
     """Ask for the receipt at the place where receipts lie, and at the upload, in turn."""
     url = trip.door.beside(f"receipts/{trip.holding.id}")
     loop = asyncio.get_running_loop()
@@ -59,7 +63,7 @@ async def _fetched(trip: Trip, place: Place, wait: float) -> bytes:
             )
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_WAIT)
-        now = await asked(trip, place.url)
+        now = await again()
         if now is None or now.offset < trip.length:
             raise UplinkDown("the upload was complete, and is no longer, while its receipt was waited for")
         note = note_in(now.answer)
@@ -67,12 +71,12 @@ async def _fetched(trip: Trip, place: Place, wait: float) -> bytes:
             return note
 
 
-async def _lying(trip: Trip, url: URL) -> bytes | None:
+async def _lying(trip: Trip[Door], url: URL) -> bytes | None:
     answer = await trip.door.ask("GET", url)
     if answer.status in {202, 404, 425}:
         return None
     note = note_in(answer) or note_as_body(answer)
     if answer.status != 200 or note is None:  # noqa: PLR2004 - OK
-        raise explained(answer)
+        raise trip.door.explained(answer)
     # Receipts lie there by capture. One for another station that took the same capture is not the one for our entry.
     return note if f"\nlog {trip.holding.log} {trip.holding.index}\n".encode() in note else None

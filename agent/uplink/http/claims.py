@@ -1,0 +1,45 @@
+"""What we say of a capture when its upload is created: which one it is, and which entry of which log speaks of it."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from agent.capture import rfc3339
+
+if TYPE_CHECKING:
+    from agent.capture import Holding
+    from agent.uplink.http.answer import Answer
+
+__all__ = ["metadata", "named_in"]
+
+
+def metadata(holding: Holding) -> str:
+    """Return `Upload-Metadata`, as tus 1.0.0 writes it: keys in ASCII, values UTF-8 and then base64."""
+    origin = holding.origin
+    pairs = {
+        "capture": holding.id,
+        "sha256": holding.digest.sha256.hex(),
+        "blake3": holding.digest.blake3.hex(),
+        "device": origin.device,
+        "key": origin.key,
+        "began_at": None if origin.began_at is None else rfc3339(origin.began_at),
+        "log": f"{holding.log} {holding.index}",
+        "media_type": holding.media_type,
+        "group": holding.group,
+        "group_members": str(holding.members) if holding.members else None,
+    }
+    # A value of no bytes is legal, yet there are servers that refuse it: what is not known is not named.
+    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items() if value)
+
+
+def named_in(answer: Answer, key: str) -> str | None:
+    """Return one value of an echoed `Upload-Metadata`, None where it is not there or cannot be read."""
+    for pair in answer.headers.get("Upload-Metadata", "").split(","):
+        name, _, value = pair.strip().partition(" ")
+        if name == key:
+            try:
+                return base64.b64decode(value, validate=True).decode()
+            except ValueError:
+                return None
+    return None

@@ -1,0 +1,222 @@
+"""The one place that talks HTTP: one session, one TLS context, and a watch over each request."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urldefrag, urljoin
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from agent.errors import ConfigError, UplinkDown
+from agent.uplink.http.answer import Answer
+from agent.uplink.http.identity import proxy_headers, tls_context, token
+from agent.uplink.http.trouble import Cut, bounded, explained, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.uplink.http.body import Body
+    from agent.uplink.http.options import HttpOptions
+
+__all__ = ["Door"]
+
+_SPELLING: Final = re.compile(r"[!-~]+")  # what may stand in a request's first line
+
+TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; not every Python 3.11 was built to name it
+
+BODY_MAX: Final = 64 * 1024
+"""Bytes of an answer that are read: a note is much shorter, and of an error its first sentence is enough."""
+FIELD_MAX: Final = 128 * 1024
+"""Bytes of one header: a receipt with many signatures, or metadata that is echoed."""
+UNSENT: Final = 512 * 1024
+"""Bytes that the kernel takes beyond what is on the wire: with megabytes, a slow link would look like a stalled one."""
+
+
+class Door:
+    """The way to one server. What a protocol adds to each request, and how its answers are known, a subclass says."""
+
+    protocol: ClassVar[str] = "HTTP"
+    """Its name, for sentences that a person reads."""
+
+    def __init__(self, options: HttpOptions) -> None:
+        """Read the certificates once. Raises `ConfigError` where a file cannot be used."""
+        self._options = options
+        self.url = URL(options.url)
+        self.proxy = None if options.proxy is None else URL(options.proxy)
+        self.tls = tls_context(options) if self.url.scheme == "https" else None
+        self._origins = {_origin(self.url), *(_origin(URL(other)) for other in options.other_origins)}
+        self._proxy_headers = proxy_headers(options)
+        self._session: aiohttp.ClientSession | None = None
+        self._token = token(options)
+
+    def worded(self, method: str) -> dict[str, str]:  # noqa: ARG002 - for those that distinguish
+        """Return the headers that the protocol wants in each request of this method."""
+        return {}
+
+    def spoken(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - plain HTTP has no sign
+        """Whether an answer with these headers bears the protocol's sign, so that no proxy can have given it."""
+        return True
+
+    async def signs(self) -> bool:
+        """Whether the server signs receipts, so that one is worth waiting for. Raises `UplinkDown`."""
+        return False
+
+    def explained(self, answer: Answer) -> UplinkDown:
+        """Return why this answer is not the one that the protocol prescribes."""
+        return explained(answer, self.protocol)
+
+    def surprised(self) -> None:
+        """Forget what was believed of the server: it may be another one than a minute ago."""
+
+    async def ask(
+        self,
+        method: str,
+        url: URL,
+        headers: dict[str, str] | None = None,
+        body: Body | bytes | None = None,
+        *,
+        verifying: float = 0.0,
+    ) -> Answer:
+        """Send one request and return its answer, whatever it is; `verifying` seconds may pass beyond the usual ones.
+
+        What is sent as `bytes` is so short that nobody watches how it goes out.
+
+        Raises `UplinkDown` where no connection came about, `Cut` where one failed, and what the body's source raised.
+        """
+        sent = self.worded(method) | (headers or {})
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        if self.tls is None:
+            sent |= self._proxy_headers  # without TLS there is no CONNECT that could carry them
+        watched = None if isinstance(body, bytes) else body
+        try:
+            async with asyncio.timeout(self._options.connect_timeout + self._options.stall + verifying) as limit:
+                if watched is not None:
+                    watched.watched_by(limit)
+                return await self._exchanged(method, url, sent, body, limit)
+        except (aiohttp.ClientError, OSError, ssl.SSLError) as error:  # OSError covers the time-outs
+            if watched is not None and watched.failure is not None:
+                raise watched.failure from error
+            down = translated(error, url, proxy=self.proxy)
+            if watched is not None and isinstance(down, Cut):
+                down.handed = watched.handed
+            raise down from error
+        finally:
+            if watched is not None:
+                watched.watched_by(None)
+                await watched.close()
+
+    async def get(self, url: URL) -> aiohttp.ClientResponse:
+        """Begin to read what lies at `url`; the caller closes what is returned. Raises `UplinkDown`."""
+        sent = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
+        if self.tls is None:
+            sent |= self._proxy_headers
+        try:
+            async with asyncio.timeout(self._options.connect_timeout + self._options.stall):
+                return await self._opened().get(
+                    url, headers=sent, allow_redirects=False, proxy=self.proxy, proxy_headers=self._proxy_headers
+                )
+        except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
+            raise translated(error, url, proxy=self.proxy) from error
+
+    async def _exchanged(
+        self, method: str, url: URL, headers: dict[str, str], body: Body | bytes | None, limit: asyncio.Timeout
+    ) -> Answer:
+        # Leaving the block also ends a body that is still being sent: an early answer is an answer.
+        async with self._opened().request(
+            method,
+            url,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            proxy=self.proxy,
+            proxy_headers=self._proxy_headers,
+        ) as response:
+            if body is not None and not isinstance(body, bytes):
+                body.watched_by(None)
+            limit.reschedule(asyncio.get_running_loop().time() + self._options.stall)
+            read = b""
+            while len(read) < BODY_MAX and (more := await response.content.read(BODY_MAX - len(read))):
+                read += more
+            names = dict.fromkeys(response.headers)
+            joined = CIMultiDict((name, ", ".join(response.headers.getall(name))) for name in names)
+            return Answer(method, url, response.status, joined, read, self.spoken(joined))
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=0,  # `in_flight` bounds how many captures are under way; waiting here would look like a stall
+                ssl=self.tls if self.tls is not None else True,
+                socket_factory=self._socket,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._options.connect_timeout),
+                headers={"User-Agent": "evidock", "Accept-Encoding": "identity"},
+                skip_auto_headers={"Content-Type"},  # a creation without bytes has none
+                auto_decompress=False,
+                max_line_size=FIELD_MAX,
+                max_field_size=FIELD_MAX,
+            )
+        return self._session
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol = address[:3]
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)  # noqa: FBT003 - the socket's own signature
+        # The kernel notices a peer that vanished: bytes that nobody acknowledges, or silence that nobody confirms.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._options.stall * 1000))
+        made.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(self._options.stall / 2)))
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(self._options.stall / 6)))
+        return made
+
+    async def renew_token(self) -> None:
+        """Read the bearer token again: it may have been renewed. Raises `UplinkDown` where its file cannot be used."""
+        try:
+            self._token = await asyncio.to_thread(token, self._options)
+        except ConfigError as error:
+            raise UplinkDown(str(error), hint=error.what_to_do) from error
+
+    def resolved(self, location: str, base: URL) -> URL:
+        """Return where a `Location` points. Raises `UplinkDown` for an origin that nobody permitted."""
+        # As it came: a store may have signed this spelling, and another one with the same meaning would not do.
+        try:
+            url = URL(urldefrag(urljoin(str(base), location)).url, encoded=True)
+            origin = _origin(url)
+        except ValueError:
+            url, origin = base, None
+        if origin is None or not _SPELLING.fullmatch(location):
+            raise UplinkDown(f"{base.authority} names a place that is no address: {bounded(location)}")
+        if origin not in self._origins or url.user is not None:
+            raise UplinkDown(
+                f"{base.authority} sends this capture to {bounded(str(url))}, which nobody permitted",
+                hint="If that place is right, add its origin to `other_origins`. If only http and https differ, the "
+                "proxy before the DEMS must tell it the outer scheme (X-Forwarded-Proto).",
+            )
+        return url
+
+    def beside(self, path: str) -> URL:
+        """Return the address of what lies next to the place where uploads are created."""
+        return self.url.with_path(self.url.path.rstrip("/")).join(URL(path))
+
+    async def aclose(self) -> None:
+        """Close the session; it is opened again where something is sent after all."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _origin(url: URL) -> tuple[str, str, int | None] | None:
+    """Return scheme, host and port (RFC 6454), None for what is no web address."""
+    if url.host is None or url.scheme not in {"http", "https"}:
+        return None
+    return url.scheme, url.host.lower(), url.port
