@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.uplink.http import body, trip
 from agent.uplink.tus import TusUplink
+from tests.uplinks import swift
 from tests.uplinks.double import Double
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.uplinks.double import Connect, Serve
 
@@ -48,3 +50,23 @@ async def connect() -> AsyncIterator[Connect]:
             return uplink
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[swift.Swift]:
+    """OpenStack Swift, one for all tests of a process."""
+    if (why := swift.missing()) is not None:
+        pytest.skip(why)
+    with swift.Swift(tmp_path_factory.mktemp("swift")) as made:
+        yield made
+
+
+@pytest.fixture
+def buckets_as_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names such as `evidence.localhost` are this machine; not every resolver knows (RFC 6761 section 6.3)."""
+    known = socket.getaddrinfo
+
+    def found(host: str | None, *words: Any, **more: Any) -> Any:  # noqa: ANN401 - the socket's own
+        return known("127.0.0.1" if host and host.endswith(".localhost") else host, *words, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)

@@ -26,6 +26,7 @@ class S3Proxy:
         self.received = 0
         """Bytes of bodies."""
         self.requests: list[str] = []
+        self.headers: list[CIMultiDict[str]] = []
         self.cut_after: int | None = None
         self.stays_down = False
         """After a cut."""
@@ -58,6 +59,7 @@ class S3Proxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.rel_url.raw_path_qs}")
+        self.headers.append(CIMultiDict(request.headers))
         canary = "canary" in request.path
         bringing = request.method == "PUT" and not canary
         if self.is_down:

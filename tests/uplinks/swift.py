@@ -27,7 +27,8 @@ _FILTERS = {
     "healthcheck": "",
     "listing_formats": "",
     "bulk": "",
-    "s3api": "s3_acl = no\nallow_multipart_uploads = true\nlocation = us-east-1\ncheck_bucket_owner = false",
+    "s3api": "s3_acl = no\nallow_multipart_uploads = true\nlocation = us-east-1\ncheck_bucket_owner = false\n"
+    "storage_domain = localhost",
     "tempauth": "user_ev_agent = secrettest .admin",
     "slo": "",
     "dlo": "",

@@ -3,136 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiobotocore.session import get_session
-from botocore.config import Config
 
 from agent.capture import Priority, Standing, Strength
 from agent.errors import BadReceipt, ConfigError, SpoolDamaged, UplinkDown, UplinkRefused
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
 from agent.testing.station import Station
-from agent.testing.uplink_conformance import UplinkConformance, UplinkRig, sent
+from agent.testing.uplink_conformance import UplinkConformance, sent
 from agent.uplink.s3 import S3Options, S3Uplink
 from agent.uplink.s3.named import METADATA_MAX, metadata
 from agent.uplink.s3.parts import part_length
 from tests.uplinks import swift
-from tests.uplinks.s3_proxy import S3Proxy
+from tests.uplinks.s3_rig import LONG, MIB, S3Rig, client, rigged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agent.testing.sendings import HeldSending
-    from agent.testing.uplinks import Arrived
 
-MIB = 1 << 20
-LONG = some_bytes(12 * MIB + 77, "three parts")
 pytestmark = pytest.mark.interop
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[swift.Swift]:
-    if (why := swift.missing()) is not None:
-        pytest.skip(why)
-    with swift.Swift(tmp_path_factory.mktemp("swift")) as made:
-        yield made
-
-
-@asynccontextmanager
-async def client(port: int) -> AsyncIterator[Any]:
-    name, _, secret = swift.KEYS.rpartition(":")
-    config = Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required")
-    async with get_session().create_client(
-        "s3",
-        endpoint_url=f"http://127.0.0.1:{port}",
-        region_name="us-east-1",
-        aws_access_key_id=name,
-        aws_secret_access_key=secret,
-        config=config,
-    ) as made:
-        yield made
-
-
-class S3Rig(UplinkRig):
-    """Swift behind the proxy, in parts of 5 MiB."""
-
-    request = 5 * MIB
-
-    def __init__(self, folder: Path, port: int, proxy: S3Proxy, bucket: str) -> None:
-        self.port, self.proxy, self.bucket = port, proxy, bucket
-        folder.mkdir(exist_ok=True)
-        self.keys_file = folder / "keys"
-        self.keys_file.write_text(swift.KEYS)
-
-    def options(self, **more: object) -> S3Options:
-        words = {
-            "use": "s3",
-            "name": "dems",
-            "endpoint": self.proxy.url,
-            "bucket": self.bucket,
-            "keys_file": self.keys_file,
-            "part_length": 5 * MIB,
-            "prefix": "dock-1/",
-        }
-        return S3Options.model_validate({**words, "stall": 20.0, **more})
-
-    def uplink(self, **more: object) -> S3Uplink:
-        return S3Uplink(self.options(**more))
-
-    async def objects(self) -> dict[str, bytes]:
-        async with client(self.port) as asked:
-            listed = (await asked.list_objects_v2(Bucket=self.bucket)).get("Contents", ())
-            found = {}
-            for one in listed:
-                answer = await asked.get_object(Bucket=self.bucket, Key=one["Key"])
-                found[one["Key"]] = await answer["Body"].read()
-            return found
-
-    async def arrived(self) -> Arrived:
-        found = await self.objects()
-        return {key.removeprefix("dock-1/"): [hashlib.sha256(data).digest()] for key, data in found.items()}
-
-    async def received(self) -> int:
-        return self.proxy.received
-
-    async def cut(self, after: int) -> None:
-        self.proxy.cut_after = after
-
-    async def lose_answer(self) -> None:
-        self.proxy.answers_lost = 1
-
-    async def refuse(self) -> None:
-        self.proxy.refuses = "EntityTooLarge"
-
-    async def lie(self, how: str) -> None:
-        match how:
-            case "wrong-digest":
-                self.proxy.lies = {"x-amz-meta-sha256": "0" * 64}
-            case "wrong-length":
-                self.proxy.lies = {"Content-Length": "7"}
-            case _:
-                await super().lie(how)
-
-    async def down(self) -> None:
-        self.proxy.is_down = True
-
-    async def up(self) -> None:
-        self.proxy.is_down = False
-
-
-@asynccontextmanager
-async def rigged(folder: Path, store: swift.Swift) -> AsyncIterator[S3Rig]:
-    bucket = f"evidence-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-    async with client(store.port) as asked:
-        await asked.create_bucket(Bucket=bucket)
-    async with S3Proxy(store.port) as proxy:
-        yield S3Rig(folder, store.port, proxy, bucket)
 
 
 class TestS3(UplinkConformance):
@@ -305,6 +202,66 @@ async def test_many_parts_lie_in_memory_only_so_many_at_once(rig: S3Rig, station
     await uplink.aclose()
     assert most <= 2
     assert len(await rig.objects()) == 4
+
+
+def spied(uplink: S3Uplink, asked: list[tuple[str, dict[str, Any]]]) -> None:
+    """Take down what the uplink asks the store."""
+    true_ask = uplink._store.ask
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        asked.append((operation, words))
+        return await true_ask(operation, **words)
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+
+
+async def test_an_object_that_came_between_is_not_overwritten_by_a_completion(rig: S3Rig, station: Station) -> None:
+    """Two stations bring the same capture: one of them completes while the other still sends."""
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 11 * MIB)
+    key = f"dock-1/{sending.holding.id}"
+    async with client(rig.port) as asked:
+        await asked.put_object(Bucket=rig.bucket, Key=key, Body=LONG)
+    receipt = await sent(rig.uplink(), sending)
+    assert (receipt.strength, receipt.sha256) == (Strength.DIGEST, sending.holding.digest.sha256), "it was read"
+    async with client(rig.port) as asked:
+        assert not (await asked.list_multipart_uploads(Bucket=rig.bucket)).get("Uploads"), "what is given up costs room"
+        assert (await asked.head_object(Bucket=rig.bucket, Key=key))["Metadata"] == {}, "ours took its place"
+
+
+async def test_a_completion_states_length_and_digests_and_overwrites_nothing(rig: S3Rig, station: Station) -> None:
+    uplink, asked = rig.uplink(), list[tuple[str, dict[str, Any]]]()
+    spied(uplink, asked)
+    await sent(uplink, await held_sending(station, LONG))
+    told = {operation: words for operation, words in asked if "canary" not in words["Key"]}
+    assert told["complete_multipart_upload"]["MpuObjectSize"] == len(LONG)
+    assert told["complete_multipart_upload"]["IfNoneMatch"] == "*"
+    parts = told["complete_multipart_upload"]["MultipartUpload"]["Parts"]
+    digests = [
+        base64.b64encode(hashlib.sha256(LONG[at : at + 5 * MIB]).digest()).decode()
+        for at in range(0, len(LONG), 5 * MIB)
+    ]
+    assert [part["ChecksumSHA256"] for part in parts] == digests
+
+
+async def test_the_bucket_may_stand_in_the_host_name(rig: S3Rig, station: Station, buckets_as_hosts: None) -> None:
+    rig.more = {"endpoint": f"http://localhost:{rig.proxy.port}", "style": "virtual"}
+    sending = await held_sending(station, LONG)
+    assert (await sent(rig.uplink(), sending)).strength is Strength.DIGEST
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+    assert {one["Host"] for one in rig.proxy.headers} == {f"{rig.bucket}.localhost:{rig.proxy.port}"}
+
+
+async def test_encryption_is_asked_for_in_the_store_s_own_headers(rig: S3Rig, station: Station) -> None:
+    for number, data in enumerate((b"x", LONG)):
+        rig.proxy.headers.clear()
+        uplink = rig.uplink(encryption="aws:kms", kms_key="arn:aws:kms:ca-central-1:1:key/2")
+        with suppress(UplinkDown):  # Swift knows no keys of others
+            await sent(uplink, await held_sending(station, data, f"{number}"))
+        made = [one for one in rig.proxy.headers if "x-amz-meta-capture" in one]
+        assert made
+        assert all(one["x-amz-server-side-encryption"] == "aws:kms" for one in made)
+        assert all(one["x-amz-server-side-encryption-aws-kms-key-id"].endswith("key/2") for one in made)
 
 
 # --- without a store --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from agent.testing.sendings import held_sending
 from agent.testing.station import Station
 from agent.testing.uplink_conformance import sent
 from agent.uplink.s3 import S3Uplink
+from tests.uplinks.s3_broker import TOKEN, Broker, signer
 from tests.uplinks.swift import HOME
 
 if TYPE_CHECKING:
@@ -109,12 +110,50 @@ async def test_an_object_is_locked_for_the_days_of_its_class_and_under_a_hold(be
             await asked.delete_object(Bucket=bench.bucket, Key=sending.holding.id, VersionId=head["VersionId"])
 
 
+async def test_a_broker_signs_locks_and_what_it_adds_by_itself_is_sent(bench: Bench) -> None:
+    """The agency decides the retention, and the station reads it back."""
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=365)
+    sign = signer(bucket=bench.bucket, endpoint=bench.store, region="us-east-1", key="a", secret="b")  # noqa: S106
+    async with Broker(sign) as broker:
+        token = bench.keys.with_name("token")
+        token.write_text(TOKEN)
+        words = {"keys_file": None, "broker": broker.url, "token_file": token, "prefix": "dock-1/", "read_back": True}
+        sending = await held_sending(bench.station, b"x")
+        receipt = await sent(bench.uplink(lock="governance", retention_default=30, **words), sending)
+        assert receipt.strength is Strength.DIGEST
+        lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
+        named = {
+            "x-amz-object-lock-mode": "COMPLIANCE",
+            "x-amz-object-lock-retain-until-date": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+        }
+        broker.adds = {"parameters": lock, "headers": named}
+        other = await held_sending(bench.station, b"y", "other")
+        with pytest.raises(UplinkDown, match="its retention is COMPLIANCE"):
+            await sent(bench.uplink(lock="governance", retention_default=30, **words), other)
+        await sent(bench.uplink(lock="bucket", **words), other)
+    async with client(bench.store) as asked:
+        head = await asked.head_object(Bucket=bench.bucket, Key=f"dock-1/{other.holding.id}")
+        assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"]) == ("COMPLIANCE", until)
+
+
 async def test_a_lock_that_the_store_forgets_is_none(bench: Bench) -> None:
     """moto forgets what was asked for at the beginning of an object in parts."""
     uplink = bench.uplink(lock="compliance", retention_default=1, read_back=True)
     sending = await held_sending(bench.station, some_bytes(6 * MIB))
     with pytest.raises(UplinkDown, match="not keep it locked: its retention is none"):
         await sent(uplink, sending)
+
+
+async def test_objects_are_encrypted_as_asked_for(bench: Bench) -> None:
+    uplink = bench.uplink(encryption="AES256")
+    sendings = [await held_sending(bench.station, some_bytes(length), f"{length}") for length in (1, 6 * MIB)]
+    for sending in sendings:
+        await uplink.send(sending)
+    await uplink.aclose()
+    async with client(bench.store) as asked:
+        for sending in sendings:
+            head = await asked.head_object(Bucket=bench.bucket, Key=sending.holding.id)
+            assert head["ServerSideEncryption"] == "AES256"
 
 
 async def test_a_store_that_compares_nothing_proves_a_length(bench: Bench) -> None:

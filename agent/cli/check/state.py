@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["daemon", "nearest", "rights", "room", "secrets"]
 
-_SECRETS: Final = ("token_file", "client_key", "proxy_login_file", "key_file", "password_file", "login_file")
+_SECRETS: Final = (
+    "token_file",
+    "client_key",
+    "proxy_login_file",
+    "key_file",
+    "keys_file",
+    "password_file",
+    "login_file",
+    "connection_file",
+)
 _OTHERS: Final = 0o077
 _LOOKED_AT_HERE: Final = frozenset({"clock", "room", "disk", "uplink", "driver"})
 """Notices of the daemon about what this command tries itself."""

@@ -3,7 +3,8 @@
 Life of an object: `bringing` sends it, by one PUT or part by part, each with its SHA-256, so that it is never there in
 part and never overwritten; `proving` asks what of it can be proven: a store that was seen to refuse a wrong digest has
 what we stated, any other has so many bytes, unless it is read back; and a lock counts once it was read back.
-All of it goes through one `store`, where `trouble` turns what fails into a sentence.
+All of it goes through one `store`, where `trouble` turns what fails into a sentence. Stations that hold no keys ask a
+`broker` to sign each request, and send it as it was `presigned`.
 """
 
 from __future__ import annotations
@@ -74,18 +75,27 @@ class S3Uplink:
         started = time.monotonic()
         findings: list[Finding] = []
         try:
-            await self._store.ask("head_bucket")
-            took = (time.monotonic() - started) * 1000
-            findings.append(Finding(what="bucket", state="ok", detail=f"{self._store.place} in {took:.0f} ms"))
+            if self._store.broker is None:
+                await self._store.ask("head_bucket")
+                took = (time.monotonic() - started) * 1000
+                findings.append(Finding(what="bucket", state="ok", detail=f"{self._store.place} in {took:.0f} ms"))
             compares = await self._tried(anew=True)
+            if self._store.broker is not None:
+                detail = f"{self._store.broker.place} signs for {self._store.place}"
+                findings.append(Finding(what="broker", state="ok", detail=detail))
             if self._options.lock != "none":
                 findings.append(await self._lock())
         except UplinkError as error:
-            what = "bucket" if not findings else "round trip"
+            first = "bucket" if self._store.broker is None else "broker"
+            what = "round trip" if findings else first
             return [*findings, Finding(what=what, state="problem", detail=str(error), todo=error.what_to_do)]
+        if not self._store.states_digests:
+            findings.append(_UNSIGNED)
         return [*findings, _DIGESTS[compares, self._options.read_back]]
 
     async def _lock(self) -> Finding:
+        if self._store.broker is not None:  # which signs what is done with objects, and no questions about the bucket
+            return Finding(what="lock", state="ok", detail="is read back from each object before it counts as stored")
         try:
             told = await self._store.ask("get_object_lock_configuration")
             kept = told.get("ObjectLockConfiguration", {})
@@ -108,6 +118,14 @@ class S3Uplink:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._store.aclose()
+
+
+_UNSIGNED = Finding(
+    what="broker",
+    state="warning",
+    detail="it does not sign the header x-amz-checksum-sha256, so the store is not told what it should compare",
+    todo="The agency's broker must sign that header as a header: docs/s3-broker.md.",
+)
 
 
 def _of_digests(*, compares: bool, read_back: bool) -> Finding:

@@ -40,6 +40,17 @@ def _endpoint(text: str) -> str:
     return text.rstrip("/")
 
 
+def _broker(text: str) -> str:
+    url = URL(text)
+    if url.scheme not in {"http", "https"} or not url.host or url.query_string or url.fragment:
+        raise ValueError("a broker is an address such as https://broker.example.org/sign")
+    if url.user is not None or url.password is not None:
+        raise ValueError("a login must not stand in an address: name a file that holds the token")
+    if url.scheme == "http" and not _loopback(url):
+        raise ValueError("what a broker signs does not go over plain http: use https")
+    return text
+
+
 def _proxy(text: str) -> str:
     url = URL(text)
     if url.scheme != "http" or not url.host or url.user is not None:
@@ -68,8 +79,16 @@ class S3Options(UplinkOptions):
     """How the names of all objects begin, such as `station-42/`; the capture's id follows."""
     style: Literal["path", "virtual"] = "path"
     """Whether the bucket stands in the path or in the host name."""
-    keys_file: Path
+    keys_file: Path | None = None
     """File with `ACCESS_KEY_ID:SECRET_ACCESS_KEY`. Read again when it changes, so keys may be renewed."""
+    broker: Annotated[str, AfterValidator(_broker)] | None = None
+    """Instead of keys: the agency's broker, which signs each request (docs/s3-broker.md)."""
+    token_file: Path | None = None
+    """File with the bearer token for the broker. Read again for each request, so it may be renewed."""
+    client_cert: Path | None = None
+    """Our own certificate (PEM), for a broker that knows its stations by certificate."""
+    client_key: Path | None = None
+    """Its private key (PEM), where it does not stand in the same file."""
     ca_file: Path | None = None
     """Certificates (PEM) of the authorities that alone are trusted; without it, those that come with the client."""
     proxy: Annotated[str, AfterValidator(_proxy)] | None = None
@@ -98,6 +117,14 @@ class S3Options(UplinkOptions):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if (self.keys_file is None) == (self.broker is None):
+            raise ValueError("either keys_file or broker is needed, and not both")
+        if self.broker is None and (self.token_file or self.client_cert):
+            raise ValueError("token_file and client_cert are for a broker")
+        if self.client_key is not None and self.client_cert is None:
+            raise ValueError("client_key needs client_cert")
+        if self.client_cert is not None and not str(self.broker).startswith("https://"):
+            raise ValueError("client_cert needs a broker at an https address")
         dated = self.lock in {"governance", "compliance"}
         if dated and self.retention_default is None:
             raise ValueError(f'lock = "{self.lock}" needs retention_default: the days of classes that are not named')

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent.capture import Receipt, Strength
 from agent.errors import BadReceipt, UplinkDown, UplinkError
 from agent.uplink.s3.named import b64, key_of, lock_until
-from agent.uplink.s3.trouble import Answered, NotThere, WrongDigest
+from agent.uplink.s3.trouble import Answered, NotPermitted, NotThere, WrongDigest
 
 if TYPE_CHECKING:
     from agent.capture import Holding
@@ -82,7 +82,8 @@ async def proven(store: Store, holding: Holding, brought: Brought, *, compares: 
         return Receipt(Strength.DIGEST, options.name, holding.digest.length, holding.digest.sha256)
     if options.read_back or brought.existed:
         # An object that was there before is read: who made it, and how, nobody here has seen.
-        return Receipt(Strength.DIGEST, options.name, holding.digest.length, await _read_back(store, key, head))
+        with suppress(*(() if options.read_back else (NotPermitted,))):
+            return Receipt(Strength.DIGEST, options.name, holding.digest.length, await _read_back(store, key, head))
     return Receipt(Strength.LENGTH, options.name, holding.digest.length)
 
 
@@ -162,7 +163,7 @@ async def _told(store: Store, holding: Holding, head: dict[str, Any], operation:
         words["VersionId"] = head["VersionId"]
     try:
         return await store.ask(operation, **words)
-    except (Answered, NotThere):
+    except (Answered, NotPermitted, NotThere):
         return {}
 
 

@@ -1,41 +1,53 @@
-"""The way to one bucket: one client, its keys, a limit over each request, and errors in our own words."""
+"""The way to one bucket: one client, its keys or a broker, a limit over each request, and errors in our own words."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from botocore import UNSIGNED
 from botocore import exceptions as theirs
 
 from agent.errors import ConfigError, Problem, UplinkDown
-from agent.uplink.s3.trouble import translated
+from agent.uplink.s3.broker import Broker
+from agent.uplink.s3.presigned import placed
+from agent.uplink.s3.trouble import outdated, translated
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.uplink.s3.options import S3Options
+    from agent.uplink.s3.presigned import Signed
 
 __all__ = ["Store", "read_keys"]
 
 SLOWEST: Final = 64 * 1024
 """Bytes per second that a body is given to arrive."""
+_SIGNATURES: Final = 2
+"""How often one request is signed, where the store says that it is not permitted: the first may have become too old."""
+
+_signed: ContextVar[Signed | None] = ContextVar("signed", default=None)
+"""The broker's form of the request that this task is making."""
 
 
-def read_keys(options: S3Options) -> tuple[str, str]:
-    """Access key id and secret. Raises `ConfigError` where the file cannot be used."""
-    where = f"uplink[{options.name}].keys_file"
+def read_keys(path: Path, name: str) -> tuple[str, str]:
+    """Access key id and secret. Raises `ConfigError` where the file cannot be used; `name`: of the uplink."""
+    where = f"uplink[{name}].keys_file"
     try:
-        text = options.keys_file.read_text("utf-8").strip()
+        text = path.read_text("utf-8").strip()
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(where, f"{options.keys_file}: {error}")]) from error
-    name, colon, secret = text.partition(":")
+        raise ConfigError([Problem(where, f"{path}: {error}")]) from error
+    key, colon, secret = text.partition(":")
     # Access key ids of some stores hold a colon themselves; secrets hold none.
-    name, colon, secret = text.rpartition(":") if text.count(":") > 1 else (name, colon, secret)
-    if not colon or not name or not secret or not text.isprintable() or " " in text:
-        raise ConfigError([Problem(where, f"{options.keys_file} must hold ACCESS_KEY_ID:SECRET_ACCESS_KEY")])
-    return name, secret
+    key, colon, secret = text.rpartition(":") if text.count(":") > 1 else (key, colon, secret)
+    if not colon or not key or not secret or not text.isprintable() or " " in text:
+        raise ConfigError([Problem(where, f"{path} must hold ACCESS_KEY_ID:SECRET_ACCESS_KEY")])
+    return key, secret
 
 
 class Store:
@@ -45,23 +57,53 @@ class Store:
         """Raises `ConfigError` where the keys or the certificates cannot be read."""
         self.options = options
         self.place = f"{options.endpoint or 'Amazon S3'}, bucket {options.bucket}"
-        read_keys(options)
+        if options.keys_file is not None:
+            read_keys(options.keys_file, options.name)
         if options.ca_file is not None:
             try:
                 ssl.create_default_context(cafile=options.ca_file)
             except (OSError, ssl.SSLError) as error:
                 problem = Problem(f"uplink[{options.name}].ca_file", f"{options.ca_file}: {error}")
                 raise ConfigError([problem]) from error
-        self._opened: tuple[tuple[str, str], Any] | None = None
+        self.broker = None if options.broker is None else Broker(options)
+        self.states_digests = True
+        """False once a broker left the digest of a body unsigned, so that it could not be sent."""
+        self._opened: tuple[tuple[str, str] | None, Any] | None = None
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
 
     async def ask(self, operation: str, *, length: int = 0, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
         """One request on the bucket and what was answered. `length`: bytes of its body.
 
-        Raises what `agent.uplink.s3.trouble.translated` makes of what the client raised.
+        Raises what `agent.uplink.s3.trouble.translated` makes of what the client raised, and what `Broker.signed` does.
         """
         client = await self._client()
+        if self.broker is None:
+            return await self._asked(client, operation, length, words)
+        again = _SIGNATURES
+        while True:
+            signed = await self.broker.signed(client.meta.method_to_api_mapping[operation], words, length=length)
+            token, again = _signed.set(signed), again - 1
+            try:
+                return await self._asked(client, operation, length, words)
+            except UplinkDown as error:
+                if not outdated(error.__cause__):
+                    raise
+                if not again:
+                    raise UplinkDown(
+                        f"{self.place} does not accept what {self.broker.place} signs, not even at once",
+                        hint="The broker's administrator must look at its keys, at what they may do, and at its clock.",
+                    ) from error
+            finally:
+                _signed.reset(token)
+
+    async def _asked(
+        self,
+        client: Any,  # noqa: ANN401 - aiobotocore's
+        operation: str,
+        length: int,
+        words: dict[str, Any],
+    ) -> dict[str, Any]:
         limit = self.options.connect_timeout + self.options.stall + length / SLOWEST
         try:
             async with asyncio.timeout(limit):
@@ -76,20 +118,30 @@ class Store:
 
     async def _client(self) -> Any:  # noqa: ANN401 - made by the library from a description of the service
         async with self._opening:
+            path, keys = self.options.keys_file, None
             try:
-                keys = await asyncio.to_thread(read_keys, self.options)
+                if path is not None:
+                    keys = await asyncio.to_thread(read_keys, path, self.options.name)
             except ConfigError as error:
                 raise UplinkDown(str(error), hint=error.what_to_do) from error
             if self._opened is None or self._opened[0] != keys:
                 await self._stack.aclose()  # who is under way with the old keys fails, and comes back with the new
                 self._stack = AsyncExitStack()
-                self._opened = keys, await self._stack.enter_async_context(self._made(keys))
+                client = await self._stack.enter_async_context(self._made(keys))
+                if self.broker is not None:
+                    client.meta.events.register_last("request-created.s3", self._as_signed)
+                self._opened = keys, client
             return self._opened[1]
 
-    def _made(self, keys: tuple[str, str]) -> Any:  # noqa: ANN401 - a context that gives a client
+    def _as_signed(self, request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's request
+        signed = _signed.get()
+        if signed is not None and self.broker is not None and not placed(request, signed, self.broker.place):
+            self.states_digests = False
+
+    def _made(self, keys: tuple[str, str] | None) -> Any:  # noqa: ANN401 - a context that gives a client
         options = self.options
         config = AioConfig(
-            signature_version="s3v4",
+            signature_version=UNSIGNED if keys is None else "s3v4",
             connect_timeout=options.connect_timeout,
             read_timeout=options.stall,
             retries={"total_max_attempts": 1},  # second tries are the business of `forward`
@@ -109,8 +161,8 @@ class Store:
             "s3",
             region_name=options.region,
             endpoint_url=options.endpoint,
-            aws_access_key_id=keys[0],
-            aws_secret_access_key=keys[1],
+            aws_access_key_id=None if keys is None else keys[0],
+            aws_secret_access_key=None if keys is None else keys[1],
             verify=True if options.ca_file is None else str(options.ca_file),
             config=config,
         )
@@ -121,3 +173,5 @@ class Store:
             self._opened = None
             await self._stack.aclose()
             self._stack = AsyncExitStack()
+            if self.broker is not None:
+                await self.broker.aclose()

@@ -13,7 +13,7 @@ from agent.errors import UplinkDown, UplinkError, UplinkRefused
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Answered", "Exists", "NoUpload", "NotThere", "WrongDigest", "translated"]
+__all__ = ["Answered", "Exists", "NoUpload", "NotPermitted", "NotThere", "WrongDigest", "outdated", "translated"]
 
 _SENTENCE_MAX: Final = 200
 _RETRY_AFTER_MAX: Final = 3600.0
@@ -33,6 +33,12 @@ class NoUpload(_Said):
 
 class Answered(UplinkDown):
     """The store answered with an error that has no meaning of its own here, such as 500."""
+
+
+class NotPermitted(UplinkDown):
+    """The broker does not sign this operation for this station."""
+
+    hint = "The administrator of the agency's broker permits operations: docs/s3-broker.md has the list."
 
 
 class NotThere(_Said):
@@ -67,6 +73,18 @@ _DOWN: Final = {
     "QuotaExceeded": ("has no room left for us", "The administrator of the object store must raise the quota."),
     "InvalidBucketState": ("does not lock objects in this bucket", "Object Lock is a property of the bucket."),
 }
+
+
+def outdated(error: BaseException | None) -> bool:
+    """Whether the store may have said no because a signature is too old; not all say so in these words."""
+    if not isinstance(error, theirs.ClientError):
+        return False
+    code, facts = error.response.get("Error", {}).get("Code"), error.response.get("ResponseMetadata", {})
+    return facts.get("HTTPStatusCode") in {401, 403} or code in {
+        "ExpiredToken",
+        "RequestExpired",
+        "TokenRefreshRequired",
+    }
 
 
 def translated(error: Exception, place: str) -> UplinkError:  # noqa: PLR0911 - one line per thing that can fail
