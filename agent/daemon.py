@@ -221,7 +221,7 @@ class Agent:
         """See `agent.station.running.Running.troubles`."""
         here = {name for name, seen in self.devices.items() if seen.present}
         own = [*self._of_trust(), *self._reloads.notices(), *self.power.notices(), *told_by(self.equipment.drivers)]
-        own += self.release.recordings.notices(here)
+        own += [*self.release.recordings.notices(here), *self.screening.notices()]
         own += () if self.broker is None else self.broker.troubles()
         own += care.notices((seen.device for seen in self.devices.values()), self.config.firmware)
         return [*self.anchor.troubles(), *own, *self.gate.troubles(), *self._troubles.notices(here)]

@@ -12,10 +12,11 @@ import structlog
 from agent.capture import DRILL
 from agent.driver import Screen, Screened
 from agent.errors import BadCapture, DeviceRefused
+from agent.repairs import repair
 from agent.sides import Sides
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from agent.capture import Device, Stamp
     from agent.driver import Offer, Readable
@@ -29,17 +30,29 @@ class Screening:
     def __init__(self, drivers: Callable[[], Iterable[object]], stamp: Callable[[], Stamp]) -> None:
         self._drivers, self._stamp = drivers, stamp
         self._sides, self._log = Sides(), structlog.get_logger("ingest")
+        self._nobody: set[str] = set()
+        """Whose offers came, and no screen was there that could have wanted them."""
 
     def passed(self, offer: Readable) -> Readable | None:
         """What is to be taken; None where it is passed by. Raises `DeviceRefused` where a screen failed."""
         if not isinstance(offer, Screened):
             return offer
-        for driver in self._drivers():
-            if isinstance(driver, Screen) and driver.screens == offer.screened_by:
-                wanted = self._asked(driver, cast("Offer", offer))
-                if wanted is not None:
-                    return wanted
+        screens = [one for one in self._drivers() if isinstance(one, Screen) and one.screens == offer.screened_by]
+        if screens:
+            self._nobody.discard(offer.screened_by)
+        else:
+            self._nobody.add(offer.screened_by)
+        for screen in screens:
+            if (wanted := self._asked(screen, cast("Offer", offer))) is not None:
+                return wanted
         return None
+
+    def notices(self) -> Iterator[dict[str, str | None]]:
+        """Repair notices: to forget everything is lawful, and seldom what somebody set up cameras for."""
+        for family in sorted(self._nobody):
+            detail = f"what devices of the family {family} offer is forgotten: no driver says what of it is wanted"
+            todo = f"Add a driver that screens {family} to agent.toml; for number plates that is alpr.hotlist."
+            yield repair("screen.none", "warning", f"family {family}", detail, todo)
 
     def _asked(self, screen: Screen, offer: Offer) -> Offer | None:
         side = type(screen).__name__

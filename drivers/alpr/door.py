@@ -1,4 +1,4 @@
-"""Who may come in: each camera shows a secret, a certificate, or comes from where it must.
+"""Who may come in: each camera, and who sends a list, shows a secret, a certificate, or comes from where it must.
 
 Digest is RFC 7616 with SHA-256 or, for cameras that know nothing newer, MD5. A nonce is good for five minutes and for
 this run of the program alone. Secrets are compared in constant time.
@@ -13,16 +13,17 @@ import re
 import secrets
 import time
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from agent.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+    from pathlib import Path
+
     from aiohttp import web
 
-    from drivers.alpr.options import CameraOptions
-
-__all__ = ["Door", "secret_of"]
+__all__ = ["Caller", "Door", "secret_of"]
 
 _NONCE_LIFE: Final = 300.0
 _SHORTEST: Final = 8
@@ -30,37 +31,61 @@ _HASHES: Final = {"SHA-256": "sha256", "MD5": "md5"}
 _PARAMETER: Final = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
 
-def secret_of(camera: CameraOptions) -> str:
-    """What the camera must show; empty where its `auth` knows none. Raises `ConfigError`."""
-    path = camera.secret_file
+class Caller(Protocol):
+    """What agent.toml says of who may come in."""
+
+    @property
+    def name(self) -> str:
+        """Its own, as in a certificate."""
+
+    @property
+    def auth(self) -> str:
+        """`path`, `token`, `basic`, `digest`, `certificate` or `address`."""
+
+    @property
+    def secret_file(self) -> Path | None:
+        """One line: the secret, token or password."""
+
+    @property
+    def user(self) -> str:
+        """For `basic` and `digest`."""
+
+    @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Where it may come from; empty: from anywhere."""
+
+
+def secret_of(caller: Caller, place: str = "camera") -> str:
+    """What it must show; empty where its `auth` knows none. Raises `ConfigError`, which names it below `place`."""
+    path = caller.secret_file
     if path is None:
         return ""
     try:
         text = path.read_text("ascii").strip()
     except (OSError, ValueError) as error:
-        hint = "Make it, and what is to be entered in the camera, with: evidock device enrol"
-        raise ConfigError([Problem(f"camera.{camera.name}.secret_file", f"{path}: {error}")], hint=hint) from error
-    if len(text) < _SHORTEST or not re.fullmatch(r"[!-~]+", text) or (camera.auth == "path" and "/" in text):
+        hint = "Make it, and what is to be entered at the other side, with: evidock device enrol"
+        raise ConfigError([Problem(f"{place}.{caller.name}.secret_file", f"{path}: {error}")], hint=hint) from error
+    if len(text) < _SHORTEST or not re.fullmatch(r"[!-~]+", text) or (caller.auth == "path" and "/" in text):
         what = f"{path} must hold one line of at least {_SHORTEST} characters without blanks"
-        raise ConfigError([Problem(f"camera.{camera.name}.secret_file", what)])
+        raise ConfigError([Problem(f"{place}.{caller.name}.secret_file", what)])
     return text
 
 
 class Door:
-    """Of one camera."""
+    """Of one camera, or of one list."""
 
-    def __init__(self, camera: CameraOptions) -> None:
-        self._camera, self._secret = camera, secret_of(camera).encode()
+    def __init__(self, caller: Caller, place: str = "camera") -> None:
+        self._caller, self._secret = caller, secret_of(caller, place).encode()
         self._key = secrets.token_bytes(32)
 
     def refuses(self, request: web.BaseRequest, shown: str) -> list[str] | None:
         """None: it may come in; else how it may show who it is. `shown`: what stands behind its name in the path."""
-        networks = self._camera.networks
+        networks = self._caller.networks
         if networks and not any(_peer(request) in network for network in networks):
             return []
         given = request.headers.get("Authorization", "")
         challenges: list[str] = []
-        match self._camera.auth:
+        match self._caller.auth:
             case "digest":
                 return self._digest(request, given)
             case "token":
@@ -70,7 +95,7 @@ class Door:
             case "path":
                 known = self._same(shown.encode("utf-8", "replace"))
             case "certificate":
-                known = self._camera.name in _certified(request)
+                known = self._caller.name in _certified(request)
             case _:  # the address, which was looked at above
                 known = bool(networks)
         return None if known else challenges
@@ -88,7 +113,7 @@ class Door:
             user, _, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
         except ValueError:
             return False
-        named = hmac.compare_digest(user, self._camera.user.encode())
+        named = hmac.compare_digest(user, self._caller.user.encode())
         return scheme.lower() == "basic" and named and self._same(password)
 
     # -- digest --------------------------------------------------------------------------------------------------------
@@ -107,7 +132,7 @@ class Door:
 
     def _answered(self, request: web.BaseRequest, said: dict[str, str]) -> bool:
         made = _HASHES.get(said.get("algorithm", "MD5").upper())
-        if made is None or said.get("username") != self._camera.user or said.get("realm") != "evidock":
+        if made is None or said.get("username") != self._caller.user or said.get("realm") != "evidock":
             return False
         if said.get("uri") not in (request.raw_path, request.path, str(request.url)):
             return False
@@ -115,7 +140,7 @@ class Door:
         def digest(*parts: str) -> str:
             return hashlib.new(made, ":".join(parts).encode("utf-8", "replace")).hexdigest()
 
-        who = digest(self._camera.user, "evidock", self._secret.decode())
+        who = digest(self._caller.user, "evidock", self._secret.decode())
         what = digest(request.method, said["uri"])
         nonce, middle = said.get("nonce", ""), list[str]()
         if "qop" in said:

@@ -1,4 +1,4 @@
-"""What the fault tests share: the nursery."""
+"""What the fault tests share: nurseries, the libraries beside them, and the moment from which seconds are counted."""
 
 from __future__ import annotations
 
@@ -6,14 +6,35 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults import report
 from tests.faults.rig import Nursery
+from tests.faults.shim import compiled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _timed() -> None:
+    report.begin()
 
 
 @pytest.fixture
 async def nursery() -> AsyncIterator[Nursery]:
     made = await Nursery.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture(scope="session")
+def failing_calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled("evidock_faults", tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture
+async def failing(failing_calls: Path) -> AsyncIterator[Nursery]:
+    """Its daemons fail where a fault says so: see evidock_faults.c."""
+    made = await Nursery.open(LD_PRELOAD=str(failing_calls), EVIDOCK_FORKED="1")
     yield made
     await made.close()

@@ -2,9 +2,11 @@
  *
  * evidock_fault("fsync 3 5 refused /state")   the third fsync below /state does nothing and reports errno 5
  * evidock_fault("fsync 3 5 done /state")      the third fsync below /state is done, and reports errno 5 all the same
+ * evidock_fault("fsync 3 -9 done /state")     after the third fsync below /state the process is killed; `refused`: before
+ * evidock_fault("any 70 -9 refused /state")   the seventieth of all these calls
  * evidock_fault("none 0 0 refused /state")    nothing fails; only counted
  *
- * The same order in EVIDOCK_FAULT arms a program that is started later, such as the one that deletes on devices; with
+ * Which one failed is appended to EVIDOCK_FAULT_TOLD, as "fsync 3". The same order in EVIDOCK_FAULT arms a program that is started later, such as the one that deletes on devices; with
  * EVIDOCK_FAULT_COUNTS it appends lines like "fsync 12" to that file when it ends. Each process counts for itself.
  * Calls that go around the C library are not seen; CPython and SQLite make none.
  */
@@ -12,57 +14,61 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-#define CALLS(X) X(fsync) X(fdatasync) X(write) X(pwrite) X(rename) X(renameat) X(unlink) X(unlinkat) X(ftruncate) X(fallocate)
+#define CALLS(X) X(fsync) X(fdatasync) X(write) X(pwrite) X(rename) X(renameat) X(unlink) X(unlinkat) X(ftruncate) X(fallocate) \
+    X(mmap) X(sendfile)
 #define AS_ENUM(name) CALL_##name,
 #define AS_TEXT(name) #name,
 enum call { CALLS(AS_ENUM) CALL_COUNT };
 static const char *const call_names[] = { CALLS(AS_TEXT) };
 
-static atomic_int seen[CALL_COUNT];
+static atomic_int seen[CALL_COUNT], seen_all;
 static char chosen[32], below[1024];
-static int chosen_number, chosen_errno, is_done, armed;
+static int chosen_number, chosen_errno, is_done, is_any, armed, told = -1;
+static FILE *at_end;
 
 void evidock_fault(const char *order)
 {
     char how[16];
+    memset(seen, 0, sizeof seen);
+    seen_all = 0;
     if (sscanf(order, "%31s %d %d %15s %1023s", chosen, &chosen_number, &chosen_errno, how, below) == 5) {
         is_done = strcmp(how, "done") == 0;
+        is_any = strcmp(chosen, "any") == 0;
+        /* Both opened now: a program may give up, later, to open anything for writing. */
+        if (getenv("EVIDOCK_FAULT_TOLD"))
+            told = open(getenv("EVIDOCK_FAULT_TOLD"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (getenv("EVIDOCK_FAULT_COUNTS"))
+            at_end = fopen(getenv("EVIDOCK_FAULT_COUNTS"), "ae");
         armed = 1;
     }
 }
 
-static FILE *at_end; /* opened at the beginning: a program may give up, later, to open anything for writing */
-
-static void tell(FILE *out)
+void evidock_end(void)
 {
-    for (int i = 0; out && i < CALL_COUNT; i++)
-        fprintf(out, "%s %d\n", call_names[i], seen[i]);
-    if (out)
-        fclose(out);
+    for (int i = 0; at_end && i < CALL_COUNT; i++)
+        fprintf(at_end, "%s %d\n", call_names[i], seen[i]);
+    if (at_end)
+        fclose(at_end);
+    at_end = NULL;
 }
-
-void evidock_counts(const char *path) { tell(fopen(path, "a")); }
 
 __attribute__((constructor)) static void begin(void)
 {
     if (getenv("EVIDOCK_FAULT"))
         evidock_fault(getenv("EVIDOCK_FAULT"));
-    if (armed && getenv("EVIDOCK_FAULT_COUNTS"))
-        at_end = fopen(getenv("EVIDOCK_FAULT_COUNTS"), "ae");
 }
 
-__attribute__((destructor)) static void end(void)
-{
-    tell(at_end);
-}
+__attribute__((destructor)) static void end(void) { evidock_end(); }
 
 /* Is this descriptor, or this name in that folder, below the folder that we were told? */
 static int concerns(int fd, const char *name)
@@ -86,7 +92,17 @@ static int fails(enum call call, int fd, const char *name)
     errno = kept;
     if (!found)
         return 0;
-    return ++seen[call] == chosen_number && strcmp(chosen, call_names[call]) == 0;
+    int number = ++seen[call], number_of_all = ++seen_all;
+    if (is_any ? number_of_all != chosen_number : number != chosen_number || strcmp(chosen, call_names[call]) != 0)
+        return 0;
+    if (told >= 0) {
+        armed = 0;
+        dprintf(told, "%s %d\n", call_names[call], number);
+        armed = 1;
+    }
+    if (chosen_errno < 0 && !is_done)
+        raise(-chosen_errno);
+    return 1;
 }
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -96,6 +112,8 @@ static int fails(enum call call, int fd, const char *name)
             return act;                                   \
         if (is_done)                                      \
             (void)!(act);                                 \
+        if (chosen_errno < 0)                             \
+            raise(-chosen_errno);                         \
         errno = chosen_errno;                             \
         return -1;                                        \
     } while (0)
@@ -113,3 +131,21 @@ int ftruncate(int fd, off_t size) { AROUND(CALL_ftruncate, fd, NULL, NEXT(ftrunc
 int ftruncate64(int fd, off64_t size) { AROUND(CALL_ftruncate, fd, NULL, NEXT(ftruncate64)(fd, size)); }
 int fallocate(int fd, int mode, off_t at, off_t size) { AROUND(CALL_fallocate, fd, NULL, NEXT(fallocate)(fd, mode, at, size)); }
 int fallocate64(int fd, int mode, off64_t at, off64_t size) { AROUND(CALL_fallocate, fd, NULL, NEXT(fallocate64)(fd, mode, at, size)); }
+ssize_t sendfile(int out, int in, off_t *at, size_t size) { AROUND(CALL_sendfile, in, NULL, NEXT(sendfile)(out, in, at, size)); }
+ssize_t sendfile64(int out, int in, off64_t *at, size_t size) { AROUND(CALL_sendfile, in, NULL, NEXT(sendfile64)(out, in, at, size)); }
+
+/* Maps of memory alone are no business of a disk, and are asked for before anything else works. */
+void *mmap(void *where, size_t size, int may, int how, int fd, off_t at)
+{
+    if (fd < 0 || (how & MAP_ANONYMOUS) || !fails(CALL_mmap, fd, NULL))
+        return NEXT(mmap)(where, size, may, how, fd, at);
+    errno = chosen_errno < 0 ? ENOMEM : chosen_errno;
+    return MAP_FAILED;
+}
+void *mmap64(void *where, size_t size, int may, int how, int fd, off64_t at)
+{
+    if (fd < 0 || (how & MAP_ANONYMOUS) || !fails(CALL_mmap, fd, NULL))
+        return NEXT(mmap64)(where, size, may, how, fd, at);
+    errno = chosen_errno < 0 ? ENOMEM : chosen_errno;
+    return MAP_FAILED;
+}

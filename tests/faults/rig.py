@@ -50,8 +50,24 @@ class Nursery:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         return int(await self._process.stdout.readline())
 
-    async def fork(self, config: Path, words: Path, fault: str = "", counts: str = "") -> int:
-        return await self._ask(config=str(config), words=str(words), fault=fault, counts=counts)
+    async def fork(
+        self, config: Path, words: Path, fault: str = "", *, counts: Path | str = "", told: Path | str = ""
+    ) -> int:
+        return await self._ask(config=str(config), words=str(words), fault=fault, counts=str(counts), told=str(told))
+
+    async def dies(self, pid: int, within: float) -> bool:
+        """Whether it ends by itself in time; it stays to be waited for."""
+        ended, loop, fd = asyncio.Event(), asyncio.get_running_loop(), os.pidfd_open(pid)
+        loop.add_reader(fd, ended.set)
+        try:
+            async with asyncio.timeout(within):
+                await ended.wait()
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+        return True
 
     async def end(self, pid: int, number: signal.Signals | None = signal.SIGKILL) -> int:
         """Send a signal (or none) and wait for the end; the pid stays ours until then, for its parent waits with us."""
@@ -66,15 +82,29 @@ class Rig:
 
     def __init__(self, folder: Path, nursery: Nursery, dems: EmulatedDems, **spool: object) -> None:
         self.camera = CameraFolder(folder / "camera")
-        self.dems, self._nursery = dems, nursery
+        self.folder, self.dems, self._nursery = folder, dems, nursery
+        self.told = folder / "told"
+        """Which calls failed, a line each."""
         uplink = tus(dems.url, dems.receipt_vkey, part_length=PART)
         self.daemon = DaemonProcess(
             folder / "station", drivers=[self.camera.driver()], uplink=uplink, policy=POLICY, spool=spool
         )
+        self._installed = False
 
-    async def start(self, fault: str = "") -> int:
-        await self.daemon.install()
-        return await self._nursery.fork(self.daemon.config, self.daemon.words, fault)
+    @property
+    def count(self) -> int:
+        """How many recordings there ever were: a seed for one that is like no other."""
+        return len(list(self.camera.ever()))
+
+    async def start(self, fault: str = "", *, counts: Path | str = "") -> int:
+        if not self._installed:
+            await self.daemon.install()
+            self._installed = True
+        return await self._nursery.fork(self.daemon.config, self.daemon.words, fault, counts=counts, told=self.told)
+
+    def fired(self) -> int:
+        """How many faults there really were."""
+        return len(self.told.read_text().splitlines()) if self.told.exists() else 0
 
     async def wrong(self, *, at_rest: bool = False) -> list[str]:
         return await audit_state(self.daemon.state, [self.camera], self.dems, at_rest=at_rest)
@@ -95,6 +125,14 @@ class Rig:
             code = await self._nursery.end(pid, signal.SIGTERM)
         assert code == 0, self.daemon.words.read_text()[-5000:]
         await self.verify_all()
+
+    async def drained(self) -> list[str]:
+        """What is wrong after `drain`."""
+        try:
+            await self.drain()
+        except AssertionError as error:
+            return [f"{error}"]
+        return []
 
     async def _let_go(self) -> bool:
         standings = await tally(self.daemon.state)

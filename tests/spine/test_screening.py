@@ -108,6 +108,20 @@ async def test_a_hit_is_taken_as_its_screen_says(tmp_path: Path) -> None:
     assert screen.asked == [("read-1", True)] * 2
 
 
+async def test_where_no_screen_is_configured_a_person_is_told_and_only_then(tmp_path: Path) -> None:
+    screens = list[object]()
+    screening = Screening(lambda: screens, Station(tmp_path).stamp)
+    assert list(screening.notices()) == [], "nothing was offered yet"
+    screens.append(WantsAll("enotes"))
+    assert screening.passed(Read()) is None
+    (told,) = screening.notices()
+    assert (told["id"], told["what"]) == ("screen.none", "family alpr")
+    assert MARK not in repr(told)
+    screens.append(Wants("another"))
+    assert screening.passed(Read()) is None, "looked at, and passed by"
+    assert list(screening.notices()) == []
+
+
 async def test_several_screens_are_asked_until_one_wants_it(tmp_path: Path) -> None:
     screens = [Wants("other"), Wants("read-1"), Wants("read-1")]
     async with Station(tmp_path, screens=screens) as station:
@@ -140,6 +154,10 @@ async def test_the_daemon_asks_its_drivers_before_anything(tmp_path: Path) -> No
         assert logs == []
         assert await agent.take(Read("read-2")) is Standing.HELD
         assert await agent.take(Read("read-1")) is Standing.UNKNOWN
+        assert [one["id"] for one in agent.screening.notices()] == []
+        agent.equipment = dataclasses.replace(agent.equipment, drivers=())
+        assert await agent.take(Read("read-1")) is Standing.UNKNOWN
+        assert "screen.none" in [one["id"] for one in agent.troubles()]
     finally:
         await agent.desk.close()
         await asyncio.to_thread(agent.spool.close)

@@ -54,6 +54,8 @@ class Sender:
     """The status of each answer; 0 where there was none."""
     text: str = ""
     """The body of the last answer."""
+    why: str = ""
+    """Why no answer came, the last time that none did."""
     _challenge: str = ""
 
     def __post_init__(self) -> None:
@@ -88,7 +90,8 @@ class Sender:
             async with asyncio.timeout(self.patience):
                 reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
                 return await self._spoken(reader, writer, message, letter)
-        except (OSError, TimeoutError, EOFError, ValueError):
+        except (OSError, TimeoutError, EOFError, ValueError) as error:
+            self.why = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
             return 0
         finally:
             if writer is not None:

@@ -116,6 +116,10 @@ class _Published(_Way):
         super().__init__(number, options)
         self._session = Session(broker, name=f"alert-{number}")
 
+    def add(self, hit: Hit) -> None:
+        super().add(hit)
+        self._session.nudge()  # who waits for a broker that was away tries now
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._session.run(self._publish))

@@ -1,7 +1,8 @@
 """How a list comes: somebody puts it into a folder, or a server has it; each is looked at again and again.
 
 What is put into the folder is `NAME`, with `NAME.jws` (a signed manifest) or `NAME.sha256` beside it. From a server the
-manifest is asked for first, and the list itself only where that says that there is a newer one.
+manifest is asked for first, and the list itself only where that says that there is a newer one. What is sent to this
+station comes in at `pushed`.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from drivers.alpr.hotlist.options import ListOptions
     from drivers.alpr.hotlist.shelf import Shelf
 
-__all__ = ["Arrivals", "Proof", "beside", "proof_of"]
+__all__ = ["BESIDE", "Arrivals", "Proof", "beside", "proof_of", "written"]
 
-_BESIDE: Final = (".jws", ".sha256")
+BESIDE: Final = (".jws", ".sha256")
+"""What ends the name of a file that proves the one beside it: a signed manifest, a digest."""
 _QUIET: Final = 60.0
 """Seconds in which a server must say something."""
 _DIGEST: Final = re.compile(r"([0-9a-fA-F]{64})(?:\s|$)")
@@ -46,6 +48,11 @@ class Proof:
     manifest: Manifest | None = None
     signer: str | None = None
     digest: str | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """What the file's digest must be, where it says so."""
+        return self.digest if self.manifest is None else self.manifest.sha256
 
 
 def proof_of(options: ListOptions, keys: tuple[Key, ...], told: bytes | None) -> Proof:
@@ -66,9 +73,9 @@ def proof_of(options: ListOptions, keys: tuple[Key, ...], told: bytes | None) ->
 class Arrivals:
     """How one list comes."""
 
-    def __init__(self, shelf: Shelf, put_up: Callable[[Path, Proof], Awaitable[object]], work: Path) -> None:
+    def __init__(self, shelf: Shelf, put_up: Callable[[Path, Proof], Awaitable[dict[str, Any]]], work: Path) -> None:
         """`put_up` puts a file to use; `work`: folder for what is fetched. Raises `ConfigError`."""
-        self.shelf, self._options, self._put_up = shelf, shelf.options, put_up
+        self.shelf, self._options, self.put_up = shelf, shelf.options, put_up
         self._work = work
         self.keys = read_keys(self._options.keys)
         self._context = _context(self._options)
@@ -79,6 +86,10 @@ class Arrivals:
         self._asked = asyncio.Event()
         broker, topics = self._options.broker, [Subscription(self._options.topic)]
         self._session = None if broker is None else Session(broker, name=f"list-{self._options.name}", topics=topics)
+
+    def has(self, proof: Proof) -> bool:
+        """The list that this proves is in use already."""
+        return proof.sha256 is not None and proof.sha256 == self.shelf.about.get("source_sha256")
 
     def ask(self) -> None:
         """There is news: look at the server now."""
@@ -105,9 +116,9 @@ class Arrivals:
         """Files that are not being written any more, and that were not looked at as they are."""
         found: list[Path] = []
         for path, facts in _files(folder):
-            if path.suffix in _BESIDE or path.name.startswith("."):
+            if path.suffix in BESIDE or path.name.startswith("."):
                 continue
-            shown = [_facts_of(path.with_name(path.name + suffix)) for suffix in _BESIDE]
+            shown = [_facts_of(path.with_name(path.name + suffix)) for suffix in BESIDE]
             print_ = (facts.st_size, facts.st_mtime_ns, sum(one[1] for one in shown if one is not None))
             if self._seen.get(path.name) == print_:
                 continue
@@ -122,8 +133,8 @@ class Arrivals:
     async def _take(self, path: Path) -> None:
         try:
             proof = proof_of(self._options, self.keys, await asyncio.to_thread(beside, path))
-            if proof.manifest is None or proof.manifest.sha256 != self.shelf.about.get("source_sha256"):
-                await self._put_up(path, proof)
+            if proof.manifest is None or not self.has(proof):
+                await self.put_up(path, proof)
         except BadList as error:  # it stays where it is, and is looked at again when it is another one
             self.shelf.trouble = str(error)
         else:
@@ -159,13 +170,13 @@ class Arrivals:
             path = self._work / f".{self._options.name}.fetched"
             try:
                 if (tag := await self._large(session, url, path)) is not None:
-                    await self._put_up(path, proof)
+                    await self.put_up(path, proof)
                     self._tag = tag or None  # only of one that is in use: a bad one is asked for again
             finally:
                 path.unlink(missing_ok=True)
 
     def _manifest_url(self, url: str) -> str:
-        return self._options.manifest_url or url + _BESIDE[self._options.proof == "digest"]
+        return self._options.manifest_url or url + BESIDE[self._options.proof == "digest"]
 
     def _headers(self) -> dict[str, str]:
         if self._options.token_file is None:
@@ -200,7 +211,7 @@ class Arrivals:
                     length += len(block)
                     if length > self._options.largest:
                         raise BadList(f"the server sends more than `largest`, {self._options.largest} bytes")
-                    await asyncio.to_thread(_written, fd, block)
+                    await asyncio.to_thread(written, fd, block)
             finally:
                 os.close(fd)
             stated = answer.content_length
@@ -245,7 +256,7 @@ def _facts_of(path: Path) -> tuple[int, int] | None:
 
 def beside(path: Path) -> bytes | None:
     """What lies beside a list to prove it."""
-    for suffix in _BESIDE:
+    for suffix in BESIDE:
         with suppress(OSError), path.with_name(path.name + suffix).open("rb") as file:
             return file.read(MANIFEST_MAX + 1)
     return None
@@ -254,14 +265,15 @@ def beside(path: Path) -> bytes | None:
 def _removed(path: Path) -> bool:
     """A list that is in use lies nowhere else; a folder that is not ours to write keeps it: then False."""
     try:
-        for suffix in ("", *_BESIDE):
+        for suffix in ("", *BESIDE):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except OSError:
         return False
     return True
 
 
-def _written(fd: int, block: bytes) -> None:
+def written(fd: int, block: bytes) -> None:
+    """Write all of it."""
     view: Any = memoryview(block)
     while view:
         view = view[os.write(fd, view) :]

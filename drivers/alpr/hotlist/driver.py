@@ -16,12 +16,14 @@ from agent.errors import ConfigError, Problem
 from drivers.alpr.hotlist.alerts import Alerts
 from drivers.alpr.hotlist.arriving import Arrivals, Proof
 from drivers.alpr.hotlist.counting import Counts
+from drivers.alpr.hotlist.enrolling import enrolment
 from drivers.alpr.hotlist.errors import BadList
 from drivers.alpr.hotlist.hits import Hits
 from drivers.alpr.hotlist.keeping import Sealed
 from drivers.alpr.hotlist.layouts import known_layouts
 from drivers.alpr.hotlist.options import HotlistOptions
 from drivers.alpr.hotlist.orders import ordered
+from drivers.alpr.hotlist.pushed import Pushed
 from drivers.alpr.hotlist.screen import Matcher, ScreenedReads
 from drivers.alpr.hotlist.secrecy import leaks, no_cores
 from drivers.alpr.hotlist.shelf import Freshness, Shelf
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.capture import Json, Stamp
-    from agent.driver import Intake, Offer, Record
+    from agent.driver import Enrolment, Intake, Offer, Record
     from drivers.alpr.hotlist.hits import Hit, ReadOffer
 
 __all__ = ["ACTIVATED", "PURGED", "Hotlists"]
@@ -65,6 +67,7 @@ class Hotlists:
         self.arrivals = {
             name: Arrivals(shelf, self._arrived(shelf), options.folder) for name, shelf in self.shelves.items()
         }
+        self.pushed = None if options.listen is None else Pushed(options.listen, self.arrivals, options.folder)
         self.matcher = Matcher(options, self.shelves)
         self.hits, self.alerts = Hits(options.folder / "hits.json"), Alerts(options.alert)
         self.counts = Counts(options.folder / "counts.json", options.policy)
@@ -74,6 +77,11 @@ class Hotlists:
         self._intake: Intake | None = None
         self._opened = False
         self._log = structlog.get_logger("hotlist")
+
+    @classmethod
+    def enrol(cls, options: HotlistOptions) -> Enrolment:
+        """See `agent.driver.Enrols`."""
+        return enrolment(options)
 
     def stamp(self) -> Stamp:
         """What our clocks say now."""
@@ -110,6 +118,8 @@ class Hotlists:
                     group.create_task(arrivals.watch(self.options.rescan))
                     group.create_task(arrivals.fetch())
                     group.create_task(arrivals.hear())
+                if self.pushed is not None:
+                    group.create_task(self.pushed.run())
                 group.create_task(self.alerts.run())
                 group.create_task(self._keep_house())
                 await asyncio.Event().wait()
@@ -132,8 +142,8 @@ class Hotlists:
 
     # -- lists ---------------------------------------------------------------------------------------------------------
 
-    def _arrived(self, shelf: Shelf) -> Callable[[Path, Proof], Awaitable[object]]:
-        async def put_up(path: Path, proof: Proof) -> object:
+    def _arrived(self, shelf: Shelf) -> Callable[[Path, Proof], Awaitable[dict[str, Json]]]:
+        async def put_up(path: Path, proof: Proof) -> dict[str, Json]:
             return await self.put_up(shelf, path, proof, announce=_nobody)
 
         return put_up
@@ -225,7 +235,8 @@ class Hotlists:
 
     def notices(self) -> list[Notice]:
         """See `agent.driver.RaisesNotices`."""
-        return [*self._of_ages(), *self._of_hits(), *self._of_leaks()]
+        pushed = () if self.pushed is None else self.pushed.notices()
+        return [*self._of_ages(), *self._of_hits(), *self._of_leaks(), *pushed]
 
     def _of_ages(self) -> Iterator[Notice]:
         for name, (shelf, age) in self.matcher.ages(self.stamp()).items():
@@ -277,6 +288,8 @@ class Hotlists:
             as_of = shelf.as_of
             said = "no list" if as_of is None else f"{shelf.about.get('plates')} plates of {as_of:%Y-%m-%d %H:%MZ}"
             told[name] = f"{said}, {age.state.value}"
+        if self.pushed is not None and self.pushed.bound is not None:
+            told["lists are sent to"] = self.pushed.bound.url
         return told
 
 

@@ -9,10 +9,11 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent.driver import DriverOptions
+from agent.listening import ListenOptions, Network
 from agent.mqtt import BrokerOptions
 from agent.quantities import Duration, Length
 
-__all__ = ["AlertOptions", "HotlistOptions", "ListOptions"]
+__all__ = ["AlertOptions", "HotlistOptions", "ListOptions", "PushOptions"]
 
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 _DAY = timedelta(days=1)
@@ -20,6 +21,29 @@ _DAY = timedelta(days=1)
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PushOptions(_Table):
+    """Who may send one list to this station: `[driver.list.push]`."""
+
+    auth: Literal["token", "basic", "digest", "certificate"] = "token"
+    """How whoever sends shows who it is. What it sends is believed for its signature or digest alone."""
+    secret_file: Path | None = None
+    """One line: the token or password."""
+    user: Annotated[str, Field(min_length=1, max_length=64)] = "lists"
+    """For `basic` and `digest`."""
+    common_name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """For `certificate`: a name in it; default: the list's."""
+    networks: tuple[Network, ...] = ()
+    """Where it may come from; empty: from anywhere."""
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> Self:
+        if (self.auth == "certificate") == (self.secret_file is not None):
+            raise ValueError("`secret_file` goes with `auth` = token, basic or digest, and only with these")
+        if self.secret_file is not None and not self.secret_file.is_absolute():
+            raise ValueError("`secret_file` must be an absolute path")
+        return self
 
 
 class ListOptions(_Table):
@@ -39,6 +63,8 @@ class ListOptions(_Table):
     """Where it is fetched. Plain HTTP is for this machine alone."""
     manifest_url: str | None = None
     """Where its manifest is fetched; default: `url` with `.jws` (or `.sha256`) at its end."""
+    push: PushOptions | None = None
+    """Who may send it here, over HTTPS: `[driver.list.push]`. Needs the driver's `listen`."""
     broker: BrokerOptions | None = None
     """Where a newer one is announced: `[driver.list.broker]`. A message there is no more than a reason to look now."""
     topic: Annotated[str, Field(pattern=r"^[^\x00]{1,255}$")] = "hotlists/#"
@@ -118,6 +144,10 @@ class HotlistOptions(DriverOptions):
     """Where indexes, and reads that the law lets you keep, lie: a folder of its own, such as
     `/var/lib/evidock/hotlists`."""
     list: Annotated[tuple[ListOptions, ...], Field(min_length=1, max_length=64)]
+    listen: ListenOptions | None = None
+    """Where lists are sent to: `[driver.listen]`. Without TLS it is for this machine alone."""
+    reached_at: str | None = None
+    """Name or address under which it is reached, for `evidock device enrol`; default: `listen.address`."""
     layouts: tuple[Path, ...] = ()
     """Files with layouts of your own."""
     max_confusable: Annotated[int, Field(ge=0, le=2)] = 1
@@ -139,6 +169,17 @@ class HotlistOptions(DriverOptions):
         names = [one.name for one in self.list]
         if len(set(names)) != len(names):
             raise ValueError("two lists have one name")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> Self:
+        sent = [one.push for one in self.list if one.push is not None]
+        if (self.listen is None) == bool(sent):
+            raise ValueError("`listen` and the `push` of at least one list go together")
+        if self.listen is not None and self.listen.plain and not self.listen.address.is_loopback:
+            raise ValueError("`listen` without TLS is for this machine alone: give `certificate` and `key`")
+        if self.listen is not None and self.listen.client_ca is None and any(one.auth == "certificate" for one in sent):
+            raise ValueError('`auth = "certificate"` needs `listen.client_ca`')
         return self
 
 

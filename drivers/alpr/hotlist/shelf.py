@@ -84,7 +84,8 @@ class Shelf:
 
     def open(self) -> None:
         """Take up the index of the run before. It was compared when it was made; `check` compares it again."""
-        for left in (self._folder / f".{self.options.name}.new", *self._folder.glob(".build-*")):
+        unfinished = (self._folder / f".{self.options.name}.{what}" for what in ("new", "fetched", "pushed"))
+        for left in (*unfinished, *self._folder.glob(".build-*")):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
@@ -193,7 +194,7 @@ class Shelf:
         self, source: Path, manifest: Manifest | None, signer: str | None, digest: str | None, now: datetime
     ) -> tuple[Index, Path]:
         """The new index, read back, and where it lies."""
-        self._may_come(manifest, now)
+        self.wants(manifest, now)
         modified_at = self._looked_at(source)
         about: dict[str, Any] = {
             "list": self.options.name,
@@ -226,7 +227,9 @@ class Shelf:
             raise BadList(f"the list has {facts.st_size} bytes, and `largest` is {self.options.largest}")
         return int(facts.st_mtime)
 
-    def _may_come(self, manifest: Manifest | None, now: datetime) -> None:
+    def wants(self, manifest: Manifest | None, now: datetime | None = None) -> None:
+        """Raise `BadList` where a list with this manifest would not be put to use, whatever is in it."""
+        now = now or datetime.now(UTC)
         if manifest is None:
             if self.options.proof == "signature":
                 raise BadList("the list came without a signed manifest")

@@ -1,0 +1,70 @@
+"""What an agency's listener hears of hits while its broker comes and goes: each of them, how often, and how soon.
+
+A listener of the bench's own, which connects again at once: the product's sessions wait their turn so that a fleet does
+not storm a broker, and would miss here what is to be counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.errors import UplinkError
+from agent.mqtt import Connection, Subscription
+
+if TYPE_CHECKING:
+    from agent.mqtt import BrokerOptions, Message
+
+__all__ = ["ALERTS", "Heard"]
+
+ALERTS: Final = "car/hit"
+"""Topic of the alert hook; the station's own announcements have another."""
+_AGAIN: Final = 0.1
+
+
+class Heard:
+    """Of one soak."""
+
+    def __init__(self) -> None:
+        self.alerted: Counter[str] = Counter()
+        """Captures that the alert hook told of, and how often."""
+        self.announced: Counter[str] = Counter()
+        """Captures that the station announced, and how often."""
+        self.stated: Counter[int] = Counter()
+        """Announcements by their own word: how often the station says it had told of it before."""
+        self.at: dict[str, float] = {}
+        """When a capture was heard of first, as `perf_counter` has it; by the moment that its device claims for it."""
+        self.connected: list[tuple[float, float]] = []
+        """Spans in which this listener was connected."""
+
+    async def listen(self, options: BrokerOptions) -> None:
+        """Listen, until cancelled."""
+        while True:
+            try:
+                async with Connection(options, client_id="officer") as connection:
+                    await connection.subscribe(Subscription("car/#"), Subscription("evidock/v1/+/+/+/hit"))
+                    began = perf_counter()
+                    try:
+                        async for message in connection:
+                            self._take(message)
+                            connection.acknowledge(message)
+                    finally:
+                        self.connected.append((began, perf_counter()))
+            except UplinkError:
+                await asyncio.sleep(_AGAIN)
+
+    def _take(self, message: Message) -> None:
+        told: dict[str, Any] = json.loads(message.payload)
+        if message.topic == ALERTS:
+            self.alerted[told["capture"]] += 1
+            return
+        self.announced[told["capture"]] += 1
+        self.stated[told.get("again", 0)] += 1
+        self.at.setdefault(told["began_at"], perf_counter())
+
+    def listened(self, at: float, span: float) -> bool:
+        """Whether it was connected from then on for so many seconds."""
+        return any(begin <= at and at + span <= end for begin, end in self.connected)

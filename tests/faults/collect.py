@@ -1,0 +1,90 @@
+"""`make faults`: run the parts of the fault lab one after another, and write docs/fault-report.md of what they reached.
+
+    python -m tests.faults.collect [--only NAME]... [--seed N] [--report FILE]
+
+With --only the report is written to the terminal alone: the one in docs tells of whole runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.faults.paper import Outcome, paper, read_lines, read_results
+from tests.faults.parts import PARTS, Part
+
+ROOT = Path(__file__).parents[2]
+REPORT = ROOT / "docs" / "fault-report.md"
+GRACE = 20
+"""Seconds before its end in which a part finishes what it is at."""
+
+
+def say(line: str) -> None:
+    """Tell whoever waits."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def run(part: Part, lines: Path, seed: int) -> Outcome:
+    """Run one part, and end it where it does not end."""
+    began = time.time()
+    with tempfile.TemporaryDirectory(prefix="evidock-faults-") as folder:
+        results = Path(folder) / "results.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-o", "faulthandler_timeout=0", f"--junitxml={results}"]
+        command += [
+            f"--basetemp={folder}/pytest",
+            *(("-n", f"{part.workers}") if part.workers > 1 else ()),
+            *part.tests,
+        ]
+        environment = {
+            **{name: value for name, value in os.environ.items() if name != "CI"},
+            "EVIDOCK_FAULTS_LONG": "1",
+            "EVIDOCK_FAULT_SEED": f"{seed}",
+            "EVIDOCK_FAULT_REPORT": str(lines),
+            "EVIDOCK_FAULT_UNTIL": f"{began + part.seconds - GRACE}",
+            **part.environment,
+        }
+        # A group of its own: what does not end is ended with everything that it started, and nothing else is.
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+        try:
+            process.wait(part.seconds + GRACE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return Outcome(part, process.returncode, time.time() - began, {}, cut_off=True)
+        return Outcome(part, process.returncode, time.time() - began, read_results(results))
+
+
+def main() -> int:
+    """Run what is asked for; 1 where something is red."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--only", action="append", choices=[part.name for part in PARTS], metavar="NAME")
+    asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--report", type=Path)
+    wanted = asked.parse_args()
+    chosen = [part for part in PARTS if not wanted.only or part.name in wanted.only]
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        outcomes = []
+        for part in chosen:
+            say(f"--- {part.name}: at most {part.seconds} s")
+            outcomes.append(run(part, Path(file.name), wanted.seed))
+        told = paper(read_lines(Path(file.name)), outcomes, seed=wanted.seed)
+    whole = len(chosen) == len(PARTS)
+    if (place := wanted.report or (REPORT if whole else None)) is None:
+        say(told.text)
+    else:
+        place.write_text(told.text, encoding="utf-8")
+        say(f"written: {place}")
+    for line in told.red:
+        say(f"RED: {line}")
+    return 1 if told.red else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

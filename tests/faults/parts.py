@@ -1,0 +1,47 @@
+"""What `make faults` runs, in order: parts that end by themselves, and what the whole is asked to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ROWS = {
+    1: ("SIGKILL at any moment of ingest, forward and release", "10,000 points"),
+    2: ("power cut replayed at every recorded write", "10,000 ext4, 2,500 xfs, 2,500 btrfs, 1,000 vfat"),
+    3: ("the n-th call fails, n up to 500", "every call, every error; no false promise"),
+    4: ("fsync reports an error once, then success", "three file systems"),
+    5: ("device pulled, put back, or another in its place", "200 points, no mixed or partial capture"),
+    6: ("disk full at every allocation, inodes, quota", "goes on by itself within 60 s"),
+    7: ("bit flips", "each detected, set aside and named"),
+    8: ("the DEMS dies, lies, stalls and forgets", "held until proven"),
+    9: ("clocks", "order and proofs hold"),
+    10: ("schema migration killed; a newer journal", "1,000 points; old or new, never neither"),
+    11: ("sixty cameras in one second, a slow uplink", "under 512 MB, each bay within 30 s, watermark kept"),
+    12: ("thirty days of a station, by a seeded model", "1,000 days, 0 violations"),
+    13: ("hostile devices", "100,000 trees, 0 escapes; 10,000,000 inputs per group of parsers"),
+    14: ("attacks", "0 findings open"),
+    15: ("the lab itself: what is removed on purpose turns it red", "every one"),
+}
+WHOLE = 3600
+"""Seconds that all parts may take together."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run of pytest."""
+
+    name: str
+    rows: tuple[int, ...]
+    tests: tuple[str, ...]
+    """Arguments for pytest."""
+    seconds: int
+    """After these it is ended; its loops end by themselves a little earlier."""
+    workers: int = 2
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+PARTS: tuple[Part, ...] = (
+    Part(
+        "kills", (1,), ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"), 600
+    ),
+    Part("calls", (3,), ("tests/faults/test_calls.py",), 480),
+)
