@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["Sides"]
+__all__ = ["MOST", "Sides"]
 
 MOST: Final = 10_000
 """Sides that are remembered as broken; of those beyond nothing is said, for the first ones tell enough."""

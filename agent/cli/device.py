@@ -124,7 +124,7 @@ def enrol(
     ctx: typer.Context,
     driver: Annotated[
         str,
-        typer.Argument(metavar="DRIVER", help="`name` of a [[driver]] table, or a part of its `use`, such as axis."),
+        typer.Argument(metavar="DRIVER", help="`name` of the driver in agent.toml, or a part of its `use`: axis."),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="The file to write, or `-`; default: named for the driver, here.")

@@ -46,7 +46,7 @@ def _row(entry: EntryPoint, config: Config | None, kind: str) -> dict[str, Any]:
     tables = () if config is None else config.driver if kind == "driver" else config.uplink
     what, problem = None, None
     try:
-        what = (inspect.getdoc(entry.load()) or "").partition("\n")[0]
+        what = (inspect.getdoc(entry.load()) or "").partition("\n")[0].partition(" See `")[0]
     except Exception as error:  # noqa: BLE001 - whatever a stranger's package does while it is imported
         problem = f"cannot be loaded: {error}"
     return {

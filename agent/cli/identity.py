@@ -72,7 +72,7 @@ def enrol(
     *,
     when_due: Annotated[bool, typer.Option("--when-due", help="Only where it is time to renew.")] = False,
 ) -> None:
-    """Have the certificate made, or renewed, by the agency's EST server (table [identity] of agent.toml)."""
+    """Have the certificate made, or renewed, by the agency's EST server (`identity` in agent.toml)."""
     with _keys(ctx) as (config, folder):
         asked = config.identity
         if asked.est_url is None:

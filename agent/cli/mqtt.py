@@ -26,7 +26,7 @@ def key(
     name: Annotated[str, typer.Argument(help="Who signs, such as alice.example.org; it stands in the custody log.")],
     file: Annotated[Path, typer.Argument(help="Where the private key is written; it must not be there yet.")],
 ) -> None:
-    """Make an operator's key; print the public half, for `[mqtt] operator_keys`."""
+    """Make an operator's key; print the public half, for `mqtt.operator_keys` in agent.toml."""
     from agent.anchor.keys import load_key, make_key  # noqa: PLC0415 - cryptography takes its time
     from agent.note import BadNote, check_name  # noqa: PLC0415
 

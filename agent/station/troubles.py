@@ -14,7 +14,7 @@ from agent.capture import printable
 from agent.driver import RaisesNotices
 from agent.errors import AgentError, DeviceError
 from agent.repairs import repair
-from agent.sides import Sides
+from agent.sides import MOST, Sides
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -26,6 +26,9 @@ __all__ = ["Troubles", "told_by"]
 
 _OF_ONE_DRIVER: Final = 64
 """Notices of one driver that are shown: whoever has more does not read the rest either."""
+_DRIVER_TODO: Final = (
+    "Run evidock check; then give whoever looks after this station the output of evidock support-bundle."
+)
 
 
 class Troubles:
@@ -33,10 +36,14 @@ class Troubles:
 
     def __init__(self) -> None:
         self._takes, self._drivers = Sides(), Sides()
+        self._todo: dict[str, str] = {}
         self._log = structlog.get_logger("agent")
 
     def not_taken(self, capture: Capture, error: AgentError) -> None:
         """A device offered it, and it could not be taken."""
+        if len(self._todo) >= MOST:
+            self._todo.clear()
+        self._todo[str(error)] = error.what_to_do
         told = {"device": capture.device.id, "key": printable(capture.key), "todo": error.what_to_do}
         self._takes.broke((capture.device.id, capture.key), str(error), self._log.warning, "capture_not_taken", **told)
 
@@ -58,14 +65,15 @@ class Troubles:
         """Repair notices. `here`: ids of the devices that are docked; of others nothing can be taken now."""
         for name, why in self._drivers.broken().items():
             detail = f"the driver {name} fails and is started again and again: {why}"
-            yield repair("driver.failed", "problem", f"driver {name}", detail, DeviceError.hint)
+            yield repair("driver.failed", "problem", f"driver {name}", detail, _DRIVER_TODO)
         self._takes.forget(lambda side: side[0] not in here)
         whys: dict[str, list[str]] = {}
         for (device, _), why in self._takes.broken().items():  # type: ignore[misc]  # the sides are ours
             whys.setdefault(str(device), []).append(why)  # type: ignore[has-type]
         for device, found in whys.items():
             detail = f"{len(found)} of its captures cannot be taken: {found[0]}"
-            yield repair("captures.not_taken", "warning", f"device {device}", detail, DeviceError.hint)
+            todo = self._todo.get(found[0], DeviceError.hint)
+            yield repair("captures.not_taken", "warning", f"device {device}", detail, todo)
 
 
 def told_by(drivers: Iterable[Loaded]) -> Iterator[dict[str, str | None]]:

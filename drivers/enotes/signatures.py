@@ -95,9 +95,11 @@ class StationKey:
         """`ConfigError` where it is not there or is none of ours."""
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), None)
-        except (OSError, ValueError, TypeError) as error:
-            told = f"{path} cannot be used ({error}); evidock device enrol, for this driver, makes what it needs"
+        except FileNotFoundError as error:
+            told = f"{path} is not there yet; make it first: evidock device enrol enotes"
             raise ConfigError([Problem("state", told)]) from error
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError([Problem("state", f"{path} cannot be used: {error}")]) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ConfigError([Problem("state", f"{path} holds no P-256 key")])
         self._key = key

@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 Room = Annotated[
-    str | None, typer.Option("--room", help="`name` of the room's [[driver]] table, where there are several rooms.")
+    str | None, typer.Option("--room", help="`name` of the room in agent.toml, where there are several rooms.")
 ]
 Note = Annotated[str, typer.Option("--note", help="What it is about; it stands in the custody log.")]
 

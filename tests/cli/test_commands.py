@@ -12,6 +12,7 @@ import pytest
 
 from agent.errors import JournalError, Refusal, SpoolDamaged
 from agent.merkle import Frontier, leaf_hash
+from tests.cli.commands import walk
 from tests.cli.conftest import FILMS, Dock
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ def test_drivers_and_configuration(evidock: Evidock, dock: Dock, tmp_path: Path)
     assert set(told) == documented("driver list")
     (driver,) = [one for one in told["drivers"] if one["name"] == "body_worn.usb_volume"]
     assert driver["used_as"] == ["bay-1"]
+    assert [one["name"] for one in told["drivers"] if len(one["what"]) < 10 or "See `" in one["what"]] == []
     shown = evidock("--config", dock.config, "config", "show", "--json")
     assert set(shown.json) == documented("config show")
     # What is shown is a configuration itself, and means the same.
@@ -275,3 +277,10 @@ def test_captures_are_found_by_what_people_know(evidock: Evidock, dock: Dock) ->
     assert evidock("--config", dock.config, "capture", "find").code == Refusal.exit_code
     assert evidock("--config", dock.config, "capture", "find", "--since", "yesterday").code == Refusal.exit_code
     assert evidock("--config", dock.config, "capture", "list", "--drills", "--json").json["captures"] == []
+
+
+def test_no_help_text_has_square_brackets() -> None:
+    """They are taken for markup, and what stands in them is not shown."""
+    for words, command in walk():
+        told = [command.help, *(getattr(one, "help", None) for one in command.params)]
+        assert [text for text in told if text and "[" in text] == [], words

@@ -9,12 +9,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import BaseModel
 
 from agent.cli import UNEXPECTED
 from agent.cli.check import WARNED
+from agent.cli.check.state import secrets
 from agent.cli.logs import without_secrets
 from agent.errors import ConfigError, JournalError, Refusal, SpoolDamaged, SpoolFull, UplinkDown
 from tests.cli.conftest import Dock, until
@@ -318,3 +321,25 @@ def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", said], stderr=written, stdout=subprocess.PIPE, check=False)
     os.close(written)
     assert done.stdout == b"went on"
+
+
+def test_a_secret_that_others_may_read_is_found_in_every_table(tmp_path: Path) -> None:
+    """Also in one that stands within another, as of a room's cameras."""
+
+    class Camera(BaseModel):
+        password_file: Path
+
+    class Room(BaseModel):
+        name: str = "room-1"
+        key: str = "no file"
+        stream: tuple[Camera, ...]
+
+    paths = [tmp_path / "open", tmp_path / "closed", tmp_path / "missing"]
+    for path, mode in zip(paths[:2], (0o644, 0o600), strict=True):
+        path.write_text("secret")
+        path.chmod(mode)
+    options = Room(stream=tuple(Camera(password_file=path) for path in paths))
+    equipment = SimpleNamespace(uplinks=(), drivers=[SimpleNamespace(options=options)])
+    told = list(secrets(SimpleNamespace(mqtt=None), equipment))  # type: ignore[arg-type]
+    assert [line.what for _, line in told] == ["room-1.stream[0].password_file", "room-1.stream[2].password_file"]
+    assert "others may read" in told[0][1].detail

@@ -40,6 +40,7 @@ def test_a_capture_that_cannot_be_taken_is_told_once_and_leaves_with_its_cause()
     assert [log["event"] for log in logs] == ["capture_not_taken", "capture_taken_after_all"]
     assert notice["id"] == "captures.not_taken"
     assert "the cable" in str(notice["detail"])
+    assert notice["todo"] == DeviceGone.hint
     assert list(troubles.notices({DEVICE.id})) == []
     troubles.not_taken(CLIP, BadCapture("cut off"))
     assert list(troubles.notices(set())) == [], "its device left"

@@ -5,6 +5,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+
 from agent.cli.asking import daemon_of
 from agent.cli.check.lines import Lines, ok, problem, warning
 from agent.cli.telling import duration, length
@@ -12,6 +14,8 @@ from agent.errors import AgentError, Refusal, SpoolFull
 from agent.station.problems import SOON
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.config import Config
     from agent.registry import Equipment
 
@@ -21,6 +25,7 @@ _SECRETS: Final = (
     "token_file",
     "client_key",
     "proxy_login_file",
+    "key",
     "key_file",
     "keys_file",
     "password_file",
@@ -85,13 +90,9 @@ def secrets(config: "Config", equipment: "Equipment") -> Lines:
     wrong = False
     tables: list[Any] = [*(one.options for one in equipment.uplinks), *(one.options for one in equipment.drivers)]
     for owner, options in [*((one.name, one) for one in tables), ("mqtt", config.mqtt)]:
-        for name in _SECRETS:
-            path = getattr(options, name, None)
-            if path is None:
-                continue
-            what = f"{owner}.{name}"
+        for what, path in _secret_files(owner, options):
             try:
-                mode = Path(path).stat().st_mode
+                mode = path.stat().st_mode
             except OSError as error:
                 wrong = True
                 todo = "Put the file there, for the daemon's user alone."
@@ -102,6 +103,20 @@ def secrets(config: "Config", equipment: "Equipment") -> Lines:
                 yield problem("rights", what, f"others may read {path}", f"chmod go= {path}")
     if not wrong:
         yield ok("rights", "secrets", "every file with a secret is closed to others")
+
+
+def _secret_files(where: str, options: object) -> "Iterator[tuple[str, Path]]":
+    """(where it is named, path) of each file with a secret that a table names, in the tables within it too."""
+    if isinstance(options, list | tuple):
+        for number, one in enumerate(options):
+            yield from _secret_files(f"{where}[{number}]", one)
+    elif isinstance(options, BaseModel):
+        for name in type(options).model_fields:
+            value = getattr(options, name)
+            if name in _SECRETS and isinstance(value, Path):
+                yield f"{where}.{name}", value
+            else:
+                yield from _secret_files(f"{where}.{name}", value)
 
 
 def room(config: "Config") -> Lines:

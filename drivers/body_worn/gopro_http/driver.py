@@ -32,7 +32,7 @@ _ANSWER_MAX: Final = 1 << 20
 
 
 class GoProHttp:
-    """See `Options`."""
+    """A GoPro camera over its own Wi-Fi or USB network: Open GoPro HTTP. See `Options`."""
 
     class Options(DriverOptions):
         """The `[[driver]]` table with `use = "body_worn.gopro_http"`."""

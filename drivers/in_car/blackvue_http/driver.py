@@ -36,7 +36,7 @@ _ACCESS_MAX: Final = 4096
 
 
 class BlackVueHttp:
-    """See `Options`."""
+    """A BlackVue recorder in the car, over its own HTTP. See `Options`."""
 
     class Options(DriverOptions):
         """The `[[driver]]` table with `use = "in_car.blackvue_http"`."""

@@ -31,7 +31,7 @@ SILENT: Final = 30.0
 
 
 class Gpsd:
-    """See `Options`."""
+    """Positions of a GNSS receiver, from gpsd. See `Options`."""
 
     class Options(GnssOptions):
         """The `[[driver]]` table with `use = "in_car.gpsd"`."""

@@ -37,7 +37,7 @@ DEAF: Final = 10.0
 
 
 class GnssSerial:
-    """See `Options`."""
+    """Positions of a GNSS receiver on a serial line: NMEA 0183 and UBX. See `Options`."""
 
     class Options(GnssOptions):
         """The `[[driver]]` table with `use = "in_car.gnss_serial"`."""

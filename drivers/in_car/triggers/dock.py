@@ -32,7 +32,7 @@ SIGHT_SECONDS: Final = 5.0
 
 
 class TriggerDock:
-    """See `Options`."""
+    """A COBAN trigger dock: light bar, siren and other inputs, read only. See `Options`."""
 
     class Options(DriverOptions):
         """The `[[driver]]` table with `use = "in_car.trigger_dock"`."""

@@ -47,7 +47,7 @@ class Wired(InputWords):
 
 
 class ModbusInputs:
-    """See `Options`."""
+    """Digital inputs by Modbus RTU: ignition, light bar, siren, doors. See `Options`."""
 
     class Options(DriverOptions):
         """The `[[driver]]` table with `use = "in_car.modbus_inputs"`."""

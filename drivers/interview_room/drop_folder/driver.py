@@ -203,9 +203,9 @@ class DropFolder:
         self._contradictions = {key: why for key, why in self._contradictions.items() if key in known}
         self._report(look, found)
         standings = await self._offer(share, found.ready, intake)
-        if not found.waiting:
-            sums = reckoning.counted(len(found.ready), look.refusals, standings, complete=look.whole)
-            await intake.observe(reckoning.observation(self._device.id, sums))
+        complete = look.whole and not found.waiting
+        sums = reckoning.counted(len(found.ready), look.refusals, standings, complete=complete)
+        await intake.observe(reckoning.observation(self._device.id, sums))
         now = time.monotonic()
         pause = max(options.rescan, _REST * (now - began))
         return pause if found.due is None else min(pause, max(0.0, found.due - now))
@@ -225,7 +225,7 @@ class DropFolder:
 
     def _films(self, share: Share, ready: Sequence[Ready]) -> Iterator[Film]:
         for one in ready:
-            said = None if self._names is None else self._names.read(one.entry.key)
+            said = None if self._names is None else self._names.read(one.beside or one.entry.key)
             yield Film(
                 self._device,
                 one,

@@ -153,4 +153,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):  # noqa: PLR2004
+        sys.exit("usage: python -m drivers.interview_room.drop_folder.emulator FOLDER")
     main()

@@ -245,7 +245,9 @@ def described(device: Device, ready: Ready, said: Said | None, share: Share) -> 
     group: str | None = entry.key.split("/", 1)[0] if "/" in entry.key else None
     clip = None
     if said is not None:
-        clip, group = said.clip, said.recording or group
+        group = said.recording or group
+    if said is not None and ready.beside is None:  # of a side-car its film's name was read: it goes with the film
+        clip = said.clip
         words = {
             "began_at": None if said.began_at is None else said.began_at.isoformat().replace("+00:00", "Z"),
             "camera": said.camera,

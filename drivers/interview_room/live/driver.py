@@ -106,8 +106,8 @@ class LiveRoom:
             if interview.ended_at is None and self._current is None:
                 self._current = interview
                 self._idle.clear()
-                at = datetime.now(UTC)
                 for name in interview.tracks:
+                    at = await asyncio.to_thread(interview.reached, name)
                     interview.gap_begins(name, at, "the station was not running")
             else:
                 self._waiting.append(interview)

@@ -124,6 +124,14 @@ class Interview:
         gaps[-1]["to"] = rfc3339(max(at, began))
         return dict(gaps[-1])
 
+    def began_earlier(self, stream: str, at: datetime) -> None:
+        """The connection that stands began at this moment, before the first guess; so the gap before it ended then."""
+        track = self.tracks[stream]
+        run, gap = track.runs[-1], track.gaps[-1] if track.gaps else None
+        if gap is not None and gap["to"] == run["began_at"]:
+            gap["to"] = max(gap["from"], rfc3339(at))
+        run["began_at"] = rfc3339(at)
+
     def run_of(self, stream: str, number: int) -> dict[str, Any] | None:
         """The connection to which a segment belongs."""
         runs = [run for run in self.tracks[stream].runs if run["first"] <= number]
@@ -136,6 +144,17 @@ class Interview:
             found = pattern.fullmatch(path.name)
             if found and found[1] in self.tracks and path.is_file() and not path.is_symlink():
                 yield found[1], int(found[2]), path
+
+    def reached(self, stream: str) -> datetime:
+        """When the last thing was recorded that lies here or is held, by this station's clock. Blocks."""
+        track, known = self.tracks[stream], [self.began]
+        known += [datetime.fromisoformat(run["began_at"]) for run in track.runs]
+        for one in track.segments:
+            known.append(datetime.fromisoformat(one.began_at) + timedelta(seconds=float(one.seconds or 0)))
+        for name, _, path in self.segment_files():
+            if name == stream:
+                known.append(datetime.fromtimestamp(path.stat().st_mtime, UTC))  # ffmpeg writes each second
+        return min(datetime.now(UTC), max(known))
 
     def times(self, stream: str, number: int) -> tuple[float, float] | None:
         """(begin, end) of a segment in seconds of its connection, as ffmpeg wrote them when it had finished it."""

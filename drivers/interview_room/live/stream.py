@@ -112,8 +112,8 @@ class StreamRecorder:
         """The first frames come in a swarm, so the first guess of the beginning is late; soon it is good."""
         await asyncio.wait({watching}, timeout=min(5.0, self._options.segment / 2))
         run = self._interview.tracks[self._stream.name].runs[-1]
-        if connection.began_at is not None and run["began_at"] != (better := rfc3339(connection.began_at)):
-            run["began_at"] = better
+        if connection.began_at is not None and run["began_at"] != rfc3339(connection.began_at):
+            self._interview.began_earlier(self._stream.name, connection.began_at)
             await self._interview.save()
         self.timed = True
         self._nudge()

@@ -224,13 +224,15 @@ def _error(code: int) -> bytes:
     return f"{_XML}<ExportRecordingResponse><GeneralError>{inner}</GeneralError></ExportRecordingResponse>".encode()
 
 
-async def main() -> None:
-    """Serve until interrupted."""
+async def main(port: int) -> None:
+    """Serve one recording until interrupted."""
     began = datetime.now(UTC) - timedelta(hours=1)
     stored = Stored("20241211_091153_025B_00408C", secrets.token_bytes(1 << 20), began, began + timedelta(minutes=5))
-    async with CameraEmulator(stored=[stored], port=int(sys.argv[1])):
+    async with CameraEmulator(stored=[stored], port=port):
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    if len(sys.argv) != 2 or not sys.argv[1].isdigit():  # noqa: PLR2004
+        sys.exit("usage: python -m drivers.interview_room.vapix.emulator PORT")
+    asyncio.run(main(int(sys.argv[1])))

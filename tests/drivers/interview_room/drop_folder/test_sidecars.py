@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.capture import Standing
+from agent.driver import INDEX
 from agent.errors import BadCapture
 from agent.testing.probe import Probe, read_all
 from agent.testing.rig import held, running, until
@@ -22,15 +23,28 @@ from agent.testing.station import Station
 from drivers.interview_room.drop_folder.sidecars import Beside, Named, digests_in, is_digest_file, told_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from agent.capture import Observation
     from agent.driver import Offer
     from drivers.interview_room.drop_folder import DropFolder
     from drivers.interview_room.drop_folder.emulator import RecorderEmulator
 
 FILM = b"what was said in the room" * 100_000
 SHA, MD5 = sha256(FILM).digest(), md5(FILM, usedforsecurity=False).digest()
+
+
+class Counting(Probe):
+    """Keeps the sums that are told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sums: list[Mapping[str, object]] = []
+
+    async def observe(self, observation: Observation, /) -> None:
+        if observation.kind == INDEX:
+            self.sums.append(observation.detail)
 
 
 def told(sidecar: str, content: bytes, *keys: str) -> dict[str, list[tuple[str, bytes]]]:
@@ -189,6 +203,23 @@ async def test_a_proven_recording_is_held_with_what_proved_it(
     async with Station(tmp_path / "station") as station, running(made(complete="side-car"), station):
         await held(station, 2)
         await station.verify()
+
+
+async def test_a_side_car_is_of_the_recording_that_the_name_of_its_film_says(
+    recorder: RecorderEmulator, made: Callable[..., DropFolder]
+) -> None:
+    """What never becomes complete beside it keeps neither from being counted."""
+    recorder.export("INT0042_CAM1_0001.mp4", FILM)
+    recorder.prove("INT0042_CAM1_0001.mp4", FILM)
+    (recorder.folder / "INT0042_CAM1_0002.mp4.part").write_bytes(FILM)
+    probe = Counting()
+    async with running(made(names="{recording}_{camera}_{clip}.mp4"), probe):
+        await until(lambda: any(sums["listed"] == 2 for sums in probe.sums))
+    captures = {offer.capture.key: offer.capture for offer in probe.offered}
+    film, side_car = (captures[key] for key in sorted(captures))
+    assert (film.group, film.clip) == ("INT0042", 1)
+    assert (side_car.group, side_car.clip) == ("INT0042", None)
+    assert not any(sums["complete"] for sums in probe.sums)
 
 
 @pytest.mark.parametrize("kind", ["sha256", "md5", "xml"])

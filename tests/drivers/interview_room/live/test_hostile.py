@@ -152,3 +152,20 @@ async def test_notes_are_read_as_they_were_written(tmp_path: Path) -> None:
     told: dict[str, Any] = json.loads(found.notes())
     assert told == json.loads(made.notes())
     assert told["tracks"]["a"]["gaps"][0]["why"] == "why %1B[31m"
+
+
+def test_what_was_recorded_ends_where_its_last_file_was_written_to(tmp_path: Path) -> None:
+    """From there on, and not from the next start on, is the gap of a power cut."""
+    one = Interview.begin(
+        tmp_path, room="a", recorder="b", by="c", note="", container="mov", streams={"front": "rtsp://x", "back": "y"}
+    )
+    one.began_at = "2026-11-22T10:00:00.000Z"
+    cut = datetime(2026, 11, 22, 11, 30, tzinfo=UTC)
+    for number in (1, 2):
+        path = one.folder / f"front-{number:06}.mov"
+        path.write_bytes(b"frames")
+        os.utime(path, (cut.timestamp(), cut.timestamp()))
+    assert one.reached("front") == cut
+    assert one.reached("back") == one.began
+    os.utime(path, (2**32, 2**32))
+    assert one.reached("front") <= datetime.now(UTC), "no gap begins in the future"

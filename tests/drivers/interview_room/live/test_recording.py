@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,6 +208,8 @@ async def test_an_end_in_the_middle_goes_on_at_the_next_start(
         async with running(driver, station):
             told = await order(driver, "start")
             await enough(station, 1)
+        ended = datetime.now(UTC)
+        await asyncio.sleep(3)  # the power is away
         driver = made(camera)
         async with running(driver, station):
             await until(lambda: driver._current is not None and not driver.notices() and driver._recorders)
@@ -217,6 +219,8 @@ async def test_an_end_in_the_middle_goes_on_at_the_next_start(
         assert said["id"] == told["interview"]
         (gap,) = said["tracks"]["front"]["gaps"]
         assert gap["why"] == "the station was not running"
+        assert datetime.fromisoformat(gap["from"]) < ended + timedelta(seconds=1), "not when it was started again"
+        assert gap["to"] == said["tracks"]["front"]["runs"][-1]["began_at"]
         assert len({one["file"] for one in said["tracks"]["front"]["segments"]}) == len(await segments(station))
         await station.verify()
 
