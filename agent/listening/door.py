@@ -1,129 +1,32 @@
-"""Where devices that push their captures knock: one bounded HTTP(S) listener for every family that needs one.
-
-A device family brings an `aiohttp.web.Application` and this room the rest: TLS, who may come in, how much at once, how
-long a silence may last, and a stop after which no handler runs any more. What each bound protects from:
-
-    networks, connections    strangers, and more of them than this station can bear: closed before TLS begins
-    handshake, idle, stall   who connects and says nothing, or a byte now and then, so that no place is left for others
-    header_max, body_max     who says too much: 400 for headers, 413 for bodies, also those that state no length
-    client_ca                whoever has no certificate of ours
-
-An answer means to a device that it may forget. So nothing here answers in a handler's place, and a handler that was
-ended by the stop has answered nothing: its connection is closed. So it is where a handler let `JournalError` or
-`SpoolDamaged` through: then this station may promise nothing any more, and `Bound.serve` raises it.
-
-    async with listening(app, options.listen) as bound:
-        await bound.serve()
-"""
+"""Who is inside a listener, and the rules of the house: who comes in, how many at once, and how slow anybody may be."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from collections import Counter
-from contextlib import asynccontextmanager
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from agent.config import Length
-from agent.errors import ConfigError, DeviceRefused, JournalError, Problem, SpoolDamaged
+from agent.errors import JournalError, SpoolDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    import socket
+    import ssl
+    from collections.abc import Awaitable, Callable, Iterable
 
-__all__ = ["Bound", "ListenOptions", "check_certificates", "hang_up", "listening"]
+    from agent.listening.options import ListenOptions
+
+__all__ = ["Bound", "Door", "hang_up"]
 
 _AT_ONCE: Final = 64
 """Connections that are taken from the system at a time."""
-_QUEUE: Final = 4096
-"""Connections that the system lets wait for us at most; fewer where it is set to fewer."""
-_LINGER: Final = 2.0
-"""Seconds for which the rest of a body is read that a handler did not want, so that its answer is seen."""
 _SAID_MAX: Final = 1000
 """Addresses whose refusal is logged, once each."""
 _BREATH: Final = 0.2
 """Seconds of pause after the system had no descriptor left for a connection."""
-
-Network = IPv4Network | IPv6Network
-
-
-class ListenOptions(BaseModel):
-    """The `listen` table of a driver that devices connect to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    address: IPv4Address | IPv6Address
-    """Of this station, in the network of the devices; `::` means all of them."""
-    port: Annotated[int, Field(ge=0, le=65535)]
-    """0 takes any that is free, for tests."""
-    certificate: Path | None = None
-    """PEM: ours, and those between it and the authority."""
-    key: Path | None = None
-    """PEM, without a password, readable for the service alone."""
-    plain: bool = False
-    """True: without TLS, for devices that cannot speak it, in a network of their own."""
-    client_ca: Path | None = None
-    """PEM: a device must show a certificate of one of these authorities."""
-    networks: tuple[Network, ...] = ()
-    """Who may connect; empty means whoever can."""
-    connections: Annotated[int, Field(ge=1, le=10_000)] = 256
-    """At once; more are closed."""
-    header_max: Length = 16 * 1024
-    """Bytes of a request line or of one header."""
-    body_max: Annotated[Length, Field(ge=1)] = 64 << 30
-    """Bytes of one request's body."""
-    handshake: Annotated[float, Field(gt=0, le=300)] = 15.0
-    """Seconds in which TLS must stand."""
-    idle: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Seconds in which the whole head of a connection's next request must be here."""
-    stall: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Seconds for which a body that we want to read may come slower than `slowest`, or our answer not be taken."""
-    slowest: Length = 128
-    """Bytes a second that a body must come with."""
-    grace: Annotated[float, Field(ge=0, le=60)] = 5.0
-    """Seconds that requests under way have to end by themselves when the listener is stopped."""
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> ListenOptions:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("`certificate` and `key` go together")
-        if self.plain == (self.certificate is not None):
-            raise ValueError("give `certificate` and `key`, or say `plain = true` where devices cannot speak TLS")
-        if self.plain and self.client_ca is not None:
-            raise ValueError("`client_ca` needs TLS: give `certificate` and `key`")
-        return self
-
-
-def check_certificates(options: ListenOptions, *, prefix: str = "listen") -> ssl.SSLContext | None:
-    """TLS 1.2 and later with the certificates of the options, None for plain. Raises `ConfigError` with what is wrong.
-
-    A driver calls it when it is made, so that a wrong file stops the start and is not found out at night.
-    """
-    if options.certificate is None or options.key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        # A key with a password must not make the service ask at a terminal that it does not have.
-        context.load_cert_chain(options.certificate, options.key, password=lambda: b"")
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            [Problem(f"{prefix}.certificate", f"{options.certificate}, {options.key}: {error}")]
-        ) from error
-    if options.client_ca is not None:
-        try:
-            context.load_verify_locations(options.client_ca)
-        except (OSError, ValueError) as error:
-            raise ConfigError([Problem(f"{prefix}.client_ca", f"{options.client_ca}: {error}")]) from error
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
 
 
 class Bound:
@@ -153,42 +56,6 @@ class Bound:
             self._fatal.exception()  # seen, where nobody serves
 
 
-@asynccontextmanager
-async def listening(app: web.Application, options: ListenOptions) -> AsyncIterator[Bound]:
-    """Serve `app` for as long as the block lasts; afterwards no handler runs any more, and no connection is open.
-
-    Raises `ConfigError` where the certificates cannot be used, and `DeviceRefused` where the address is not to be had.
-    A handler is not cancelled when its device goes away: reading its body raises `ClientConnectionError`.
-    """
-    context = check_certificates(options)
-    door = _Door(options, context)
-    app.middlewares.insert(0, door.middleware)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        auto_decompress=False,  # bytes are evidence as they come
-        keepalive_timeout=options.idle,
-        lingering_time=_LINGER,
-        max_line_size=options.header_max,
-        max_field_size=options.header_max,
-        shutdown_timeout=1.0,
-    )
-    with _socket(options) as listener:
-        await runner.setup()
-        try:
-            host, port = listener.getsockname()[:2]
-            door.bound = Bound("https" if context else "http", host, port)
-            door.open(listener, runner)
-            try:
-                yield door.bound
-            finally:
-                door.close(listener)
-                listener.close()
-                await door.empty(options.grace)
-        finally:
-            await runner.cleanup()
-
-
 def hang_up(request: web.BaseRequest) -> web.Response:
     """Close the connection without an answer; return this from the handler."""
     if request.transport is not None:
@@ -196,22 +63,7 @@ def hang_up(request: web.BaseRequest) -> web.Response:
     return web.Response(status=500)  # nobody will see it
 
 
-def _socket(options: ListenOptions) -> socket.socket:
-    host, six = str(options.address), options.address.version == 6  # noqa: PLR2004
-    both = six and options.address.is_unspecified and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if six else socket.AF_INET
-    try:
-        listener = socket.create_server((host, options.port), family=family, backlog=_QUEUE, dualstack_ipv6=both)
-    except OSError as error:
-        raise DeviceRefused(
-            f"cannot listen at {host} port {options.port}: {error.strerror}",
-            hint="Is the address one of this station, and is the port free? ss -ltnp tells who has it.",
-        ) from error
-    listener.setblocking(False)  # noqa: FBT003 - the standard library's own
-    return listener
-
-
-class _Door:
+class Door:
     """Who is inside, and the rules of the house."""
 
     def __init__(self, options: ListenOptions, context: ssl.SSLContext | None) -> None:
@@ -351,7 +203,7 @@ class _Door:
 class _Line(asyncio.Protocol):
     """One connection: all goes on to aiohttp's own protocol, and what comes too slowly or too much is noticed."""
 
-    def __init__(self, inner: web.RequestHandler, door: _Door) -> None:
+    def __init__(self, inner: web.RequestHandler, door: Door) -> None:
         self._inner, self._door = inner, door
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
