@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -14,13 +13,13 @@ import structlog
 from agent import durable
 from agent.capture import Observation, printable, rfc3339
 from agent.driver import Notice
-from agent.errors import AgentError, DeviceError, DeviceGone, Refusal, SpoolFull
+from agent.errors import AgentError, DeviceGone, Refusal
 from drivers.interview_room.live.buttons import Buttons
 from drivers.interview_room.live.ffmpeg import command, version_of
+from drivers.interview_room.live.holding import Holder
 from drivers.interview_room.live.interview import MARKS_MAX, Interview, found_in
 from drivers.interview_room.live.options import LiveOptions
 from drivers.interview_room.live.schedule import Hours
-from drivers.interview_room.live.segment import hold_notes, hold_segment
 from drivers.interview_room.live.stream import StreamRecorder
 from drivers.interview_room.room import device_of
 
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveRoom"]
 
-_LOOK: Final = 0.5
-"""Seconds between two looks at what ffmpeg has finished."""
-_FORCE: Final = 2.0
-"""Seconds between two moments at which what is being written is brought to the disk: what a power cut costs."""
 _STARTING: Final = 3.0
 """Seconds that an order waits for a driver that just begins."""
 _SURE: Final = 10.0
@@ -43,7 +38,6 @@ _SURE: Final = 10.0
 _STAY: Final = 5.0
 _SCHEDULE: Final = 5.0
 _NOTE_MAX: Final = 500
-_RETRY: Final = 5.0
 _STREAM_TODO: Final = "Look at the camera and at the network; recording goes on by itself when it answers."
 
 
@@ -64,13 +58,11 @@ class LiveRoom:
         self._ready = asyncio.Event()
         self._current: Interview | None = None
         self._recorders: list[StreamRecorder] = []
-        self._changed, self._look = asyncio.Event(), asyncio.Event()
+        self._changed = asyncio.Event()
         self._acting, self._idle = asyncio.Lock(), asyncio.Event()
         self._idle.set()
-        self._waiting: list[Interview] = []
-        """Ended interviews of which something is still to be held."""
         self._unread: list[str] = []
-        self._refused: str | None = None
+        self._holder = Holder(self._device, options.rescan, self._log, self._now)
 
     # -- the life of the driver ---------------------------------------------------------------------------------------
 
@@ -84,7 +76,7 @@ class LiveRoom:
             await intake.sight(self._device)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._staying(intake))
-                group.create_task(self._holding(intake))
+                group.create_task(self._holder.run(intake))
                 group.create_task(self._buttons.run())
                 if self._hours:
                     group.create_task(self._keeping_hours())
@@ -101,7 +93,7 @@ class LiveRoom:
     async def _find(self) -> None:
         """What an earlier run left: at most one interview goes on, and the others are held to their end."""
         found, self._unread = await asyncio.to_thread(found_in, self._options.folder)
-        self._waiting = []
+        self._holder.waiting = []
         for interview in found:
             if interview.ended_at is None and self._current is None:
                 self._current = interview
@@ -110,12 +102,16 @@ class LiveRoom:
                     at = await asyncio.to_thread(interview.reached, name)
                     interview.gap_begins(name, at, "the station was not running")
             else:
-                self._waiting.append(interview)
+                self._holder.waiting.append(interview)
+
+    def _now(self) -> tuple[Interview | None, list[StreamRecorder]]:
+        """What is recorded at this moment, and by whom."""
+        return self._current, self._recorders
 
     async def _record(self, interview: Interview, intake: Intake) -> None:
         """Record all streams until the interview ends."""
         recorders = [
-            StreamRecorder(self._options, stream, interview, self._device.id, self._look.set)
+            StreamRecorder(self._options, stream, interview, self._device.id, self._holder.look.set)
             for stream in self._options.stream
             if stream.name in interview.tracks
         ]
@@ -132,10 +128,10 @@ class LiveRoom:
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
-        self._waiting.append(interview)
+        self._holder.waiting.append(interview)
         self._current = None
         self._idle.set()
-        self._look.set()
+        self._holder.look.set()
 
     async def _until_ended(self, interview: Interview) -> None:
         while interview.ended_at is None:
@@ -146,75 +142,6 @@ class LiveRoom:
         while True:
             await intake.sight(self._device)
             await asyncio.sleep(_STAY)
-
-    # -- holding ------------------------------------------------------------------------------------------------------
-
-    async def _holding(self, intake: Intake) -> None:
-        """Have everything held that nobody writes any more; what fails is tried again."""
-        forced = 0.0
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK):
-                    await self._look.wait()
-            self._look.clear()
-            loop = asyncio.get_running_loop()
-            refused: list[str] = []
-            for interview in [*self._waiting, *([self._current] if self._current is not None else [])]:
-                await self._hold(interview, intake, refused)
-            self._refused = refused[0] if refused else None
-            if refused:
-                await asyncio.sleep(min(_RETRY, self._options.rescan))
-            if self._recorders and loop.time() - forced > _FORCE:
-                forced = loop.time()
-                await asyncio.to_thread(self._force)
-
-    async def _hold(self, interview: Interview, intake: Intake, refused: list[str]) -> None:
-        """All of one interview that may be held; one piece that cannot be keeps no other from it."""
-        recorders = {one.stream_name: one for one in self._recorders} if interview is self._current else {}
-        left = False
-        try:
-            pieces = await asyncio.to_thread(lambda: list(interview.segment_files()))
-        except OSError as error:
-            refused.append(f"{interview.folder} cannot be looked at: {error.strerror}")
-            return
-        for stream, number, path in pieces:
-            recorder = recorders.get(stream)
-            finished = interview.times(stream, number) is not None
-            if finished and recorder is not None and recorder.waits(number):
-                left = True
-                continue
-            if not finished and ((recorder is not None and recorder.writes(number)) or self._is_recorded(interview)):
-                left = True
-                continue
-            try:
-                await hold_segment(intake, self._device, interview, stream, number, path, cut=not finished)
-            except (DeviceError, SpoolFull, OSError) as error:
-                refused.append(f"{path.name}: {error}")
-                left = True
-        if interview in self._waiting and not left:
-            try:
-                await hold_notes(intake, self._device, interview)
-            except (DeviceError, SpoolFull, OSError) as error:
-                refused.append(f"the notes of {interview.id}: {error}")
-                return
-            self._waiting.remove(interview)
-            self._log.info("room_interview_held", interview=interview.id)
-
-    def _is_recorded(self, interview: Interview) -> bool:
-        """It goes on, and its recorders are not there yet: what lies there may be about to be written to."""
-        return interview is self._current and not self._recorders
-
-    def _force(self) -> None:
-        """Bring what is being written to the disk, so that a power cut costs seconds and not a segment."""
-        if (interview := self._current) is None:
-            return
-        with suppress(OSError):
-            for _, _, path in interview.segment_files():
-                fd = os.open(path, os.O_RDONLY)
-                try:
-                    os.fdatasync(fd)
-                finally:
-                    os.close(fd)
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
@@ -283,6 +210,7 @@ class LiveRoom:
             self._current = interview
             self._idle.clear()
             self._changed.set()
+            self._holder.look.set()
             await self._tell(intake, "room.started", interview, by, note)
 
     async def stop(self, by: str, note: str = "") -> None:
@@ -379,7 +307,7 @@ class LiveRoom:
             "room": self._room,
             "since": None if interview is None else interview.began_at,
             "started_by": None if interview is None else interview.began_by,
-            "to_be_held": len(self._waiting),
+            "to_be_held": len(self._holder.waiting),
         }
         streams: dict[str, Json] = {}
         for one in self._recorders:
@@ -410,8 +338,8 @@ class LiveRoom:
             detail = f"{self._current.id} goes on since {self._current.began_at}"
             todo = "If the interview is over: evidock room stop."
             found.append(Notice("room.long", "warning", what, detail, todo))
-        if self._refused is not None:
-            detail = f"what was recorded cannot be held: {self._refused}"
+        if (refused := self._holder.refused) is not None:
+            detail = f"what was recorded cannot be held: {refused}"
             todo = "Make room for the spool, and look at the disk; what was recorded waits, and is held then."
             found.append(Notice("room.not_held", "problem", what, detail, todo))
         if self._unread:
