@@ -9,6 +9,7 @@ If power fails here: before the document is held it is made again; after it, it 
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,11 +59,14 @@ class Announcing:
         self._desk, self._take = desk, take
         self._device = Device(f"station:{station}", "station", "context")
         self._next = 0.0
+        self.again_at = inf
+        """When a document has to be made, by `monotonic`; never, as long as everything is told."""
         self._log = structlog.get_logger("joining")
 
     async def announce(self, *, at_once: bool = False) -> int:
         """Make a document of what was not told yet, where it is time; of how many captures it tells."""
         told = await self._desk.read(lambda journal: contexts.untold(journal, _MOST))
+        self.again_at = self._next if told else inf
         if not told or (len(told) < _MOST and not at_once and monotonic() < self._next):
             return 0
         content = await self._desk.read(lambda journal: _content(journal, told))
@@ -82,10 +86,11 @@ class Announcing:
             await self._take(_Document(capture, content))
         except (SpoolFull, DeviceError) as error:
             self._log.warning("context_not_told", error=str(error), todo=error.what_to_do)
-            self._next = monotonic() + _LATER
+            self._next = self.again_at = monotonic() + _LATER
             return 0
         await self._desk.write(lambda journal: contexts.told(journal, last))
         self._next = monotonic() + _EVERY
+        self.again_at = 0.0 if len(told) == _MOST else self._next  # there may be more
         return len(told)
 
 

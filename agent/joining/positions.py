@@ -71,6 +71,11 @@ class Positions:
         self._count += 1
         return full
 
+    @property
+    def since(self) -> float | None:
+        """When the batch was begun that waits longest, by `monotonic`; None where none waits."""
+        return min((one.since for one in self._batches.values()), default=None)
+
     def due(self, wait: float) -> list[Batch]:
         """Those that have waited for so many seconds; with 0 all of them."""
         late = [one.device for one in self._batches.values() if monotonic() - one.since >= wait]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -34,8 +36,12 @@ __all__ = ["Joining"]
 
 _AT_ONCE: Final = 32
 """Captures that are looked at in one commit: what comes in between waits for these only."""
-_LOOK: Final = 1.0
-"""Seconds between two looks at what is due, where nothing was told."""
+_SELDOM: Final = 30.0
+"""Seconds between two looks where nothing is due before: the clock may have been set meanwhile."""
+_BREATH: Final = 0.1
+"""Seconds between two looks at least, whatever is due."""
+_ROSTER: Final = 5.0
+"""Seconds between two looks at the roster file, where there is one."""
 
 
 class Joining:
@@ -57,7 +63,7 @@ class Joining:
         self._desk, self._options, self._on_joined = desk, options, on_joined
         self._positions = Positions()
         self._roster, self._announcing = Roster(desk, roster), announcing
-        self._nudged = asyncio.Event()
+        self._nudged, self._wakes_at = asyncio.Event(), inf
         self._log = structlog.get_logger("joining")
 
     async def start(self) -> None:
@@ -85,6 +91,7 @@ class Joining:
         if observation.kind == POSITION:
             for batch in self._positions.add(observation, datetime.now(UTC)):
                 await self._write(batch)
+            self.expect(self._options.batch)
             return []
 
         changed = await self._desk.write(
@@ -105,6 +112,11 @@ class Joining:
         """Something was told: look at once."""
         self._nudged.set()
 
+    def expect(self, after: timedelta | None = None) -> None:
+        """Something will be due after this time; by default, a capture that was taken just now."""
+        if monotonic() + (self._options.settle if after is None else after).total_seconds() < self._wakes_at:
+            self.nudge()
+
     async def flush(self) -> None:
         """Write every position that waits."""
         for batch in self._positions.due(0):
@@ -113,15 +125,30 @@ class Joining:
     async def run(self) -> None:
         """Write positions and look at captures when they are due, until cancelled."""
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._nudged.wait(), _LOOK)
-            self._nudged.clear()
+            await self._rest()
             for batch in self._positions.due(self._options.batch.total_seconds()):
                 await self._write(batch)
             await self._roster.look(self._options)
             await self.settle()
             if self._announcing is not None and self._options.tell_dems:
                 await self._announcing.announce()
+
+    async def _rest(self) -> None:
+        """Until something is due or was told: a station where nothing happens is not woken up for this."""
+        self._wakes_at = inf  # whoever expects something while we look wakes us up
+        now = monotonic()
+        rest = min(_SELDOM, await self._desk.read(contexts.due_in))
+        if (waiting := self._positions.since) is not None:
+            rest = min(rest, waiting + self._options.batch.total_seconds() - now)
+        if self._roster.asked:
+            rest = min(rest, _ROSTER)
+        if self._announcing is not None and self._options.tell_dems:
+            rest = min(rest, self._announcing.again_at - now)
+        self._wakes_at = now + max(_BREATH, rest)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wakes_at - monotonic()):
+                await self._nudged.wait()
+        self._nudged.clear()
 
     async def settle(self) -> int:
         """Look at everything that is due now; how many captures got a new context."""
@@ -150,3 +177,4 @@ class Joining:
             touch_by_positions(journal, self._options, batch.device, (batch.first, batch.last), self._options.settle)
 
         await self._desk.write(act)
+        self.expect()

@@ -43,6 +43,11 @@ class Roster:
         self._desk, self._path = desk, path
         self._seen: tuple[int, int] | None = None
 
+    @property
+    def asked(self) -> bool:
+        """There is a file to look at."""
+        return self._path is not None
+
     async def look(self, options: ContextOptions) -> int:
         """Take up what changed; how many assignments were written. A file that cannot be read changes nothing.
 

@@ -7,6 +7,7 @@ and becomes an entry where it says something else than before: nothing is ever e
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.context import folded
@@ -26,6 +27,7 @@ __all__ = [
     "current",
     "devices",
     "due",
+    "due_in",
     "held_of",
     "join",
     "names_of",
@@ -83,6 +85,12 @@ def due(journal: Journal, limit: int) -> list[int]:
         "SELECT capture FROM unsettled WHERE due <= ? ORDER BY due LIMIT ?", (micros(journal.now()), limit)
     )
     return [row for (row,) in rows]
+
+
+def due_in(journal: Journal) -> float:
+    """Seconds until one is to be looked at; infinite where none waits, and below zero where it is late."""
+    first: int | None = journal.connection.execute("SELECT min(due) FROM unsettled").get
+    return inf if first is None else (first - micros(journal.now())) / 1_000_000
 
 
 def settled(journal: Journal, row: int) -> None:

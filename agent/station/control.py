@@ -30,6 +30,9 @@ PATH_MAX: Final = 107
 _MODE: Final = 0o660
 _BODY_MAX: Final = 256 * 1024
 _SAMPLE: Final = 0.5
+"""Seconds between two looks at how far copies and uploads are, while there are any."""
+_IDLE: Final = 3.0
+"""The same where there are none."""
 _LOOK: Final = 15.0
 
 
@@ -108,7 +111,7 @@ class Control:
                 looked_at = monotonic()
                 with suppress(AgentError):  # whatever is wrong with the journal ends the daemon elsewhere
                     await self.live.status()  # notices come and go, and the log hears of it, though nobody looks
-            await asyncio.sleep(_SAMPLE)
+            await asyncio.sleep(_SAMPLE if self.live.moving else _IDLE)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -32,6 +32,8 @@ __all__ = ["Live", "clock_view", "room_view", "station_view"]
 
 _SELDOM: Final = 120.0
 """Seconds between two looks at what changes slowly."""
+_AGAIN: Final = 0.4
+"""Seconds after which a sample is taken for whoever asks."""
 _WINDOW: Final = 3.0
 """Seconds over which a rate is measured."""
 
@@ -45,7 +47,7 @@ class Live:
         self._seldom_at = float("-inf")
         self._forecast: Forecast | None = None
         self._ground: Ground | None = None
-        self._moving = Moving()
+        self._moving, self._sampled_at = Moving(), 0.0
 
     def sample(self) -> None:
         """Note how far everything is."""
@@ -58,9 +60,22 @@ class Live:
             marks |= {("out", place, name): going.confirmed for name, going in forward.departures.items()}
         self._rates.note(marks)
         self._moving.note(running.ingest.arrivals)
+        self._sampled_at = monotonic()
+
+    @property
+    def moving(self) -> bool:
+        """Something is being copied or sent."""
+        running = self._running
+        return bool(running.ingest.arrivals) or any(forward.departures for forward in running.forwards)
+
+    def _look(self) -> None:
+        """Whoever asks before the next sample is told of what began since the last one."""
+        if self.moving and monotonic() - self._sampled_at > _AGAIN:
+            self.sample()
 
     def bays(self, roster: Mapping[str, str], *, no_room: bool) -> View:
         """`bays`: see `agent.station.bays`; `others`: devices that are here and stand in none."""
+        self._look()
         rates = {token: self._rates.of(("in", token)) for token in self._running.ingest.arrivals}
         told = bays(self._running, rates=rates, moving=self._moving, roster=roster, no_room=no_room)
         return {"bays": told, "others": others(self._running)}
@@ -68,6 +83,7 @@ class Live:
     async def status(self) -> View:
         """Everything at one look; costs the same with ten captures and with ten million."""
         running, now = self._running, datetime.now(UTC)
+        self._look()
         summary = await running.desk.read(views.summary)
         room = await running.spool.run(running.spool.room)
         stamp = running.clock.stamp()

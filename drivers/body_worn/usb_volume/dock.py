@@ -17,7 +17,7 @@ import structlog
 
 from agent.driver import BLOCK_LENGTH, Bay, Care, offer_all, reckoning
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
-from agent.mounts import mounts
+from agent.mounts import mount_at, mounts
 from drivers.body_worn.usb_volume.blocks import usb_blocks
 from drivers.body_worn.usb_volume.clip import Clip
 from drivers.body_worn.usb_volume.identity import recognise
@@ -57,6 +57,9 @@ UNKNOWN_TODO: Final = "Name its spec or its layout in agent.toml: evidock device
 
 STAY_SECONDS: Final = 5.0
 """Between two sights of a device that is being read."""
+
+EMPTY_SECONDS: Final = 300.0
+"""Between two looks at a bay into which nothing can come unheard: sixty empty ones are to cost nothing."""
 
 LOOKS: Final = 64
 """Places that may be looked at in the same moment."""
@@ -162,6 +165,7 @@ class UsbVolume:
                         self._health[str(path)] = NOBODY
                         if self._options.mount is None:
                             return
+                        pause = await self._empty_pause(path, waker)
                     else:
                         pause = await self._pass(session, intake, waker)
                 except DeviceError as error:
@@ -178,6 +182,13 @@ class UsbVolume:
             self._show(path, None)
             if session is not None:
                 await session.window.close()
+
+    async def _empty_pause(self, path: Path, waker: Waker) -> float:
+        """Until the next look at an empty bay. Where nothing is mounted, nothing comes without a ring."""
+        pause = self._options.rescan
+        if not (self._options.must_be_mountpoint and waker.hears_mounts):
+            return pause
+        return pause if await self._apart(partial(mount_at, path)) is not None else max(pause, EMPTY_SECONDS)
 
     async def _session(self, path: Path, session: Session | None) -> Session | None:
         """What stands at this place now: the same session as long as it is the same volume, plugged in once."""

@@ -92,6 +92,11 @@ class Waker:
             self._ended = True  # a thread that was told to watch, and comes late, finds that nobody wants to know
             self._stop_watching()
 
+    @property
+    def hears_mounts(self) -> bool:
+        """No volume can be mounted without a ring."""
+        return self._mounts is not None
+
     def ring(self) -> None:
         """Wake everybody who waits."""
         self.rings += 1
