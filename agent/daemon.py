@@ -17,7 +17,6 @@ import structlog
 from agent import care, durable
 from agent.anchor import Anchor, trust_of, witness_asked
 from agent.belief import receipt_keys
-from agent.broker import Broker
 from agent.capture import Json, Standing
 from agent.clock import Clock, Step, boot_id
 from agent.drill import Drill
@@ -46,7 +45,6 @@ from agent.repairs import Raised, repair
 from agent.spool import Spool
 from agent.starting import check_epoch, config_claims, started
 from agent.station.control import Control
-from agent.station.status import StatusService
 from agent.station.troubles import Troubles, told_by
 from agent.supervising import clock_kept, hear, probed, receipts_come, supervised
 from agent.traffic import class_of
@@ -55,6 +53,7 @@ from agent.uplink import Probes, ReceiptsLater
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Coroutine, Hashable, Iterable, Iterator, Mapping, Sequence
 
+    from agent.broker import Broker
     from agent.capture import Device, Holding, Observation
     from agent.config import Config
     from agent.driver import Readable
@@ -137,7 +136,11 @@ class Agent:
             tell=tell_systemd,
         )
         self.forwards = self._make_forwards(keys, {})
-        self.broker = None if config.mqtt is None else Broker(self, config.mqtt, keys=lambda: self._receipt_keys)
+        self.broker: Broker | None = None
+        if config.mqtt is not None:
+            from agent.broker import Broker  # noqa: PLC0415 - much memory, and few stations have a broker
+
+            self.broker = Broker(self, config.mqtt, keys=lambda: self._receipt_keys)
 
     def _make_forwards(self, keys: Sequence[Verifier], kept: Mapping[str, Forward]) -> tuple[Forward, ...]:
         """One for each destination, the primary first: a fallback looks at it. `kept`: those that go on, by name."""
@@ -201,6 +204,7 @@ class Agent:
             return standing
 
     def _held(self, holding: Holding) -> None:
+        self.joining.expect()
         for forward in self.forwards:
             forward.nudge(holding)
         if self.broker is not None:
@@ -275,6 +279,8 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as group, Control(self) as control, AsyncExitStack() as watched:
                 if self.config.status is not None:
+                    from agent.station.status import StatusService  # noqa: PLC0415 - for those who look at a screen
+
                     await watched.enter_async_context(StatusService(self, control.live, self.config.status))
                 crew = Crew(group)
                 crew.begin(self._jobs(frozenset(self._prints), self.forwards))

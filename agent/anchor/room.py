@@ -19,7 +19,6 @@ from agent.anchor import telling
 from agent.anchor.link import ENROL, Link
 from agent.anchor.publishing import ALARM, Publishing
 from agent.anchor.ring import Place, Ring
-from agent.anchor.stamping import Stamping
 from agent.custody.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from agent.errors import ConfigError, JournalError, Problem, Refusal
 from agent.journal import anchors
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from pathlib import Path
 
+    from agent.anchor.stamping import Stamping
     from agent.capture import Json, Stamp
     from agent.config import Custody
     from agent.custody.policy import Policy
@@ -106,6 +106,8 @@ class Anchor:
         self._find_policy()
         await self._make_links()
         if self._custody.tsa_url is not None:
+            from agent.anchor.stamping import Stamping  # noqa: PLC0415 - X.509 is for those who have an authority
+
             self._stamping = Stamping(self._custody, self._desk)
         await asyncio.to_thread(self.context)  # what is wrong with its file is said now
 

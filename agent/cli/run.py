@@ -4,6 +4,9 @@ import asyncio
 import sys
 from typing import Annotated
 
+import agent.cli.lean  # noqa: F401 - what follows imports structlog
+
+# isort: split
 import structlog
 import typer
 

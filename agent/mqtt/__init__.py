@@ -23,15 +23,20 @@ and the session comes back after a pause; any other `AgentError` is logged, and 
 
 In tests, `agent.testing.broker.Mosquitto` (and the fixture `mosquitto`) is a real broker.
 
-`door` is the only file that imports aiomqtt.
+`door` is the only file that imports aiomqtt, and is imported by whoever first asks for a session or a connection: on
+most stations nobody does, and their options are models of this package all the same.
 """
 
 from __future__ import annotations
 
-from agent.mqtt.door import Connection
+from typing import TYPE_CHECKING, Any
+
 from agent.mqtt.messages import Message, Outgoing, Subscription, Will, fits
 from agent.mqtt.options import BrokerOptions, StationOptions
-from agent.mqtt.session import Session
+
+if TYPE_CHECKING:
+    from agent.mqtt.door import Connection
+    from agent.mqtt.session import Session
 
 __all__ = [
     "BrokerOptions",
@@ -44,3 +49,15 @@ __all__ = [
     "Will",
     "fits",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a class, or an error
+    if name == "Connection":
+        from agent.mqtt.door import Connection  # noqa: PLC0415 - see above
+
+        return Connection
+    if name == "Session":
+        from agent.mqtt.session import Session  # noqa: PLC0415 - see above
+
+        return Session
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
