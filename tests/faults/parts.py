@@ -44,4 +44,5 @@ PARTS: tuple[Part, ...] = (
         "kills", (1,), ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"), 600
     ),
     Part("calls", (3,), ("tests/faults/test_calls.py",), 480),
+    Part("power", (2,), ("tests/faults/test_power.py", "tests/faults/test_volume.py"), 780),
 )

@@ -1,0 +1,30 @@
+#!/bin/bash
+# The first process of a machine (see machine.py): makes device mapper and loopback work, does the job, switches it off.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/mnt PYTHONDONTWRITEBYTECODE=1
+export DM_DISABLE_UDEV=1     # there is no udevd here that dmsetup could wait for
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs run /run
+mount -t devtmpfs dev /dev 2>/dev/null   # without it no /dev/mapper
+mkdir -p /dev/shm
+mount -t tmpfs shm /dev/shm
+cp "$EVIDOCK_JOB" /run/job   # it lies in the host's /tmp, which the next line covers
+mount -t tmpfs tmp /tmp
+mount -t tmpfs mnt /mnt
+. /run/job
+mkdir -p /mnt/out
+[ -z "$EVIDOCK_OUT" ] || mount -t hostfs -o "$EVIDOCK_OUT" out /mnt/out
+mkdir -p /run/kernel/lib/modules
+ln -s "$EVIDOCK_UML_PREFIX/usr/lib/uml/modules/$(uname -r)" "/run/kernel/lib/modules/$(uname -r)"
+printf '#!/bin/sh\nexec modprobe -d /run/kernel "$@"\n' >/run/kernel/modprobe
+chmod +x /run/kernel/modprobe
+echo /run/kernel/modprobe >/proc/sys/kernel/modprobe   # and whatever the kernel asks for by itself
+for one in ${EVIDOCK_MODULES//,/ }; do /run/kernel/modprobe "$one" || echo "no module $one"; done
+ip link set lo up
+cd "$EVIDOCK_ROOT"
+"${JOB[@]}"
+echo "
+JOB-ENDED $?"
+sync
+echo o >/proc/sysrq-trigger
+sleep 10

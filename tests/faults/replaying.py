@@ -1,0 +1,138 @@
+"""Every power cut at once: the disk as it was after each recorded write is built, mounted, and examined."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from tests.faults.examining import Promises, examine
+from tests.faults.logwrites import Record
+from tests.faults.mounting import mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TORN = 0.1
+"""Of the points, how many cut the last write in two: a disk promises whole sectors, and no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One moment: after this entry, of whose sectors so much was written."""
+
+    entry: int
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What a power cut broke."""
+
+    cut: Cut
+    sentences: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A folder with `base.img`, `log.img`, and `out/` with what the camera ever held and what the DEMS has."""
+
+    folder: Path
+    file_system: str
+
+    def cuts(self, seed: int, most: int | None = None, *, log: Path | None = None) -> list[Cut]:
+        """One after each write since the start, a tenth of them in the middle of it; or so many of them."""
+        chance, record = Random(seed), Record(log or self.folder / "log.img")
+        found = [number for number in range(record.begin(), len(record.entries)) if record.entries[number].length]
+        record.close()
+        if most is not None and most < len(found):
+            found = sorted(chance.sample(found, most))
+        torn = [chance.random() if chance.random() < TORN else 1.0 for _ in found]
+        return [Cut(number, share) for number, share in zip(found, torn, strict=True)]
+
+    def promises(self) -> Promises:
+        """What is true at any moment."""
+        ever = {tuple(one) for one in json.loads((self.folder / "out/ever.json").read_text())}
+        told = json.loads((self.folder / "out/arrived.json").read_text())
+        arrived = {capture: [bytes.fromhex(one) for one in found] for capture, found in told.items()}
+        return Promises(ever=ever, arrived=arrived)
+
+
+def replay(recorded: Recorded, cuts: list[Cut]) -> list[Wrong]:
+    """Examine each; the cuts are in order."""
+    wrong: list[Wrong] = []
+    with tempfile.TemporaryDirectory(prefix="evidock-cut-", dir="/dev/shm") as name:  # in memory
+        (top := Path(name) / "top").mkdir()
+        for cut, image, promises in states(recorded, cuts, Path(name)):
+            if found := examined(image, recorded.file_system, top, promises):
+                wrong.append(Wrong(cut, found))
+    return wrong
+
+
+def states(recorded: Recorded, cuts: list[Cut], scratch: Path) -> Iterator[tuple[Cut, Path, Promises]]:
+    """Each cut with the disk that it leaves, to be done with as one likes, and what had been promised before it."""
+    record, promises = Record(recorded.folder / "log.img"), recorded.promises()
+    heard, done = record.begin(), 0
+    image, copy = scratch / "disk.img", scratch / "point.img"
+    copy_sparse(recorded.folder / "base.img", image)
+    with opened(image) as disk:
+        for cut in cuts:
+            for entry in record.entries[done : cut.entry]:
+                record.apply(entry, disk)
+            done, after = cut.entry, cut.entry + 1
+            # What was promised after this write and before the next one counts, too, where this one was whole.
+            while cut.share == 1.0 and after < len(record.entries) and not record.entries[after].length:
+                after += 1
+            for entry in record.entries[heard:after]:
+                if entry.mark:
+                    promises.hear(entry.mark)
+            heard = max(heard, after)
+            copy_sparse(image, copy)
+            with opened(copy) as last:
+                record.apply(record.entries[cut.entry], last, cut.share)
+            yield cut, copy, promises
+    record.close()
+
+
+def examined(image: Path, file_system: str, top: Path, promises: Promises) -> list[str]:
+    """Mount an image and look at the station in it; a file system that cannot be mounted has lost everything."""
+    try:
+        with mounted(image, file_system, top):
+            return examine(top / "station" / "state", promises)
+    except Exception as error:  # noqa: BLE001 - a journal that cannot be opened is what is looked for
+        return [f"{type(error).__name__}: {error}"]
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy what is not a hole."""
+    reading, length = os.open(source, os.O_RDONLY), source.stat().st_size
+    writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.ftruncate(writing, length)
+        at = 0
+        while at < length:
+            try:
+                at = os.lseek(reading, at, os.SEEK_DATA)
+            except OSError:  # ENXIO: nothing but a hole is left
+                break
+            end = os.lseek(reading, at, os.SEEK_HOLE)
+            os.pwrite(writing, os.pread(reading, end - at, at), at)
+            at = end
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Its descriptor."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,130 @@
+"""Power cut after every write of a station's disk: each promise that was given before is kept.
+
+In a machine of its own a station takes, sends and lets forget, is killed and started again, on a disk that records
+each write. Each state in which a cut could have left that disk is built, mounted, and examined as the next start
+would; a few are started by the real daemon, which has to bring everything that is left to the DEMS.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.testing.dems import EmulatedDems
+from tests.faults.examining import quiet
+from tests.faults.form import LONG, SEED, form, time_is_over, why
+from tests.faults.machine import SIZES, Machine, disk, needed
+from tests.faults.mounting import may_mount, mounted
+from tests.faults.replaying import Cut, Recorded, Wrong, copy_sparse, replay, states
+from tests.faults.report import reached
+from tests.faults.rig import Rig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.rig import Nursery
+
+RECORDS = {"ext4": 8, "xfs": 2, "btrfs": 2} if LONG else {"ext4": 1}
+"""Several short records are looked through faster than a long one, and differ more."""
+POINTS = form(30, 1_250)
+"""Of one record."""
+CAPTURES = form(6, 60)
+STARTS = form(1, 5)
+"""Points of each record at which the real daemon is started."""
+TOGETHER = 100
+"""Points that are looked at before the time is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One record that is to be made."""
+
+    folder: Path
+    file_system: str
+    seed: int
+    port: int
+
+
+def free_port() -> int:
+    """One that nobody listens on now: the upload that a station remembers names it."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def record(plan: Plan) -> Recorded:
+    """Let a station live on a recorded disk."""
+    (out := plan.folder / "out").mkdir(parents=True)
+    base = disk(plan.folder / "base.img", SIZES[plan.file_system], plan.file_system)
+    copy_sparse(base, work := plan.folder / "work.img")
+    log = disk(plan.folder / "log.img", 4 << 30)
+    job = ["tests.faults.guest.record", plan.file_system, str(plan.seed), str(CAPTURES), str(plan.port)]
+    with Machine(job, [work, log], out=out) as machine:
+        machine.finish(600)
+    work.unlink()
+    return Recorded(plan.folder, plan.file_system)
+
+
+def look_inside(recorded: Recorded, cuts: list[Cut]) -> list[Wrong]:
+    """Examine cuts where only a machine may mount images."""
+    told = [f"{cut.entry}:{cut.share}" for cut in cuts]
+    with Machine(["tests.faults.guest.replay", recorded.file_system, *told], [], out=recorded.folder) as machine:
+        machine.finish(600)
+        return [Wrong(Cut(entry, share), said) for entry, share, said in machine.told("WRONG")]
+
+
+@pytest.mark.parametrize(("file_system", "number"), [(name, n) for name, many in RECORDS.items() for n in range(many)])
+async def test_a_power_cut_after_any_write_breaks_no_promise(
+    tmp_path: Path, nursery: Nursery, file_system: str, number: int
+) -> None:
+    needed(f"mkfs.{file_system}")
+    quiet()
+    plan = Plan(tmp_path / "record", file_system, SEED * 1000 + number, free_port())
+    recorded = record(plan)
+    cuts, wrong, looked, look = recorded.cuts(plan.seed, POINTS), list[str](), 0, replay if may_mount() else look_inside
+    while looked < len(cuts) and not time_is_over():
+        some = cuts[looked : looked + TOGETHER]
+        wrong += [told(plan, one.cut, "; ".join(one.sentences[:5])) for one in look(recorded, some)]
+        looked += len(some)
+    starts = Random(plan.seed).sample(cuts, STARTS) if may_mount() and not wrong else []
+    for cut in starts:
+        wrong += [told(plan, cut, one) for one in await started_again(plan, recorded, cut, tmp_path / "again", nursery)]
+    reached(
+        2,
+        f"power cut after each recorded write, station on {file_system}",
+        asked=POINTS,
+        reached=looked,
+        violations=len(wrong),
+        seed=plan.seed,
+        detail=why(POINTS, looked) or "a tenth of them within the write; the daemon was started again at some of them",
+    )
+    assert not wrong, f"{len(wrong)} of {looked} points:\n" + "\n".join(wrong[:20])
+
+
+def told(plan: Plan, cut: Cut, sentence: str) -> str:
+    """With where to find it again."""
+    return f"{plan.file_system}, seed {plan.seed}, {cut}: {sentence}"
+
+
+async def started_again(plan: Plan, recorded: Recorded, cut: Cut, folder: Path, nursery: Nursery) -> list[str]:
+    """Start the real daemon on this disk: whatever is left to be done is done, and nothing is doubled."""
+    (top := folder / "top").mkdir(parents=True)
+    shutil.copytree(recorded.folder / "out/dems", folder / "dems")
+    try:
+        _, image, promises = next(states(recorded, [cut], folder))
+        with mounted(image, plan.file_system, top):
+            async with EmulatedDems(folder / "dems", port=plan.port) as dems:
+                rig = Rig(top, nursery, dems)
+                book = await rig.book()
+                for clip in sorted((recorded.folder / "out/camera").iterdir()):
+                    rig.camera.record(clip.read_bytes())
+                for capture in promises.forget:
+                    (rig.camera.root / book.holdings[capture].origin.key).unlink()
+                return await rig.drained()
+    finally:
+        shutil.rmtree(folder)

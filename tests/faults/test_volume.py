@@ -1,0 +1,43 @@
+"""Power cut after every write of a camera's FAT volume while it forgets: what is gone stays gone, and all else whole.
+
+The station is the real daemon with its driver and the program that deletes; the cuts are read by the kernel's FAT.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.faults.form import SEED, form
+from tests.faults.machine import SIZES, Machine, disk, needed
+from tests.faults.replaying import copy_sparse
+from tests.faults.report import reached
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLIPS, POINTS = form(10, 340), form(30, 1_000)
+
+
+def test_a_cut_while_a_camera_forgets_brings_nothing_back_and_hurts_nothing_else(tmp_path: Path) -> None:
+    needed("mkfs.fat")
+    (out := tmp_path / "out").mkdir()
+    base = disk(tmp_path / "base.img", SIZES["vfat"], "vfat")
+    copy_sparse(base, work := tmp_path / "work.img")
+    log = disk(tmp_path / "log.img", 1 << 30)
+    with Machine(["tests.faults.guest.volume", "record", f"{SEED}", f"{CLIPS}"], [work, log], out=out) as machine:
+        machine.finish(600)
+    copy_sparse(base, work)
+    with Machine(["tests.faults.guest.volume", "replay", f"{SEED}", f"{POINTS}"], [work, log], out=out) as machine:
+        machine.finish(900)
+        wrong = [f"seed {SEED}, entry {entry}, {share}: {said}" for entry, share, said in machine.told("WRONG")]
+        (looked,) = machine.told("LOOKED")
+    reached(
+        2,
+        "power cut after each recorded write, camera volume on vfat during release",
+        asked=POINTS,
+        reached=looked["points"],
+        violations=len(wrong),
+        seed=SEED,
+        detail=f"{looked['clips']} clips; at {looked['half']} points the one that is being forgotten is half there",
+    )
+    assert not wrong, "\n".join(wrong[:20])
