@@ -6,6 +6,7 @@ WAL can corrupt it (fixed in SQLite 3.51.3); apsw brings a current SQLite, Debia
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from importlib.resources import files
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
+from agent import durable
 from agent.errors import JournalError
 from agent.journal.spans import span_as_json
 from agent.journal.words import words_as_json
@@ -73,14 +75,37 @@ def open_database(path: Path) -> apsw.Connection:
     if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _MINIMUM:
         raise JournalError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a journal; 3.51.3 or later is needed")
     with translated(f"the journal {path} cannot be opened"):
+        _forget_what_memory_says(path)
         connection = apsw.Connection(str(path))
         try:
             _prepare(connection)
             _migrate(connection, path)
+            # What was read just now is written to its final place, and forced: whatever is built on it stands on that.
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _forget_what_memory_says(path: Path) -> None:
+    """Let the disk itself say what is in the journal.
+
+    After a failed fsync the kernel goes on showing what never reached the disk, and takes it for written. Whoever is
+    started again would read an entry that a power cut takes away, and all that were committed after it.
+    """
+    for file in (path, path.with_name(path.name + "-wal")):
+        try:
+            fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            durable.force(fd)  # a process that was killed has left behind what only needs to be written
+            durable.drop_cache(fd)
+        except OSError as error:
+            raise JournalError(f"the journal {path} cannot be opened: {file.name}: {error.strerror}") from error
+        finally:
+            os.close(fd)
 
 
 def _prepare(connection: apsw.Connection) -> None:

@@ -5,8 +5,9 @@
                            that continued it
 
 A mark says that everything before an offset is on the disk and what its BLAKE3 is. If only the process died, the page
-cache has every byte, and the copy continues at the file's length. After a power cut the end of the file may be no
-true beginning of the capture, so the copy continues at the last mark that still has its digest.
+cache has every byte, and the copy continues at the file's length, once the disk has proved to have them too: a write
+that failed unseen would else become part of the capture. After a power cut the end of the file may be no true beginning
+of the capture, so the copy continues at the last mark that still has its digest.
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ class Stage:
         _, before, marks = told
         about_fd = os.open(name + ABOUT, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
         end = os.fstat(fd).st_size
-        if before != boot_id:
+        if before == boot_id:
+            if (true := _end_on_disk(fd, marks, end)) < end:
+                os.ftruncate(fd, end := true)
+        else:
             end = _last_true_mark(fd, marks, end)
             os.ftruncate(fd, end)
             # From here on the page cache of this boot has every byte, and a restart need not go back once more. Not
@@ -173,6 +177,26 @@ def read_about(name: str, folder_fd: int) -> tuple[bytes, str, list[tuple[int, s
             case _:
                 break
     return about, boot_id, marks
+
+
+def _end_on_disk(fd: int, marks: list[tuple[int, str]], end: int) -> int:
+    """`end`, or the last mark where the disk gives back other bytes after it than memory did.
+
+    A write that failed once is taken for done by the kernel: only memory has the bytes then, and only until it forgets.
+    """
+    marked = max((offset for offset, _ in marks if offset <= end), default=0)
+    remembered = _digest(fd, marked, end)
+    durable.force(fd)
+    durable.drop_cache(fd)
+    return end if _digest(fd, marked, end) == remembered else marked
+
+
+def _digest(fd: int, begin: int, end: int) -> bytes:
+    hasher = blake3()
+    while begin < end and (block := os.pread(fd, min(_READ, end - begin), begin)):
+        hasher.update(block)
+        begin += len(block)
+    return hasher.digest()
 
 
 def _last_true_mark(fd: int, marks: list[tuple[int, str]], end: int) -> int:

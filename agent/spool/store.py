@@ -177,8 +177,8 @@ class Spool:
         told = read_about(name.removesuffix(".doubtful"), self._stage_fd)
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._stage_fd)
         try:
-            digest = _digest_of(fd)
             durable.force(fd)
+            digest = _digest_of(fd)
         finally:
             os.close(fd)
         self._name_part(name, self._stage_fd, digest)
@@ -360,7 +360,9 @@ def _translated(act: Callable[[bytes], None], block: bytes) -> None:
 
 
 def _digest_of(fd: int) -> Digest:
+    """Of what the disk gives back: of bytes whose writing failed memory would tell something else."""
     hasher, offset = Hasher(), 0
+    durable.drop_cache(fd)
     while block := os.pread(fd, _READ_AHEAD, offset):
         hasher.feed(block)
         offset += len(block)

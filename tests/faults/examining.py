@@ -19,6 +19,7 @@ from agent.release import Release
 from agent.spool import Spool
 from agent.testing.audit import Book, audit_arrivals, audit_spool, read_journal
 from agent.testing.process import LOG
+from tests.faults.mounting import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,6 +48,15 @@ class Promises:
             self.held.add(name)
         elif word == "forget" and "-" in name:  # the other form names the file
             self.forget.add(name)
+
+
+def examined(image: Path, file_system: str, top: Path, promises: Promises) -> list[str]:
+    """Mount an image and look at the station in it; a file system that cannot be mounted has lost everything."""
+    try:
+        with mounted(image, file_system, top):
+            return examine(top / "station" / "state", promises)
+    except Exception as error:  # noqa: BLE001 - a journal that cannot be opened is what is looked for
+        return [f"{type(error).__name__}: {error}"]
 
 
 def examine(state: Path, promises: Promises) -> list[str]:

@@ -45,4 +45,5 @@ PARTS: tuple[Part, ...] = (
     ),
     Part("calls", (3,), ("tests/faults/test_calls.py",), 480),
     Part("power", (2,), ("tests/faults/test_power.py", "tests/faults/test_volume.py"), 780),
+    Part("lying disk", (4,), ("tests/faults/test_lying_disk.py",), 240),
 )

@@ -11,9 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from tests.faults.examining import Promises, examine
+from tests.faults.examining import Promises, examined
 from tests.faults.logwrites import Record
-from tests.faults.mounting import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,15 +96,6 @@ def states(recorded: Recorded, cuts: list[Cut], scratch: Path) -> Iterator[tuple
                 record.apply(record.entries[cut.entry], last, cut.share)
             yield cut, copy, promises
     record.close()
-
-
-def examined(image: Path, file_system: str, top: Path, promises: Promises) -> list[str]:
-    """Mount an image and look at the station in it; a file system that cannot be mounted has lost everything."""
-    try:
-        with mounted(image, file_system, top):
-            return examine(top / "station" / "state", promises)
-    except Exception as error:  # noqa: BLE001 - a journal that cannot be opened is what is looked for
-        return [f"{type(error).__name__}: {error}"]
 
 
 def copy_sparse(source: Path, target: Path) -> None:

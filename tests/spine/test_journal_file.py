@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Never
@@ -132,6 +134,43 @@ def test_a_migration_is_a_step_of_its_own_and_keeps_everything(
     journal.close()
     monkeypatch.undo()
     with pytest.raises(JournalError, match="newer"):
+        Journal.open(tmp_path / "journal.db", log=LOG, stamp=Clock().stamp)
+
+
+def test_what_only_memory_has_of_it_is_not_built_upon(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit failed, and memory shows it all the same: it is read again from the disk, which does not have it."""
+    hold(journal, "a")
+    wal, size = tmp_path / "journal.db-wal", journal.leaves.size
+    on_disk = wal.read_bytes()
+    hold(journal, "b")
+    shown = wal.read_bytes()  # as a process leaves it that is killed
+    shutil.copy(tmp_path / "journal.db", tmp_path / "killed.db")
+    journal.close()
+    (killed := tmp_path / "killed.db-wal").write_bytes(shown)
+
+    def forget(fd: int) -> None:
+        if os.fstat(fd).st_ino == killed.stat().st_ino:
+            killed.write_bytes(on_disk)
+
+    monkeypatch.setattr(database.durable, "drop_cache", forget)
+    again = Journal.open(tmp_path / "killed.db", log=LOG, stamp=Clock().stamp)
+    assert again.leaves.size == size
+    assert killed.stat().st_size == 0  # and what was read is at its final place
+    again.close()
+
+
+def test_a_journal_that_cannot_be_forced_is_not_opened(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.close()
+
+    def fail(_: int) -> None:
+        raise database.durable.ForceFailed(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(database.durable, "force", fail)
+    with pytest.raises(JournalError, match=r"journal\.db: Input/output error"):
         Journal.open(tmp_path / "journal.db", log=LOG, stamp=Clock().stamp)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,43 @@ async def test_after_a_killed_process_the_copy_continues_at_the_exact_length(
     whole = Hasher()
     whole.feed(DATA)
     assert await spool.keep(going) == whole.finish()
+    spool.close()
+
+
+@pytest.mark.parametrize(("upto", "believed"), [(99, 0), (150, 100), (550, 500)])
+def test_bytes_that_only_memory_had_are_not_continued(
+    tmp_path: Path, small_marks: None, monkeypatch: pytest.MonkeyPatch, upto: int, believed: int
+) -> None:
+    """A write failed, and the kernel takes it for done: the disk gives back something else once memory forgets."""
+    spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
+    copy(spool, upto)
+    spool = again(spool)
+    path = spool.root / "stage" / NAME
+
+    def forget(fd: int, *_: int) -> None:
+        if os.fstat(fd).st_ino == path.stat().st_ino:
+            os.pwrite(fd, b"\0", upto - 1)
+
+    monkeypatch.setattr(stage.durable, "drop_cache", forget)
+    going = spool.stage(TOKEN, ABOUT)
+    assert going.offset == believed == path.stat().st_size
+    going.close()
+    spool.close()
+
+
+def test_a_stage_whose_bytes_cannot_be_forced_is_not_continued(
+    tmp_path: Path, small_marks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
+    copy(spool, 150)
+    spool = again(spool)
+
+    def fail(_: int) -> None:
+        raise stage.durable.ForceFailed(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(stage.durable, "force", fail)
+    with pytest.raises(stage.durable.ForceFailed):
+        spool.stage(TOKEN, ABOUT)
     spool.close()
 
 

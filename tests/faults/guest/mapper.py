@@ -24,10 +24,14 @@ def create(name: str, table: str) -> str:
     return f"/dev/mapper/{name}"
 
 
-def exchange(name: str, table: str) -> None:
-    """Give a mapping another table, without asking the file system on it first."""
-    subprocess.run(["dmsetup", "suspend", "--nolockfs", "--noflush", name], check=True)
+def prepare(name: str, table: str) -> None:
+    """Lay another table ready for a mapping."""
     subprocess.run(["dmsetup", "load", name, "--table", table], check=True)
+
+
+def take_up(name: str) -> None:
+    """Exchange a mapping's table for the one that is ready, without asking the file system on it first."""
+    subprocess.run(["dmsetup", "suspend", "--nolockfs", "--noflush", name], check=True)
     subprocess.run(["dmsetup", "resume", name], check=True)
 
 

@@ -45,6 +45,8 @@ def record(seed: int, clips: int) -> None:
     for _ in range(clips):
         camera.record(chance.randbytes(chance.randrange(1, 20_000)))
     subprocess.run(["umount", str(TOP)], check=True)
+    with open(node, "rb") as volume:  # noqa: PTH123 - a device; unmounting FAT does not flush its cache
+        os.fsync(volume.fileno())
     # As a station mounts it: to be read; only while it is told to forget may it be written to.
     subprocess.run(["mount", "-t", "vfat", "-o", f"ro,{OPTIONS}", node, str(TOP)], check=True)
     (OUT / "ever.json").write_text(json.dumps({one.key: one.sha256.hex() for one in camera.ever()}))

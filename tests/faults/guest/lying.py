@@ -1,0 +1,186 @@
+"""In a machine: a disk that reports failed writes for a moment and then success again, as if nothing had been lost.
+
+    python -m tests.faults.guest.lying FILE_SYSTEM SEED ROUNDS
+
+/dev/ubda: an empty file system. After each round the daemon is killed and the disk is copied as it is, with what had
+been promised until then: what only memory knows is not in the copy. What ended is started again, as systemd would; a
+file system that gave itself up is mounted anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+from agent.testing.cameras import CameraFolder
+from agent.testing.dems.options import DemsOptions
+from tests.faults.guest.bench import Bench, empty, recording, until
+from tests.faults.guest.mapper import create, prepare, sectors, take_up
+
+OUT, TOP, PROMISES = Path("/mnt/out"), Path("/mnt/d"), Path("/mnt/promises")
+WELL, ILL = "linear /dev/ubda {}", "flakey /dev/ubda {} 0 1000 1 error_writes"
+FILL = 0.9
+"""Of the free room, how much is looked at to learn where bytes of files are put."""
+TRIES = 12
+AGAIN = 0.3
+"""How often what ended is started again while the disk still fails."""
+
+
+def promise(text: str) -> None:
+    """Note it where no fault reaches."""
+    fd = os.open(PROMISES, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, text.encode() + b"\n")
+    os.close(fd)
+
+
+def writable() -> bool:
+    """Whether the file system still takes anything."""
+    try:
+        fd = os.open(TOP / "probe", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            os.write(fd, b"x" * 5000)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+    return True
+
+
+def table(ill: list[tuple[int, int]], size: int) -> str:
+    """A mapping on which these ranges of sectors take no writes."""
+    lines, at = [], 0
+    for begin, end in [*ill, (size, size)]:
+        for one, upto, kind in ((at, begin, WELL), (begin, end, ILL)):
+            if one < upto:
+                lines.append(f"{one} {upto - one} {kind.format(one)}")
+        at = end
+    return "\n".join(lines)
+
+
+def room_for_bytes() -> list[tuple[int, int]]:
+    """Ranges of sectors where this file system puts what files hold, as a file shows that takes nearly all of them."""
+    disk, path = os.statvfs(TOP), TOP / "room"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    os.posix_fallocate(fd, 0, int(disk.f_bfree * disk.f_frsize * FILL))
+    os.fsync(fd)
+    os.close(fd)
+    # "  0:        0..    2047:      34816..     36863:   2048: ..." in the blocks of the file system
+    said = subprocess.run(["filefrag", "-v", str(path)], check=True, capture_output=True, text=True).stdout
+    unit = int(re.search(r"blocks? of (\d+) bytes", said)[1]) // 512
+    found = re.findall(r"^ *\d+: +\d+\.\. *\d+: +(\d+)\.\. *(\d+):", said, re.MULTILINE)
+    path.unlink()
+    os.sync()
+    return sorted((int(begin) * unit, (int(end) + 1) * unit) for begin, end in found)
+
+
+class Station:
+    """One on a disk that can be made to fail, with whoever would start it again."""
+
+    def __init__(self, file_system: str, chance: Random) -> None:
+        size = sectors("/dev/ubda")
+        self._well = table([], size)
+        self._mount = ["mount", "-t", file_system, create("fl", self._well), str(TOP)]
+        TOP.mkdir()
+        subprocess.run(self._mount, check=True)
+        self._chance = chance
+        # Where everything fails most file systems give themselves up, and are mounted anew: memory forgets. Where only
+        # bytes of files fail they go on, and memory says what the disk does not have.
+        self._ill = [table([(0, size)], size)]
+        if file_system != "btrfs":  # whose addresses are not those of the disk
+            self._ill += [table(room_for_bytes(), size)] * 3
+        self.camera = CameraFolder(Path("/mnt/camera"))
+        options, drivers = DemsOptions(folder=Path("/mnt/dems")), [self.camera.driver()]
+        self.bench = Bench(TOP / "station", options, drivers, words=OUT / "daemon.log", read_back=chance.random() < 0.5)
+        self.pid: int | None = None
+        self.codes: list[int] = []
+        self.remounts = 0
+
+    def start(self) -> None:
+        self.pid = self.pid or self.bench.start(promise)
+
+    def kill(self) -> None:
+        if self.pid is not None:
+            self.bench.end(self.pid)
+            self.pid = None
+
+    def ended(self) -> bool:
+        """Notice it where it ended by itself."""
+        if self.pid is not None and (code := self.bench.ended(self.pid)) is not None:
+            self.codes.append(code)
+            self.pid = None
+        return self.pid is None
+
+    def fail(self) -> None:
+        """Let each write fail until the daemon has noticed, or for a moment that may be over before it does."""
+        prepare("fl", self._chance.choice(self._ill))
+        take_up("fl")
+        prepare("fl", self._well)
+        over = time.monotonic() + self._chance.choice((0.02, 0.1, 0.5, 3.0))
+        again = self._chance.random() < AGAIN
+        while time.monotonic() < over and not (self.ended() and not again):
+            self.start()
+            time.sleep(0.005)
+        take_up("fl")
+
+    def go_on(self) -> None:
+        """As systemd and the machine's keeper would have it: ended is started, given up is mounted anew."""
+        for _ in range(TRIES):
+            self.ended()
+            if not writable():
+                self.kill()
+                subprocess.run(["umount", str(TOP)], check=True)
+                subprocess.run(self._mount, check=True)
+                self.remounts += 1
+            self.start()
+            if until(lambda: self.ended() or empty(self.camera), self._chance.uniform(1, 6)) and self.pid is not None:
+                return
+
+    def copied(self, number: int) -> None:
+        """Kill the daemon, and copy what the disk has now: not what memory has."""
+        self.kill()
+        copy = ["dd", "if=/dev/ubda", f"of={OUT / f'{number}.img'}", "bs=1M"]
+        subprocess.run([*copy, "iflag=direct", "conv=sparse", "status=none"], check=True)
+        told = {"promises": PROMISES.read_text().split(), "arrived": self.bench.arrived()}
+        (OUT / f"{number}.json").write_text(json.dumps(told))
+
+    def verified(self) -> list[str]:
+        """Let everything arrive on a disk that is well, and say what is wrong."""
+        self.camera.record(b"the last one")
+        self.start()
+        assert until(lambda: empty(self.camera), 120), (OUT / "daemon.log").read_text()[-4000:]
+        assert self.bench.end(self.pid or 0, signal.SIGTERM) == 0
+        return self.bench.wrong([self.camera])
+
+
+def main() -> None:
+    """Do the rounds."""
+    chance = Random(int(sys.argv[2]))
+    station = Station(sys.argv[1], chance)
+    PROMISES.touch()
+    for number in range(int(sys.argv[3])):
+        station.start()
+        for _ in range(chance.randrange(2, 6)):
+            station.camera.record(recording(chance))
+        time.sleep(chance.uniform(0, 0.7))
+        station.fail()
+        station.go_on()
+        station.copied(number)
+    wrong = station.verified()
+    ever = [[one.device, one.key, one.sha256.hex()] for one in station.camera.ever()]
+    (OUT / "ever.json").write_text(json.dumps(ever))
+    promises = len(set(PROMISES.read_text().split()))
+    station.bench.close()
+    told = {"codes": station.codes, "remounts": station.remounts, "promises": promises, "wrong": wrong}
+    print("RESULT", json.dumps(told), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
