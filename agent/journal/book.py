@@ -8,6 +8,7 @@ itself, and both call these same methods.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from agent.capture import (
@@ -133,6 +134,8 @@ class Journal:
             "strength": receipt.strength.name.lower(),
             **detail,
         }
+        if receipt.note is not None:
+            told["note_sha256"] = sha256(receipt.note).hexdigest()
         holding_ = self._step(
             known,
             Standing.RECEIPTED,

@@ -22,8 +22,9 @@ from agent.journal.words import words_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
 
-__all__ = ["APPLICATION_ID", "open_database", "transaction", "translated"]
+__all__ = ["APPLICATION_ID", "bring_forward", "open_database", "transaction", "translated"]
 
 APPLICATION_ID: Final = 0x45764464
 """`EvDd`: marks the file as ours (sqlite.org/fileformat section 1.3.17)."""
@@ -121,30 +122,37 @@ def _prepare(connection: apsw.Connection) -> None:
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:
-    """Bring the schema forwards, each file in one transaction: after a crash it is the old or the new one."""
-    schemas = sorted(
-        (int(file.name.removesuffix(".sql")), file)
-        for file in files(__package__).joinpath("schema").iterdir()
-        if file.name.endswith(".sql")
-    )
-    newest = schemas[-1][0]
     application, found = connection.pragma("application_id"), connection.pragma("user_version")
     empty = found == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0
     if not empty and application != APPLICATION_ID:
         raise JournalError(f"{path} is a database of another program")
+    newest = _schemas()[-1][0]
     if found > newest:
         raise JournalError(
             f"{path} was written by a newer Evidock (schema {found}; this one knows {newest})",
             hint="Install the newer version again. Nothing was changed.",
         )
+    bring_forward(connection, found)
+
+
+def bring_forward(connection: apsw.Connection, found: int) -> None:
+    """Bring the schema from `found` forwards, each file in one transaction: after a crash it is the old or the new."""
     connection.create_scalar_function("span_of", span_as_json, 1, deterministic=True)  # type: ignore[arg-type]
     connection.create_scalar_function("words_of", words_as_json, 1, deterministic=True)  # type: ignore[arg-type]
-    for number, file in schemas:
+    for number, file in _schemas():
         if number > found:
             with transaction(connection):
                 connection.execute(file.read_text(encoding="utf-8"))
                 connection.pragma("application_id", APPLICATION_ID)
                 connection.pragma("user_version", number)
+
+
+def _schemas() -> list[tuple[int, Traversable]]:
+    return sorted(
+        (int(file.name.removesuffix(".sql")), file)
+        for file in files(__package__).joinpath("schema").iterdir()
+        if file.name.endswith(".sql")
+    )
 
 
 if __name__ == "__main__":  # what a package does after an upgrade: bring a journal forwards before the daemon starts

@@ -1,7 +1,8 @@
 """The custody log inside the journal: leaves in order, the tree over them, and nothing that could be rewritten.
 
-Appending costs two hashes on average and one row. Full tiles of 256 hashes are stored as they complete; the last,
-partial ones are kept in memory and made again from the rows at start, so there is no second truth.
+Appending costs two hashes on average and two rows. Full tiles of 256 hashes are stored as they complete; of the last,
+partial ones the lowest is stored hash by hash, and the higher are kept in memory and made again from those below. So
+each leaf has its hash beside it from the moment in which it was written, and one that the disk changes is found.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Leaves:
         """Add a leaf after the last one, with the row of the capture that it speaks of."""
         self._connection.execute("INSERT INTO entry VALUES (?, ?, ?)", (self.size, capture, leaf))
         hashed = leaf_hash(leaf)
+        self._connection.execute("INSERT INTO tail VALUES (?, ?)", (self.size, hashed))
         self._frontier.append(hashed)
         level, position = 0, self.size - 1
         while True:
@@ -56,6 +58,8 @@ class Leaves:
             index = position // TILE_WIDTH
             full = bytes(tail)
             self._connection.execute("INSERT INTO tile VALUES (?, ?, ?)", (level, index, full))
+            if level == 0:
+                self._connection.execute("DELETE FROM tail")
             tail.clear()
             hashed, level, position = subtree_root(full), level + 1, index
 
@@ -98,6 +102,25 @@ class Leaves:
         """(seq, leaf) for first <= seq < end, in order, one at a time."""
         yield from self._connection.execute("SELECT seq, leaf FROM entry WHERE seq >= ? AND seq < ?", (first, end))
 
+    def _tail(self, first: int, end: int) -> list[bytes]:
+        """The hashes of the leaves after the last full tile.
+
+        A journal of an older version has none: they are made of the leaves, once. Raises `JournalError` where a leaf is
+        not that of its hash: the disk changed one of the two, and nothing may be written after it.
+        """
+        rows: list[tuple[int, bytes]] = self._connection.execute("SELECT seq, hash FROM tail").fetchall()  # type: ignore[assignment]
+        stored = dict(rows)
+        found = {seq: leaf_hash(leaf) for seq, leaf in self.between(first, end)}
+        for seq, hashed in found.items():
+            if stored.get(seq, hashed) != hashed:
+                raise JournalError(
+                    f"entry {seq} of the custody log does not agree with the hash that it was written with"
+                )
+        if not stored and found and self._connection.get_autocommit():
+            with self._connection:
+                self._connection.executemany("INSERT INTO tail VALUES (?, ?)", found.items())
+        return list(found.values())
+
     def _load(self) -> None:
         newest = self._connection.execute("SELECT max(seq) FROM entry").get
         size = 0 if newest is None else newest + 1
@@ -105,11 +128,8 @@ class Leaves:
         self._frontier = Frontier.at(size, TileReader(self.tile, size))
 
     def _restore(self, size: int) -> None:
-        """Make the partial tiles again: the lowest from leaves, each higher one from the full tiles below it."""
-        tail = bytearray()
-        for _, leaf in self.between(size - size % TILE_WIDTH, size):
-            tail += leaf_hash(leaf)
-        self._tails = [tail]
+        """Make the partial tiles again: the lowest from its hashes, each higher one from the full tiles below it."""
+        self._tails = [bytearray().join(self._tail(size - size % TILE_WIDTH, size))]
         level, full = 0, size // TILE_WIDTH
         while full:
             tail = bytearray()

@@ -34,6 +34,8 @@ class Replay:
     """Its device forgets it by itself, and cannot be asked to."""
     strength: Strength | None = None
     destination: str | None = None
+    note: str | None = None
+    """SHA-256 of the signed receipt, where the entry names it; those of older versions do not."""
     reason: str | None = None
     intended: int | None = None
     """Leaf of the entry `release.intended`, as long as the capture stands where it stood then."""
@@ -85,6 +87,7 @@ def _receipted(replay: Replay, predicate: Mapping[str, Any]) -> None:
     told = predicate["receipt"]
     replay.standing, replay.reason = Standing.RECEIPTED, None
     replay.strength, replay.destination = Strength[told["strength"].upper()], told["destination"]
+    replay.note = told.get("note_sha256")
 
 
 def _refused(replay: Replay, predicate: Mapping[str, Any]) -> None:
@@ -156,7 +159,8 @@ def _commanded(replay: Replay, predicate: Mapping[str, Any]) -> None:
     elif command != _RETRY:
         replay.complaints.append(f"nobody can order {command!r}")
     elif replay.standing is not Standing.HELD:
-        replay.standing, replay.reason, replay.strength, replay.destination = Standing.HELD, None, None, None
+        replay.standing, replay.reason = Standing.HELD, None
+        replay.strength = replay.destination = replay.note = None
 
 
 _ACTS: Final[Mapping[str, Callable[[Replay, Mapping[str, Any]], None]]] = {

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+import apsw
+
 from agent.capture import Origin, Priority, Standing, Strength, canonical, capture_id
 from agent.errors import JournalError
-from agent.journal import anchors
+from agent.journal import anchors, pages
 from agent.journal.entry import PREDICATE_TYPE, STATEMENT_TYPE, Event
 from agent.journal.replay import Replay
-from agent.journal.rows import COLUMNS, STANDINGS, holding, raw_id
+from agent.journal.rows import COLUMNS, STANDINGS, holding, micros, raw_id
 from agent.journal.surroundings import Surroundings
 from agent.journal.words import words
 from agent.merkle import HASH_LENGTH, TILE_WIDTH, Frontier, leaf_hash, subtree_root
@@ -35,6 +38,10 @@ PROBLEMS_MAX: Final = 100
 _LEAVES: Final = 256
 _CAPTURES: Final = 64
 _EVENTS: Final = frozenset(Event)
+_AT_ONCE: Final = 2_000_000
+"""Microseconds between an entry and what the table notes beside it: the clock is read twice."""
+_UNREADABLE: Final = (apsw.Error, JournalError, ValueError, KeyError, TypeError, IndexError, OverflowError)
+"""What reading a damaged file ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,13 @@ class Verification:
     def step(self, journal: Journal) -> None:
         """Look at the next few, in some milliseconds."""
         self._journal = journal
-        self.done = next(self._work, True)
+        try:
+            self.done = next(self._work, True)
+        except _UNREADABLE as error:
+            self._say(
+                "file", f"cannot be read any further ({type(error).__name__}: {error}); the rest was not looked at"
+            )
+            self.done = True
 
     def report(self) -> Report:
         """What was found so far."""
@@ -97,6 +110,7 @@ class Verification:
         )
 
     def _all(self) -> Iterator[bool]:
+        yield from self._file()
         for first in range(0, self._size, _LEAVES):
             self._some_leaves(first, min(self._size, first + _LEAVES))
             yield False
@@ -116,6 +130,15 @@ class Verification:
         self._surroundings.end(self._journal, self._say)
         self._tally()
 
+    def _file(self) -> Iterator[bool]:
+        connection = self._journal.connection
+        for problem in pages.schema_problems(connection):
+            self._say("file", problem)
+        for table in pages.tables(connection):
+            for problem in pages.table_problems(connection, table):
+                self._say(f"file, table {table}", problem)
+            yield False
+
     def _count(self, what: str, *values: int | str) -> int:
         found: int = self._journal.connection.execute(f"SELECT count(*) FROM {what}", values).get  # noqa: S608 - ours
         return found
@@ -132,13 +155,18 @@ class Verification:
         rows = self._journal.connection.execute(
             "SELECT seq, capture, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq", (first, end)
         )
+        hashes = dict(
+            self._journal.connection.execute("SELECT seq, hash FROM tail WHERE seq >= ? AND seq < ?", (first, end))
+        )
         expected = first
         for seq, capture, leaf in rows:
             if seq != expected:
                 self._say(f"entry {expected}", "is missing")
             expected = seq + 1
             self._one_leaf(seq, capture, leaf)
-            self._grow(leaf_hash(leaf))
+            self._grow(hashed := leaf_hash(leaf))
+            if hashes.get(seq, hashed) != hashed:
+                self._say(f"entry {seq}", "is not what was hashed when it was written")
             signed = self._heads.pop(seq + 1, None)
             if signed is not None and signed != self._frontier.root():
                 self._say(f"checkpoint over {seq + 1} entries", "was signed with another root than these entries have")
@@ -161,15 +189,15 @@ class Verification:
             self._surroundings.read(self._journal, seq, predicate, self._say)
             if predicate["event"] not in _EVENTS:
                 self._say(place, f"tells of {predicate['event']!r}, which nobody knows")
-            if name == self._origin:
-                # An entry about the log itself names the root before it: the one place where the past is nailed down.
-                if digest != self._frontier.root().hex():
-                    self._say(place, "names another root than that of the entries before it")
-            elif not name.startswith("part:"):
+            # An entry about the log itself names the root before it: the one place where the past is nailed down.
+            if name == self._origin and digest != self._frontier.root().hex():
+                self._say(place, "names another root than that of the entries before it")
+            of_capture = name != self._origin and not name.startswith("part:")
+            if of_capture:
                 raw_id(name)
                 self._told += 1
-                if capture is None:
-                    self._say(place, f"speaks of capture {name}, and belongs to none")
+            if of_capture is (capture is None):
+                self._say(place, f"speaks of {name}, and belongs to {'no' if capture is None else 'a'} capture")
         except (ValueError, KeyError, TypeError) as error:
             self._say(place, f"is not an entry ({type(error).__name__}: {error})")
 
@@ -208,7 +236,7 @@ class Verification:
             try:
                 known = holding(columns, self._origin)
                 self._one_capture(row, known, token, superseded=bool(superseded))  # type: ignore[arg-type]
-            except (ValueError, KeyError, TypeError, IndexError) as error:
+            except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
                 self._say(f"capture row {row}", f"cannot be read ({type(error).__name__}: {error})")
             last = int(str(row))
             self._captures += 1
@@ -217,7 +245,7 @@ class Verification:
 
     def _one_capture(self, row: int, known: Holding, token: bytes, *, superseded: bool) -> None:
         place = f"capture {known.id}"
-        replay, claimed = Replay(), set[tuple[str, str]]()
+        replay, claimed, times = Replay(), set[tuple[str, str]](), list[int]()
         found = self._journal.connection.execute("SELECT seq, leaf FROM entry WHERE capture = ? ORDER BY seq", (row,))
         for number, (seq, leaf) in enumerate(found):
             if seq < self._size:
@@ -230,8 +258,10 @@ class Verification:
                 self._beginning(place, known, seq, parsed["predicate"])
                 claimed = words(parsed["predicate"])
             replay.read(parsed["predicate"])
+            times.append(micros(datetime.fromisoformat(parsed["predicate"]["recorded_at"])))
         self._found_by(place, row, claimed | replay.words)
         self._stands_now(place, row, replay)
+        self._at(place, known, times)
         for complaint in replay.complaints:
             self._say(place, complaint)
         if token != known.origin.token or known.id != capture_id(known.origin, known.digest.sha256):
@@ -241,6 +271,11 @@ class Verification:
                 self._say(place, f"stands with {name} {kept}, and its entries say {told}")
         if superseded and not replay.superseded:
             self._say(place, "stands superseded, and its entries do not say so")
+
+    def _at(self, place: str, known: Holding, times: list[int]) -> None:
+        for name, at in (("held", known.held_at), ("changed", known.changed_at), ("receipted", known.receipted_at)):
+            if at is not None and all(abs(micros(at) - other) > _AT_ONCE for other in times):
+                self._say(place, f"was {name} at {at.isoformat()}, and no entry of it is of that time")
 
     def _found_by(self, place: str, row: int, named: set[tuple[str, str]]) -> None:
         for kind, value in named:
@@ -315,4 +350,7 @@ def _pairs(replay: Replay, known: Holding) -> Iterator[_Pair]:
     yield "order to keep", replay.retained, known.retained
     yield "receipt", replay.strength, None if receipt is None else receipt.strength
     yield "destination", replay.destination, None if receipt is None else receipt.destination
+    if replay.note is not None:
+        stored = b"" if receipt is None or receipt.note is None else receipt.note
+        yield "a receipt of SHA-256", replay.note, sha256(stored).hexdigest()
     yield "reason", replay.reason, known.reason

@@ -57,6 +57,7 @@ async def test_a_receipt_by_mqtt_is_as_good_as_one_by_https(
     async with DemsAtBroker(dems.core, mosquitto.options()), dock.here(at(mosquitto), dems) as agent:
         await standing(agent, Standing.RECEIPTED, 5)
     told = [one["receipt"] for one in entries(dock.state, "receipted")]
+    assert len({one.pop("note_sha256") for one in told}) == 5
     assert told == [{"destination": "dems", "over": "mqtt", "strength": "signed"}] * 5
 
 

@@ -54,9 +54,11 @@ def run(part: Part, lines: Path, seed: int) -> Outcome:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
         try:
             process.wait(part.seconds + GRACE)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             return Outcome(part, process.returncode, time.time() - began, {}, cut_off=True)
         return Outcome(part, process.returncode, time.time() - began, read_results(results))
 
@@ -68,6 +70,7 @@ def main() -> int:
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--report", type=Path)
     wanted = asked.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with what it started
     chosen = [part for part in PARTS if not wanted.only or part.name in wanted.only]
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         outcomes = []

@@ -43,7 +43,9 @@ PARTS: tuple[Part, ...] = (
     Part(
         "kills", (1,), ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"), 600
     ),
-    Part("calls", (3,), ("tests/faults/test_calls.py",), 480),
+    Part("calls", (3,), ("tests/faults/test_calls.py",), 420),
     Part("power", (2,), ("tests/faults/test_power.py", "tests/faults/test_volume.py"), 780),
     Part("lying disk", (4,), ("tests/faults/test_lying_disk.py",), 240),
+    Part("bits", (7,), ("tests/faults/test_journal_bits.py",), 150),
+    Part("trees", (13,), ("tests/faults/test_trees.py", "tests/faults/test_fuzzed.py"), 150),
 )

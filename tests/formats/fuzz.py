@@ -2,13 +2,14 @@
 
 Each parser runs in a process of its own, from its seeds on. What is no value and no `SpecError`, takes more than ten
 seconds or more than a gigabyte is written to `found/`, where the tests read it again for ever. A line for each parser
-says how many inputs it was given.
+says how many inputs it was given, and stands in a ledger that the report of the fault lab sums up.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
 FOUND = Path(__file__).parent / "found"
 CORPUS = Path(os.environ.get("EVIDOCK_CORPUS", ".fuzz/corpus"))
 """What the fuzzer found worth keeping: the next run goes on from there."""
+
+LEDGER = Path(os.environ.get("EVIDOCK_FUZZ_LEDGER", ".fuzz/ledger.jsonl"))
+
+
+def enter(name: str, done: int, took: float, found: int) -> None:
+    """One line of the ledger."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    line = {"parser": name, "inputs": done, "seconds": round(took, 1), "broke": found, "at": at}
+    LEDGER.parent.mkdir(parents=True, exist_ok=True)
+    with LEDGER.open("a", encoding="utf-8") as ledger:
+        ledger.write(json.dumps(line) + "\n")
 
 
 def worker(name: str, arguments: list[str]) -> None:
@@ -88,6 +100,7 @@ def main() -> int:
     for name in wanted.names or PARSERS:
         done, took, found = run(name, PARSERS[name], wanted.count, wanted.seconds)
         broken += len(found)
+        enter(name, done, took, len(found))
         sys.stdout.write(f"{name:12} {done:>12,} inputs {took:8.0f} s {done / took:>9,.0f}/s  {len(found)} broke it\n")
         sys.stdout.flush()
     return 1 if broken else 0
