@@ -26,7 +26,8 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
     if len(data) > LENGTH_MAX:
         raise SpecError("more JSON than is read")
     try:
-        found = json.loads(data, parse_int=_integer)
+        # As text, for of bytes Python guesses UTF-16 and UTF-32, and RFC 8259 section 8.1 knows UTF-8 alone.
+        found = json.loads(data.decode("utf-8-sig"), parse_int=_integer)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
         raise SpecError("no well-formed JSON") from error
     _bounded(found, DEPTH_MAX)
