@@ -100,7 +100,7 @@ class Broker:
         self._news.set()
         if held is not None and held.priority <= Priority.HIT:
             self._urgent.set()
-            self.session.nudge()
+            self.session.hurry()
 
     def report(self) -> None:
         """Say everything now: birth, figures, alarms, head."""

@@ -21,6 +21,7 @@ __all__ = [
     "Enrolment",
     "Enrols",
     "HearsObservations",
+    "Lead",
     "Notice",
     "RaisesNotices",
     "ReadsClock",
@@ -29,6 +30,7 @@ __all__ = [
     "ReportsHealth",
     "SetsClock",
     "ShowsBays",
+    "ShowsLeads",
     "TakesOrders",
     "TellsCare",
 ]
@@ -188,6 +190,39 @@ class RaisesNotices(Protocol):
 
     def notices(self) -> Sequence[Notice]:
         """Everything that is so at this moment; what is not in it any more is taken as mended. From memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Something that a person must look at now, and say what it was: a hit of a number plate camera."""
+
+    id: str
+    """Of its capture."""
+    at: datetime
+    what: str
+    """What it may be, in a word or two: `stolen vehicle`."""
+    lines: tuple[str, ...] = ()
+    """What is known of it, a line each, the most important first."""
+    todo: str = ""
+    """How it is answered, in a sentence."""
+    urgent: bool = False
+    pictures: int = 0
+    """How many pictures there are of it."""
+
+
+@runtime_checkable
+class ShowsLeads(Protocol):
+    """A driver whose leads stand on the dock's screen until they are answered.
+
+    Whoever may look at the screen sees them; what nobody but a few may see does not belong into them. They are shown
+    there alone: in no log, no metric, no notice, and not in what the station tells of itself elsewhere.
+    """
+
+    def leads(self) -> Sequence[Lead]:
+        """Those that nobody answered, the newest first. From memory: it is asked every second."""
+
+    def picture(self, lead: str, number: int, /) -> bytes | None:
+        """One of its pictures (JPEG or PNG), from memory; None where it is not there any more."""
 
 
 Record: TypeAlias = "Callable[[Mapping[str, Json]], Awaitable[None]]"

@@ -44,6 +44,9 @@ STABLE: Final = 60.0
 """Seconds that a connection must hold before earlier failures are forgotten."""
 NUDGED: Final = 60.0
 """Seconds between two tries that somebody asked for out of turn."""
+URGENT: Final = 60.0
+"""Seconds after something urgent in which no pause is longer than `SOON`."""
+SOON: Final = 5.0
 _CLOSED_TIMES, _CLOSED_WITHIN = 3, 900.0
 """So often, in so many seconds, the broker closed a connection that stood: some say nothing when a client id is taken
 over."""
@@ -84,7 +87,7 @@ class Session:
         made = f"evidock-{socket.gethostname().partition('.')[0]}-{name}"
         self.client_id = options.client_id or re.sub(r"[^A-Za-z0-9_.:-]", "-", made)[:64]
         self._pauses = Pauses(chance or random.SystemRandom())
-        self._nudged, self._nudged_at = asyncio.Event(), -NUDGED
+        self._nudged, self._nudged_at, self._urgent_until = asyncio.Event(), -NUDGED, 0.0
         self._closed: deque[float] = deque(maxlen=_CLOSED_TIMES)
         self._failing = Sides()
         self._began: float | None = None
@@ -111,6 +114,11 @@ class Session:
     def nudge(self) -> None:
         """The network came back, or something urgent is here: try now instead of later, once a minute at most."""
         self._nudged.set()
+
+    def hurry(self) -> None:
+        """A hit waits: try now, and soon again for a minute. Nobody has so many that a broker would be stormed."""
+        self._urgent_until = monotonic() + URGENT
+        self.nudge()
 
     async def listen(self, handle: Callable[[Message], Awaitable[object]]) -> None:
         """Hand every message to `handle`, one at a time, until cancelled. See the module `agent.mqtt`."""
@@ -209,8 +217,9 @@ class Session:
 
     async def _stay_away(self, seconds: float) -> None:
         self._nudged.clear()
-        until = monotonic() + seconds
-        while (rest := until - monotonic()) > 0:
+        began = monotonic()
+        soon = began + self._pauses.chance.uniform(SOON / 2, SOON)
+        while (rest := self._until(began + seconds, soon) - monotonic()) > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(rest):
                     await self._nudged.wait()
@@ -220,3 +229,7 @@ class Session:
             if monotonic() - self._nudged_at >= NUDGED and self.reason is None:
                 self._nudged_at = monotonic()
                 return
+
+    def _until(self, until: float, soon: float) -> float:
+        """When to try again: soon, where something urgent waits and the broker did not say itself how long to stay."""
+        return min(until, soon) if monotonic() < self._urgent_until and self.reason is None else until

@@ -1,6 +1,7 @@
 """What anybody may see who stands before the dock: chosen field by field, so that nothing new is shown by accident.
 
-No name, key or claim of a capture, no path and no key id is in it: counts, bytes, bays, and what a person must do.
+No name, key or claim of a capture, no path and no key id is in it: counts, bytes, bays, and what a person must do. What
+drivers want to be looked at (`leads`) is there by its id alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from agent.capture import rfc3339
 from agent.joining import officers_of
 from agent.joining.roster import read
 from agent.journal import queries
+from agent.station.leads import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,6 +90,7 @@ class Screen:
             "sending": _moving(told["departures"], "confirmed"),
             "links": [{name: link[name] for name in _LINK} for link in told["links"]],
             "problems": [_notice(one) for one in told["problems"]],
+            "leads": names(self._running.equipment.drivers),
         }
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from agent.errors import AgentError
 from agent.station.door import Door, Token, hosts, tls_context
+from agent.station.leads import PLACE, Asked, leads, picture
 from agent.station.metrics import metrics
 from agent.station.news import News
 from agent.station.pages import POLICY, pages
@@ -72,6 +73,7 @@ class StatusService:
         self._looks = {
             "/v1/status": self._status,
             "/v1/bays": self._bays,
+            PLACE: self._leads,
             "/metrics": self._metrics,
             "/health": self._health,
             "/ready": self._ready,
@@ -106,7 +108,7 @@ class StatusService:
             return _problem(421, "this station has another name")
         if self._token is not None and not self._token.admits(request.headers.get("Authorization")):
             return _problem(401, "the token is asked for: as a bearer token, or as password", _UNAUTHORISED)
-        if path not in self._pages and path not in self._looks and path != EVENTS:
+        if path not in self._pages and path not in self._looks and path != EVENTS and Asked.of(path) is None:
             return _problem(404, "there is nothing here; /openapi.json lists what there is")
         if request.method not in _METHODS:
             return _problem(405, "this service can only be looked at", {"Allow": ", ".join(_METHODS)})
@@ -119,6 +121,8 @@ class StatusService:
             return web.Response(body=page.content, content_type=page.media_type, charset="utf-8")
         try:
             async with asyncio.timeout(_ANSWERS_WITHIN):
+                if (asked := Asked.of(path)) is not None:
+                    return self._picture(asked)
                 return await self._looks[path](request)
         except (AgentError, TimeoutError) as error:
             return _problem(503, str(error) or f"the agent did not answer within {_ANSWERS_WITHIN:.0f} s")
@@ -133,6 +137,15 @@ class StatusService:
 
     async def _bays(self, _: web.BaseRequest) -> web.Response:
         return _json(await self._screen.bays())
+
+    async def _leads(self, _: web.BaseRequest) -> web.Response:
+        return _json({"leads": leads(self._running.equipment.drivers)})
+
+    def _picture(self, asked: Asked) -> web.Response:
+        found = picture(self._running.equipment.drivers, asked)
+        if found is None:
+            return _problem(404, "there is no such picture any more")
+        return web.Response(body=found[0], content_type=found[1])
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         counts = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.mqtt import BrokerOptions, Connection, Outgoing, Session, Subscription
+from agent.mqtt import session as session_module
 from agent.mqtt.door import IN_FLIGHT
 from agent.mqtt.reasons import BrokerDown, refusal
 from agent.mqtt.session import PAUSE_MAX, STABLE, Pauses
@@ -154,6 +155,34 @@ async def test_a_nudge_is_one_try_a_minute(monkeypatch: pytest.MonkeyPatch) -> N
         assert "closed" in (session.trouble or "")
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_is_urgent_waits_for_no_long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "SOON", 0.05)
+    tries: list[float] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tries.append(asyncio.get_running_loop().time())
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        session = Session(BrokerOptions(host="127.0.0.1", port=port, tls=False), name="x", chance=Most())
+        running = asyncio.create_task(session.listen(_nothing))
+        await _until(lambda: session.trouble)
+        assert len(tries) == 1, "the first pause is a minute"
+        session.hurry()
+        await _until(lambda: len(tries) >= 4)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def test_a_broker_that_says_how_long_to_stay_away_is_heard_all_the_same() -> None:
+    session = Session(BrokerOptions(host="127.0.0.1", port=1, tls=False), name="x")
+    session.hurry()
+    assert session._until(1e9, 5.0) == 5.0
+    session.reason = 0x97
+    assert session._until(1e9, 5.0) == 1e9
 
 
 async def _nothing(_: object) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from agent.capture import Capture, Device
 from agent.clock import Clock
 from agent.config import parse
-from agent.driver import Bay, DriverOptions
+from agent.driver import Bay, DriverOptions, Lead
 from agent.ingest.copying import Arrival
 from agent.repairs import Raised, repair
 from agent.station.live import Live
@@ -55,13 +55,21 @@ def free_port() -> int:
 
 
 class Bays:
-    """See `agent.driver.ShowsBays`."""
+    """See `agent.driver.ShowsBays` and `ShowsLeads`."""
 
     def __init__(self, count: int) -> None:
+        self.shown: list[Lead] = []
+        self.pictures: dict[tuple[str, int], bytes] = {}
         self._bays = {f"bay-{number:02d}": Bay(f"bay-{number:02d}") for number in range(1, count + 1)}
 
     def bays(self) -> Sequence[Bay]:
         return list(self._bays.values())
+
+    def leads(self) -> Sequence[Lead]:
+        return self.shown
+
+    def picture(self, lead: str, number: int, /) -> bytes | None:
+        return self.pictures.get((lead, number))
 
     def __getitem__(self, name: str) -> Bay:
         return self._bays[name]

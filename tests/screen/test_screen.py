@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.async_api import expect
 
+from agent.driver import Lead
 from agent.station import news as news_module
 from tests.screen.dock import served
 
@@ -26,6 +29,18 @@ WORDS = {
     "en": ("Safe to take", "Copying", "Ask for help", "Charging", "Do not remove", "Free"),
     "fr": ("Peut partir", "Copie en cours", "Aide requise", "En charge", "Ne pas retirer", "Libre"),
 }
+LEAD = Lead(
+    id="0195a1b2-c3d4-8e5f-8a6b-7c8d9e0f1a2b",
+    at=datetime.now(UTC),
+    what="stolen <b>vehicle</b>",
+    lines=("listed EVDK042, read EVDKO42", "exact at alpr:car42/front"),
+    todo="evidock hotlist outcome 0195a1b2 confirmed",
+    urgent=True,
+    pictures=2,
+)
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 FITS = """
 () => [...document.querySelectorAll(".tile")].flatMap((tile) => {
   const box = tile.getBoundingClientRect(), view = document.documentElement;
@@ -93,6 +108,7 @@ async def test_axe_finds_nothing(browser: BrowserContext, axe: str, tmp_path: Pa
     async with served(tmp_path, len(STATES)) as dock:
         for number, state in enumerate(STATES, 1):
             dock.put(number, state)
+        dock.bays.pictures, dock.bays.shown = {(LEAD.id, 0): PNG}, [LEAD, replace(LEAD, urgent=False, pictures=0)]
         dock.told.append(
             {"id": "uplink.down", "state": "problem", "what": "uplink", "detail": "it does not answer", "todo": "Wait."}
         )
@@ -100,6 +116,7 @@ async def test_axe_finds_nothing(browser: BrowserContext, axe: str, tmp_path: Pa
             for number, said in enumerate(WORDS[language], 1):
                 await expect(word(page, f"bay-{number:02d}")).to_have_text(said)
             assert await page.locator("html").get_attribute("lang") == language
+            await expect(page.locator("#leads li")).to_have_count(2)
             assert await complaints(page, axe) == []
             await page.locator(".tile[data-bay='bay-03']").click()
             assert await complaints(page, axe) == []
@@ -229,3 +246,20 @@ async def test_a_silent_line_makes_the_page_say_that_it_knows_nothing(
             await expect(word(page, "bay-01")).to_have_text("Safe to take")
             await expect(page.locator("#mark")).to_be_hidden()
             await expect(page.locator("#lost")).to_be_empty()
+
+
+async def test_what_waits_for_an_answer_stands_there_with_its_picture_until_it_was_given(
+    browser: BrowserContext, tmp_path: Path
+) -> None:
+    async with served(tmp_path, 4) as dock, opened(browser, dock.url) as page:
+        await expect(page.locator("#leads")).to_be_hidden()
+        dock.bays.pictures = {(LEAD.id, 0): PNG}
+        dock.bays.shown = [LEAD]
+        await expect(page.locator("#leads strong")).to_have_text("stolen <b>vehicle</b>", timeout=15_000)
+        await expect(page.locator("#leads p")).to_have_count(3)
+        await expect(page.locator("#leads img")).to_have_count(1)  # the second one is gone already
+        assert await page.evaluate("document.querySelector('#leads img').naturalWidth") == 1
+        assert await page.evaluate(FITS) == []
+        dock.bays.shown = []
+        await expect(page.locator("#leads")).to_be_hidden(timeout=15_000)
+        assert "EVDK" not in await page.content(), "and nothing of it is left in the page"

@@ -20,6 +20,8 @@ let density = "full";    // how much a tile has room for: full, medium, short, t
 let roomy = true;        // and whether its last line may be a sentence
 let source = null;
 let version = null;
+let leads = [];          // what drivers want to be looked at, with its words
+let leadsOf = "";        // for which of them it was asked
 
 // -- hearing ---------------------------------------------------------------------------------------------------------
 
@@ -90,6 +92,7 @@ function show() {
   text(byId("agency"), status.station.agency);
   showFigures(status);
   showTiles(bays);
+  showLeads(status.leads);
   showAlarms(status.problems, others);
   showStory();
 }
@@ -248,6 +251,51 @@ function showAlarms(problems, others) {
     list.dataset.sign = sign;
     list.replaceChildren(...shown);
   }
+}
+
+// Events tell which leads there are; what they say and show is asked for, and lies nowhere else.
+async function showLeads(ids) {
+  const wanted = ids.join();
+  if (wanted !== leadsOf) {
+    leadsOf = wanted;
+    try {
+      const answer = ids.length ? await fetch(at("/v1/leads"), { cache: "no-store" }) : null;
+      if (wanted !== leadsOf) return;  // others came meanwhile, and are asked for
+      leads = answer?.ok ? (await answer.json()).leads : [];
+    } catch {
+      leadsOf = "";  // asked again with the next event
+      return;
+    }
+  }
+  const section = byId("leads");
+  section.hidden = stale || !leads.length;
+  const list = section.querySelector("ul");
+  const sign = JSON.stringify([language, leads]);
+  if (list.dataset.sign === sign) return;
+  list.dataset.sign = sign;
+  list.replaceChildren(...leads.map(leadItem));
+}
+
+function leadItem(lead) {
+  const item = make("li", lead.urgent ? "urgent" : "");
+  for (let number = 0; number < lead.pictures; number += 1) {
+    const shown = make("img");
+    shown.alt = say("lead_picture");
+    shown.addEventListener("error", () => shown.remove());  // it is shown for a while only
+    shown.src = at(`/v1/leads/${lead.id}/${number}`);
+    item.append(shown);
+  }
+  const said = make("div", "said");
+  const head = make("strong", "", lead.what);
+  head.lang = "en";  // what drivers say, they say in English
+  said.append(head, make("time", "", time(new Date(lead.at))));
+  for (const line of [...lead.lines, lead.todo].filter(Boolean)) {
+    const told = make("p", "", line);
+    told.lang = "en";
+    said.append(told);
+  }
+  item.append(said);
+  return item;
 }
 
 // -- one bay's story -------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ class _Published(_Way):
 
     def add(self, hit: Hit) -> None:
         super().add(hit)
-        self._session.nudge()  # who waits for a broker that was away tries now
+        self._session.hurry()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -27,13 +27,14 @@ from drivers.alpr.hotlist.pushed import Pushed
 from drivers.alpr.hotlist.screen import Matcher, ScreenedReads
 from drivers.alpr.hotlist.secrecy import leaks, no_cores
 from drivers.alpr.hotlist.shelf import Freshness, Shelf
+from drivers.alpr.hotlist.showing import Showing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from agent.capture import Json, Stamp
-    from agent.driver import Enrolment, Intake, Offer, Record
+    from agent.driver import Enrolment, Intake, Lead, Offer, Record
     from drivers.alpr.hotlist.hits import Hit, ReadOffer
 
 __all__ = ["ACTIVATED", "PURGED", "Hotlists"]
@@ -72,7 +73,9 @@ class Hotlists:
         self.hits, self.alerts = Hits(options.folder / "hits.json"), Alerts(options.alert)
         self.counts = Counts(options.folder / "counts.json", options.policy)
         self.sealed = Sealed(options.folder / "sealed", window=options.keep_window, keep=options.keep_non_hits)
-        self._reads = ScreenedReads(options, self.matcher, self.hits, self.counts, self.sealed, self.alerts)
+        self.showing = Showing(options.on_screen, self.hits)
+        told = (self.alerts.tell, self.showing.keep)
+        self._reads = ScreenedReads(options, self.matcher, self.hits, self.counts, self.sealed, *told)
         self._clock = Clock()
         self._intake: Intake | None = None
         self._opened = False
@@ -229,6 +232,7 @@ class Hotlists:
     async def answered(self, hit: Hit) -> None:
         """A person said what a hit was."""
         self.counts.count(hit.camera, datetime.now(UTC), f"outcome:{hit.state}")
+        self.showing.answered(hit)
         await self.hits.save()
 
     # -- what is told --------------------------------------------------------------------------------------------------
@@ -280,6 +284,14 @@ class Hotlists:
     def _of_leaks(self) -> Iterator[Notice]:
         for what, todo in leaks():
             yield Notice("hotlist.leak", "warning", "memory", f"{what}: a read could reach a disk", todo)
+
+    def leads(self) -> list[Lead]:
+        """See `agent.driver.ShowsLeads`."""
+        return self.showing.leads()
+
+    def picture(self, lead: str, number: int, /) -> bytes | None:
+        """See `agent.driver.ShowsLeads`."""
+        return self.showing.picture(lead, number)
 
     async def health(self) -> dict[str, str]:
         """See `agent.driver.ReportsHealth`."""

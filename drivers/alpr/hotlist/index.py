@@ -34,7 +34,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from drivers.alpr.hotlist.errors import BadList
-from drivers.alpr.hotlist.plates import decoded, encoded, folded
+from drivers.alpr.hotlist.plates import decoded, folded, folded_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ _ABOUT_MAX: Final = 1 << 20
 
 def mixed(plate: str) -> int:
     """The key of a normalised plate, spread over 64 bits."""
-    return encoded(folded(plate)) * _MIX & _64
+    return folded_number(plate) * _MIX & _64
 
 
 class Entry(NamedTuple):
@@ -160,8 +160,7 @@ class Index:
 
     def find(self, plate: str) -> tuple[Entry, ...] | list[Entry]:
         """Every entry whose folded plate is that of this normalised one."""
-        product = encoded(folded(plate)) * _MIX & _64
-        product *= self._b
+        product = (folded_number(plate) * _MIX & _64) * self._b
         bucket = product >> 64
         mark = product >> 32 & _32
         marks, end = self._marks, self._starts[bucket + 1]

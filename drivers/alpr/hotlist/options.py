@@ -161,6 +161,9 @@ class HotlistOptions(DriverOptions):
     keep_window: Annotated[Duration, Field(ge=timedelta(minutes=1), le=_DAY)] = timedelta(hours=1)
     """Reads of this span share a key, which is destroyed as a whole."""
     alert: Annotated[tuple[AlertOptions, ...], Field(max_length=8)] = ()
+    on_screen: Literal["nothing", "hits", "pictures"] = "hits"
+    """What the dock's screen shows of hits that nobody answered: nothing; category, rule, list and camera; or plates
+    and pictures as well, to everybody who may look at it."""
     quiet: Annotated[Duration, Field(le=timedelta(hours=1))] = timedelta(seconds=60)
     """Time in which the same plate at the same camera alerts once. Every one of them is a hit all the same."""
 

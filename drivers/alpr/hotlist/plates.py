@@ -9,7 +9,17 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-__all__ = ["LONGEST", "SHORTEST", "decoded", "encoded", "folded", "matchable", "normalised", "with_zeros"]
+__all__ = [
+    "LONGEST",
+    "SHORTEST",
+    "decoded",
+    "encoded",
+    "folded",
+    "folded_number",
+    "matchable",
+    "normalised",
+    "with_zeros",
+]
 
 SHORTEST: Final = 2
 LONGEST: Final = 12
@@ -20,9 +30,17 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _KEEP: Final = {
     code: (chr(code).upper() if chr(code).isascii() and chr(code).isalnum() else None) for code in range(128)
 }
-_FOLD: Final = str.maketrans("ODQIZSBG", "00012586")
-_ZERO: Final = str.maketrans("O", "0")
+# Tables of bytes: one of characters raises and catches an error for each letter that is not in it.
+_FOLD: Final = bytes.maketrans(b"ODQIZSBG", b"00012586")
 _DIGITS: Final = bytes(_ALPHABET.find(chr(code)) + 1 if chr(code) in _ALPHABET else 0 for code in range(256))
+_FOLDED_DIGITS: Final = _FOLD.translate(_DIGITS)
+_PAIRS: Final = [
+    _ALPHABET[high - 1] + _ALPHABET[low - 1] if high and low else _ALPHABET[low - 1] if low else ""
+    for high in range(37)
+    for low in range(37)
+]
+"""The two characters of each number below 37 squared; one where the number has only one, none where it is none."""
+_PAIR: Final = 37 * 37
 
 
 def normalised(plate: str) -> str:
@@ -39,12 +57,12 @@ def matchable(plate: str) -> bool:
 
 def folded(plate: str) -> str:
     """A normalised plate with one character for each class that cameras confuse: 0ODQ, 1I, 2Z, 5S, 8B, 6G."""
-    return plate.translate(_FOLD)
+    return plate.encode().translate(_FOLD).decode()
 
 
 def with_zeros(plate: str) -> str:
     """A normalised plate with the letter O as the digit, as NCIC prints it."""
-    return plate.translate(_ZERO)
+    return plate.replace("O", "0")
 
 
 def encoded(plate: str) -> int:
@@ -55,12 +73,21 @@ def encoded(plate: str) -> int:
     return number
 
 
+def folded_number(plate: str) -> int:
+    """`encoded(folded(plate))`, in one go: what every look begins with."""
+    number = 0
+    for digit in plate.encode().translate(_FOLDED_DIGITS):
+        number = number * 37 + digit
+    return number
+
+
 def decoded(number: int) -> str:
     """The plate of a number that `encoded` gave; `ValueError` for one that it never gives."""
     plate = ""
     while number > 0:
-        number, digit = divmod(number, 37)
-        if not digit:
+        number, pair = divmod(number, _PAIR)
+        two = _PAIRS[pair]
+        if not two or (number and len(two) == 1):
             raise ValueError("no plate has this number")
-        plate = _ALPHABET[digit - 1] + plate
+        plate = two + plate
     return plate

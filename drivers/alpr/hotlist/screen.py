@@ -12,18 +12,17 @@ from drivers.alpr.hotlist.matching import Rules, matches, readings
 from drivers.alpr.hotlist.plates import LONGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.capture import Stamp
     from agent.driver import Offer
-    from drivers.alpr.hotlist.alerts import Alerts
     from drivers.alpr.hotlist.counting import Counts
     from drivers.alpr.hotlist.hits import Hits, ReadOffer
     from drivers.alpr.hotlist.keeping import Sealed
     from drivers.alpr.hotlist.matching import Match
     from drivers.alpr.hotlist.options import HotlistOptions
     from drivers.alpr.hotlist.shelf import Age, Shelf
-    from drivers.alpr.read import Read
+    from drivers.alpr.read import Image, Read
 
 __all__ = ["Matcher", "ScreenedReads"]
 
@@ -74,11 +73,20 @@ class Matcher:
 class ScreenedReads:
     """What becomes of each read. Everything that it is made with is the driver's."""
 
-    def __init__(
-        self, options: HotlistOptions, matcher: Matcher, hits: Hits, counts: Counts, sealed: Sealed, alerts: Alerts
+    def __init__(  # noqa: PLR0917 - all of them are told
+        self,
+        options: HotlistOptions,
+        matcher: Matcher,
+        hits: Hits,
+        counts: Counts,
+        sealed: Sealed,
+        alert: Callable[[Hit], None],
+        show: Callable[[Hit, Sequence[Image]], None],
     ) -> None:
+        """`alert` tells of a hit that is news, `show` keeps the pictures of each for the dock's screen."""
         self._options, self._matcher = options, matcher
-        self._hits, self._counts, self._sealed, self._alerts = hits, counts, sealed, alerts
+        self._hits, self._counts, self._sealed = hits, counts, sealed
+        self._alert, self._show = alert, show
         self._recent: dict[tuple[str, str], float] = {}
 
     def screen(self, offer: ReadOffer, stamp: Stamp) -> Offer | None:
@@ -142,9 +150,10 @@ class ScreenedReads:
             urgent=urgent,
         )
         self._hits.add(hit)
+        self._show(hit, offer.read.images)
         # A read that comes late is evidence like any other, and nobody is sent after it.
         if not offer.read.replayed and self._is_new(hit):
-            self._alerts.tell(hit)
+            self._alert(hit)
         return cast("Offer", hit_offer)
 
     def _is_new(self, hit: Hit) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.alpr.hotlist.plates import decoded, encoded, folded, matchable, normalised, with_zeros
+from drivers.alpr.hotlist.plates import decoded, encoded, folded, folded_number, matchable, normalised, with_zeros
 
 # as read, normalised, folded, number of the normalised one, number of the folded one
 TABLE = [
@@ -45,6 +45,7 @@ def test_what_cannot_be_looked_for(read: str) -> None:
 @settings(max_examples=200)
 def test_a_number_is_of_one_plate(plate: str) -> None:
     assert decoded(encoded(plate)) == plate
+    assert folded_number(plate) == encoded(folded(plate))
     assert encoded(plate) < 2**63
     assert len(folded(plate)) == len(plate)
     assert folded(folded(plate)) == folded(with_zeros(plate)) == folded(plate)
@@ -57,6 +58,7 @@ def test_anything_becomes_letters_and_digits(text: str) -> None:
     assert normalised(normalised(text)) == normalised(text)
 
 
-def test_no_plate_has_a_number_with_a_zero_digit() -> None:
+@pytest.mark.parametrize("number", [37, 37 * 37, 37**2 * 5 + 37, 37**3, 37**3 + 37 * 2, 37**4 + 1])
+def test_no_plate_has_a_number_with_a_zero_digit(number: int) -> None:
     with pytest.raises(ValueError, match="no plate"):
-        decoded(37)
+        decoded(number)

@@ -80,14 +80,24 @@ class Car:
     def sender(self, maker: str, **more: Any) -> Sender:  # noqa: ANN401 - handed through
         return Sender("127.0.0.1", self.port, f"/alpr/{maker}/{maker}/{SECRET}", patience=30.0, **more)
 
-    async def told(self) -> str:
-        """Everything that the station tells to whoever looks."""
-        found = ""
-        async with aiohttp.ClientSession() as session:
-            for path in ("/api/v1/status", "/metrics", "/api/v1/bays", "/"):
-                async with session.get(f"http://127.0.0.1:{self.status_port}{path}") as answer:
-                    found += await answer.text()
+    async def told(self) -> dict[str, str]:
+        """Everything that the station tells to whoever looks, by its path: all that its own document names."""
+        found: dict[str, str] = {}
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{self.status_port}") as session:
+            async with session.get("/openapi.json") as answer:
+                paths = [path for path in (await answer.json())["paths"] if "{" not in path]
+            for path in (*paths, "/"):
+                async with session.get(path) as answer:
+                    assert answer.status == 200, path
+                    found[path] = await self._read(answer)
         return found
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> str:
+        """The body; of events, which have no end, the first: everything."""
+        if answer.content_type != "text/event-stream":
+            return await answer.text()
+        lines = [await answer.content.readline() for _ in range(5)]
+        return b"".join(lines).decode()
 
     async def run(self, *words: str) -> str:
         """A command, as a person would."""
@@ -139,7 +149,7 @@ async def _of(car: Car, maker: str, number: int) -> None:
 
 
 async def test_a_read_that_is_no_hit_is_nowhere(tmp_path: Path) -> None:
-    car = Car(tmp_path)
+    car = Car(tmp_path, on_screen="pictures")
     async with car.daemon as daemon:
         await daemon.ready(within=120)
         await car.has_list()
@@ -148,7 +158,13 @@ async def test_a_read_that_is_no_hit_is_nowhere(tmp_path: Path) -> None:
         assert await hit.once(MESSAGES["hikvision"](passage(999, "EVDK042"), "")) == 200
         explained = await car.run("hotlist", "explain", PLATE, "--json")
         assert json.loads(explained)["matches"] == []
-        looked = await car.told()
+        by_path = await car.told()
+        assert {"/v1/status", "/v1/bays", "/v1/leads", "/v1/events", "/metrics"} <= set(by_path)
+        assert '"leads"' in by_path["/v1/events"], "the first event tells everything"
+        assert [path for path, said in by_path.items() if "EVDK042" in said] == ["/v1/leads"], (
+            "and that of the hit alone"
+        )
+        looked = "".join(by_path.values())
         if LONG:
             for words in ("status --json", "hotlist status --json", "journal tail --limit 1000 --json", "hotlist hits"):
                 looked += (await car.run(*words.split())).replace("EVDK042", "")
