@@ -172,7 +172,7 @@ class Drill:
             ("taken", lambda: self._taken(film, result)),
             ("confirmed", lambda: self._confirmed(result, patience)),
             ("read back", lambda: self._read_back(film, result)),
-            ("released", lambda: self._released(film)),
+            ("released", lambda: self._released(film, result)),
             ("tidied", lambda: self._tidied(result)),
         )
         for name, act in steps:
@@ -243,9 +243,14 @@ class Drill:
             return f"the DEMS gives no bytes back ({source.why}); the digest that it computed anew is right"
         return f"the DEMS gives neither bytes nor a digest back ({source.why}); proven is its {result.proven}"
 
-    async def _released(self, film: _Film) -> str:
+    async def _released(self, film: _Film, result: _Result) -> str:
         if not self._releases:
             return "the policy lets no device forget: nothing was released"
+        capture = result.capture or ""
+        known = await self._desk.read(lambda journal: journal.get(capture))
+        if known.receipt is None or known.receipt.strength < self._release.least:
+            least = self._release.least.name.lower()
+            return f"such a receipt lets no device forget anything: the policy asks for one that is {least}"
         until = monotonic() + _COSIGNED_WITHIN
         while (standing := await self._release.consider(film)) is not Standing.RELEASED:
             if monotonic() > until:

@@ -83,7 +83,8 @@ class Release:
         self._desk, self._spool, self._policy = desk, spool, policy
         self._keys, self._stamp = tuple(keys), stamp
         self._proving, self._program = proving or Proving(asked=policy.witness == "required"), program
-        self._least = Strength[policy.receipt.upper()]
+        self.least = Strength[policy.receipt.upper()]
+        """Below this strength of its receipt no capture is released."""
         self.recordings = Recordings(whole=policy.recordings == "whole")
         self._few, self._many = asyncio.Semaphore(_FEW), asyncio.Semaphore(_MANY)
         self._begun: dict[bytes, Holding] = {}
@@ -170,7 +171,7 @@ class Release:
         if holding is None or holding.standing is not Standing.RECEIPTED:
             return _Case(holding)
         ripe = self._stamp().at >= (holding.receipted_at or holding.changed_at) + self._policy.grace
-        ripe = ripe and not copies.lacking(journal, holding.id, self._least)
+        ripe = ripe and not copies.lacking(journal, holding.id, self.least)
         proof = self._proving.prove(journal, holding.index) if ripe and self._policy.device == "release" else None
         leaf = b"" if proof is None else journal.leaves.leaf(holding.index)
         waits = None if self._policy.device == "keep" else self.recordings.look(journal, holding, listed)
@@ -184,7 +185,7 @@ class Release:
         receipt = holding.receipt
         if doubted:
             return "two readings of this capture differed: a person must look at what is quarantined first"
-        if receipt is None or receipt.strength < self._least:
+        if receipt is None or receipt.strength < self.least:
             word = "nothing" if receipt is None else f"only its {receipt.strength.name.lower()}"
             return f"the DEMS has proven {word}; the policy asks for a receipt that is {self._policy.receipt}"
         if receipt.strength is Strength.SIGNED and ripe:
@@ -330,7 +331,7 @@ class Release:
         below = await self._desk.read(self._proving.below)
         while page := await self._desk.read(
             lambda journal: queries.evictable(
-                journal, _PAGE, before, least=int(self._least), released_only=released_only, below=below
+                journal, _PAGE, before, least=int(self.least), released_only=released_only, below=below
             )
         ):
             for holding in page:

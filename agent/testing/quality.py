@@ -67,7 +67,16 @@ def _said(call: ast.Call, where: str) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def _files(tests: Path) -> list[_File]:
-    return [_File(path, tests) for path in sorted(tests.rglob("*.py")) if "node_modules" not in path.parts]
+    return [_File(path, tests) for path in sorted(_sources(tests))]
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    """Every Python file of the tests, and nothing of what they installed for themselves."""
+    for path in folder.iterdir():
+        if path.suffix == ".py":
+            yield path
+        elif path.is_dir() and path.name != "node_modules" and not (path / "pyvenv.cfg").exists():
+            yield from _sources(path)
 
 
 def judged(entries: Iterable[EntryPoint], tests: Path) -> dict[str, Quality]:

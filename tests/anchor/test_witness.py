@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WITNESS = Signer.cosigner("w.example.org/1", b"\x05" * 32)
 OTHER = Signer.cosigner("w.example.org/2", b"\x06" * 32)
-TRIALS = 100
+TRIALS = 40
 
 
 async def put_back(post: Post, backup: Path) -> None:

@@ -139,7 +139,7 @@ async def test_what_a_dems_shows_decides_what_is_proven(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         async with EmulatedDems(folder / "dems", **options) as dems, station(folder, dems) as asked:  # type: ignore[arg-type]
-            lines = await asyncio.to_thread(lambda one=asked: list(one.drill(length=5000, patience=20)))  # type: ignore[misc]
+            lines = await asyncio.to_thread(lambda one=asked: list(one.drill(length=5000, patience=6)))  # type: ignore[misc]
             assert lines[-1]["report"]["proven"] == proven, lines
             assert lines[-1]["report"]["passed"]
 

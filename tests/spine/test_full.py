@@ -68,8 +68,7 @@ async def test_a_disk_that_fills_in_mid_copy_keeps_what_arrived(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stated", [True, False])
-async def test_more_than_four_gibibytes(station: Station, tmp_path: Path, stated: bool) -> None:  # noqa: FBT001
+async def test_more_than_four_gibibytes_of_unknown_length(station: Station, tmp_path: Path) -> None:
     """Sparse on the device, so that only our own copy costs anything; it is not read back at the end."""
     film = tmp_path / "film"
     film.touch()
@@ -79,7 +78,7 @@ async def test_more_than_four_gibibytes(station: Station, tmp_path: Path, stated
         file.seek((1 << 32) - 3)
         file.write(b"across the border")
     device = BenchDevice(block=8 * SMALL)
-    device.record("film", film, says=length if stated else None)
+    device.record("film", film, says=None)
     assert await station.take(device.offer("film")) is Standing.HELD
     holding = await station.only()
     assert holding.digest.length == length
