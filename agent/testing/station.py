@@ -142,12 +142,12 @@ class Station:
         self.release = Release(self.desk, self.spool, self.policy, keys=keys, stamp=self.stamp)
         self._make_forward()
 
-    def beside(self, uplink: BenchUplink, options: UplinkOptions) -> Forward:
+    def beside(self, uplink: Uplink, options: UplinkOptions, keys: Sequence[Verifier] = ()) -> Forward:
         """A second destination, which the caller runs: a fallback for the first, or a place for copies."""
         instead_of = self.forward if options.role == "fallback" else None
-        if instead_of is not None:
+        if instead_of is not None and isinstance(uplink, BenchUplink):
             self.receivers.append(uplink)
-        made = Forward(self.desk, self.spool, uplink, options, keys=(), gate=self.gate, instead_of=instead_of)
+        made = Forward(self.desk, self.spool, uplink, options, keys=keys, gate=self.gate, instead_of=instead_of)
         self.others.append(made)
         return made
 

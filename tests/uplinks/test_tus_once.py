@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from agent.capture import Strength
 from agent.errors import BadReceipt, UplinkDown
-from agent.uplink.tus.create import CREATIONS
+from agent.uplink.http.trip import CREATIONS
 from tests.uplinks.double import cut, drop_answer, events, methods, said, says, stall, stranger, then, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 

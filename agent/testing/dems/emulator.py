@@ -12,6 +12,7 @@ from aiohttp import web
 from agent.testing.dems.certificates import Certificates, make_certificates, server_context
 from agent.testing.dems.core import Core, Entry
 from agent.testing.dems.options import DemsOptions
+from agent.testing.dems.resumable import CAPTURES_PATH, ResumableServer
 from agent.testing.dems.server import CREATION_PATH, TusServer
 from agent.testing.dems.stamping import TSA_PATH
 from agent.testing.dems.views import Views
@@ -36,6 +37,7 @@ def make_app(core: Core) -> web.Application:
     app = web.Application(client_max_size=_READ_WHOLE_MAX)
     Views(core).add_routes(app)  # before tus, for /evidence/index.json is no upload
     TusServer(core).add_routes(app)
+    ResumableServer(core).add_routes(app)
     core.witness.add_routes(app)
     if core.authority is not None:
         core.authority.add_routes(app)
@@ -114,6 +116,11 @@ class EmulatedDems:
     def receipt_vkey(self) -> str:
         """The public half of the receipt key; empty where no receipts are signed."""
         return "" if self.core.signatory is None else self.core.signatory.vkey
+
+    @property
+    def captures_url(self) -> str:
+        """The target resource of the IETF's resumable uploads."""
+        return self.witness_url + CAPTURES_PATH
 
     @property
     def witness_vkey(self) -> str:

@@ -52,6 +52,10 @@ class DemsOptions:
     """Let anybody who can reach the port inject faults over HTTP."""
     max_size: int = 1 << 40
     """Longest upload in bytes (`Tus-Max-Size`)."""
+    max_append_size: int | None = None
+    """Longest body of one request over the IETF's protocol, in bytes."""
+    min_append_size: int | None = None
+    """Shortest one that is not the last."""
     expires_after: float = 86400.0
     """Seconds after which an upload that received nothing is given up."""
     patience: float = 60.0

@@ -56,8 +56,10 @@ class Receiver:
         self._workers = workers
         self._late = asyncio.Lock()
 
-    async def take(self, door: Door, body: Body, checksum: Checksum | None) -> None:
+    async def take(self, door: Door, body: Body, checksum: Checksum | None, *, last: bool = True) -> None:
         """Take one request's body in. Returns when everything that came is durable; refuses where it is not kept.
+
+        `last`: whoever has every byte then is complete; in some protocols that is said, and not counted.
 
         An upload that was only just made and of which nothing is kept leaves no trace. Raises `ConnectionAbortedError`
         once everything is done for a body whose connection ended first.
@@ -75,7 +77,7 @@ class Receiver:
                 room = upload.length - sink.end
                 ending, rest = await copy_into(sink.take, body, self._workers, room=room, most=most)
                 upload.received = before + body.count
-                await self._settle(door, sink, rest, ending, checksummed=checksum is not None)
+                await self._settle(door, sink, rest, ending, checksummed=checksum is not None, last=last)
         except (RefusedRequest, ConnectionAbortedError):
             # Only here is it certain that no row names the file; whoever is cancelled leaves it to the next start.
             if not upload.recorded:
@@ -120,7 +122,9 @@ class Receiver:
             upload.fixity = fresh  # what was just read is the better witness of what the file holds
         return digest
 
-    async def _settle(self, door: Door, sink: Sink, rest: list[bytes], ending: Ending, *, checksummed: bool) -> None:
+    async def _settle(
+        self, door: Door, sink: Sink, rest: list[bytes], ending: Ending, *, checksummed: bool, last: bool
+    ) -> None:
         upload = door.upload
         if ending is Ending.TOO_LONG:
             raise RefusedRequest(413, "The body is longer than what the upload lacks.", _offset(upload))
@@ -129,7 +133,7 @@ class Receiver:
             if ending is Ending.CUT:
                 raise ConnectionAbortedError
             raise RefusedRequest(408, "No byte of the body came for too long.", _offset(upload))
-        done = await self._on_worker(self._write, door, sink, rest)
+        done = await self._on_worker(self._write, door, sink, rest, last)
         if not done.verified:
             raise RefusedRequest(CHECKSUM_MISMATCH, "The body is not what Upload-Checksum says.", _offset(upload))
         if done.found is None:
@@ -145,14 +149,14 @@ class Receiver:
             await self._store.commit(door, done.end, State.MISMATCH)
             raise _mismatch(upload, done.found)
 
-    def _write(self, door: Door, sink: Sink, rest: list[bytes]) -> _Settled:
+    def _write(self, door: Door, sink: Sink, rest: list[bytes], last: bool) -> _Settled:  # noqa: FBT001 - run on a thread
         """Write, verify, force, and sign what is complete: in this order, on a worker thread."""
         upload = door.upload
         sink.take(rest)
         if not sink.verified:
             return _Settled(verified=False, end=upload.offset)
         sink.force()
-        if sink.end < upload.length:
+        if sink.end < upload.length or not last:
             return _Settled(verified=True, end=sink.end)
         found = (sink.read or self._store.fixity(upload)).through(upload.length)
         note = self._sign(door, found) if _as_claimed(upload, found) else None

@@ -6,22 +6,19 @@ Order of the checks: fault, version (412), the upload (404, 410), its lock (423)
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
 from agent.testing.dems import wire
 from agent.testing.dems.claims import read_claims
+from agent.testing.dems.handling import answered, check_place, go_on, go_wrong, locked, no_hurry
 from agent.testing.dems.inflow import Body
 from agent.testing.dems.uploads import State
 from agent.testing.dems.wire import RefusedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.testing.dems.claims import Claims
     from agent.testing.dems.core import Core
     from agent.testing.dems.faults import Fault
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["CREATION_PATH", "TusServer"]
 
 CREATION_PATH: Final = "/evidence/"
-_COMPARE_MAX: Final = 16 << 20
 _METHODS: Final = ("OPTIONS", "POST", "HEAD", "GET", "PATCH", "DELETE")
 _DRILL: Final = "application/vnd.evidock.drill"
 """Media type of what a station sends to try itself."""
@@ -49,25 +45,12 @@ class TusServer:
         """Put the two resources in place."""
         # Some clients take the last slash off the creation URL that they were given.
         for path in (CREATION_PATH, CREATION_PATH.rstrip("/"), CREATION_PATH + "{token}"):
-            app.router.add_route("*", path, self._answer, expect_handler=_no_hurry)
+            app.router.add_route("*", path, self._answer, expect_handler=no_hurry)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         method = request.headers.get("X-HTTP-Method-Override", request.method).upper()
-        fault = self._core.faults.next(method)
-        try:
-            response = await self._serve(request, method, fault)
-        except RefusedRequest as refused:
-            response = refused.answer()
-            if request.can_read_body and not request.content.is_eof():
-                response.force_close()  # what is left of the body is not worth reading
-        except ConnectionAbortedError:
-            _abort(request)  # by the peer already, or here by a fault
-            response = web.Response(status=400)  # nobody will see it
+        response = await answered(self._core, request, method, self._serve, RefusedRequest.answer)
         response.headers["Tus-Resumable"] = wire.VERSION
-        if fault is not None and fault.what == "offset" and "Upload-Offset" in response.headers:
-            response.headers["Upload-Offset"] = str(int(response.headers["Upload-Offset"]) + fault.at)
-        if fault is not None and fault.what == "drop-answer":
-            _abort(request)
         return response
 
     async def _serve(self, request: web.Request, method: str, fault: Fault | None) -> web.Response:
@@ -75,7 +58,7 @@ class TusServer:
         if method not in _METHODS or (method != "OPTIONS" and (method == "POST") != (token is None)):
             raise RefusedRequest(405, f"{method} is not answered here.", {"Allow": ", ".join(_METHODS)})
         door = None if token is None else self._store.door(token)
-        await self._go_wrong(fault, door)
+        await go_wrong(self._core, fault, door)
         if method == "OPTIONS":
             return web.Response(status=204, headers=self._abilities())
         if method != "GET" and request.headers.get("Tus-Resumable") != wire.VERSION:
@@ -94,22 +77,6 @@ class TusServer:
         if method == "PATCH":
             return await self._patch(request, door, fault)
         return await self._delete(door)
-
-    async def _go_wrong(self, fault: Fault | None, door: Door | None) -> None:
-        """Do what a fault does before the request is looked at."""
-        if fault is None:
-            return
-        if fault.what == "status":
-            headers = {"Retry-After": f"{fault.seconds:.0f}"} if fault.seconds else {}
-            raise RefusedRequest(fault.status, "A fault was asked for.", headers)
-        if fault.what == "drop":
-            raise ConnectionAbortedError
-        if fault.what == "delay":
-            await asyncio.sleep(fault.seconds)
-        if door is not None and fault.what == "expire" and door.upload.state is State.OPEN:
-            await self._store.end(door.upload, State.EXPIRED)
-        if door is not None and fault.what == "corrupt":
-            self._store.corrupt(door.upload, fault.at)
 
     def _abilities(self) -> dict[str, str]:
         options = self._core.options
@@ -166,7 +133,7 @@ class TusServer:
         upload.busy = True
         try:
             if request.can_read_body or upload.length == 0:
-                await _go_on(request)
+                await go_on(request)
                 await self._core.receiver.take(door, Body(request, self._core.options.patience, fault), checksum)
             else:
                 await self._store.commit(door, 0)
@@ -203,35 +170,12 @@ class TusServer:
         if request.headers.get(hdrs.CONTENT_TYPE) != wire.OFFSET_MEDIA_TYPE:
             raise RefusedRequest(415, f"Content-Type must be {wire.OFFSET_MEDIA_TYPE}.")
         offset = wire.number(request.headers.get("Upload-Offset"), "Upload-Offset")
-        with _locked(upload):
-            await self._check_place(request, upload, offset)
+        with locked(upload):
+            await check_place(self._core, request, upload, offset)
             checksum = self._check_body(request, upload)
-            await _go_on(request)
+            await go_on(request)
             await self._core.receiver.take(door, Body(request, self._core.options.patience, fault), checksum)
         return web.Response(status=204, headers=await self._standing(door))
-
-    async def _check_place(self, request: web.Request, upload: Upload, offset: int) -> None:
-        """Refuse a body that does not belong at the end of what is there, and complain where it would change that."""
-        if upload.state is State.STORED and offset >= upload.length:
-            sentence = "This upload is finished."
-            await self._core.complain("finished-upload-written", upload.capture, sentence)
-            raise RefusedRequest(403, sentence)
-        if offset == upload.offset:
-            return
-        if offset < upload.offset and "Expect" not in request.headers:
-            # The same bytes once more are a request that an earlier try of its own overtook; others are an alarm.
-            again = await self._read_some(request, upload, min(_COMPARE_MAX, upload.offset - offset))
-            if again != await self._core.read(upload, offset, len(again)):
-                sentence = f"Other bytes were sent for an offset below {upload.offset}, which is committed."
-                await self._core.complain("committed-bytes-changed", upload.capture, sentence)
-        raise RefusedRequest(409, f"The offset is {upload.offset}.", {"Upload-Offset": str(upload.offset)})
-
-    async def _read_some(self, request: web.Request, upload: Upload, most: int) -> bytes:
-        body, found = Body(request, self._core.options.patience), bytearray()
-        while len(found) < most and isinstance(block := await body.block(), bytes):
-            found += block
-        upload.received += body.count
-        return bytes(found[:most])
 
     def _check_body(self, request: web.Request, upload: Upload) -> wire.Checksum | None:
         """Return the checksum that a body has to meet, or refuse what can be refused before it is read."""
@@ -248,7 +192,7 @@ class TusServer:
     async def _delete(self, door: Door) -> web.Response:
         if door.upload.state is State.STORED:
             raise RefusedRequest(403, "Evidence that was stored is not deleted.")
-        with _locked(door.upload):
+        with locked(door.upload):
             await self._store.end(door.upload, State.TERMINATED)
         return web.Response(status=204)
 
@@ -261,30 +205,3 @@ class TusServer:
         elif (note := await self._core.receipt_to_answer(door)) is not None:
             headers[wire.RECEIPT] = b64encode(note).decode()
         return headers
-
-
-@contextmanager
-def _locked(upload: Upload) -> Iterator[None]:
-    """Hold an upload's lock. It is never handed over: the second request to write is refused and must come again."""
-    if upload.busy:
-        raise RefusedRequest(423, "Another request is writing to this upload.")
-    upload.busy = True
-    try:
-        yield
-    finally:
-        upload.busy = False
-
-
-async def _no_hurry(_: web.Request) -> None:
-    """Leave `100 Continue` to the handler, which says it once the request is known to be welcome."""
-
-
-async def _go_on(request: web.Request) -> None:
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()

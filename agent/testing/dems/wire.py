@@ -35,6 +35,7 @@ __all__ = [
     "http_date",
     "number",
     "parse_checksum",
+    "parse_digest_field",
     "parse_metadata",
     "repr_digest",
     "wants_sha256",
@@ -48,6 +49,7 @@ RECEIPT_REFUSED: Final = "refused"
 """Stands in `Evidock-Receipt` where every byte came and they are not what was claimed. No base64, so never a note."""
 
 _METADATA_MAX: Final = 16384
+_DIGEST_FIELD_MIN: Final = 2
 _METADATA_KEYS_MAX: Final = 32
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _METADATA_KEY: Final = re.compile(r"[!-+\--~]{1,64}", re.ASCII)  # printable ASCII without space and comma
@@ -171,6 +173,20 @@ def wants_sha256(text: str | None) -> bool:
         if key == "sha-256":
             return weight in {str(n) for n in range(1, 11)}
     return False
+
+
+def parse_digest_field(text: str | None) -> bytes | None:
+    """Return the SHA-256 of a `Content-Digest` or `Repr-Digest` (RFC 9530); None where there is none, else refuse."""
+    for item in (text or "").split(","):
+        key, _, value = item.strip().partition("=")
+        if key == "sha-256":
+            if len(value) < _DIGEST_FIELD_MIN or value[0] != ":" or value[-1] != ":":
+                raise RefusedRequest(400, "A digest is not written as a byte sequence.")
+            digest = _decoded(value[1:-1], "A digest field")
+            if len(digest) != hashlib.sha256().digest_size:
+                raise RefusedRequest(400, "A digest has not the length of a SHA-256.")
+            return digest
+    return None
 
 
 def repr_digest(sha256: bytes) -> str:

@@ -35,7 +35,7 @@ from agent.uplink.http.claims import metadata, named_in
 from agent.uplink.http.door import Door
 from agent.uplink.http.options import FLOOR, HttpOptions
 from agent.uplink.http.ours import ours, remembered
-from agent.uplink.http.proofs import Proof, Proofs
+from agent.uplink.http.proofs import Proof, Proofs, journaled
 from agent.uplink.http.receipts import receipt_of
 from agent.uplink.http.trip import Place, Trip
 from agent.uplink.http.trouble import Cut, said
@@ -54,6 +54,7 @@ __all__ = [
     "Proof",
     "Proofs",
     "Trip",
+    "journaled",
     "metadata",
     "named_in",
     "note_in",

@@ -30,6 +30,8 @@ DOUBT_WAIT: Final = 0.3
 """Seconds, times the number of the doubt, before the next try."""
 LOCK_WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, *[15.0] * 25)
 """Seconds to wait for an upload that another request holds (423): five minutes, which cost one lane and nobody else."""
+CREATIONS: Final = 3
+"""Uploads that are made for one capture in one go: a server that loses each of them needs a person."""
 REREAD: Final = 32 * 1024 * 1024
 """Bytes per second at which a server, before it tells a digest or signs, is expected to read an upload again."""
 
@@ -125,6 +127,11 @@ class Trip(Generic[DoorT_co]):
         verifying = self.verifying if end == self.length else 0.0
         body = Body(self.sending.outgoing(offset, end - offset), end - offset, self.stall, verifying=verifying)
         return await self.door.ask(method, url, headers | {"Content-Length": str(end - offset)}, body)
+
+    def again(self) -> bool:
+        """Count an upload that is created for this capture; False when a server has lost too many of them in one go."""
+        self.creations += 1
+        return self.creations <= CREATIONS
 
     def surprised(self, answer: Answer) -> NoReturn:
         """Give up on an answer that the protocol does not prescribe here."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["announced", "created"]
 
-CREATIONS: Final = 3
-"""Uploads that are made for one capture in one go: a server that loses each of them needs a person."""
 FOR_EVER: Final = frozenset({400, 403, 409, 413, 422, 451})
 """What a tus server answers to a capture that it takes never. 409: the server knows this capture with other claims."""
 
@@ -90,8 +88,7 @@ async def _whole(trip: TusTrip, abilities: Abilities) -> Place | None:  # noqa: 
 
 
 async def _empty(trip: TusTrip) -> Place:
-    trip.creations += 1
-    if trip.creations > CREATIONS:
+    if not trip.again():
         raise UplinkDown("the DEMS creates this upload again and again, and loses it each time")
     while True:
         try:
