@@ -7,7 +7,7 @@ A device that begins anew after each break, and there are such, would else fill 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from agent.spool import Spool
 
 __all__ = ["Leavings"]
+
+_DIGEST: Final = 32
 
 
 class Leavings:
@@ -38,11 +40,8 @@ class Leavings:
                 self._log.info("stage_found", name=leftover.name)
             else:
                 await self.set_aside(leftover.name, "an earlier run ended before it was complete")
-        names = await self._spool.run(lambda: list(self._spool.kept()))
-        for name in names:
-            await self._explain_kept(name)
+        await self._compare_kept()
         await self._explain_parts()
-        await self._miss_nothing()
 
     async def set_aside(self, name: str, reason: str) -> None:
         """A stage file that cannot be continued becomes a part, with its reason in the journal; both, or neither."""
@@ -102,20 +101,53 @@ class Leavings:
             reason = "it was set aside, and the agent ended before it could write why"
             await self._explain_part(part.digest, reason)
 
-    async def _miss_nothing(self) -> None:
-        """What the journal says lies in the spool must lie there with its length; else it is taken again if offered."""
-        after = 0
-        while page := await self._spooled_after(after):
-            after = page[-1][0]
-            for holding in await self._spool.run(self._missing, [holding for _, holding in page]):
-                self._log.critical("kept_file_missing", capture=holding.id, todo="dock its device again")
-                await self._desk.write(lambda journal, id_=holding.id: journal.lose(id_))  # type: ignore[misc]
+    async def _compare_kept(self) -> None:
+        """What lies in kept/ against what the journal says lies there, a 256th of both at a time.
 
-    async def _spooled_after(self, row: int) -> list[tuple[int, Holding]]:
-        return await self._desk.read(lambda journal: queries.spooled(journal, row))
+        What the journal says must lie there with its length; else the capture is taken again if it is offered.
+        """
+        kept, strange = await self._spool.run(self._gathered)
+        for name in strange:
+            await self._explain_kept(name)
+        for first, names in enumerate(kept):
+            said = await self._desk.read(lambda journal, first=first: queries.spooled_under(journal, first))  # type: ignore[misc]
+            for name in await self._spool.run(_unsaid, names, said):
+                await self._explain_kept(name)
+            for row in await self._spool.run(self._missing, said):
+                id_ = await self._desk.read(lambda journal, row=row: queries.id_of(journal, row))  # type: ignore[misc]
+                self._log.critical("kept_file_missing", capture=id_, todo="dock its device again")
+                await self._desk.write(lambda journal, id_=id_: journal.lose(id_))  # type: ignore[misc]
 
-    def _missing(self, holdings: list[Holding]) -> list[Holding]:
-        return [holding for holding in holdings if self._spool.length(holding.digest.sha256) != holding.digest.length]
+    def _gathered(self) -> tuple[list[bytearray], list[str]]:
+        """Names of kept files as raw digests, by their first byte, and names that are none."""
+        # Packed: as objects, the names of a full spool would be most of what the daemon has in memory.
+        kept, strange = [bytearray() for _ in range(256)], []
+        for name in self._spool.kept():
+            if (raw := _raw(name)) is None:
+                strange.append(name)
+            else:
+                kept[raw[0]] += raw
+        return kept, strange
+
+    def _missing(self, said: list[tuple[bytes, int, int]]) -> list[int]:
+        """Rows of those that do not lie there with their length."""
+        return [row for sha256, length, row in said if self._spool.length(sha256) != length]
+
+
+def _raw(name: str) -> bytes | None:
+    """The digest that is the name of a kept file; None where the name is none."""
+    try:
+        raw = bytes.fromhex(name)
+    except ValueError:
+        return None
+    return raw if len(raw) == _DIGEST and raw.hex() == name else None
+
+
+def _unsaid(names: bytearray, said: list[tuple[bytes, int, int]]) -> list[str]:
+    """Names of kept files of which the journal says nothing."""
+    told = {sha256 for sha256, _, _ in said}
+    every = (bytes(names[at : at + _DIGEST]) for at in range(0, len(names), _DIGEST))
+    return [raw.hex() for raw in every if raw not in told]
 
 
 def _token_of(name: str) -> bytes | None:

@@ -26,6 +26,7 @@ __all__ = [
     "evictable",
     "first_held_at",
     "forgotten",
+    "id_of",
     "intended",
     "keepers",
     "listing",
@@ -40,6 +41,7 @@ __all__ = [
     "resolve",
     "rows_between",
     "spooled",
+    "spooled_under",
     "story",
     "taken_in",
     "tally",
@@ -166,10 +168,25 @@ def resolve(journal: Journal, beginning: str, limit: int = 10) -> list[str]:
 def spooled(journal: Journal, after: int = 0, limit: int = 1000) -> list[tuple[int, Holding]]:
     """(row, capture) of what lies in the spool, page by page, in the order of taking."""
     rows = journal.connection.execute(
-        f"SELECT row, {COLUMNS} FROM capture WHERE spooled = 1 AND row > ? ORDER BY row LIMIT ?",  # noqa: S608
+        # The plus has SQLite walk along the rows, and not sort all that the index of the spool holds for each page.
+        f"SELECT row, {COLUMNS} FROM capture WHERE +spooled = 1 AND row > ? ORDER BY row LIMIT ?",  # noqa: S608
         (after, limit),
     )
     return [(row[0], holding(row[1:], journal.log)) for row in rows]
+
+
+def spooled_under(journal: Journal, first: int) -> list[tuple[bytes, int, int]]:
+    """(SHA-256, length, row) of what lies in the spool under digests that begin with this byte, from one index."""
+    bounds = (bytes([first]), bytes([first]) + b"\xff" * 32)
+    rows = journal.connection.execute(
+        "SELECT sha256, length, row FROM capture WHERE spooled = 1 AND sha256 BETWEEN ? AND ?", bounds
+    )
+    return [(sha256, length, row) for sha256, length, row in rows]
+
+
+def id_of(journal: Journal, row: int) -> str:
+    """The id of the capture in this row."""
+    return text_id(journal.connection.execute("SELECT id FROM capture WHERE row = ?", (row,)).get)
 
 
 def keepers(journal: Journal, sha256: bytes) -> int:

@@ -11,10 +11,14 @@ import pytest
 from agent.capture import Digest, Parts, Standing
 from agent.errors import DeviceGone
 from agent.ingest import SMALL
+from agent.journal import Desk
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.journal import Journal
     from agent.testing.station import Station
 
 BIG = 3 * SMALL
@@ -186,3 +190,42 @@ async def test_what_waits_for_a_person_waits_through_restarts(
         assert await station.dock(bench) == {standing: 1}
     assert (await station.only()).reason == "because"
     assert (await station.only()).spooled
+
+
+async def test_a_start_asks_the_journal_as_often_for_five_hundred_kept_files_as_for_one(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def reads_of_a_start() -> int:
+        async def read(desk: Desk, look: Callable[[Journal], object]) -> object:
+            asked.append(1)
+            return await real(desk, look)
+
+        asked.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(Desk, "read", read)
+            await station.restart()
+        return len(asked)
+
+    real = Desk.read
+    bench.record("first", some_bytes(10))
+    await station.dock(bench)
+    with_one = await reads_of_a_start()
+    for number in range(500):
+        bench.record(f"c{number}", b"content %d" % number)
+    await station.dock(bench)
+    (station.spool.root / "kept" / hashlib.sha256(b"content 7").hexdigest()).unlink()
+    assert len(lying(station, "kept")) == 500
+    assert await reads_of_a_start() <= with_one + 1  # whose file is missing is asked for once more
+    assert sum(not one.spooled for one in await station.holdings()) == 1
+
+
+async def test_a_start_looks_at_the_spool_through_its_index(station: Station) -> None:
+    plan = await station.desk.read(
+        lambda journal: journal.connection.execute(
+            "EXPLAIN QUERY PLAN SELECT sha256, length, row FROM capture WHERE spooled = 1 AND sha256 BETWEEN ? AND ?",
+            (b"\x00", b"\x01"),
+        ).fetchall()
+    )
+    assert "USING COVERING INDEX capture_spooled (sha256>? AND sha256<?)" in str(plan)
