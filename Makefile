@@ -109,8 +109,8 @@ soak: system install ## five number plate cameras for ten minutes, 5,000,000 pla
 	nice $(BIN)/python -m benchmarks.alpr $(SOAK_ARGS)
 
 .PHONY: bench
-bench: system install peers ## the figures of the documentation, measured here (BENCH_ARGS="...")
-	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+bench: system install peers ## Evidock beside its peers, into docs/benchmarks.md, in 25 minutes (BENCH_ARGS="...": docs/benchmarks.md)
+	@$(BIN)/python -m benchmarks.suite $(BENCH_ARGS)
 
 .PHONY: fleet
 fleet: system install peers ## a thousand stations come back, ten thousand report to one mosquitto (8 min; FLEET_ARGS="...")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shlex
 import statistics
 import subprocess
@@ -50,13 +49,18 @@ class Series:
 
 
 def command(line: str) -> Measured:
-    """Run a shell command and wait for it; its output is thrown away. Raises `CalledProcessError`."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    """Run a shell command and wait for it; its output is thrown away. Raises `CalledProcessError`.
+
+    What it used is that of the shell and of everything that the shell waited for, and of nobody else.
+    """
     began = perf_counter()
-    subprocess.run(["sh", "-c", line], check=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(["sh", "-ec", line], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
     seconds = perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Measured(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    process.returncode = os.waitstatus_to_exitcode(status)  # it is waited for: nobody may do so again
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, line)
+    return Measured(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 
 
 def quoted(path: Path) -> str:
@@ -65,9 +69,13 @@ def quoted(path: Path) -> str:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor seconds that a process has used so far (proc_pid_stat(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """Processor seconds that a process and its children have used so far (proc_pid_stat(5), fields 14 to 17)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except OSError:  # it ended meanwhile; whoever waited for it has its sum
+        return 0.0
+    return sum(map(int, fields[11:15])) / _TICKS + sum(cpu_seconds(int(child)) for child in children)
 
 
 def peak_memory(pid: int) -> int:

@@ -1,0 +1,108 @@
+"""`make bench` at its shortest: whoever fails or hangs costs the others nothing; figures are shown, and not judged."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import suite
+from benchmarks.contest import Contest, Entrant, Figures, Row, hold, judged, ratio
+from benchmarks.measured import Measured, command
+from benchmarks.report import BEGIN, END, chart, write
+
+ODD = 0.05
+"""Times as fast as its peer; below it, something is wrong with the measuring or with us."""
+
+
+def figures() -> Figures:
+    rows = [
+        Row("ours", "MB/s", [2.0, 4.0, 3.0], [1.0], 5_000_000, ours=True),
+        Row("theirs & others'", "MB/s", [1.0, 2.0, 1.5], [2.0]),
+        Row("gone", "MB/s", failed="OSError: it is not here"),
+    ]
+    return Figures("case", "A case", "What it is.", rows, [judged("as fast, times", 2.0, least=3)])
+
+
+async def test_an_entrant_that_fails_costs_the_others_nothing(tmp_path: Path) -> None:
+    turns: list[str] = []
+
+    def well(number: int) -> Measured:
+        turns.append(f"well {number}")
+        return Measured(0.5, 0.25, 1000)
+
+    async def broken(number: int) -> Measured:
+        turns.append(f"broken {number}")
+        if number:
+            raise OSError("no more")
+        return Measured(1.0, 0.5)
+
+    contest = Contest("c", "C", "", 10, "MB/s", [Entrant("well", well), Entrant("broken", broken)])
+    found = await hold(contest, tmp_path / "c.json", rounds=3, until=time.monotonic() + 60)
+    assert turns == ["well 0", "broken 0", "broken 1", "well 1", "well 2"]
+    assert (found.row("well").values, found.row("broken").values) == ([20.0, 20.0, 20.0], [10.0])
+    assert found.row("broken").failed == "OSError: no more"
+    assert ratio(found, "well", "broken") == 2.0
+    assert Figures.read(tmp_path / "c.json") == found
+
+
+def test_the_page_keeps_what_people_wrote(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    for _ in range(2):
+        write(page, [figures()], "a machine")
+    told = page.read_text()
+    assert told.startswith(f"before\n{BEGIN}\n")
+    assert told.endswith(f"{END}\nafter\n")
+    assert "old" not in told
+    assert "| **ours** | 3 MB/s | 2 to 4 | 3 | 1.00 s | 5 MB |" in told
+    assert "| gone | OSError: it is not here | | | | |" in told
+    assert "| as fast, times | at least 3 | 2 | **no** |" in told
+    assert (tmp_path / "page" / "case.svg").read_text() == chart(figures())
+    assert "theirs &amp; others" in chart(figures())
+
+
+def test_what_a_command_used_is_its_own(tmp_path: Path) -> None:
+    busy = command(f"{sys.executable} -c 'sum(range(3_000_000))'")
+    assert busy.cpu > 0
+    assert busy.memory > 1 << 20
+    with pytest.raises(subprocess.CalledProcessError):
+        command("false; true")  # a step that fails is no fast one
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.suite", *words]
+    root = Path(suite.__file__).parents[1]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=root)
+
+
+def test_a_case_that_takes_too_long_is_ended_and_stands_in_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}{END}")
+    ended = bench("idle", "--minutes", "0.01", "--folder", str(tmp_path), "--page", str(page))
+    assert ended.returncode == 1, "a case that found nothing is told of"
+    assert "Not whole: the case was ended after 3 s" in page.read_text()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("evidock-bench-")] == []
+
+
+@pytest.mark.slow
+def test_the_short_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A few captures beside the peers: the ratios are printed, and what would be odd is said. Time judges nobody."""
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}{END}")
+    sizes = ("--minutes", "1", "--rounds", "1", "--count", "100")
+    ended = bench("taking-small", *sizes, "--folder", str(tmp_path), "--page", str(page))
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    told = page.read_text()
+    for name in ("Evidock: held", "cp, sync, sha256sum, b3sum", "SHA-256 alone"):
+        assert f"| {name}" in told or f"| **{name}" in told
+    assert (tmp_path / "page" / "taking-small.svg").exists()
+    found = [line for line in ended.stdout.splitlines() if "   > " in line]
+    times = re.search(r"as fast as .*: ([0-9.]+), asked", "\n".join(found))
+    assert times is not None
+    with capsys.disabled():
+        sys.stdout.write("\n" + "\n".join(found) + "\n")
+        if float(times[1]) < ODD:
+            sys.stdout.write("odd: on a machine of its own it is many times as fast; make bench tells\n")
