@@ -324,6 +324,8 @@ class Receipt:
     sha256: bytes | None = None
     note: bytes | None = None
     """The signed note, byte for byte; present where the strength is SIGNED."""
+    sent: Mapping[str, Json] = field(default_factory=lambda: NO_CLAIMS)
+    """What went there instead of the capture's own bytes, where an uplink encrypts: it stands in the entry."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from agent.custody.bag_files import Outcome, Report, check_files, lines_of, read_small
 from agent.custody.bag_signatures import Trust, check_head, check_proof_file, keys_of
 from agent.custody.checkpoint import cosigned_at, open_checkpoint
-from agent.custody.export.manifest import MANIFEST_TYPE, context, halves, recording, second, write_json, written
+from agent.custody.export.manifest import MANIFEST_TYPE, context, halves, recording, second, sent, write_json, written
 from agent.custody.policy import open_policy
 from agent.custody.receipt import check_receipt, open_receipt
 from agent.errors import BadReceipt
@@ -255,7 +255,8 @@ class Bag:
     def _manifest(self, id_: str, index: int | None, file: str | None) -> str:
         index, leaf = self._held(index)
         said, found = halves(leaf)
-        told = context(one for _, one in sorted(self._leaves.items()) if one["subject"][0]["name"] == id_)
+        story = [one for _, one in sorted(self._leaves.items()) if one["subject"][0]["name"] == id_]
+        told, went = context(story), sent(story)
         raw = self._read(f"manifests/{id_}.json")
         note = f"custody/receipts/{index:06d}.note"
         should = {
@@ -276,6 +277,7 @@ class Bag:
                 proven=f"custody/{index:06d}.tlog-proof" in self._files.names,
             ),
             **({"context": told} if told else {}),
+            **({"sent": went} if went else {}),
         }
         if raw != write_json(should):  # of two equal names in one object, readers take different ones
             raise BadNote("does not say what its entry says")

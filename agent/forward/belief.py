@@ -35,10 +35,10 @@ def believed(holding: Holding, receipt: Receipt, keys: Sequence[Verifier], desti
             # Two clocks that nobody compared may differ by a day; a receipt from before it was held is another's.
             not_before=holding.held_at - _CLOCKS_DIFFER,
         )
-        return Receipt(Strength.SIGNED, destination, digest.length, digest.sha256, receipt.note)
+        return Receipt(Strength.SIGNED, destination, digest.length, digest.sha256, receipt.note, receipt.sent)
     if receipt.length != digest.length:
         raise BadReceipt(f"the DEMS confirms {receipt.length} bytes of a capture of {digest.length}")
     if receipt.sha256 is not None and receipt.sha256 != digest.sha256:
         raise BadReceipt(f"the DEMS holds bytes with SHA-256 {receipt.sha256.hex()}, and not this capture")
     strength = Strength.DIGEST if receipt.strength is Strength.DIGEST and receipt.sha256 else Strength.LENGTH
-    return Receipt(strength, destination, digest.length, receipt.sha256)
+    return Receipt(strength, destination, digest.length, receipt.sha256, sent=receipt.sent)

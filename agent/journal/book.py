@@ -132,6 +132,7 @@ class Journal:
         told: dict[str, Json] = {
             "destination": receipt.destination,
             "strength": receipt.strength.name.lower(),
+            **({"sent": dict(receipt.sent)} if receipt.sent else {}),
             **detail,
         }
         if receipt.note is not None:

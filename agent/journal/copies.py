@@ -47,6 +47,8 @@ def owes(journal: Journal, capture: str, destination: str) -> bool:
 def copied(journal: Journal, capture: str, receipt: Receipt) -> None:
     """Another destination has it as well, by a verified receipt: an entry, and no step of the capture."""
     told: dict[str, Json] = {"destination": receipt.destination, "strength": receipt.strength.name.lower()}
+    if receipt.sent:
+        told["sent"] = dict(receipt.sent)
     known = journal.note(capture, Event.COPIED, {"receipt": told})
     row = journal.row(known.id)
     journal.connection.execute(

@@ -33,8 +33,14 @@ class S3Proxy:
         self.answers_lost = 0
         self.refuses: str | None = None
         self.is_down = False
+        self.delay = 0.0
+        """Seconds for which each request waits."""
+        self.changes = 0
+        """So many of the next bodies arrive as other bytes."""
         self.lies: dict[str, str] = {}
         """Headers of answers to HEAD that are replaced."""
+        self.rots = False
+        """What it gives back is not what it was given."""
 
     @property
     def url(self) -> str:
@@ -64,6 +70,7 @@ class S3Proxy:
         bringing = request.method == "PUT" and not canary
         if self.is_down:
             return self._hang_up(request)
+        await asyncio.sleep(self.delay)
         if self.refuses is not None and not canary and (bringing or "uploads" in request.query):
             async for _ in request.content.iter_chunked(_BLOCK):
                 pass
@@ -82,6 +89,8 @@ class S3Proxy:
         if bringing and self.answers_lost:
             self.answers_lost -= 1
             return self._hang_up(request)
+        if self.rots and request.method == "GET" and "comp" not in request.query:
+            content = content[:-1] + bytes([content[-1] ^ 1])
         told = CIMultiDict((k, v) for k, v in answer.headers.items() if k.lower() not in _HOP)
         if request.method == "HEAD":
             told["Content-Length"] = answer.headers.get("Content-Length", "0")
@@ -97,6 +106,9 @@ class S3Proxy:
                 if self.cut_after is not None:
                     self.cut_after -= len(block)
                 self.received += len(block)
+                if self.changes:
+                    self.changes -= 1
+                    block = bytes([block[0] ^ 1]) + block[1:]  # noqa: PLW2901 - on its way
             yield block
 
     @staticmethod

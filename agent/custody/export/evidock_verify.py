@@ -533,6 +533,8 @@ class Bag:
         later = [leaf["predicate"] for _, leaf in sorted(self.leaves.items()) if leaf["subject"][0]["name"] == id_]
         context = [{"context": one["context"], "entry": one["seq"], "instead_of": one["instead_of"]}
                    for one in later if one["event"] == "capture.context"]  # fmt: skip
+        sent = [{"destination": one["receipt"]["destination"], "entry": one["seq"], "sent": one["receipt"]["sent"]}
+                for one in later if one["event"] in ("receipted", "copied") and "sent" in one["receipt"]]  # fmt: skip
         should = {
             "type": "https://evidock.example/manifest/v1", "capture": id_, "file": file,
             "entry": {"log": origin, "index": index, "leaf_hash": hashlib.sha256(b"\x00" + raw).hexdigest()},
@@ -544,7 +546,7 @@ class Bag:
                 "after": f"custody/{max(below):06d}.checkpoint" if below else None,
                 "before": "custody/checkpoint" if f"custody/{index:06d}.tlog-proof" in self.names else None,
             },
-            **({"context": context} if context else {}),
+            **({"context": context} if context else {}), **({"sent": sent} if sent else {}),
         }  # fmt: skip
         # Byte for byte: of two equal names in one object, readers take different ones.
         same_bytes = told == (json.dumps(should, indent=2, sort_keys=True) + "\n").encode()

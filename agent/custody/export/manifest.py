@@ -3,6 +3,9 @@
 Both halves together are the entry `held`, field by field: nothing is added, nothing is left out, nothing is edited. A
 reader makes the manifest again from the entry, and compares.
 
+Where a capture went encrypted, what went over the wire stands under `sent`, entry by entry: the digest of the
+ciphertext and what opens it, so that a reader with the receiver's key can show that one is the other.
+
 What was told since about officers, units and incidents stands apart from both, under `context`, entry by entry, where
 there is any: what the device claimed is in `device_said`, and no word replaces another.
 
@@ -35,6 +38,7 @@ __all__ = [
     "recording",
     "recordings",
     "second",
+    "sent",
     "write_json",
     "written",
 ]
@@ -64,7 +68,7 @@ def halves(statement: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
 def manifest(facts: Facts, log: str, others: Iterable[Facts]) -> bytes:
     """The file. `others`: every capture of the bag, of which those of the same recording are named."""
     said, found = halves(facts.statement)
-    told = context(facts.entries)
+    told, went = context(facts.entries), sent(facts.entries)
     same = [one.id for one in others if facts.recording is not None and one.recording == facts.recording]
     return write_json(
         {
@@ -81,8 +85,20 @@ def manifest(facts: Facts, log: str, others: Iterable[Facts]) -> bytes:
                 proven=facts.held.proof is not None,
             ),
             **({"context": told} if told else {}),
+            **({"sent": went} if went else {}),
         }
     )
+
+
+def sent(story: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What went to each destination instead of the capture's own bytes, by each entry that says so."""
+    said = [one["predicate"] for one in story]
+    told = [(one["seq"], one["receipt"]) for one in said if one["event"] in {"receipted", "copied"}]
+    return [
+        {"destination": receipt["destination"], "entry": seq, "sent": receipt["sent"]}
+        for seq, receipt in told
+        if "sent" in receipt
+    ]
 
 
 def context(story: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

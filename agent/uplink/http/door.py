@@ -43,6 +43,8 @@ class Door:
 
     protocol: ClassVar[str] = "HTTP"
     """Its name, for sentences that a person reads."""
+    longest: ClassVar[int] = BODY_MAX
+    """Bytes of an answer that are read."""
 
     def __init__(self, options: HttpOptions) -> None:
         """Read the certificates once. Raises `ConfigError` where a file cannot be used."""
@@ -142,7 +144,7 @@ class Door:
                 body.watched_by(None)
             limit.reschedule(asyncio.get_running_loop().time() + self._options.stall)
             read = b""
-            while len(read) < BODY_MAX and (more := await response.content.read(BODY_MAX - len(read))):
+            while len(read) < self.longest and (more := await response.content.read(self.longest - len(read))):
                 read += more
             names = dict.fromkeys(response.headers)
             joined = CIMultiDict((name, ", ".join(response.headers.getall(name))) for name in names)

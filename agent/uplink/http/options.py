@@ -13,7 +13,7 @@ from agent.capture import PART_LENGTH
 from agent.uplink import UplinkOptions
 from agent.uplink.http.pinning import read_pin
 
-__all__ = ["FLOOR", "HttpOptions"]
+__all__ = ["FLOOR", "HttpOptions", "address"]
 
 FLOOR: Final = 256 * 1024
 """Bytes below which no part is made: one block from the spool, and less than any proxy's usual limit."""
@@ -30,7 +30,8 @@ def _origin(text: str) -> str:
     return str(_parsed(text).origin())
 
 
-def _proxy(text: str) -> str:
+def address(text: str) -> str:
+    """An http or https address without a login; `ValueError` for anything else."""
     _parsed(text)
     return text
 
@@ -60,7 +61,7 @@ class HttpOptions(UplinkOptions):
     """Its private key (PEM), where it does not stand in the same file."""
     token_file: Path | None = None
     """File with the bearer token. Read again whenever the server is asked for its abilities, so it may be renewed."""
-    proxy: Annotated[str, AfterValidator(_proxy)] | None = None
+    proxy: Annotated[str, AfterValidator(address)] | None = None
     """`http://proxy.example.org:3128`; HTTPS goes through it unseen (CONNECT)."""
     proxy_login_file: Path | None = None
     """File with `user:password` for the proxy."""

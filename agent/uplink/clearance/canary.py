@@ -1,0 +1,58 @@
+"""Whether the service compares the checksum of a completion: a few bytes are completed wrongly, then rightly."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from agent.errors import UplinkDown, UplinkError
+from agent.uplink.clearance.blob import Blob, block_name
+from agent.uplink.clearance.envelope import Envelope
+from agent.uplink.clearance.words import completion, key_in, text_in, uri_in
+
+if TYPE_CHECKING:
+    from agent.uplink.clearance.doors import Services
+
+__all__ = ["compares"]
+
+_BYTES: Final = b"These bytes are completed with the checksum of others.\n"
+_OTHERS: Final = b"And these are the others, which nobody ever sends here.\n"
+
+
+async def compares(services: Services) -> bool:
+    """Whether it refuses the wrong one and takes the right one. Raises `UplinkDown` where it cannot be tried."""
+    places, options = services.places, services.options
+    jwk = key_in((await services.ask("GET", places.key, gone=False)).body)
+    if jwk is None:
+        raise UplinkDown("the Key Store Service gave no RSA key")
+    capture = f"canary-{uuid.uuid4()}"
+    envelope = Envelope.new(services.secret, capture, jwk.public(), jwk.kid or "key")
+    sealing = envelope.sealing(services.secret, capture, options.checksum)
+    assert sealing is not None  # noqa: S101 - it was made with this key
+    content = sealing.sealed(_BYTES, last=True)
+    made = await services.ask("POST", places.documents, {"Name": "Evidock canary", "Description": "No evidence."})
+    evidence = text_in(made.body, "EvidenceId") or ""
+    file = await services.ask("POST", places.resources(evidence), {"Name": "canary.txt", "MimeType": "text/plain"})
+    resource, uri = text_in(file.body, "ResourceId"), uri_in(file.body)
+    if resource is None or uri is None or not options.stores_at(urlsplit(uri).hostname):
+        raise UplinkDown("Clearance does not say where the bytes of a test would go")
+    blob, name = Blob(services.storage, uri, options.stall), block_name(0, content)
+    await blob.put(name, content)
+    await blob.commit([name], envelope.data())
+    await services.ask("POST", places.resource_done(evidence, resource))
+    wrong = hashlib.new(options.checksum.lower(), _OTHERS).hexdigest()
+    try:
+        answer = await services.ask(
+            "POST", places.evidence_done(evidence), completion(options.checksum, resource, wrong), judged=True
+        )
+        if answer.status != 409:  # noqa: PLR2004 - Conflict
+            return False
+    except UplinkError:
+        pass  # a no; whether to the checksum, the next line shows
+    body = completion(options.checksum, resource, sealing.digest)
+    try:
+        return (await services.ask("POST", places.evidence_done(evidence), body, judged=True)).status != 409  # noqa: PLR2004
+    except UplinkError:
+        return False

@@ -1,0 +1,501 @@
+"""The uplink `clearance`: real storage (Azurite) behind emulated services, the suite of all uplinks, and its own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import subprocess
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from agent.capture import Standing, Strength
+from agent.errors import BadReceipt, ConfigError, SpoolDamaged, UplinkDown
+from agent.journal import queries
+from agent.testing.devices import some_bytes
+from agent.testing.sendings import held_sending
+from agent.testing.station import Station
+from agent.testing.uplink_conformance import UplinkConformance, UplinkRig, sent
+from agent.uplink.clearance import ClearanceOptions, ClearanceUplink
+from agent.uplink.clearance.envelope import cipher_length, pin_of
+from agent.uplink.clearance.rate import Rate
+from agent.uplink.clearance.sealed import block_length
+from tests.uplinks import azurite, swift
+from tests.uplinks.azurite import Azurite
+from tests.uplinks.brief import Brief, long_form
+from tests.uplinks.clearance_emulator import DAY, KEY_ID, Clearance, Item, made_key
+from tests.uplinks.s3_proxy import S3Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from agent.testing.uplinks import Arrived
+
+MIB = 1 << 20
+LONG = some_bytes(5 * MIB + 77, "six blocks")
+pytestmark = pytest.mark.interop
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    if (why := azurite.missing()) is not None:
+        pytest.skip(why)
+    with Azurite(tmp_path_factory.mktemp("azurite")) as made:
+        yield made
+
+
+class ClearanceRig(UplinkRig):
+    """A tenant, its storage behind a proxy, in blocks of 1 MiB."""
+
+    request = MIB + 16
+
+    def __init__(self, folder: Path, service: Clearance, proxy: S3Proxy) -> None:
+        self.service, self.proxy = service, proxy
+        folder.mkdir(exist_ok=True)
+        self.file = service.connection_file(folder / "connection.json")
+        self.more: dict[str, object] = {}
+
+    def options(self, **more: object) -> ClearanceOptions:
+        words = {"use": "clearance", "name": "dems", "connection_file": self.file, "storage": ["127.0.0.1"]}
+        return ClearanceOptions.model_validate({**words, "block_length": MIB, "stall": 20.0, **self.more, **more})
+
+    def uplink(self, **more: object) -> ClearanceUplink:
+        return ClearanceUplink(self.options(**more))
+
+    @property
+    def done(self) -> list[Item]:
+        return [item for item in self.service.items.values() if item.complete and "canary" not in item.told["Name"]]
+
+    async def arrived(self) -> Arrived:
+        found: dict[str, list[bytes]] = {}
+        for item in self.done:
+            for plain in await self.service.opened(item):
+                found.setdefault(item.told["SourceId"], []).append(hashlib.sha256(plain).digest())
+        return found
+
+    async def received(self) -> int:
+        return self.proxy.received
+
+    async def cut(self, after: int) -> None:
+        self.proxy.cut_after = after
+
+    async def lose_answer(self) -> None:
+        self.proxy.answers_lost = 1
+
+    async def refuse(self) -> None:
+        self.service.refuses = 422
+
+    async def lie(self, how: str) -> None:
+        match how:
+            case "wrong-length":
+                self.proxy.lies = {"Content-Length": "7"}
+            case "wrong-digest":
+                self.more, self.proxy.rots = {"read_back": True}, True
+            case _:
+                await super().lie(how)
+
+    async def down(self) -> None:
+        self.service.is_down = self.proxy.is_down = True
+
+    async def up(self) -> None:
+        self.service.is_down = self.proxy.is_down = False
+
+
+@asynccontextmanager
+async def rigged(folder: Path, storage: Azurite) -> AsyncIterator[ClearanceRig]:
+    async with S3Proxy(storage.port) as proxy, Clearance(storage.port, proxy.port) as service:
+        yield ClearanceRig(folder, service, proxy)
+
+
+class Rigged:
+    @pytest.fixture(autouse=True)
+    def _running(self, storage: Azurite) -> None:
+        self.storage = storage
+
+    @asynccontextmanager
+    async def rig(self, tmp_path: Path) -> AsyncIterator[ClearanceRig]:
+        async with rigged(tmp_path / "clearance", self.storage) as made:
+            yield made
+
+
+@long_form
+class TestClearance(Rigged, UplinkConformance):
+    pass
+
+
+class TestClearanceInShort(Rigged, Brief):
+    pass
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, storage: Azurite) -> AsyncIterator[ClearanceRig]:
+    async with rigged(tmp_path / "clearance", storage) as made:
+        yield made
+
+
+@pytest.fixture
+async def station(tmp_path: Path) -> AsyncIterator[Station]:
+    async with Station(tmp_path / "station") as made:
+        yield made
+
+
+async def broken_off(rig: ClearanceRig, sending: Any, after: int) -> None:  # noqa: ANN401 - a HeldSending
+    rig.proxy.cut_after, rig.proxy.stays_down = after, True
+    with pytest.raises(UplinkDown):
+        await sent(rig.uplink(blocks=1), sending)
+    rig.proxy.is_down = False
+
+
+# --- what others make of it -------------------------------------------------------------------------------------------
+
+
+def agency_key(folder: Path) -> Path:
+    path = folder / "agency.pem"
+    form = serialization.PrivateFormat.PKCS8
+    path.write_bytes(made_key("agency").private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    return path
+
+
+@pytest.mark.parametrize("length", [0, 15, 16, 2 * MIB, len(LONG)])
+async def test_openssl_opens_what_lies_in_the_storage(
+    rig: ClearanceRig, station: Station, tmp_path: Path, length: int
+) -> None:
+    """As docs/uplinks.md shows it to the agency: with its key and openssl, and nothing of ours."""
+    data = LONG[:length]
+    await sent(rig.uplink(), await held_sending(station, data))
+    (item,) = rig.done
+    (file,) = item.files.values()
+    sealed, told = await rig.service.blob(item, file)
+    assert len(sealed) == cipher_length(length)
+    assert file.checksum == hashlib.sha512(sealed).hexdigest()
+    (tmp_path / "blob").write_bytes(sealed)
+    (tmp_path / "encryptiondata").write_text(json.dumps(told))
+    key = agency_key(tmp_path)
+    page = (swift.HOME.parents[2] / "docs" / "uplinks.md").read_text()
+    (script,) = [one for one in page.split("```sh\n")[1:] if "pkeyutl" in one]
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-euo", "pipefail", "-c", script.partition("```")[0], cwd=tmp_path, env={**os.environ, "KEY": str(key)}
+    )
+    assert await process.wait() == 0
+    assert (tmp_path / "film").read_bytes() == data
+
+
+async def test_microsoft_s_library_opens_what_lies_in_the_storage(
+    rig: ClearanceRig, station: Station, tmp_path: Path
+) -> None:
+    """Its own client-side encryption, of which the envelope has the form."""
+    python = swift.HOME / "bin" / "python"
+    if not list(swift.HOME.glob("lib/python*/site-packages/azure/storage/blob")):
+        pytest.skip("azure-storage-blob is not installed: make peers")
+    await sent(rig.uplink(), await held_sending(station, LONG))
+    (item,) = rig.done
+    (file,) = item.files.values()
+    url = rig.service._url(f"/evidence-{item.id}/{file.id}")
+    process = await asyncio.create_subprocess_exec(
+        python, swift.HOME.with_name("azure_reader.py"), url, agency_key(tmp_path), KEY_ID, stdout=subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert out == LONG
+
+
+async def test_a_stranger_can_tie_what_was_sent_to_what_was_taken(
+    rig: ClearanceRig, station: Station, tmp_path: Path
+) -> None:
+    """From the entry of the log alone: ciphertext of this digest, opened with this wrapped key, is the capture."""
+    sending = await held_sending(station, LONG)
+    station.connect(rig.uplink(read_back=True))
+    await station.send()
+    holding = await station.only()
+    assert holding.receipt is not None
+    assert holding.receipt.strength is Strength.DIGEST
+    story = await station.desk.read(lambda journal: list(queries.story(journal, holding.id)))
+    (told,) = [one["predicate"]["receipt"] for one in story if one["predicate"]["event"] == "receipted"]
+    (item,) = rig.done
+    (file,) = item.files.values()
+    assert (told["sent"]["evidence"], told["sent"]["resource"], told["sent"]["tenant"]) == (
+        item.id,
+        file.id,
+        "tenant123",
+    )
+    sealed, beside = await rig.service.blob(item, file)
+    assert told["sent"]["checksum"] == {"algorithm": "Sha512", "digest": hashlib.sha512(sealed).hexdigest()}
+    assert told["sent"]["length"] == len(sealed)
+    encryption = told["sent"]["encryption"]
+    assert encryption["wrapped_key"] == beside["WrappedContentKey"]["EncryptedKey"]
+    assert encryption["iv"] == beside["ContentEncryptionIV"]
+    assert encryption["key_id"] == KEY_ID
+    assert encryption["key_spki_sha256"] == pin_of(made_key("agency").public_key())
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+    await station.verify()
+    await station.hang_up()
+
+
+# --- resumption and the purge -----------------------------------------------------------------------------------------
+
+
+async def test_a_restart_sends_only_the_blocks_that_are_not_there(rig: ClearanceRig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 3 * MIB + 5000)
+    before = rig.proxy.received
+    await sent(rig.uplink(blocks=1), sending)
+    assert rig.proxy.received - before < 2 * MIB + 77 + MIB
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+    assert len(rig.service.items) == 1
+
+
+async def test_what_is_remembered_opens_nothing_by_itself(rig: ClearanceRig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 2 * MIB)
+    kept = json.loads(sending.state or "")
+    oaep_wrapped = base64.b64decode(kept["wrapped"])
+    content = made_key("agency").decrypt(oaep_wrapped, _oaep())
+    assert base64.b64encode(content).decode() not in (sending.state or "")
+    assert content.hex() not in (sending.state or "")
+
+
+def _oaep() -> Any:  # noqa: ANN401 - of cryptography
+    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415
+
+    return padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)  # noqa: S303 - RSA-OAEP
+
+
+async def test_what_was_purged_begins_anew_as_another_item_with_another_key(
+    rig: ClearanceRig, station: Station
+) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 3 * MIB)
+    first = json.loads(sending.state or "")
+    await rig.service.later(DAY)
+    receipt = await sent(rig.uplink(), sending)
+    assert receipt.strength is Strength.LENGTH
+    (item,) = rig.done
+    assert item.id != first["evidence"]
+    _, told = await rig.service.blob(item, next(iter(item.files.values())))
+    assert told["WrappedContentKey"]["EncryptedKey"] != first["wrapped"]
+    assert told["ContentEncryptionIV"] != first["iv"]
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+async def test_an_integration_with_a_new_key_begins_anew(rig: ClearanceRig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 3 * MIB)
+    rig.service.integration = made_key("integration, renewed")
+    rig.service.connection_file(rig.file)
+    await sent(rig.uplink(), sending)
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+async def test_bytes_under_which_the_spool_rotted_cost_the_key(rig: ClearanceRig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    path = station.spool.path(sending.holding.digest.sha256)
+    path.write_bytes(LONG[:-1] + bytes([LONG[-1] ^ 1]))
+    with pytest.raises(SpoolDamaged):
+        await sent(rig.uplink(), sending)
+    assert sending.state is None, "a key that encrypted other bytes is not used again"
+    assert rig.done == []
+
+
+@pytest.mark.parametrize("lost", ["/evidence", "/resource", "/complete"])
+async def test_answers_of_the_services_that_are_lost_double_nothing(
+    rig: ClearanceRig, station: Station, lost: str
+) -> None:
+    rig.service.answers_lost = [lost, lost]
+    sending = await held_sending(station, LONG)
+    await sent(rig.uplink(), sending, tries=5)
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+async def test_a_link_that_cannot_carry_it_before_the_purge_begins_nothing(rig: ClearanceRig, station: Station) -> None:
+    uplink = rig.uplink()
+    uplink._rate.now = 10.0
+    with pytest.raises(UplinkDown, match="146 hours") as down:
+        await uplink.send(await held_sending(station, LONG))
+    assert down.value.alone
+    assert rig.service.items == {}
+    uplink._rate.now = 1e6
+    await sent(uplink, await held_sending(station, b"x", "other"))
+
+
+def test_a_link_that_was_slow_once_is_tried_again() -> None:
+    rate = Rate()
+    rate.took(1000, 1.0)
+    for _ in range(200):
+        with suppress(UplinkDown):
+            rate.require(10**10, 86400)
+            break
+    else:
+        pytest.fail("never again")
+
+
+# --- what expires -----------------------------------------------------------------------------------------------------
+
+
+async def test_tokens_and_addresses_that_expire_in_mid_upload_cost_no_block(
+    rig: ClearanceRig, station: Station
+) -> None:
+    rig.service.token_uses = 2
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 3 * MIB + 5000)
+    kept, before = json.loads(sending.state or ""), rig.proxy.received
+    old = azurite.blob_sas(f"evidence-{kept['evidence']}", kept["resource"], permits="rcw", seconds=-5)
+    sending.state = json.dumps(kept | {"uri": f"{kept['uri'].partition('?')[0]}?{old}"})
+    await sent(rig.uplink(blocks=1), sending)
+    assert rig.proxy.received - before < 2 * MIB + 77 + MIB
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+    renewed = f"GET /ds/api/v1/tenant/tenant123/evidence/{kept['evidence']}/resource/{kept['resource']}"
+    assert rig.service.asked.count(renewed) == 1
+    assert sum(one.endswith("/connect/token") for one in rig.service.asked) > 2
+
+
+async def test_a_service_that_gives_no_fresh_address(rig: ClearanceRig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 3 * MIB)
+    rig.service.renews = False
+    kept = json.loads(sending.state or "")
+    sending.state = json.dumps(kept | {"uri": kept["uri"].replace("sig=", "sig=x")})
+    with pytest.raises(UplinkDown, match="no fresh address") as down:
+        await sent(rig.uplink(), sending)
+    assert down.value.alone
+
+
+async def test_addresses_that_permit_no_listing_send_everything_again(rig: ClearanceRig, station: Station) -> None:
+    rig.service.permits = "cw"
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 3 * MIB)
+    await sent(rig.uplink(), sending)
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+async def test_bytes_that_arrive_wrong_are_refused_by_the_storage(rig: ClearanceRig, station: Station) -> None:
+    """The MD5 that is stated of each block is compared; Azurite has another word for it than Azure."""
+    rig.proxy.changes = 1
+    sending = await held_sending(station, LONG)
+    with pytest.raises(UplinkDown, match=r"arrived as other bytes|400 InvalidOperation"):
+        await sent(rig.uplink(blocks=1), sending)
+    await sent(rig.uplink(), sending)
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+# --- what it is worth -------------------------------------------------------------------------------------------------
+
+
+async def test_a_service_that_is_not_known_to_compare_proves_a_length(rig: ClearanceRig, station: Station) -> None:
+    uplink = rig.uplink()
+    found = {one.what: one for one in await uplink.check()}
+    assert found["token"].state == found["key"].state == "ok"
+    assert KEY_ID in found["key"].detail
+    assert found["digests"].state == "warning"
+    receipt = await sent(uplink, await held_sending(station, b"x"))
+    assert (receipt.strength, receipt.sha256, receipt.length) == (Strength.LENGTH, None, 1)
+    assert receipt.sent["proof"] == "none"
+
+
+@pytest.mark.parametrize(("compares", "strength"), [(True, Strength.DIGEST), (False, Strength.LENGTH)])
+async def test_a_canary_shows_whether_it_compares(
+    rig: ClearanceRig,
+    station: Station,
+    compares: bool,  # noqa: FBT001 - a parameter of the test
+    strength: Strength,
+) -> None:
+    rig.service.compares = compares
+    uplink = rig.uplink(canary=True)
+    found = {one.what: one.state for one in await uplink.check()}
+    assert found["digests"] == ("ok" if compares else "warning")
+    assert (await sent(uplink, await held_sending(station, b"x"))).strength is strength
+
+
+async def test_what_was_changed_in_the_storage_is_found_by_reading_back(rig: ClearanceRig, station: Station) -> None:
+    rig.proxy.rots = True
+    with pytest.raises(BadReceipt, match="gave back other bytes"):
+        await sent(rig.uplink(read_back=True), await held_sending(station, LONG))
+    assert rig.done == [], "it is not completed, and is purged"
+
+
+async def test_a_key_that_is_not_pinned_wraps_nothing(rig: ClearanceRig, station: Station) -> None:
+    other = pin_of(made_key("another agency").public_key())
+    uplink = rig.uplink(key_pins=[other])
+    assert {one.what: one.state for one in await uplink.check()}["key"] == "problem"
+    with pytest.raises(UplinkDown, match="none of those in `key_pins`"):
+        await sent(uplink, await held_sending(station, b"x"))
+    assert rig.service.items == {}
+    right = rig.uplink(key_pins=[other, pin_of(made_key("agency").public_key())])
+    await sent(right, await held_sending(station, b"x"))
+
+
+async def test_bytes_go_only_to_hosts_that_are_permitted(rig: ClearanceRig, station: Station) -> None:
+    with pytest.raises(UplinkDown, match="which nobody permitted"):
+        await sent(rig.uplink(storage=["*.blob.core.windows.net"]), await held_sending(station, b"x"))
+    assert rig.proxy.received == 0
+
+
+async def test_a_refused_assertion_is_named(rig: ClearanceRig, station: Station) -> None:
+    with pytest.raises(UplinkDown, match="no token") as down:
+        await sent(rig.uplink(audience="https://elsewhere.example.org"), await held_sending(station, b"x"))
+    assert "connection_file" in down.value.what_to_do
+    await sent(rig.uplink(signing="RS256"), await held_sending(station, b"x"))
+
+
+async def test_a_blob_of_somebody_else_is_never_overwritten(rig: ClearanceRig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 3 * MIB)
+    kept = json.loads(sending.state or "")
+    async with rig.service._session.put(kept["uri"], data=b"other", headers={"x-ms-blob-type": "BlockBlob"}) as answer:
+        assert answer.status == 201
+    with pytest.raises(BadReceipt, match="other bytes where this capture belongs"):
+        await sent(rig.uplink(), sending)
+
+
+# --- without a storage ------------------------------------------------------------------------------------------------
+
+
+def test_blocks_are_as_many_as_azure_takes() -> None:
+    assert block_length(100, 8 * MIB) == 8 * MIB
+    length = 5 * (1 << 40)
+    block = block_length(length, 8 * MIB)
+    assert block % MIB == 0
+    assert -(-length // block) <= 50_000
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"TenantId": None}, "TenantId"),
+        ({"DocumentStoreBaseAddresses": []}, "DocumentStoreBaseAddresses"),
+        ({"DocumentStoreBaseAddresses": ["http://ds.example.org"]}, "plain http"),
+        ({"DisableEncryption": True}, "unencrypted"),
+        ({"ServicePrincipalKey": {"kty": "RSA", "n": "AQAB", "e": "AQAB", "d": "AQAB"}}, "bits is not used"),
+        ({"ServicePrincipalKey": {"kty": "EC"}}, "ServicePrincipalKey"),
+    ],
+)
+async def test_a_connection_file_that_is_none(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    path = tmp_path / "connection.json"
+    async with Clearance(1, 1) as service:
+        service.connection_file(path)
+    told = json.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    path.write_text(json.dumps({k: v for k, v in (told | change).items() if v is not None}))
+    with pytest.raises(ConfigError, match=says) as error:
+        ClearanceUplink(ClearanceOptions(use="clearance", name="dems", connection_file=path))
+    assert told["ServicePrincipalKey"]["d"] not in str(error.value), "a secret is told"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b" " * 100_000])
+def test_connection_files_of_any_bytes(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c.json").write_bytes(content)
+    with pytest.raises(ConfigError):
+        ClearanceUplink(ClearanceOptions(use="clearance", name="dems", connection_file=tmp_path / "c.json"))
+
+
+async def test_a_held_capture_stands_where_the_receipt_leaves_it(rig: ClearanceRig, station: Station) -> None:
+    await held_sending(station, LONG)
+    station.connect(rig.uplink())
+    await station.send()
+    assert await station.count(Standing.RECEIPTED) == 1
+    await station.verify()
+    await station.hang_up()
