@@ -29,7 +29,7 @@ WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromi
     promtool=prometheus \
     pdftotext=poppler-utils weasyprint=weasyprint sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
 # A Linux that runs as a process, with disks that fail and lose their power: 40 MB, so only `make faults` brings it.
-FAULTS_NEED := linux.uml=user-mode-linux dmsetup=dmsetup mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs
+FAULTS_NEED := linux.uml=user-mode-linux mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs
 GSTREAMER := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 GO_NOTES := /usr/share/gocode/src/golang.org/x/mod/sumdb

@@ -4,7 +4,7 @@ The host's files are its root, read-only, so it runs this very interpreter and e
 vfat and every file system, whatever the host's kernel lacks, and root's rights inside it are nobody's outside. Its
 disks are files; what it had written to them is there when it is killed, which is how its power is cut.
 
-Needs Debian's `user-mode-linux` and `dmsetup`; EVIDOCK_UML names the folder where the first was only unpacked
+Needs Debian's `user-mode-linux`; EVIDOCK_UML names the folder where it was only unpacked
 (`apt-get download user-mode-linux; dpkg -x user-mode-linux_*.deb FOLDER`).
 """
 
@@ -44,7 +44,7 @@ def needed(*programs: str) -> None:
     """Skip where there is no such machine, or one of these programs is not here."""
     if not KERNEL.exists():
         pytest.skip(f"{KERNEL} is not here: `make faults` installs user-mode-linux")
-    for program in ("dmsetup", *programs):
+    for program in programs:
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
             pytest.skip(f"{program} is not here: `make faults` installs it")
 

@@ -21,6 +21,7 @@ _CONFIG = struct.Struct("<II232s64x")
 _FLAGS_AT = 52
 _OPTIONS = {"xfs": "nouuid"}
 READ_ONLY = 1
+DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -64,9 +65,9 @@ def mount(node: str, file_system: str, where: Path, flags: int = 0, options: str
     _called(called, f"mounting {node}")
 
 
-def unmount(where: Path) -> None:
-    """umount(2)."""
-    _called(_libc.umount2(os.fsencode(where), 0), f"unmounting {where}")
+def unmount(where: Path, flags: int = 0) -> None:
+    """umount2(2)."""
+    _called(_libc.umount2(os.fsencode(where), flags), f"unmounting {where}")
 
 
 @contextmanager

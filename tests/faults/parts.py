@@ -45,6 +45,8 @@ PARTS: tuple[Part, ...] = (
     ),
     Part("calls", (3,), ("tests/faults/test_calls.py",), 420),
     Part("power", (2,), ("tests/faults/test_power.py", "tests/faults/test_volume.py"), 780),
+    Part("pulled", (5,), ("tests/faults/test_pulled.py",), 300, workers=1),
+    Part("full disk", (6,), ("tests/faults/test_full_disk.py",), 360),
     Part("migration", (10,), ("tests/faults/test_migration.py",), 180),
     Part("lying disk", (4,), ("tests/faults/test_lying_disk.py",), 240),
     Part("bits", (7,), ("tests/faults/test_journal_bits.py",), 150),

@@ -1,0 +1,53 @@
+"""A disk that is full at each allocation in turn, without inodes, or beyond a quota: it goes on by itself within 60 s.
+
+The disk is a real one, of a machine of its own; somebody else fills it up to the last blocks. What the agent does then
+may end it, for its journal has no room either: it is started again, as systemd does. Nothing that is not receipted may
+leave the spool meanwhile, and what arrived is as whole as ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import JournalError, SpoolDamaged, SpoolFull
+from tests.faults.form import LONG, SEED, form
+from tests.faults.machine import Machine, disk, needed
+from tests.faults.report import reached
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MEGABYTE = 1 << 20
+POINTS = {"blocks": form(6, 70), "inodes": form(4, 12), "quota": form(0, 25)}
+FORMATS = {
+    "blocks": (48 * MEGABYTE, "ext4", "-b", "4096", "-m", "0"),
+    "inodes": (48 * MEGABYTE, "ext4", "-b", "4096", "-m", "0", "-N", "256"),
+    "quota": (128 * MEGABYTE, "btrfs"),
+}
+
+
+@pytest.mark.parametrize("what", ["blocks", "inodes", "quota"] if LONG else ["blocks"])
+def test_a_full_disk_costs_nothing_and_work_goes_on_by_itself(tmp_path: Path, what: str) -> None:
+    length, file_system, *options = FORMATS[what]
+    needed(f"mkfs.{file_system}", *(("btrfs",) if what == "quota" else ()))
+    (out := tmp_path / "out").mkdir()
+    image = disk(tmp_path / "disk.img", length, file_system, *options)
+    with Machine(["tests.faults.guest.full", what, f"{SEED}", f"{POINTS[what]}"], [image], out=out) as machine:
+        machine.finish(1200)
+        (said,) = machine.told("RESULT")
+    reached(
+        6,
+        {"blocks": "disk full", "inodes": "no inodes left", "quota": "beyond a quota"}[what],
+        asked=POINTS[what],
+        reached=POINTS[what],
+        violations=len(said["wrong"]),
+        seed=SEED,
+        detail=f"{said['met']} times something waited, {len(said['ended'])} times the daemon ended and was started; "
+        f"with room again all was done after at most {said['slowest']} s",
+    )
+    assert not said["wrong"], "\n".join(said["wrong"][:20])
+    assert said["met"], "there was always room: this test did nothing"
+    known = {JournalError.exit_code, SpoolFull.exit_code, SpoolDamaged.exit_code}
+    assert set(said["ended"]) <= known, f"it ended with {said['ended']}, and says nothing useful"
