@@ -33,7 +33,7 @@ VEHICLES: Final = {
 _TYPES: Final = {"normal": "Normal", "police": "Police", "diplomat": "Diplomat", "temporary": "Temporary"}
 _REGION: Final = re.compile(r"([A-Za-z]{2})(?:-([A-Za-z0-9]{1,3}))?")
 _MILLISECONDS: Final = 10**12
-_NOTHING: Final = frozenset({"", "unknown", "unknow", "none", "null", "n/a"})
+_NOTHING: Final = frozenset({"", "-", "unknown", "unknow", "none", "null", "n/a"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache
+from importlib import resources
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -11,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from drivers.alpr.makers.heard import epoch
 from drivers.alpr.read import number
 
-__all__ = ["Mapping", "Picture", "captured"]
+__all__ = ["Mapping", "Picture", "captured", "known"]
 
 Path = Annotated[str, Field(min_length=1, max_length=200)]
 Role = Literal["plate", "vehicle", "overview", "frame"]
@@ -26,11 +29,25 @@ class Picture(BaseModel):
     role: Role = "frame"
 
 
+_NEEDED: Final = {"required": [], "anyOf": [{"required": ["like"]}, {"required": ["encoding", "plate"]}]}
+"""What a table must have, for editors that check agent.toml by the schema."""
+
+
+@cache
+def known() -> dict[str, dict[str, Any]]:
+    """Mappings of publicly known messages, by name: `mappings.toml` beside this file says where each is known from."""
+    text = (resources.files("drivers.alpr.makers") / "mappings.toml").read_text("utf-8")
+    found: dict[str, dict[str, Any]] = tomllib.loads(text)["mapping"]
+    return found
+
+
 class Mapping(BaseModel):
     """The `mapping` of a camera. Paths: `$.a.b[0]` in JSON, `Root/Element@attribute` in XML, a field's name else."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=lambda schema: schema.update(_NEEDED))
 
+    like: str | None = None
+    """Name of a mapping of `known()` that this one begins with; what stands beside it goes before."""
     encoding: Literal["xml", "json", "form", "multipart", "lines"]
     """`multipart`: each part is a field. `lines`: `name=value` or `name: value`, one a line."""
     part: str | None = None
@@ -83,6 +100,15 @@ class Mapping(BaseModel):
     ok_status: Literal[200, 201, 202, 204] = 200
     cannot: Literal["503", "close"] = "503"
     """How it is told that nothing could be kept, so that it sends again."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _begun(cls, told: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+        if not isinstance(told, dict) or told.get("like") is None:
+            return told
+        if told["like"] not in known():
+            raise ValueError(f"no mapping is named {told['like']}; there are: {', '.join(known())}")
+        return {**known()[told["like"]], **told}
 
     @field_validator("captured_zone")
     @classmethod

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from drivers.alpr.makers import axis, frigate, generic, hikvision, onvif, openalpr, platerecognizer
-from drivers.alpr.makers.mapping import Mapping
+from drivers.alpr.makers.mapping import Mapping, known
 from tests.drivers.alpr.oracle import agrees, expected, request, sample, told
 
 if TYPE_CHECKING:
@@ -118,11 +120,20 @@ def test_platerecognizer(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "encoding"), [("real/generic/blueiris_push.json", "json"), ("authored/generic/autovu_template.xml", "xml")]
+    ("name", "like"),
+    [
+        ("real/generic/blueiris_push.json", "blueiris"),
+        ("real/generic/milesight.json", "milesight"),
+        ("authored/generic/autovu_template.xml", "autovu"),
+    ],
 )
-def test_generic(name: str, encoding: str) -> None:
+def test_generic(name: str, like: str) -> None:
+    """As the oracle's own mapping says, where it has one, and as the one of that name that is shipped."""
     oracle = expected(name)
-    mapping = Mapping.model_validate({**oracle["mapping"], "encoding": encoding})
+    mapping = Mapping.model_validate({**oracle["mapping"], "encoding": known()[like]["encoding"]})
+    compare(generic.heard(mapping, sample(name), "", "<device>"), oracle)
+    oracle["reads"][0].pop("images" if like == "autovu" else "", None)  # the shipped one has both pictures
+    mapping = Mapping.model_validate({"like": like})
     compare(generic.heard(mapping, sample(name), "", "<device>"), oracle)
 
 
@@ -174,29 +185,14 @@ def test_axis_messages_that_come_late_or_again() -> None:
     assert later.plate.candidates == ()
 
 
-DAHUA = {
-    "encoding": "lines",
-    "part": "",
-    "plate": "Events[0].TrafficCar.PlateNumber",
-    "no_plate": ["unknown", "no plate"],
-    "channel": "Events[0].Channel",
-    "event": "Events[0].GroupID",
-    "country": "Events[0].CommInfo.Country",
-    "plate_color": "Events[0].TrafficCar.PlateColor",
-    "vehicle_color": "Events[0].TrafficCar.VehicleColor",
-    "vehicle_brand": "Events[0].TrafficCar.VehicleSign",
-    "direction": "Events[0].TrafficCar.DrivingDirection[0]",
-    "lane": "Events[0].Lane",
-    "speed": "Events[0].TrafficCar.Speed",
-    "drop": [f"Events[0].{name}" for name in ("Vehicle.DriverFace", "Vehicle.MainSeat", "Vehicle.SlaveSeat")],
-}
-
-
 def test_dahuas_lines_through_a_mapping() -> None:
     """As its stream has them, whose time basis is not known; its own driver would tell channel, time and box too."""
     data, oracle = sample("authored/dahua/snap_stream.bin"), expected("authored/dahua/snap_stream.bin")["reads"][0]
     heard = generic.heard(
-        Mapping.model_validate(DAHUA), data, "multipart/x-mixed-replace; boundary=myboundary", "lane1"
+        Mapping.model_validate({"like": "dahua_lines", "part": ""}),
+        data,
+        "multipart/x-mixed-replace; boundary=myboundary",
+        "lane1",
     )
     read, message = heard.reads[0]
     found = told(read)
@@ -209,6 +205,33 @@ def test_dahuas_lines_through_a_mapping() -> None:
     assert b"DriverFace" not in kept
     assert b"MainSeat" not in kept
     assert b"PlateNumber=EVDK042" in kept
+
+
+def test_dahuas_posted_json_through_a_mapping() -> None:
+    picture = base64.b64encode(b"\xff\xd8\xff\xe0 a plate \xff\xd9").decode()
+    told_ = {
+        "Picture": {
+            "Plate": {"PlateNumber": "EVDK042", "PlateColor": "White"},
+            "Vehicle": {"VehicleColor": "Blue"},
+            "SnapInfo": {"DeviceID": "LANE1", "Direction": "Approach", "AccurateTime": "2026-11-22 02:41:03.120"},
+            "CutoutPic": {"Content": picture, "PicName": "cutout.jpg"},
+        }
+    }
+    mapping = Mapping.model_validate({"like": "dahua_itsapi", "captured_zone": "America/Toronto"})
+    (read, _), *others = generic.heard(mapping, json.dumps(told_).encode(), "application/json", "lane1").reads
+    assert others == []
+    assert read.plate is not None
+    assert (read.plate.number, read.device, read.motion.direction_raw) == ("EVDK042", "LANE1", "Approach")
+    assert read.captured_at == datetime(2026, 11, 22, 7, 41, 3, 120_000, tzinfo=UTC)
+    assert [one.role for one in read.images] == ["plate"]
+
+
+def test_a_mapping_that_nobody_knows_is_said_at_the_start() -> None:
+    assert all(Mapping.model_validate({"like": name}).plate for name in known())
+    with pytest.raises(ValueError, match="there are: autovu"):
+        Mapping.model_validate({"like": "another"})
+    changed = Mapping.model_validate({"like": "autovu", "captured_zone": "America/Toronto"})
+    assert (changed.captured_zone, changed.encoding) == ("America/Toronto", "xml")
 
 
 def _kept(message: Message) -> list[tuple[int, int]]:
