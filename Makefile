@@ -88,7 +88,7 @@ screen: system install peers ## the dock's screen before sixty real cameras, and
 	ls -l docs/screen.png
 
 .PHONY: alpr
-alpr: system install peers ## number plate cameras at length: every maker through the whole suite, every fault on every wire
+alpr: system install peers ## number plate cameras at length: every maker, every fault on every wire (EVIDOCK_ALPR_PEERS names peers)
 	@env -u CI EVIDOCK_ALPR_LONG=1 $(BIN)/pytest tests/drivers/alpr tests/conformance/test_alpr.py $(PYTEST_ARGS)
 .PHONY: rooms
 rooms: system install peers ## interview rooms at length: shares that hang, uploads that are cut, cameras that go away (2 min)

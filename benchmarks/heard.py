@@ -38,21 +38,29 @@ class Heard:
         self.at: dict[str, float] = {}
         """When a capture was heard of first, as `perf_counter` has it; by the moment that its device claims for it."""
         self.connected: list[tuple[float, float]] = []
-        """Spans in which this listener was connected."""
+        """Spans in which this listener and the station both were."""
+        self.back: list[float] = []
+        """Seconds from this listener's connection to the station's."""
 
     async def listen(self, options: BrokerOptions) -> None:
         """Listen, until cancelled."""
         while True:
             try:
                 async with Connection(options, client_id="officer") as connection:
-                    await connection.subscribe(Subscription("car/#"), Subscription("evidock/v1/+/+/+/hit"))
-                    began = perf_counter()
+                    topics = ("car/#", "evidock/v1/+/+/+/hit", "evidock/v1/+/+/+/state")
+                    await connection.subscribe(*map(Subscription, topics))
+                    here, born = perf_counter(), None
                     try:
                         async for message in connection:
-                            self._take(message)
+                            if not message.topic.endswith("/state"):
+                                self._take(message)
+                            elif born is None and (not message.retained or not self.back):  # at the start it was first
+                                born = perf_counter()
+                                self.back.append(born - here)
                             connection.acknowledge(message)
                     finally:
-                        self.connected.append((began, perf_counter()))
+                        if born is not None:
+                            self.connected.append((born, perf_counter()))
             except UplinkError:
                 await asyncio.sleep(_AGAIN)
 
@@ -66,5 +74,5 @@ class Heard:
         self.at.setdefault(told["began_at"], perf_counter())
 
     def listened(self, at: float, span: float) -> bool:
-        """Whether it was connected from then on for so many seconds."""
+        """Whether both were connected from then on for so many seconds."""
         return any(begin <= at and at + span <= end for begin, end in self.connected)
