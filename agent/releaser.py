@@ -117,6 +117,7 @@ class _Wanted:
     length: int
     mtime_ns: int
     path: bytes
+    plugged: str
     proof: bytes
     receipt: bytes
     root: bytes
@@ -133,10 +134,16 @@ class _Wanted:
             length=int(said["length"]),
             mtime_ns=int(said["mtime_ns"]),
             path=unquote_to_bytes(said["path"]),
+            plugged=str(said.get("plugged", "")),
             root=unquote_to_bytes(said["root"]),
             root_id=(int(device), int(inode)),
             **raw,
         )
+
+    @property
+    def volume(self) -> tuple[int, int, str]:
+        """Which volume, plugged in which time: its numbers alone are given out again as soon as it is gone."""
+        return (*self.root_id, self.plugged)
 
 
 class Releaser:
@@ -144,7 +151,7 @@ class Releaser:
 
     def __init__(self, believed: Believed) -> None:
         self._believed = believed
-        self._broken: set[tuple[int, int]] = set()
+        self._broken: set[tuple[int, int, str]] = set()
         """Volumes that failed to confirm a deletion: the next one would report success over what was lost."""
 
     def answer(self, line: bytes) -> dict[str, str]:
@@ -215,7 +222,7 @@ class Releaser:
         *parts, name = wanted.path.split(b"/")
         if any(part in {b"", b".", b".."} or b"\0" in part for part in (*parts, name)):
             raise _No("refused", "the path is not one of a file below the volume")
-        if wanted.root_id in self._broken:
+        if wanted.volume in self._broken:
             raise _No("refused", "the device did not confirm a deletion; unplug it and plug it in again")
         folder = folders.of(wanted, parts)
         try:
@@ -288,7 +295,7 @@ class _Folders:
         """Of the request under way."""
         self.touched: dict[int, list[int]] = {}
         """Numbers of requests by folder."""
-        self.volumes: dict[int, tuple[int, int]] = {}
+        self.volumes: dict[int, tuple[int, int, str]] = {}
 
     def of(self, wanted: _Wanted, parts: list[bytes]) -> int:
         key = (wanted.root, wanted.root_id, tuple(parts))
@@ -298,7 +305,7 @@ class _Folders:
 
     def touch(self, folder: int, wanted: _Wanted) -> None:
         self.touched.setdefault(folder, []).append(self.number)
-        self.volumes[folder] = wanted.root_id
+        self.volumes[folder] = wanted.volume
 
 
 @contextmanager

@@ -164,6 +164,9 @@ class Place:
     """Below the root; the capture's key is this path, passed through `printable`."""
     length: int
     mtime_ns: int
+    plugged: str = ""
+    """Something that is another one each time that a volume is plugged in: the numbers of one that is gone are given
+    out again at once, and what is wrong with it must not be held against the next one."""
 
 
 @runtime_checkable

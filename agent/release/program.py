@@ -69,6 +69,7 @@ class Program:
             "length": place.length,
             "mtime_ns": str(place.mtime_ns),
             "path": printable(place.path),
+            "plugged": place.plugged,
             "proof": base64.b64encode(proof).decode(),
             "receipt": base64.b64encode(note or b"").decode(),
             "root": printable(place.root),

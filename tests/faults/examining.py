@@ -50,17 +50,20 @@ class Promises:
             self.forget.add(name)
 
 
-def examined(image: Path, file_system: str, top: Path, promises: Promises) -> list[str]:
+def examined(image: Path, file_system: str, top: Path, promises: Promises, *, again_too: bool = True) -> list[str]:
     """Mount an image and look at the station in it; a file system that cannot be mounted has lost everything."""
     try:
         with mounted(image, file_system, top):
-            return examine(top / "station" / "state", promises)
+            return examine(top / "station" / "state", promises, again_too=again_too)
     except Exception as error:  # noqa: BLE001 - a journal that cannot be opened is what is looked for
         return [f"{type(error).__name__}: {error}"]
 
 
-def examine(state: Path, promises: Promises) -> list[str]:
-    """Everything that is wrong with the state folder as it is found. It is opened as the next start would open it."""
+def examine(state: Path, promises: Promises, *, again_too: bool) -> list[str]:
+    """Everything that is wrong with the state folder as it is found: it is opened as the next start would open it.
+
+    `again_too`: also after that start has looked at everything that is there, and explained it.
+    """
     if not (state / "journal.db").exists():
         return ["nothing is there, and something was promised"] if promises.held else []
     journal = Journal.open(state / "journal.db", log=LOG, stamp=Clock().stamp)
@@ -69,6 +72,8 @@ def examine(state: Path, promises: Promises) -> list[str]:
     finally:
         journal.close()
     found = _examined(state, book, promises, at_rest=False)
+    if not again_too:
+        return found
     again = asyncio.run(_recovered(state))
     return found + [f"after recovery: {one}" for one in _examined(state, again, promises, at_rest=True)]
 

@@ -74,7 +74,7 @@ class Machine:
         self._words = (self._folder / "console").open("w+b")
         environment |= {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "EVIDOCK_MODULES": MODULES}
         environment |= {"EVIDOCK_UML_PREFIX": str(PREFIX), "EVIDOCK_OUT": "" if out is None else str(out.resolve())}
-        environment |= {"EVIDOCK_ROOT": str(ROOT)}
+        environment |= {"EVIDOCK_ROOT": str(ROOT), "EVIDOCK_FAULT_UNTIL": os.environ.get("EVIDOCK_FAULT_UNTIL", "inf")}
         script = self._folder / "job"
         exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         words = shlex.join([sys.executable, "-m", *job])

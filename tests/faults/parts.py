@@ -39,16 +39,14 @@ class Part:
     environment: dict[str, str] = field(default_factory=dict)
 
 
+DISKS = ("full_disk", "lying_disk", "pulled", "migration")
 PARTS: tuple[Part, ...] = (
     Part(
         "kills", (1,), ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"), 600
     ),
     Part("calls", (3,), ("tests/faults/test_calls.py",), 420),
-    Part("power", (2,), ("tests/faults/test_power.py", "tests/faults/test_volume.py"), 780),
-    Part("pulled", (5,), ("tests/faults/test_pulled.py",), 300, workers=1),
-    Part("full disk", (6,), ("tests/faults/test_full_disk.py",), 360),
-    Part("migration", (10,), ("tests/faults/test_migration.py",), 180),
-    Part("lying disk", (4,), ("tests/faults/test_lying_disk.py",), 240),
     Part("bits", (7,), ("tests/faults/test_journal_bits.py",), 150),
     Part("trees", (13,), ("tests/faults/test_trees.py", "tests/faults/test_fuzzed.py"), 150),
+    Part("power", (2,), ("tests/faults/test_power.py", "tests/faults/test_volume.py"), 720),
+    Part("disks", (4, 5, 6, 10), tuple(f"tests/faults/test_{name}.py" for name in DISKS), 480),
 )

@@ -44,6 +44,7 @@ class Case:
     length: int
     mtime_ns: int
     root_id: tuple[int, int]
+    plugged: str = "once"
     index: int = INDEX
     capture: str = CAPTURE
 
@@ -60,6 +61,7 @@ class Case:
                 "length": self.length,
                 "mtime_ns": str(self.mtime_ns),
                 "path": printable(self.path),
+                "plugged": self.plugged,
                 "proof": base64.b64encode(self.proof).decode(),
                 "receipt": base64.b64encode(self.receipt).decode(),
                 "root": printable(str(self.root)),

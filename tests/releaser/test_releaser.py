@@ -101,6 +101,9 @@ def test_a_deletion_that_the_device_does_not_confirm_is_the_last_on_this_volume(
         assert releaser.answer(case.line())["result"] == "refused"
     assert "did not confirm" in releaser.answer(make_case(case.root).line())["why"]
     assert case.file.exists()
+    # Unplugged and plugged in again, as it was told to be: the kernel gives out the same numbers.
+    again = dataclasses.replace(make_case(case.root), plugged="again")
+    assert releaser.answer(again.line()) == {"result": "released"}
 
 
 def test_what_is_asked_together_shares_the_forcing_of_a_folder_and_is_answered_after_it(

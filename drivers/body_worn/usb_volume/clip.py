@@ -98,7 +98,8 @@ class Clip:
         """See `agent.driver.ReleasesByPath`."""
         ground, entry = self._volume.ground, self._entry
         path = b"/".join(_names(entry))
-        return Place(os.fsencode(ground.path.absolute()), ground.root, path, entry.length, entry.mtime_ns)
+        root = os.fsencode(ground.path.absolute())
+        return Place(root, ground.root, path, entry.length, entry.mtime_ns, self._volume.plugged)
 
     @asynccontextmanager
     async def writable(self) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import secrets
 import stat
 import threading
 import time
@@ -89,6 +90,8 @@ class Volume:
     def __init__(self, ground: Ground, wire: Wire) -> None:
         self.ground = ground
         self.wire = wire
+        self.plugged = secrets.token_hex(8)
+        """See `agent.driver.Place.plugged`."""
         # Never shut down: its threads end by themselves when the last offer that refers to this volume is forgotten.
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"volume-{ground.path.name}")
         self._path = os.fspath(ground.path)

@@ -21,6 +21,7 @@ from random import Random
 
 from agent.testing.cameras import CameraFolder
 from agent.testing.dems.options import DemsOptions
+from tests.faults.form import time_is_over
 from tests.faults.guest.bench import Bench, empty, recording, until
 from tests.faults.guest.mapper import create, prepare, sectors, take_up
 
@@ -165,7 +166,11 @@ def main() -> None:
     chance = Random(int(sys.argv[2]))
     station = Station(sys.argv[1], chance)
     PROMISES.touch()
+    done = 0
     for number in range(int(sys.argv[3])):
+        if time_is_over():
+            break
+        done += 1
         station.start()
         for _ in range(chance.randrange(2, 6)):
             station.camera.record(recording(chance))
@@ -178,7 +183,7 @@ def main() -> None:
     (OUT / "ever.json").write_text(json.dumps(ever))
     promises = len(set(PROMISES.read_text().split()))
     station.bench.close()
-    told = {"codes": station.codes, "remounts": station.remounts, "promises": promises, "wrong": wrong}
+    told = {"done": done, "codes": station.codes, "remounts": station.remounts, "promises": promises, "wrong": wrong}
     print("RESULT", json.dumps(told), flush=True)  # noqa: T201
 
 

@@ -22,6 +22,7 @@ from agent.capture import Standing
 from agent.testing.audit import Exhibit
 from agent.testing.dems.options import DemsOptions
 from agent.testing.process import read_state
+from tests.faults.form import time_is_over
 from tests.faults.guest.bench import Bench, until
 from tests.faults.guest.mapper import create, prepare, remove, sectors, take_up
 from tests.faults.mounting import DETACH, READ_ONLY, mount, unmount
@@ -129,7 +130,10 @@ def main() -> None:
     bench = Bench(Path("/mnt/station"), DemsOptions(folder=Path("/mnt/dems")), [driver], words=OUT / "daemon.log")
     promises: set[str] = set()
     pid = bench.start(promises.add)
+    done = 0
     for number in range(pulls):
+        if time_is_over():
+            break
         camera = chance.choice(cameras)
         for one in cameras:
             one.record()
@@ -137,6 +141,7 @@ def main() -> None:
         time.sleep(chance.expovariate(2.5))
         dock.pull(chance.choice((0, 0, 0.01, 0.1)))
         assert bench.ended(pid) is None, f"the daemon ended at pull {number}"
+        done += 1
     for camera in cameras:
         dock.plug_in(camera)
         assert until(lambda: not any((BAY / CLIPS).iterdir()), 120), (OUT / "daemon.log").read_text()[-4000:]
@@ -152,7 +157,12 @@ def main() -> None:
         if holding.standing is Standing.QUARANTINED:
             wrong.append(f"capture {holding.id} of {holding.origin.key} is doubted: {holding.reason}")
     words = (OUT / "daemon.log").read_text()
-    told = {"wrong": wrong, "captures": len(book.holdings) if book else 0, "cut": words.count("capture_not_taken")}
+    told = {
+        "done": done,
+        "wrong": wrong,
+        "captures": len(book.holdings) if book else 0,
+        "cut": words.count("capture_not_taken"),
+    }
     print("RESULT", json.dumps(told), flush=True)  # noqa: T201
     bench.close()
 
