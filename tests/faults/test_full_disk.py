@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MEGABYTE = 1 << 20
-POINTS = {"blocks": form(6, 70), "inodes": form(4, 12), "quota": form(0, 25)}
+POINTS = {"blocks": form(4, 70), "inodes": form(4, 12), "quota": form(0, 25)}
 FORMATS = {
     "blocks": (48 * MEGABYTE, "ext4", "-b", "4096", "-m", "0"),
     "inodes": (48 * MEGABYTE, "ext4", "-b", "4096", "-m", "0", "-N", "256"),

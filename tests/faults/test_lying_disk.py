@@ -21,7 +21,7 @@ from tests.faults.report import reached
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = form(8, 20)
+ROUNDS = form(3, 20)
 
 
 @pytest.mark.parametrize("file_system", ["ext4", "xfs", "btrfs"] if LONG else ["ext4"])

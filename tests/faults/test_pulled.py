@@ -15,7 +15,7 @@ from tests.faults.report import reached
 if TYPE_CHECKING:
     from pathlib import Path
 
-PULLS = form(8, 200)
+PULLS = form(6, 200)
 
 
 def test_a_camera_pulled_and_exchanged_never_gives_a_mixed_or_partial_capture(tmp_path: Path) -> None:

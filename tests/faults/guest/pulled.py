@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 OUT, BAY, BENCH = Path("/mnt/out"), Path("/mnt/bay"), Path("/mnt/bench")
 CLIPS = Path("DCIM/100MEDIA")
 OPTIONS = "iocharset=iso8859-1,tz=UTC"
+MID_COPY = 0.6
+"""How many of the pulls come soon after bytes began to arrive; the others come at any time."""
 MOST = 6
 """Clips that are on a camera when it is docked."""
 
@@ -128,8 +130,9 @@ def main() -> None:
         "use": "body_worn.usb_volume", "name": "bay-1", "mount": str(BAY), "layout": "dcf", "settle": 0, "rescan": 0.05,
     }  # fmt: skip
     bench = Bench(Path("/mnt/station"), DemsOptions(folder=Path("/mnt/dems")), [driver], words=OUT / "daemon.log")
-    promises: set[str] = set()
-    pid = bench.start(promises.add)
+    stage = bench.daemon.state / "spool" / "stage"
+    stage.mkdir(parents=True)
+    pid = bench.start(lambda _: None)
     done = 0
     for number in range(pulls):
         if time_is_over():
@@ -138,7 +141,11 @@ def main() -> None:
         for one in cameras:
             one.record()
         dock.plug_in(camera)
-        time.sleep(chance.expovariate(2.5))
+        if chance.random() < MID_COPY:
+            until(lambda: any(path.stat().st_size for path in stage.iterdir()), 2)
+            time.sleep(chance.expovariate(20))
+        else:
+            time.sleep(chance.expovariate(2.5))
         dock.pull(chance.choice((0, 0, 0.01, 0.1)))
         assert bench.ended(pid) is None, f"the daemon ended at pull {number}"
         done += 1

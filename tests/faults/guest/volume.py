@@ -1,10 +1,9 @@
 """In a machine: a camera's FAT volume while a station lets it forget, with each write recorded; then each power cut.
 
-    python -m tests.faults.guest.volume record SEED CLIPS
-    python -m tests.faults.guest.volume replay SEED MOST
+    python -m tests.faults.guest.volume SEED CLIPS MOST
 
-/dev/ubda: an empty FAT; /dev/ubdb: the record. Between both the host puts the empty FAT back. /mnt/out gets what the
-volume ever held; its state after a cut is read by the kernel's own FAT, read-only.
+/dev/ubda: an empty FAT; /dev/ubdb: the record; /dev/ubdc: the same empty FAT once more, on which the cuts are made. The
+state after a cut is read by the kernel's own FAT, read-only.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from agent.testing.cameras import CameraFolder
 from agent.testing.dems.options import DemsOptions
+from tests.faults.form import time_is_over
 from tests.faults.guest.bench import Bench, empty, until
-from tests.faults.guest.mapper import Marks, create, sectors
+from tests.faults.guest.mapper import Marks, create, remove, sectors
 from tests.faults.logwrites import Record
 from tests.faults.mounting import READ_ONLY, mount, unmount
 from tests.faults.replaying import Recorded
@@ -35,8 +35,8 @@ OPTIONS = "iocharset=iso8859-1,tz=UTC"
 CLIPS = Path("DCIM/100MEDIA")
 
 
-def record(seed: int, clips: int) -> None:
-    """Let a station take everything, send it, and have it forgotten."""
+def record(seed: int, clips: int) -> dict[str, str]:
+    """Let a station take everything, send it, and have it forgotten; the SHA-256 of each clip."""
     chance = Random(seed)
     node = create("lw", f"0 {sectors('/dev/ubda')} log-writes /dev/ubda /dev/ubdb")
     TOP.mkdir()
@@ -49,7 +49,6 @@ def record(seed: int, clips: int) -> None:
         os.fsync(volume.fileno())
     # As a station mounts it: to be read; only while it is told to forget may it be written to.
     subprocess.run(["mount", "-t", "vfat", "-o", f"ro,{OPTIONS}", node, str(TOP)], check=True)
-    (OUT / "ever.json").write_text(json.dumps({one.key: one.sha256.hex() for one in camera.ever()}))
     marks = Marks("lw")
     marks.put("start")
     words = OUT / "daemon.log"
@@ -62,16 +61,20 @@ def record(seed: int, clips: int) -> None:
     assert not (wrong := bench.wrong([camera])), wrong
     bench.close()
     subprocess.run(["umount", str(TOP)], check=True)
+    remove("lw")  # its end is written now
+    return {one.key: one.sha256.hex() for one in camera.ever()}
 
 
-def replay(seed: int, most: int) -> None:
+def replay(ever: dict[str, str], seed: int, most: int) -> None:
     """Look at the volume as each cut leaves it."""
-    TOP.mkdir()
-    ever: dict[str, str] = json.loads((OUT / "ever.json").read_text())
     log, cuts = Record(Path("/dev/ubdb")), Recorded(OUT, "vfat").cuts(seed, most, log=Path("/dev/ubdb"))
-    disk = os.open("/dev/ubda", os.O_RDWR)
+    disk = os.open("/dev/ubdc", os.O_RDWR)
     forget, gone, done, half = set[str](), set[str](), 0, 0
+    looked = 0
     for cut in cuts:
+        if time_is_over():
+            break
+        looked += 1
         for entry in log.entries[done : cut.entry]:
             log.apply(entry, disk)
         log.apply(log.entries[cut.entry], disk, cut.share)
@@ -82,23 +85,30 @@ def replay(seed: int, most: int) -> None:
         for entry in log.entries[:after]:
             word, _, name = (entry.mark or "").partition("-")
             (forget if word == "forget" else gone if word == "gone" else set()).add(name)
-        mount("/dev/ubda", "vfat", TOP, READ_ONLY, OPTIONS)
+        mount("/dev/ubdc", "vfat", TOP, READ_ONLY, OPTIONS)
         try:
             there = dict(_found())
         finally:
             unmount(TOP)
-        wrong = [f"{key} came back" for key in there if Path(key).stem in gone]
-        for key, sha256 in ever.items():
-            if there.get(key) == sha256:
-                continue
-            if Path(key).stem not in forget:
-                wrong.append(f"{key} is {'hurt' if key in there else 'gone'}, and nobody told the camera to forget it")
-            elif key in there:
-                half += 1
+        wrong, halves = _judged(there, ever, forget, gone)
+        half += halves
         if wrong:
             print("WRONG", json.dumps([cut.entry, cut.share, wrong[:5]]), flush=True)  # noqa: T201
         done = cut.entry if cut.share < 1.0 else cut.entry + 1
-    print("LOOKED", json.dumps({"points": len(cuts), "half": half, "clips": len(ever)}), flush=True)  # noqa: T201
+    print("LOOKED", json.dumps({"points": looked, "half": half, "clips": len(ever)}), flush=True)  # noqa: T201
+
+
+def _judged(there: dict[str, str], ever: dict[str, str], forget: set[str], gone: set[str]) -> tuple[list[str], int]:
+    """What is wrong; and how many are half there while they are being forgotten."""
+    wrong, half = [f"{key} came back" for key in there if Path(key).stem in gone], 0
+    for key, sha256 in ever.items():
+        if there.get(key) == sha256:
+            continue
+        if Path(key).stem not in forget:
+            wrong.append(f"{key} is {'hurt' if key in there else 'gone'}, and nobody told the camera to forget it")
+        elif key in there:
+            half += 1
+    return wrong, half
 
 
 def _found() -> Iterable[tuple[str, str]]:
@@ -114,4 +124,5 @@ def _found() -> Iterable[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    {"record": record, "replay": replay}[sys.argv[1]](*map(int, sys.argv[2:4]))
+    seed_, clips_, most_ = map(int, sys.argv[1:4])
+    replay(record(seed_, clips_), seed_, most_)
