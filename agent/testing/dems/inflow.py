@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import threading
 from enum import Enum, auto
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from agent.testing.dems.faults import Fault
     from agent.testing.dems.fixity import Fixity
-    from agent.testing.dems.wire import Checksum
+    from agent.testing.dems.wire import Checksum, Stretches
 
 __all__ = ["Body", "Ending", "Sink", "copy_into"]
 
@@ -54,7 +55,19 @@ class Sink:
     going on with it, so that the bytes are hashed once for this and for the receipt.
     """
 
-    def __init__(self, fd: int, offset: int, checksum: Checksum | None, fixity: Callable[[], Fixity]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        offset: int,
+        checksum: Checksum | None,
+        fixity: Callable[[], Fixity],
+        stretches: Stretches | None = None,
+    ) -> None:
+        self._stretches, self._number = stretches, 0
+        self._stretch, self._room = hashlib.sha256(), 0 if stretches is None else stretches.length
+        self._false = False
+        self.proven = offset
+        """Everything before it was found to be what was stated of its stretches; nothing is stated: where it began."""
         self._fd = fd
         self._lock = threading.Lock()
         self._checksum = checksum
@@ -74,6 +87,9 @@ class Sink:
             if self._hasher is not None:
                 for block in blocks:
                     self._hasher.update(block)
+            if self._stretches is not None:
+                for block in blocks:
+                    self._prove(block, self._stretches)
             if blocks and (written := os.pwritev(self._fd, blocks, self.end)) < length:
                 durable.write_all(self._fd, b"".join(blocks)[written:], self.end + written)
             self.end += length
@@ -81,9 +97,31 @@ class Sink:
                 self.read = self.read or self._fixity().fork()
                 self.read.advance(self.end)
 
+    def _prove(self, block: bytes, stretches: Stretches, *, last: bool = False) -> None:
+        """Go on with the stretches; after one that is wrong nothing is proven any more."""
+        at = 0
+        while not self._false and (at < len(block) or last):
+            piece = memoryview(block)[at : at + self._room]
+            self._stretch.update(piece)
+            at += len(piece)
+            self._room -= len(piece)
+            if self._room and not last:
+                break
+            if self._stretch.digest() != stretches.digest(self._number):
+                self._false = True
+                break
+            self.proven += stretches.length - self._room
+            self._number += 1
+            self._stretch, self._room, last = hashlib.sha256(), stretches.length, False
+
     @property
     def verified(self) -> bool:
-        """Whether what was taken is what the request's checksum says; true where it stated none."""
+        """Whether what was taken is what the request's checksums say; true where it stated none."""
+        if self._stretches is not None:
+            if self.proven < self.end:
+                self._prove(b"", self._stretches, last=True)
+            if self._false:
+                return False
         if self._checksum is None:
             return True
         if self.read is not None:

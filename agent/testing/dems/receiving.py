@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from agent.testing.dems.receipts import Signatory
-    from agent.testing.dems.wire import Checksum
+    from agent.testing.dems.wire import Checksum, Stretches
 
 __all__ = ["Receiver"]
 
@@ -56,7 +56,15 @@ class Receiver:
         self._workers = workers
         self._late = asyncio.Lock()
 
-    async def take(self, door: Door, body: Body, checksum: Checksum | None, *, last: bool = True) -> None:
+    async def take(
+        self,
+        door: Door,
+        body: Body,
+        checksum: Checksum | None,
+        *,
+        stretches: Stretches | None = None,
+        last: bool = True,
+    ) -> None:
         """Take one request's body in. Returns when everything that came is durable; refuses where it is not kept.
 
         `last`: whoever has every byte then is complete; in some protocols that is said, and not counted.
@@ -66,18 +74,20 @@ class Receiver:
         """
         upload = door.upload
         try:
-            sink = Sink(self._store.open(upload), upload.offset, checksum, lambda: self._store.fixity(upload))
+            fd = self._store.open(upload)
+            sink = Sink(fd, upload.offset, checksum, lambda: self._store.fixity(upload), stretches)
         except OSError as error:
             await self._our_fault(upload, error)
         before = upload.received
-        most = None if checksum is not None else _STRETCH
+        checked = checksum is not None or stretches is not None
+        most = None if checked else _STRETCH
         ending = Ending.MORE
         try:
             while ending is Ending.MORE:
                 room = upload.length - sink.end
                 ending, rest = await copy_into(sink.take, body, self._workers, room=room, most=most)
                 upload.received = before + body.count
-                await self._settle(door, sink, rest, ending, checksummed=checksum is not None, last=last)
+                await self._settle(door, sink, rest, ending, checksummed=checked, last=last)
         except (RefusedRequest, ConnectionAbortedError):
             # Only here is it certain that no row names the file; whoever is cancelled leaves it to the next start.
             if not upload.recorded:
@@ -129,12 +139,17 @@ class Receiver:
         if ending is Ending.TOO_LONG:
             raise RefusedRequest(413, "The body is longer than what the upload lacks.", _offset(upload))
         if checksummed and ending is not Ending.WHOLE:
-            # tus, checksum: a chunk that is not there as a whole is discarded and the offset does not move.
+            # tus, checksum: a chunk that is not there as a whole is discarded and the offset does not move. What its
+            # stretches prove is kept.
+            await self._on_worker(sink.take, rest)
+            await self._keep_proven(door, sink)
             if ending is Ending.CUT:
                 raise ConnectionAbortedError
             raise RefusedRequest(408, "No byte of the body came for too long.", _offset(upload))
         done = await self._on_worker(self._write, door, sink, rest, last)
         if not done.verified:
+            if sink.proven < sink.end:  # a stretch is wrong, and those before it are right
+                await self._keep_proven(door, sink)
             raise RefusedRequest(CHECKSUM_MISMATCH, "The body is not what Upload-Checksum says.", _offset(upload))
         if done.found is None:
             await self._store.commit(door, done.end)
@@ -148,6 +163,12 @@ class Receiver:
         else:
             await self._store.commit(door, done.end, State.MISMATCH)
             raise _mismatch(upload, done.found)
+
+    async def _keep_proven(self, door: Door, sink: Sink) -> None:
+        if sink.proven > door.upload.offset:
+            await self._on_worker(sink.force)
+            await self._store.commit(door, sink.proven)
+            self._read_ahead(door.upload)
 
     def _write(self, door: Door, sink: Sink, rest: list[bytes], last: bool) -> _Settled:  # noqa: FBT001 - run on a thread
         """Write, verify, force, and sign what is complete: in this order, on a worker thread."""

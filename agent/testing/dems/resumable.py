@@ -81,6 +81,7 @@ class ResumableServer:
         headers = {"Upload-Limit": self._limits(None), "Allow": ", ".join(_METHODS)}
         if self._core.options.checksums:
             headers["Want-Content-Digest"] = "sha-256=10"
+            headers[wire.STRETCHES] = str(wire.STRETCH_MIN)
         if self._core.options.receipts:
             headers[wire.RECEIPT] = "signed"
         return headers
@@ -216,11 +217,14 @@ class ResumableServer:
             if last and request.content_length is not None and offset + request.content_length < upload.length:
                 raise RefusedRequest(400, "Upload-Complete is said before all is there.", {"Inconsistent": "1"})
             digest = self._check_body(request, upload)
+            stretches = None
+            if self._core.options.checksums:
+                stretches = wire.parse_stretches(request.headers.get(wire.STRETCHES), request.content_length)
             self._writing[upload.id] = request
             try:
                 await go_on(request)
                 body = Body(request, self._core.options.patience, fault)
-                await self._core.receiver.take(door, body, digest, last=last)
+                await self._core.receiver.take(door, body, digest, stretches=stretches, last=last)
             finally:
                 self._writing.pop(upload.id, None)
         return await self._standing(request, door, 200 if last else 204)

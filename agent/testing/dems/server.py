@@ -85,6 +85,7 @@ class TusServer:
         if options.checksums:
             extensions.insert(2, "checksum")
             headers["Tus-Checksum-Algorithm"] = ",".join(wire.OFFERED)
+            headers[wire.STRETCHES] = str(wire.STRETCH_MIN)
         if options.receipts:
             headers[wire.RECEIPT] = "signed"
         return {**headers, "Tus-Extension": ",".join(extensions)}
@@ -126,7 +127,7 @@ class TusServer:
     async def _create_new(self, request: web.Request, door: Door, fault: Fault | None) -> web.Response:
         upload = door.upload
         try:
-            checksum = self._check_body(request, upload)
+            checksum, stretches = self._check_body(request, upload), self._stretches(request)
         except RefusedRequest:
             self._store.forget(upload)
             raise
@@ -134,7 +135,8 @@ class TusServer:
         try:
             if request.can_read_body or upload.length == 0:
                 await go_on(request)
-                await self._core.receiver.take(door, Body(request, self._core.options.patience, fault), checksum)
+                body = Body(request, self._core.options.patience, fault)
+                await self._core.receiver.take(door, body, checksum, stretches=stretches)
             else:
                 await self._store.commit(door, 0)
         finally:
@@ -173,8 +175,10 @@ class TusServer:
         with locked(upload):
             await check_place(self._core, request, upload, offset)
             checksum = self._check_body(request, upload)
+            stretches = self._stretches(request)
             await go_on(request)
-            await self._core.receiver.take(door, Body(request, self._core.options.patience, fault), checksum)
+            body = Body(request, self._core.options.patience, fault)
+            await self._core.receiver.take(door, body, checksum, stretches=stretches)
         return web.Response(status=204, headers=await self._standing(door))
 
     def _check_body(self, request: web.Request, upload: Upload) -> wire.Checksum | None:
@@ -188,6 +192,11 @@ class TusServer:
         if not self._core.options.checksums or "Upload-Checksum" not in request.headers:
             return None
         return wire.parse_checksum(request.headers["Upload-Checksum"])
+
+    def _stretches(self, request: web.Request) -> wire.Stretches | None:
+        if not self._core.options.checksums:
+            return None
+        return wire.parse_stretches(request.headers.get(wire.STRETCHES), request.content_length)
 
     async def _delete(self, door: Door) -> web.Response:
         if door.upload.state is State.STORED:

@@ -27,16 +27,20 @@ __all__ = [
     "OFFSET_MEDIA_TYPE",
     "RECEIPT",
     "RECEIPT_REFUSED",
+    "STRETCHES",
+    "STRETCH_MIN",
     "THROUGH",
     "VERSION",
     "Checksum",
     "Hasher",
     "RefusedRequest",
+    "Stretches",
     "http_date",
     "number",
     "parse_checksum",
     "parse_digest_field",
     "parse_metadata",
+    "parse_stretches",
     "repr_digest",
     "wants_sha256",
 ]
@@ -45,11 +49,15 @@ VERSION: Final = "1.0.0"
 OFFSET_MEDIA_TYPE: Final = "application/offset+octet-stream"
 CHECKSUM_MISMATCH: Final = 460
 RECEIPT: Final = "Evidock-Receipt"
+STRETCHES: Final = "Evidock-Stretches"
+STRETCH_MIN: Final = 256 * 1024
+"""Least bytes of a stretch, as OPTIONS tells it: for each a digest is compared, and a few dozen fit into a header."""
 RECEIPT_REFUSED: Final = "refused"
 """Stands in `Evidock-Receipt` where every byte came and they are not what was claimed. No base64, so never a note."""
 
 _METADATA_MAX: Final = 16384
 _DIGEST_FIELD_MIN: Final = 2
+_SHA256: Final = 32
 _METADATA_KEYS_MAX: Final = 32
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _METADATA_KEY: Final = re.compile(r"[!-+\--~]{1,64}", re.ASCII)  # printable ASCII without space and comma
@@ -136,6 +144,30 @@ def parse_checksum(text: str) -> Checksum:
     if len(digest) != len(ALGORITHMS.get(algorithm, hashlib.sha256)().digest()):
         raise RefusedRequest(400, f"Upload-Checksum has not the length of a {algorithm} digest.")
     return Checksum(algorithm, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """What `Evidock-Stretches` states: SHA-256 of each stretch of so many bytes of a body; the last may be shorter."""
+
+    length: int
+    digests: bytes
+
+    def digest(self, number: int) -> bytes:
+        """Return that of one of them."""
+        return self.digests[number * _SHA256 : (number + 1) * _SHA256]
+
+
+def parse_stretches(text: str | None, body: int | None) -> Stretches | None:
+    """Return what `Evidock-Stretches: <bytes> <base64>` states of a body of so many bytes, or refuse."""
+    if text is None:
+        return None
+    length, _, value = text.partition(" ")
+    stretches = Stretches(number(length, STRETCHES), _decoded(value, STRETCHES))
+    fits = body is not None and stretches.length >= STRETCH_MIN
+    if not fits or len(stretches.digests) != -(-(body or 0) // stretches.length) * _SHA256:
+        raise RefusedRequest(400, f"{STRETCHES} does not fit the body, or its stretches are below {STRETCH_MIN} bytes.")
+    return stretches
 
 
 def parse_metadata(text: str) -> dict[str, str]:

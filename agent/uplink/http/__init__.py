@@ -30,13 +30,14 @@ A protocol whose answers bear a sign of their own says so in a `Door` of its own
 say 200 as well. `tests/conformance/shelf.py` is such an uplink, whole, in the tests' suite for all uplinks.
 """
 
-from agent.uplink.http.answer import RECEIPT, Answer, note_in, repr_digest, retry_after
+from agent.uplink.http.answer import RECEIPT, Answer, note_in, number, repr_digest, retry_after
 from agent.uplink.http.claims import metadata, named_in
 from agent.uplink.http.door import Door
 from agent.uplink.http.options import FLOOR, HttpOptions
 from agent.uplink.http.ours import ours, remembered
 from agent.uplink.http.proofs import Proof, Proofs, journaled
 from agent.uplink.http.receipts import receipt_of
+from agent.uplink.http.stretches import STRETCHES
 from agent.uplink.http.trip import Place, Trip
 from agent.uplink.http.trouble import Cut, said
 from agent.uplink.http.uplink import HttpUplink
@@ -45,6 +46,7 @@ from agent.uplink.http.wrong import wrong
 __all__ = [
     "FLOOR",
     "RECEIPT",
+    "STRETCHES",
     "Answer",
     "Cut",
     "Door",
@@ -58,6 +60,7 @@ __all__ = [
     "metadata",
     "named_in",
     "note_in",
+    "number",
     "ours",
     "receipt_of",
     "remembered",

@@ -16,6 +16,10 @@ FITTED: Final = 4 * FLOOR
 """A part is not fitted to less, for each costs a round trip and a commit; only one that never arrives gets shorter."""
 
 
+QUICK: Final = 32 * 1024 * 1024
+"""Bytes per second from which a link counts as quick."""
+
+
 class PartLength:
     """Bytes of one request, for all captures of one uplink: a part is the most that a cut link can cost.
 
@@ -28,6 +32,8 @@ class PartLength:
         self.now = length
         self.buffered = False
         """It was told that a proxy collects bodies before it hands them on."""
+        self.quick = False
+        """The last part went so fast that a cut would cost moments: what bounds its cost is not worth computing."""
         self._most = length
         self._home = 0
 
@@ -37,6 +43,7 @@ class PartLength:
 
     def lost(self, length: int) -> None:
         """Nothing was kept of a body of so many bytes."""
+        self.quick = False
         # Bodies that were lost together tell of one cut: after the first of them nothing has come home.
         fitting = max(FITTED, self._home // SHARE // FLOOR * FLOOR) if self._home else self.now
         self._home = 0
@@ -50,8 +57,10 @@ class PartLength:
         self.now = min(self.now, self._most)
         return True
 
-    def kept(self, length: int) -> None:
-        """A part of so many bytes arrived."""
+    def kept(self, length: int, seconds: float | None = None) -> None:
+        """A part of so many bytes arrived, after so many seconds."""
+        if seconds is not None and length >= FITTED:
+            self.quick = length > QUICK * seconds
         self._home += length
         if self.now < self._most and self._home >= 2 * self.now * SHARE:
             self.now = min(self.now * 2, self._most)

@@ -79,7 +79,7 @@ class Proofs:
 
         Raises `SpoolDamaged`.
         """
-        known = self._known(offset, end, through=through)
+        known = self.known(offset, end, through=through)
         if known is not None:
             return known
         ahead, self._ahead = self._ahead, None
@@ -90,7 +90,7 @@ class Proofs:
 
     async def prepare(self, offset: int, end: int, *, through: bool = False) -> None:
         """Begin with the stretch that comes next, where it has to be hashed."""
-        if offset < end and self._known(offset, end, through=through) is None:
+        if offset < end and self.known(offset, end, through=through) is None:
             await self.close()
             self._ahead = (offset, end), asyncio.create_task(self._made(offset, end))
 
@@ -99,7 +99,8 @@ class Proofs:
         ahead, self._ahead = self._ahead, None
         await _given_up(ahead)
 
-    def _known(self, offset: int, end: int, *, through: bool) -> Proof | None:
+    def known(self, offset: int, end: int, *, through: bool) -> Proof | None:
+        """Return what can be stated of a stretch without reading it."""
         digest = journaled(self._holding, end)
         if digest is None:
             return None

@@ -14,6 +14,7 @@ from agent.uplink.http.answer import retry_after
 from agent.uplink.http.body import Body
 from agent.uplink.http.door import Door
 from agent.uplink.http.proofs import Proofs
+from agent.uplink.http.stretches import STRETCHES, Stretches
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -66,6 +67,7 @@ class Trip(Generic[DoorT_co]):
         self.verifying = self.length / REREAD
         """Seconds that the server may need before it can say what it holds."""
         self.proofs = Proofs(sending)
+        self.stretches = Stretches(sending)
         self._confirmed = confirmed
         self.confirmed_at: str | None = None
         """The upload of which something was confirmed last."""
@@ -117,6 +119,24 @@ class Trip(Generic[DoorT_co]):
                 alone=True,
             )
         await asyncio.sleep(wait * _spread())
+
+    async def stretched(self, headers: dict[str, str], offset: int, end: int, least: int | None) -> bool:
+        """State the stretches of a body, where its server takes them and a cut of this link would cost something.
+
+        `least`: bytes of a stretch that the server takes at least; None for one that takes none.
+        """
+        if least is None or self.part.quick or end - offset <= least:
+            return False
+        headers[STRETCHES] = await self.stretches.of(offset, end, least)
+        after = self.part.end(end, self.length)
+        if after - end > least:
+            await self.stretches.prepare(end, after, least)
+        return True
+
+    async def close(self) -> None:
+        """End what is being computed for later requests."""
+        await self.proofs.close()
+        await self.stretches.close()
 
     async def bring(self, method: str, url: URL, headers: dict[str, str], offset: int, end: int) -> Answer:
         """Send one request whose body are the bytes from `offset` to `end`, after `sending.turn` let them go.

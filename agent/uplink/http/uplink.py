@@ -61,7 +61,7 @@ class HttpUplink(Generic[DoorT]):
                 self._confirmed.pop(next(iter(self._confirmed)))
             raise
         finally:
-            await trip.proofs.close()
+            await trip.close()
         if trip.confirmed_at is not None:
             self._confirmed.pop(trip.confirmed_at, None)
         return receipt

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from agent.errors import UplinkDown
-from agent.uplink.http import RECEIPT, Door
+from agent.uplink.http import RECEIPT, STRETCHES, Door, number
 from agent.uplink.ietf.fields import Limits, limits_in
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Offer:
     """Every answer for a complete upload carries a signed receipt, and creating is idempotent by capture."""
     checks: bool
     """It wants `Content-Digest` with each request."""
+    stretch: int | None = None
+    """Least bytes of the stretches whose digests it takes beside a request's."""
     wants: str = "sha-256=10"
     """What `Want-Repr-Digest` says to it."""
 
@@ -98,6 +100,7 @@ class IetfDoor(Door):
                 limits=limits,
                 signs=answer.headers.get(RECEIPT, "").strip() == "signed",
                 checks="sha-256" in answer.headers.get("Want-Content-Digest", ""),
+                stretch=number(answer.headers.get(STRETCHES)) or None,
                 wants=_wants(answer.headers.get("Want-Repr-Digest", "")),
             )
         if "Tus-Version" in answer.headers:

@@ -6,6 +6,7 @@ of the resource that processes the whole: also where it is a no.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from agent.errors import UplinkDown, UplinkRefused
@@ -63,12 +64,17 @@ async def _next(trip: IetfTrip, place: Place, method: str) -> Place:
     }
     proof = None
     if await trip.door.checks():
-        proof = await trip.proofs.of(place.offset, end)
-        headers["Content-Digest"] = digest_field(proof.digest)
-        await trip.proofs.prepare(end, _end(trip, end, limits))
+        if await trip.stretched(headers, place.offset, end, (await trip.door.offer()).stretch):
+            proof = trip.proofs.known(place.offset, end, through=False)
+        else:
+            proof = await trip.proofs.of(place.offset, end)
+            await trip.proofs.prepare(end, _end(trip, end, limits))
+        if proof is not None:
+            headers["Content-Digest"] = digest_field(proof.digest)
     if end == trip.length:
         headers["Upload-Length"] = str(trip.length)  # who is cut off takes less for the whole otherwise
         headers["Want-Repr-Digest"] = (await trip.door.offer()).wants
+    began = monotonic()
     try:
         answer = await trip.bring("PATCH", place.url, headers, place.offset, end)
     except Cut as cut:
@@ -79,7 +85,7 @@ async def _next(trip: IetfTrip, place: Place, method: str) -> Place:
         return after
     if _taken(trip, answer, end):
         after = Place(place.url, end, answer)
-        trip.part.kept(end - place.offset)
+        trip.part.kept(end - place.offset, monotonic() - began)
         trip.confirm(after)
         return after
     if complete(answer):

@@ -57,6 +57,7 @@ async def _whole(trip: TusTrip, abilities: Abilities) -> Place | None:  # noqa: 
     proof = Proof(trip.holding.digest.sha256)
     if abilities.checks_parts:
         headers["Upload-Checksum"] = stated(proof)
+        await trip.stretched(headers, 0, trip.length, abilities.stretch)
     blocks = trip.sending.outgoing(0, trip.length)
     body: Body | bytes
     if trip.length <= PIECE:  # there is nothing to watch: it goes out with its headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import UplinkDown
@@ -42,18 +43,26 @@ async def _next(trip: TusTrip, place: Place) -> Place:
     end = trip.part.end(place.offset, trip.length)
     await trip.sending.turn(end - place.offset)
     headers = {"Content-Type": BYTES_TYPE, "Upload-Offset": str(place.offset)}
-    abilities, proof = await trip.door.abilities(), None
+    abilities, proof, stretched = await trip.door.abilities(), None, False
     if abilities.checks_parts:
-        proof = await trip.proofs.of(place.offset, end, through=abilities.checks_through)
-        headers["Upload-Checksum"] = stated(proof)
-        await trip.proofs.prepare(end, trip.part.end(end, trip.length), through=abilities.checks_through)
+        through = abilities.checks_through
+        stretched = await trip.stretched(headers, place.offset, end, abilities.stretch)
+        if stretched:
+            proof = trip.proofs.known(place.offset, end, through=through)
+        else:
+            proof = await trip.proofs.of(place.offset, end, through=through)
+            await trip.proofs.prepare(end, trip.part.end(end, trip.length), through=through)
+        if proof is not None:
+            headers["Upload-Checksum"] = stated(proof)
+    began = monotonic()
     try:
         answer = await trip.bring("PATCH", place.url, headers, place.offset, end)
     except Cut as cut:
-        return await _after_cut(trip, place, end - place.offset, cut, checked=proof is not None)
+        # A part with a checksum that it has not whole, a server must drop (tus 1.0.0, Checksum): nobody needs to ask.
+        return await _after_cut(trip, place, end - place.offset, cut, dropped=proof is not None and not stretched)
     if answer.status == 204 and answer.spoken and answer.offset == end:  # noqa: PLR2004 - No Content
         after = Place(place.url, end, answer)
-        trip.part.kept(end - place.offset)
+        trip.part.kept(end - place.offset, monotonic() - began)
         trip.confirm(after)
         return after
     if answer.status == CHECKSUM_MISMATCH and answer.spoken:
@@ -63,13 +72,12 @@ async def _next(trip: TusTrip, place: Place) -> Place:
     return await asked(trip, place.url) or await created(trip)
 
 
-async def _after_cut(trip: TusTrip, place: Place, length: int, cut: Cut, *, checked: bool) -> Place:
-    if checked and cut.handed:
-        # A part with a checksum that it has not whole, a server must drop (tus 1.0.0, Checksum): nobody needs to ask.
+async def _after_cut(trip: TusTrip, place: Place, length: int, cut: Cut, *, dropped: bool) -> Place:
+    if dropped and cut.handed:
         trip.part.lost(length)
     await trip.doubt(cut)
     after = await asked(trip, place.url) or await created(trip)
-    if not checked and after.url == place.url and after.offset <= place.offset and cut.handed:
+    if not dropped and after.url == place.url and after.offset <= place.offset and cut.handed:
         if cut.handed > BUFFERED and not trip.part.buffered:
             trip.part.buffered = True  # without one it should keep what it got
             trip.log.warning("proxy_buffers_uploads", handed=cut.handed, kept=after.offset - place.offset)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.uplink.http.answer import RECEIPT, number
+from agent.uplink.http.stretches import STRETCHES
 
 if TYPE_CHECKING:
     from agent.uplink.http.answer import Answer
@@ -32,6 +33,8 @@ class Abilities:
     """Most bytes of one upload."""
     signs: bool
     """Every answer for a complete upload carries a signed receipt, and creating is idempotent by capture."""
+    stretch: int | None = None
+    """Least bytes of the stretches whose digests it takes beside a part's."""
 
     @classmethod
     def told_by(cls, answer: Answer) -> Abilities:
@@ -41,6 +44,7 @@ class Abilities:
             extensions=frozenset(_listed(answer, "Tus-Extension")),
             checksums=frozenset(_listed(answer, "Tus-Checksum-Algorithm")),
             longest=number(answer.headers.get("Tus-Max-Size")),
+            stretch=number(answer.headers.get(STRETCHES)) or None,
             signs=answer.headers.get(RECEIPT, "").strip() == "signed",
         )
 
