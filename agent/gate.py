@@ -85,6 +85,10 @@ class Gate:
         first = self.traffic.metadata_first
         return tuple(one for one, found in verdicts.items() if found.metadata and (first or not found.content))
 
+    def kept_up_classes(self) -> tuple[Priority, ...]:
+        """Those whose places at the DEMS may be kept up while they wait."""
+        return tuple(one for one in Priority if self.verdict(one).metadata)
+
     def waiting(self) -> dict[str, str]:
         """Why classes have to wait now, by their names."""
         found = {one.name.lower(): self.verdict(one).reason for one in Priority}

@@ -27,7 +27,7 @@ from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
 from agent.forward.sending import ForwardSending
 from agent.forward.watched import Departure, Link
 from agent.gate import Gate
-from agent.journal import Desk, copies, queries, turns
+from agent.journal import Desk, copies, queries, renewals, turns
 from agent.journal.rows import micros
 from agent.sides import Sides
 from agent.traffic import Traffic
@@ -242,14 +242,22 @@ class Forward:
     # -- one capture --------------------------------------------------------------------------------------------------
 
     async def _tell_of_those_who_wait(self) -> None:
-        """Let the DEMS know of captures whose bytes may not go yet, where it can be told; one page at a time."""
-        classes = self._gate.told_classes() if isinstance(self._uplink, Announces) and self.link.serves else ()
-        if not classes or len(self.departures) >= self._in_flight:
+        """Let the DEMS know of captures whose bytes may not go yet, where it can be told; one page at a time.
+
+        And let it go on knowing: what was announced or begun and is kept for a time only is renewed while it waits.
+        """
+        if not isinstance(self._uplink, Announces) or not self.link.serves or len(self.departures) >= self._in_flight:
             return
-        after, name = self._told, self.link.name
-        page = await self._desk.read(lambda journal: turns.untold(journal, name, classes, after=after, limit=_PAGE))
-        for holding in page:
-            self._told = holding.index
+        classes, kept_up, name = self._gate.told_classes(), self._gate.kept_up_classes(), self.link.name
+        after = self._told
+
+        def look(journal: Journal) -> tuple[list[Holding], list[Holding]]:
+            new = turns.untold(journal, name, classes, after=after, limit=_PAGE) if classes else []
+            return new, renewals.due(journal, name, kept_up, now=datetime.now(UTC), limit=_PAGE)
+
+        new, due = await self._desk.read(look)
+        self._told = new[-1].index if new else after
+        for holding in [*new, *due]:
             if self._may_go(holding.id, monotonic()):
                 self.departures[holding.id] = departure = Departure(holding)
                 await self._one(departure, content=False)
@@ -323,10 +331,15 @@ class Forward:
         finally:
             await sending.settle()
         proven = believed(holding, receipt, self._keys, self.link.name)
-        if departure.owed:
-            await self._desk.write(lambda journal: copies.copied(journal, holding.id, proven))
-        else:
-            await self._desk.write(lambda journal: journal.receipt(holding.id, proven))
+
+        def act(journal: Journal) -> None:
+            if departure.owed:
+                copies.copied(journal, holding.id, proven)
+            else:
+                journal.receipt(holding.id, proven)
+            renewals.settled(journal, holding.id, name)
+
+        await self._desk.write(act)
         self._aside.pop(holding.id, None)
         self._failing.works(holding.id, self._log.info, "sent_after_all", capture=holding.id)
         self._recovered()

@@ -11,6 +11,7 @@ from agent.journal import queries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
     from agent.capture import Holding
     from agent.forward.watched import Departure
@@ -95,10 +96,11 @@ class ForwardSending:
         """What was remembered last."""
         return self._state
 
-    async def remember(self, state: str | None, /) -> None:
+    async def remember(self, state: str | None, /, *, renew_at: datetime | None = None) -> None:
         """Keep it in the journal, for this destination."""
         self._state = state
-        await self._desk.write(lambda journal: queries.remember(journal, self._holding.id, self._destination, state))
+        capture, destination = self._holding.id, self._destination
+        await self._desk.write(lambda journal: queries.remember(journal, capture, destination, state, renew_at))
 
     def progress(self, offset: int, /) -> None:
         """Tell those who watch."""

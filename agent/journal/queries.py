@@ -287,7 +287,9 @@ def recall(journal: Journal, capture: str, destination: str) -> str | None:
     return state
 
 
-def remember(journal: Journal, capture: str, destination: str, state: str | None) -> None:
+def remember(
+    journal: Journal, capture: str, destination: str, state: str | None, renew_at: datetime | None = None
+) -> None:
     """Keep what an uplink says, or forget it; no entry, for it is a hint and no promise."""
     key = (raw_id(capture), destination)
     if state is None:
@@ -296,7 +298,8 @@ def remember(journal: Journal, capture: str, destination: str, state: str | None
         )
     else:
         journal.connection.execute(
-            "INSERT OR REPLACE INTO upload SELECT row, ?2, ?3 FROM capture WHERE id = ?1", (*key, state)
+            "INSERT OR REPLACE INTO upload SELECT row, ?2, ?3, ?4 FROM capture WHERE id = ?1",
+            (*key, state, None if renew_at is None else micros(renew_at)),
         )
 
 

@@ -8,6 +8,7 @@ from agent.testing.devices import BenchDevice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
 
     from agent.capture import Holding
     from agent.testing.station import Station
@@ -21,6 +22,7 @@ class HeldSending:
     def __init__(self, station: Station, holding: Holding) -> None:
         self._station, self._holding = station, holding
         self.state: str | None = None
+        self.renew_at: datetime | None = None
         self.confirmed: list[int] = []
 
     @property
@@ -48,9 +50,9 @@ class HeldSending:
         """What was remembered last."""
         return self.state
 
-    async def remember(self, state: str | None, /) -> None:
+    async def remember(self, state: str | None, /, *, renew_at: datetime | None = None) -> None:
         """Keep it."""
-        self.state = state
+        self.state, self.renew_at = state, renew_at
 
     def progress(self, offset: int, /) -> None:
         """Note it."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
 
     from agent.capture import Holding, Receipt
 
@@ -58,8 +59,11 @@ class Sending(Protocol):
     def recall(self) -> str | None:
         """What `remember` last kept, also after a restart of the agent."""
 
-    async def remember(self, state: str | None, /) -> None:
-        """Keep one short text (such as an upload's URL) for this capture and this uplink; durable on return."""
+    async def remember(self, state: str | None, /, *, renew_at: datetime | None = None) -> None:
+        """Keep one short text (such as an upload's URL) for this capture and this uplink; durable on return.
+
+        `renew_at`: when `announce` is to be asked again, if the capture still waits then.
+        """
 
     def progress(self, offset: int, /) -> None:
         """The receiver has confirmed everything before `offset`. For people who watch; proves nothing."""
@@ -88,7 +92,10 @@ class Announces(Protocol):
     """An uplink whose receiver can be told of a capture before its bytes come."""
 
     async def announce(self, sending: Sending, /) -> None:
-        """Tell the receiver what the capture is, and remember where its bytes will go. Raises as `send` does."""
+        """Tell the receiver what the capture is, and remember where its bytes will go. Raises as `send` does.
+
+        Asked again when what was remembered is due: then see to it that the receiver goes on knowing.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ class MemorySending:
         self.data = data
         self.given = data if damage is None else damage
         self.state: str | None = None
+        self.renew_at: datetime | None = None
         self.remembered: list[str | None] = []
         self.confirmed: list[int] = []
         self.read = 0
@@ -87,7 +88,8 @@ class MemorySending:
     def recall(self) -> str | None:
         return self.state
 
-    async def remember(self, state: str | None, /) -> None:
+    async def remember(self, state: str | None, /, *, renew_at: datetime | None = None) -> None:
+        self.renew_at = renew_at
         self.remembered.append(state)
         self.state = state
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -59,9 +59,9 @@ async def test_the_url_is_durable_before_the_first_byte_is_sent(serve: Serve, co
     double = await serve()
 
     class Ordered(MemorySending):
-        async def remember(self, state: str | None, /) -> None:
+        async def remember(self, state: str | None, /, **more: Any) -> None:  # noqa: ANN401 - handed on
             assert double.received() == 0
-            await super().remember(state)
+            await super().remember(state, **more)
 
     sending = Ordered(some_bytes(3 * MIB))
     await connect(double.url).send(sending)

@@ -33,6 +33,7 @@ say 200 as well. `tests/conformance/shelf.py` is such an uplink, whole, in the t
 from agent.uplink.http.answer import RECEIPT, Answer, note_in, number, repr_digest, retry_after
 from agent.uplink.http.claims import metadata, named_in
 from agent.uplink.http.door import Door
+from agent.uplink.http.expiry import renew_at
 from agent.uplink.http.options import FLOOR, HttpOptions
 from agent.uplink.http.ours import ours, remembered
 from agent.uplink.http.proofs import Proof, Proofs, journaled
@@ -64,6 +65,7 @@ __all__ = [
     "ours",
     "receipt_of",
     "remembered",
+    "renew_at",
     "repr_digest",
     "retry_after",
     "said",

@@ -24,6 +24,7 @@ from agent.uplink.ietf.door import IetfDoor, NotResumable
 from agent.uplink.ietf.find import asked
 from agent.uplink.ietf.options import IetfOptions
 from agent.uplink.ietf.plain import put
+from agent.uplink.ietf.renew import renewed
 from agent.uplink.ietf.upload import brought
 
 if TYPE_CHECKING:
@@ -85,12 +86,12 @@ class IetfUplink(HttpUplink[IetfDoor]):
         return Back(sha256=repr_digest(answer) if whole else None, why="resumable uploads give nothing back")
 
     async def announce(self, sending: Sending, /) -> None:
-        """Create the upload, without a byte, where that was not done yet: the DEMS knows what is here.
+        """Create the upload, without a byte, or keep it up where that was done: the DEMS knows what is here.
 
         Raises `UplinkDown` or `UplinkRefused`.
         """
-        if sending.recall() is None:
-            await created(self.trip(sending), self._method)
+        trip = self.trip(sending)
+        await (created(trip, self._method) if sending.recall() is None else renewed(trip, self._method))
 
     async def probe(self) -> None:
         """Try whether the server refuses bytes with a wrong digest. Raises `UplinkDown`."""

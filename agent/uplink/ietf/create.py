@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from agent.errors import UplinkDown, UplinkRefused
-from agent.uplink.http import Cut, Place, metadata, note_in, said
+from agent.uplink.http import Cut, Place, metadata, note_in, renew_at, said
 from agent.uplink.ietf.fields import Limits, complete, digest_field, disposition, limits_in
 from agent.uplink.ietf.find import asked
 
@@ -76,7 +76,7 @@ async def _located(trip: IetfTrip, answer: Answer) -> Place:
         raise UplinkDown(f"{answer.url.authority} created an upload and did not say where (no Location)")
     url = trip.door.resolved(location, answer.url)
     place = Place(url, answer.offset or 0, answer)
-    await trip.sending.remember(str(url))
+    await trip.sending.remember(str(url), renew_at=renew_at(answer))
     if place.offset and note_in(answer) is None:
         # A server that knows a capture again had it already: how much of it is ours?
         return await asked(trip, url) or await created(trip, answer.method)

@@ -21,6 +21,7 @@ from agent.uplink.tus.create import announced
 from agent.uplink.tus.door import TusDoor
 from agent.uplink.tus.find import asked
 from agent.uplink.tus.options import TusOptions
+from agent.uplink.tus.renew import renewed
 from agent.uplink.tus.upload import brought
 
 if TYPE_CHECKING:
@@ -64,12 +65,12 @@ class TusUplink(HttpUplink[TusDoor]):
         return await shown(self.door, url, holding, stall=self.options.stall)
 
     async def announce(self, sending: Sending, /) -> None:
-        """Create the upload, without a byte, where that was not done yet: the DEMS knows what is here.
+        """Create the upload, without a byte, or keep it up where that was done: the DEMS knows what is here.
 
         Raises `UplinkDown` or `UplinkRefused`.
         """
-        if sending.recall() is None:
-            await announced(self.trip(sending))
+        trip = self.trip(sending)
+        await (announced(trip) if sending.recall() is None else renewed(trip))
 
     async def probe(self) -> None:
         """Try whether the server refuses a part with a wrong checksum, as it says. Raises `UplinkDown`."""

@@ -8,6 +8,7 @@ from agent.errors import UplinkDown, UplinkRefused
 from agent.uplink.http.answer import note_in
 from agent.uplink.http.body import PIECE, Body
 from agent.uplink.http.claims import metadata
+from agent.uplink.http.expiry import renew_at
 from agent.uplink.http.proofs import Proof
 from agent.uplink.http.trip import Place
 from agent.uplink.http.trouble import Cut, said
@@ -126,7 +127,7 @@ async def _located(trip: TusTrip, answer: Answer) -> Place:
         # Asked again it may say something else; if not, that is no receipt.
         return await asked(trip, url) or await created(trip)
     if place.offset < trip.length or note_in(answer) is None:
-        await trip.sending.remember(str(url))
+        await trip.sending.remember(str(url), renew_at=renew_at(answer))
     trip.confirm(place)
     return place
 
