@@ -12,6 +12,7 @@ from yarl import URL
 
 from agent.capture import PART_LENGTH, Strength
 from agent.testing.dems import EmulatedDems
+from agent.uplink.http import parts
 from agent.uplink.http.stretches import COUNT_MAX, STRETCHES, Stretches, stretch_length
 from agent.uplink.ietf import IetfUplink
 from agent.uplink.tus import TusUplink
@@ -101,7 +102,10 @@ async def test_a_stretch_that_changed_on_the_way_is_sent_again_and_those_before_
 
 
 @BOTH
-async def test_a_quick_link_is_spared_the_work(dems: EmulatedDems, protocol: str) -> None:
+async def test_a_quick_link_is_spared_the_work(
+    dems: EmulatedDems, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "QUICK", 0)
     sending, uplink = MemorySending(some_bytes(3 * PART_LENGTH)), uplink_to(protocol, dems)
     uplink.part.quick = True
     stated = []
@@ -111,7 +115,6 @@ async def test_a_quick_link_is_spared_the_work(dems: EmulatedDems, protocol: str
         method: str, url: URL, headers: dict[str, str] | None = None, *rest: object, **more: object
     ) -> object:
         stated.append(STRETCHES in (headers or {}))
-        uplink.part.quick = True
         return await ask(method, url, headers, *rest, **more)  # type: ignore[arg-type]
 
     uplink.door.ask = asked  # type: ignore[method-assign, assignment]
