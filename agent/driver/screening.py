@@ -10,15 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.capture import Stamp
     from agent.driver import Offer
 
-__all__ = ["Screen", "Screened"]
+__all__ = ["Screen", "Screened", "unscreened"]
 
 
 @runtime_checkable
 class Screened(Protocol):
-    """An offer that is kept only where a screen says so.
+    """An offer that is kept only where a screen says so. A driver that offers no others bears the same attribute.
 
     Its origin stands in the journal and in the log once it is kept, and may be there for ever: nothing that is to be
     forgotten with the capture belongs into its key.
@@ -45,3 +47,10 @@ class Screen(Protocol):
         trusted. It answers at once, from memory: nothing else happens on this station meanwhile. What it raises keeps
         the offer from being taken, and its text is told to nobody, for it may quote what is to be forgotten.
         """
+
+
+def unscreened(drivers: Iterable[object]) -> list[str]:
+    """Families of which some driver offers what is forgotten unless it is wanted, and none says what is."""
+    found = list(drivers)
+    wanted = {one.screens for one in found if isinstance(one, Screen)}
+    return sorted({one.screened_by for one in found if isinstance(one, Screened)} - wanted)

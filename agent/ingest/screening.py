@@ -11,6 +11,7 @@ import structlog
 
 from agent.capture import DRILL
 from agent.driver import Screen, Screened
+from agent.driver.screening import unscreened
 from agent.errors import BadCapture, DeviceRefused
 from agent.repairs import repair
 from agent.sides import Sides
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from agent.capture import Device, Stamp
     from agent.driver import Offer, Readable
 
-__all__ = ["Screening", "no_drill"]
+__all__ = ["Screening", "no_drill", "unwanted"]
 
 
 class Screening:
@@ -49,10 +50,8 @@ class Screening:
 
     def notices(self) -> Iterator[dict[str, str | None]]:
         """Repair notices: to forget everything is lawful, and seldom what somebody set up cameras for."""
-        for family in sorted(self._nobody):
-            detail = f"what devices of the family {family} offer is forgotten: no driver says what of it is wanted"
-            todo = f"Add a driver that screens {family} to agent.toml; for number plates that is alpr.hotlist."
-            yield repair("screen.none", "warning", f"family {family}", detail, todo)
+        for family in sorted({*self._nobody, *unscreened(self._drivers())}):
+            yield repair("screen.none", "warning", f"family {family}", *unwanted(family))
 
     def _asked(self, screen: Screen, offer: Offer) -> Offer | None:
         side = type(screen).__name__
@@ -66,6 +65,12 @@ class Screening:
             return wanted
         # Outside of the handler: the error that was handled would stand in this one's context, and be printed with it.
         raise DeviceRefused(f"the screen {side} failed ({why}), and what it was asked about was not taken")
+
+
+def unwanted(family: str) -> tuple[str, str]:
+    """(what is the matter, what to do) where nobody says what of a family is wanted."""
+    detail = f"what devices of the family {family} offer is forgotten: no driver says what of it is wanted"
+    return detail, f"Add a driver that screens {family} to agent.toml; for number plates that is alpr.hotlist."
 
 
 def no_drill(device: Device) -> None:

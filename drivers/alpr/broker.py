@@ -80,6 +80,9 @@ class PublishersOptions(DriverOptions):
 class Broker:
     """Number plate cameras that publish over MQTT."""
 
+    screened_by: Final = "alpr"
+    """See `agent.driver.Screened`."""
+
     class Options(PublishersOptions):
         """See `PublishersOptions`."""
 

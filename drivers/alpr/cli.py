@@ -37,7 +37,8 @@ def status(ctx: typer.Context, *, driver: _Driver = None, as_json: AsJson = Fals
             line(f"{one['list']}: a newer one is being made ready")
     waiting = told["hits"]
     if waiting["pending"]:
-        line(f"{waiting['pending']} hits wait for an answer, the first since {moment(waiting['oldest_at'])}", "yellow")
+        count = "1 hit waits" if waiting["pending"] == 1 else f"{waiting['pending']} hits wait"
+        line(f"{count} for an answer, the first since {moment(waiting['oldest_at'])}", "yellow")
     for name, why in told["alerts"].items():
         line(f"alert {name}: {why}", "red")
 

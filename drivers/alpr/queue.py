@@ -52,6 +52,9 @@ class QueueOptions(DriverOptions):
 class Queue:
     """OpenALPR and Rekor Scout, over beanstalkd."""
 
+    screened_by: Final = "alpr"
+    """See `agent.driver.Screened`."""
+
     class Options(QueueOptions):
         """See `QueueOptions`."""
 

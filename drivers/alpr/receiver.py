@@ -26,6 +26,9 @@ _SIGHT: Final = 5.0
 class Receiver:
     """Number plate cameras that push over HTTP."""
 
+    screened_by: Final = "alpr"
+    """See `agent.driver.Screened`."""
+
     class Options(ReceiverOptions):
         """The `[[driver]]` table with `use = "alpr.receiver"`."""
 

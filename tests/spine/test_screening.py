@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,6 +113,12 @@ async def test_where_no_screen_is_configured_a_person_is_told_and_only_then(tmp_
     screens = list[object]()
     screening = Screening(lambda: screens, Station(tmp_path).stamp)
     assert list(screening.notices()) == [], "nothing was offered yet"
+    camera = SimpleNamespace(screened_by="alpr")
+    screens.append(camera)
+    assert [one["what"] for one in screening.notices()] == ["family alpr"], "a driver that says that it will"
+    screens.append(Wants("another"))
+    assert list(screening.notices()) == []
+    screens.clear()
     screens.append(WantsAll("enotes"))
     assert screening.passed(Read()) is None
     (told,) = screening.notices()

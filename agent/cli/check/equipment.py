@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from agent.cli.asking import daemon_of
 from agent.cli.check.lines import Line, Lines, ok, warning
+from agent.driver.screening import unscreened
 from agent.errors import AgentError, UnknownFirmware
+from agent.ingest.screening import unwanted
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -34,6 +36,9 @@ def devices(config: "Config", equipment: "Equipment") -> Lines:
         count = "no device" if not here else "1 device" if len(here) == 1 else f"{len(here)} devices"
         words = "loaded; what is docked is known while the daemon runs" if told is None else "; ".join((count, *said))
         yield ok("driver", f"{name} ({loaded.options.use})", words)
+    if told is None:  # else its own notice says so
+        for family in unscreened(one.driver for one in equipment.drivers):
+            yield warning("driver", f"family {family}", *unwanted(family))
     yield from _bays(config)
     for one in docked:
         yield _firmware(one)

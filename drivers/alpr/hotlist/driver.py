@@ -249,31 +249,40 @@ class Hotlists:
                 case Freshness.MISSING:
                     todo = "Bring the list: evidock hotlist import, its folder, or its server."
                     yield Notice(
-                        "hotlist.missing", "problem", what, "there is no list: nothing is held against it", todo
+                        "hotlist.missing",
+                        "problem",
+                        what,
+                        f"{what}: there is no list, nothing is held against it",
+                        todo,
                     )
                 case Freshness.EXPIRED:
                     todo = "Have a newer one sent at once; its sender says that this one must not be used."
-                    detail = f"the list has expired ({old}): nothing is held against it any more"
+                    detail = f"{what} has expired ({old}): nothing is held against it any more"
                     yield Notice("hotlist.expired", "problem", what, detail, todo)
                 case Freshness.STALE:
                     more = "nothing is held against it" if not shelf.searched(age) else "each hit is marked as degraded"
-                    yield Notice(
-                        "hotlist.stale", "problem", what, f"the list is {old}: {more}", "Have a newer one sent."
-                    )
+                    yield Notice("hotlist.stale", "problem", what, f"{what} is {old}: {more}", "Have a newer one sent.")
                 case Freshness.UNKNOWN:
-                    detail = "nobody knows how old the list is, for this station's clock is not kept right"
+                    detail = f"nobody knows how old {what} is, for this station's clock is not kept right"
                     yield Notice("hotlist.unknown_age", "problem", what, detail, "Let the station keep its time.")
                 case Freshness.AGEING:
-                    yield Notice("hotlist.ageing", "warning", what, f"the list is {old}", "Have a newer one sent.")
+                    yield Notice("hotlist.ageing", "warning", what, f"{what} is {old}", "Have a newer one sent.")
                 case Freshness.FRESH:
                     pass
             if shelf.trouble is not None:
-                yield Notice("hotlist.not_taken", "warning", what, shelf.trouble, BadList.hint)
+                yield Notice(
+                    "hotlist.not_taken",
+                    "warning",
+                    what,
+                    f"a newer {what} was not put to use: {shelf.trouble}",
+                    BadList.hint,
+                )
 
     def _of_hits(self) -> Iterator[Notice]:
         if pending := self.hits.pending():
             urgent = sum(hit.urgent for hit in pending)
-            detail = f"{len(pending)} hit(s) wait for an answer, {urgent} of them urgent, the first since "
+            count = "1 hit waits" if len(pending) == 1 else f"{len(pending)} hits wait"
+            detail = f"{count} for an answer, {urgent} of them urgent, the first since "
             detail += pending[0].at.strftime("%H:%M:%SZ")
             todo = "Look at the pictures, ask the live database, and answer: evidock hotlist hits."
             yield Notice("hotlist.hit", "warning", "hits", detail, todo)

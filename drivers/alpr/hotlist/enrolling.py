@@ -55,15 +55,19 @@ def _page(host: str, listen: ListenOptions, one: ListOptions, push: PushOptions)
     scheme, shown = "http" if listen.plain else "https", f"[{host}]" if ":" in host else host
     url = f"{scheme}://{shown}:{listen.port}/hotlists/{one.name}"
     secret = "" if push.secret_file is None else push.secret_file.read_text("ascii", "replace").strip()
-    how = {
-        "token": f"--header 'Authorization: Bearer {secret}'",
-        "basic": f"--user '{push.user}:{secret}'",
-        "digest": f"--digest --user '{push.user}:{secret}'",
-        "certificate": f"--cert CERTIFICATE --key KEY    # whose name is {push.common_name or one.name}",
+    settings = {
+        "token": (f'header = "Authorization: Bearer {secret}"',),
+        "basic": (f'user = "{push.user}:{secret}"',),
+        "digest": ("digest", f'user = "{push.user}:{secret}"'),
+        "certificate": ('cert = "CERTIFICATE"', f'key = "KEY"    # whose name is {push.common_name or one.name}'),
     }[push.auth]
+    trusted = () if listen.plain else (f'cacert = "{listen.certificate}"',)
     ending, proof = _PROVEN[one.proof]
-    trusted = "" if listen.plain else f"--cacert {listen.certificate} "
-    curl = f"curl --fail-with-body {trusted}--upload-file"
+    curl = f"curl --config {one.name}.curl --upload-file"
     files = [f"FILE{ending}", "FILE"] if ending else ["FILE"]
-    lines = (f"   {curl} {file} {url}{file.removeprefix('FILE')} {how}" for file in files)
-    return "\n".join([f"== {one.name}", f"   URL:       {url}", f"   proven by: {proof}", *lines, ""])
+    said = [f"== {one.name}", f"   URL:       {url}", f"   proven by: {proof}"]
+    # In a file and not in the command, which every user of the other side's machine could see.
+    said += [f"   {one.name}.curl, for its owner alone:"]
+    said += [f"      {line}" for line in (*trusted, *settings, "fail-with-body")]
+    said += [f"   {curl} {file} {url}{file.removeprefix('FILE')}" for file in files]
+    return "\n".join([*said, ""])

@@ -170,7 +170,9 @@ async def _explain(lists: Lists, arguments: Mapping[str, Json], record: Record) 
     asked = arguments.get("plate")
     plate = normalised(asked) if isinstance(asked, str) and len(asked) < 100 else ""  # noqa: PLR2004 - no plate is
     if not matchable(plate):
-        raise Refusal("a plate has 2 to 12 letters and digits")
+        raise Refusal(
+            "a plate has 2 to 12 letters and digits", hint="Nothing was looked up. Write it as a camera would read it."
+        )
     stamp = lists.stamp()
     ages = lists.matcher.ages(stamp)
     read = Read(vendor="generic", device="evidock", key=("generic", "evidock"), plate=Plate(plate))
@@ -204,7 +206,7 @@ def _match(match: Match, ages: Mapping[str, tuple[Shelf, Age]]) -> Json:
 async def _outcome(lists: Lists, arguments: Mapping[str, Json], record: Record) -> Json:
     outcome, beginning = arguments.get("outcome"), arguments.get("capture")
     if outcome not in OUTCOMES:
-        raise Refusal(f"an outcome is one of {', '.join(OUTCOMES)}")
+        raise Refusal(f"an outcome is one of {', '.join(OUTCOMES)}", hint="Nothing was changed.")
     if not isinstance(beginning, str) or len(beginning) < _ID_SHORTEST:
         raise Refusal(f"give at least the first {_ID_SHORTEST} characters of a hit's id")
     hits = lists.hits.chosen(beginning)
@@ -223,7 +225,9 @@ async def _search(lists: Lists, arguments: Mapping[str, Json], record: Record) -
     asked = arguments.get("plate")
     plate = normalised(asked) if isinstance(asked, str) and len(asked) < 100 else ""  # noqa: PLR2004 - no plate is
     if not matchable(plate):
-        raise Refusal("a plate has 2 to 12 letters and digits")
+        raise Refusal(
+            "a plate has 2 to 12 letters and digits", hint="Nothing was looked up. Write it as a camera would read it."
+        )
     if not lists.sealed.on:
         raise Refusal("reads that are no hits are not kept here", hint="Nothing was looked at: keep_non_hits is 0.")
     why = _why(arguments)

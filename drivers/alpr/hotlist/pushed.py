@@ -111,7 +111,7 @@ class Pushed:
         """What a person should do."""
         for name, one in self._lists.items():
             if one.refused_at is not None and monotonic() - one.refused_at < _RECENT:
-                detail = f"{self.refused[name]} requests for the list did not show who sent them, and were refused"
+                detail = f"whoever sends hotlist {name} did not show who it is ({self.refused[name]} times)"
                 todo = "Compare token, password or certificate of whoever sends it with: evidock device enrol."
                 yield Notice("hotlist.refused", "warning", f"hotlist {name}", detail, todo)
 

@@ -81,4 +81,5 @@ class Showing:
             yield from (fact for fact in (hit.vehicle, hit.reference) if fact)
         sure = "" if hit.sureness is None else f", sure {hit.sureness}"
         yield f"{hit.rule} at {hit.camera}{sure}"
-        yield f"list {hit.list}, {hit.age}" + (": it may not be right any more" if hit.degraded else "")
+        old = "of unknown age" if hit.age == "unknown" else hit.age
+        yield f"list {hit.list}, {old}" + (": it may not be right any more" if hit.degraded else "")

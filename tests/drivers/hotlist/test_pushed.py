@@ -75,13 +75,16 @@ async def test_curl_sends_a_list_and_is_told_that_it_is_in_use(tmp_path: Path) -
     async with sending(made) as (driver, url, _):
         plates = [*LISTED, "EVDK901"]
         path = made.publisher.publish(iter(plates))
-        lines = [line.strip() for line in told.content.decode().splitlines() if line.strip().startswith("curl ")]
-        for line, file in zip(lines, (made.publisher.manifest_file, path), strict=True):
-            words = line.replace("https://127.0.0.1:0", url).replace("'", '"').split('"')
-            asked = [*words[0].split(), *([words[1]] if len(words) > 1 else [])]
-            at = asked.index("--upload-file") + 1
-            asked[at] = str(file)
-            process = await asyncio.create_subprocess_exec(*asked, "--silent", stdout=-1, stderr=-2)
+        page = [line.strip() for line in told.content.decode().splitlines()]
+        (tmp_path / "region.curl").write_text(
+            "\n".join(page[page.index("fail-with-body") - 2 : page.index("fail-with-body") + 1])
+        )
+        commands = [line for line in page if line.startswith("curl ")]
+        assert (tmp_path / "made").read_text().strip() not in "".join(commands), "every user sees a command's arguments"
+        for line, file in zip(commands, (made.publisher.manifest_file, path), strict=True):
+            asked = line.replace("https://127.0.0.1:0", url).split()
+            asked[asked.index("--upload-file") + 1] = str(file)
+            process = await asyncio.create_subprocess_exec(*asked, "--silent", stdout=-1, stderr=-2, cwd=tmp_path)
             said, _ = await process.communicate()
             assert process.returncode == 0, said
         assert b"5 plates are in use" in said

@@ -29,6 +29,17 @@ PLATE = "ZQX7W41"
 """Of a car that nobody looks for. Random text seldom holds seven given characters."""
 PICTURE = jpeg(6000, "a private car")
 MARKS = (PLATE, PLATE.lower(), "ZQX 7W41", "ZQX-7W41", PICTURE[40:56].hex())
+OUTPUTS = (
+    "status --json",
+    "device list --json",
+    "capture list --json",
+    "journal tail --count 1000 --json",
+    "journal export",
+    "hotlist status --json",
+    "hotlist hits",
+    "hotlist export-audit",
+)
+"""Commands that tell of reads, or could."""
 LONG = "EVIDOCK_HOTLISTS_LONG" in os.environ
 MAKERS = ("hikvision", "openalpr", "axis", "platerecognizer", "generic")
 
@@ -113,6 +124,7 @@ class Car:
             cwd=self.folder,
         )
         out, _ = await process.communicate()
+        assert process.returncode == 0, out.decode()
         return out.decode()
 
     async def has_list(self) -> None:
@@ -166,7 +178,7 @@ async def test_a_read_that_is_no_hit_is_nowhere(tmp_path: Path) -> None:
         )
         looked = "".join(by_path.values())
         if LONG:
-            for words in ("status --json", "hotlist status --json", "journal tail --limit 1000 --json", "hotlist hits"):
+            for words in OUTPUTS:
                 looked += (await car.run(*words.split())).replace("EVDK042", "")
         bundle = tmp_path / "bundle.tar.gz"
         said = await car.run("support-bundle", "--yes", "--to", str(bundle), "--log", str(daemon.words))
