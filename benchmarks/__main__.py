@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 from agent.testing.dems import DemsProcess
 from benchmarks.measured import Measured, Series, command, quoted
 from benchmarks.prefill import prefill
-from benchmarks.share import COMMAND, table
+from benchmarks.sending import SETS, dock_to_receipt, life_table, sending, table
+from benchmarks.share import COMMAND, share_table
 from benchmarks.stations import all_held_by, clear, fill, held_by, life, sent_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MIB = 1 << 20
 HEAD = "| case | median | range | processor | memory |\n| --- | --- | --- | --- | --- |"
@@ -30,7 +31,10 @@ HEAD = "| case | median | range | processor | memory |\n| --- | --- | --- | --- 
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=main.__doc__)
-    parser.add_argument("cases", nargs="*", default=["large", "small"], help="large, small, full, share, many")
+    parser.add_argument(
+        "cases", nargs="*", default=["large", "small"], help="large, small, full, share, many, sending, life"
+    )
+    parser.add_argument("--sets", nargs="*", default=[*SETS], choices=[*SETS], help="what sending and life send")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--large", type=int, default=1024, help="MiB of the one large capture")
     parser.add_argument("--count", type=int, default=10_000, help="how many small captures of 4 KiB")
@@ -42,19 +46,35 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="evidock-bench-") as name:
         folder = Path(name)
         for case in chosen.cases:
-            match case:
-                case "large":
-                    asyncio.run(large(folder / "large", chosen.large * MIB, chosen.runs))
-                case "small":
-                    asyncio.run(small(folder / "small", chosen.count, chosen.runs, before=0))
-                case "full":
-                    asyncio.run(small(folder / "full", chosen.count, chosen.runs, before=500_000))
-                case "share":
-                    asyncio.run(share(folder / "share", chosen.count))
-                case "many":
-                    asyncio.run(many(folder / "many", chosen.cameras, chosen.runs))
-                case _:
-                    parser.error(f"there is no case {case}")
+            if not _measured(case, chosen, folder):
+                parser.error(f"there is no case {case}")
+
+
+def _measured(case: str, chosen: argparse.Namespace, folder: Path) -> bool:
+    """Measure one case; False: there is none of this name."""
+    cases: dict[str, Callable[[], None]] = {
+        "large": lambda: asyncio.run(large(folder / case, chosen.large * MIB, chosen.runs)),
+        "small": lambda: asyncio.run(small(folder / case, chosen.count, chosen.runs, before=0)),
+        "full": lambda: asyncio.run(small(folder / case, chosen.count, chosen.runs, before=500_000)),
+        "share": lambda: asyncio.run(share(folder / case, chosen.count)),
+        "many": lambda: asyncio.run(many(folder / case, chosen.cameras, chosen.runs)),
+        "sending": lambda: _sending(folder / case, chosen),
+        "life": lambda: _life(folder / case, chosen),
+    }
+    if case in cases:
+        cases[case]()
+    return case in cases
+
+
+def _sending(folder: Path, chosen: argparse.Namespace) -> None:
+    for files in (SETS[one](chosen.large, chosen.count) for one in chosen.sets):
+        for tls in (True, False):
+            print(table(files, asyncio.run(sending(folder, files, chosen.runs, tls=tls)), tls=tls), flush=True)
+
+
+def _life(folder: Path, chosen: argparse.Namespace) -> None:
+    for files in (SETS[one](chosen.large, chosen.count) for one in chosen.sets):
+        print(life_table(files, asyncio.run(dock_to_receipt(folder, files, chosen.runs))), flush=True)
 
 
 async def large(folder: Path, length: int, runs: int) -> None:
@@ -115,7 +135,7 @@ async def share(folder: Path, count: int) -> None:
     async with DemsProcess(folder / "dems", tls=True) as dems:
         await life(folder / "station", folder / "volume", dems, count, COMMAND)
     told = json.loads((folder / "station" / "share.json").read_text(encoding="utf-8"))
-    print(f"\n### Custody in the life of {count:,} captures of 4 KiB\n\n{table(told, count)}")
+    print(f"\n### Custody in the life of {count:,} captures of 4 KiB\n\n{share_table(told, count)}")
 
 
 async def many(folder: Path, cameras: int, runs: int) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["COMMAND", "table"]
+__all__ = ["COMMAND", "share_table"]
 
 COMMAND: Final = (sys.executable, "-m", "benchmarks.share", "{config}")
 """The daemon with the clocks; it writes `share.json` beside its configuration when it ends."""
@@ -42,7 +42,7 @@ CALLS: Final = {
 }
 
 
-def table(told: dict[str, Any], count: int) -> str:
+def share_table(told: dict[str, Any], count: int) -> str:
     """What `share.json` says, as Markdown."""
     whole = told["whole"]
     rows = [f"| {name} | {1e6 * spent / count:.0f} us | {100 * spent / whole:.1f} % |" for name, spent in told["in"]]

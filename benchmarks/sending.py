@@ -1,0 +1,236 @@
+"""`python -m benchmarks sending`: spool to server, beside what else could send the same files to the same server.
+
+Four sets of files, over TLS and in the clear, to two servers: the emulated DEMS, which verifies, forces and signs
+whoever sends, and @tus/server, which does none of it. All clients take turns within a round, each to a server that
+knows nothing yet. `python -m benchmarks life` is the whole way from dock to receipt, beside `rclone copy` and `check`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from agent.testing.dems import DemsProcess
+from agent.testing.process import DaemonProcess, tally, tus
+from benchmarks import peers
+from benchmarks.measured import Measured, Series, cpu_seconds, peak_memory
+from benchmarks.stations import clear, driver, fill, held_by
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+__all__ = ["SETS", "Files", "dock_to_receipt", "life_table", "sending", "table"]
+
+MIB: Final = 1 << 20
+HEAD: Final = (
+    "| client | server | rate | range | of curl's | processor, client | processor, server | memory |\n"
+    "| --- | --- | --- | --- | --- | --- | --- | --- |"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """One set of files."""
+
+    name: str
+    count: int
+    length: int
+
+    @property
+    def many(self) -> bool:
+        """They are counted, not weighed."""
+        return self.length < MIB
+
+    def rate(self, seconds: float) -> float:
+        """Captures, or megabytes, a second."""
+        return self.count / seconds if self.many else self.count * self.length / 1e6 / seconds
+
+    @property
+    def unit(self) -> str:
+        """Of the rate."""
+        return "/s" if self.many else "MB/s"
+
+
+SETS: Final[dict[str, Callable[[int, int], Files]]] = {
+    "large": lambda large, _: Files(f"1 capture of {large} MiB", 1, large * MIB),
+    "clips": lambda large, _: Files(f"{max(1, large // 4)} captures of 4 MiB", max(1, large // 4), 4 * MIB),
+    "reads": lambda _, count: Files(f"{min(count, 3000):,} captures of 150 KiB", min(count, 3000), 150 * 1024),
+    "small": lambda _, count: Files(f"{count:,} captures of 4 KiB", count, 4096),
+}
+"""By name: from MiB of what is large, and the number of what is small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent(Measured):
+    """One run of one client."""
+
+    server: float = 0.0
+    """Processor seconds of the server meanwhile."""
+
+
+Results = dict[tuple[str, str], Series]
+"""By client and server."""
+
+
+async def sending(
+    folder: Path, files: Files, runs: int, *, tls: bool, servers: Sequence[str] = ("DEMS", "@tus/server", "rclone")
+) -> Results:
+    """Let everybody send the same files `runs` times, in turns."""
+    volume, held = folder / "volume", folder / "held"
+    fill(volume, files.count, files.length)
+    await held_by(held, volume, files.count)
+    found: Results = {}
+
+    def add(client: str, server: str, run: Sent) -> None:
+        found.setdefault((client, server), Series(client)).runs.append(run)
+
+    for number in range(runs):
+        work = await asyncio.to_thread(peers.Work.of, volume, folder / "work")
+        for kind in servers:
+            if kind == "rclone":
+                async with _rclone(folder / "server", tls=tls) as server:
+                    add("rclone copy", "rclone serve webdav", await _peer(peers.rclone(work, server, "copy"), server))
+                clear(folder / "server")
+                continue
+            for name in ("Evidock", *peers.NAMES):
+                async with _server(kind, folder / "server", tls=tls) as (server, vkey):
+                    if name == "Evidock":
+                        add(name, kind, await _ours(folder / "station", held, server, vkey, files.count))
+                    elif (peer := peers.named(name, work, server, folder / "work" / "now")) is not None:
+                        add(name, kind, await _peer(peer, server))
+                clear(folder / "server", folder / "station")
+        print(f"<!-- {files.name}, {'TLS' if tls else 'plain'}: round {number + 1} of {runs} -->", flush=True)
+    clear(volume, held, folder / "work")
+    return found
+
+
+@asynccontextmanager
+async def _server(kind: str, folder: Path, *, tls: bool) -> AsyncIterator[tuple[peers.Server, str]]:
+    """A server that knows nothing, and the key of its receipts."""
+    if kind == "DEMS":
+        async with DemsProcess(folder, tls=tls) as dems:
+            yield peers.Server(dems.url, dems.pid or 0, dems.ca_file), dems.receipt_vkey
+    else:
+        async with peers.node_server(folder, tls=tls) as server:
+            yield server, ""
+
+
+@asynccontextmanager
+async def _rclone(folder: Path, *, tls: bool) -> AsyncIterator[peers.Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with peers.rclone_server(folder, tls=tls, port=port) as server:
+        yield server
+
+
+async def _peer(peer: peers.Peer, server: peers.Server) -> Sent:
+    """Run one program to its end."""
+    os.sync()
+    before, began = cpu_seconds(server.pid), perf_counter()
+    process = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs here; wait4 tells what it cost
+        peer.words, env={**os.environ, **peer.environment}, stdout=subprocess.DEVNULL
+    )
+    _, status, used = await asyncio.to_thread(os.wait4, process.pid, 0)
+    seconds = perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{peer.name} ended with {process.returncode}")
+    spent = cpu_seconds(server.pid) - before
+    return Sent(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, spent)
+
+
+async def _ours(folder: Path, held: Path, server: peers.Server, vkey: str, count: int) -> Sent:
+    """A daemon with everything held, from its word that it is ready to the last receipt in its journal."""
+    await asyncio.to_thread(_copied, held, folder)
+    os.sync()
+    uplink = tus(server.url, vkey, ca_file=server.ca_file)
+    async with DaemonProcess(folder, uplink=uplink) as station:
+        await station.ready()
+        pid = station.pid or 0
+        began, before, servers = perf_counter(), cpu_seconds(pid), cpu_seconds(server.pid)
+        while (await tally(station.state)).get("receipted", 0) < count:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
+        seconds = perf_counter() - began
+        return Sent(seconds, cpu_seconds(pid) - before, peak_memory(pid), cpu_seconds(server.pid) - servers)
+
+
+def _copied(held: Path, folder: Path) -> None:
+    """The same station once more: its journal copied, the files of its spool under a second name."""
+    shutil.copytree(held, folder, copy_function=_again, ignore=shutil.ignore_patterns("*.sock", "notify", "*.log"))
+
+
+def _again(source: str, target: str) -> None:
+    if "/spool/kept/" in source:
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def table(files: Files, found: Results, *, tls: bool) -> str:
+    """Markdown."""
+    lines = [f"### {files.name}, {'TLS' if tls else 'in the clear'}\n", HEAD]
+    for (client, server), series in found.items():
+        rates = sorted(files.rate(run.seconds) for run in series.runs)
+        curl = found.get(("curl -T", server))
+        share = f"{curl.median / series.median:.2f}" if curl is not None else "-"
+        ours = statistics.median(run.cpu for run in series.runs)
+        theirs = statistics.median(getattr(run, "server", 0.0) for run in series.runs)
+        memory = max(run.memory for run in series.runs) / 1e6
+        rate = f"{statistics.median(rates):,.0f} {files.unit} | {rates[0]:,.0f} to {rates[-1]:,.0f}"
+        lines.append(f"| {client} | {server} | {rate} | {share} | {ours:.2f} s | {theirs:.2f} s | {memory:.0f} MB |")
+    return "\n".join(lines) + "\n"
+
+
+# --- the whole life ---------------------------------------------------------------------------------------------------
+
+
+async def dock_to_receipt(folder: Path, files: Files, runs: int) -> dict[str, Series]:
+    """From a docked volume to the last receipt, over TLS; beside a copy by rclone and its check of every byte."""
+    volume = folder / "volume"
+    fill(volume, files.count, files.length)
+    found = {name: Series(name) for name in ("Evidock, dock to receipt", "rclone copy + rclone check --download")}
+    ours, theirs = found.values()
+    for _ in range(runs):
+        async with DemsProcess(folder / "server", tls=True) as dems:
+            ours.runs.append(await _lived(folder / "station", volume, dems, files.count))
+        clear(folder / "server", folder / "station")
+        work = peers.Work(volume, volume, volume, files.count)
+        async with _rclone(folder / "server", tls=True) as server:
+            copied = await _peer(peers.rclone(work, server, "copy"), server)
+            checked = await _peer(peers.rclone(work, server, "check", "--download"), server)
+            seconds, cpu = copied.seconds + checked.seconds, copied.cpu + checked.cpu
+            theirs.runs.append(Sent(seconds, cpu, max(copied.memory, checked.memory)))
+        clear(folder / "server")
+    clear(volume)
+    return found
+
+
+async def _lived(folder: Path, volume: Path, dems: DemsProcess, count: int) -> Measured:
+    os.sync()
+    uplink = tus(dems.url, dems.receipt_vkey, ca_file=dems.ca_file)
+    async with DaemonProcess(folder, drivers=[driver(volume)], uplink=uplink) as station:
+        await station.ready()
+        pid = station.pid or 0
+        began, before = perf_counter(), cpu_seconds(pid)
+        while (await tally(station.state)).get("receipted", 0) < count:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
+        return Measured(perf_counter() - began, cpu_seconds(pid) - before, peak_memory(pid))
+
+
+def life_table(files: Files, found: dict[str, Series]) -> str:
+    """Markdown."""
+    rows = [series.row(files.rate(1.0), files.unit) for series in found.values()]
+    ours, theirs = found.values()
+    head = "| case | median | range | processor | memory |\n| --- | --- | --- | --- | --- |"
+    ratio = f"\nrclone's time over ours: {theirs.median / ours.median:.2f}\n"
+    return "\n".join([f"### {files.name}, dock to receipt (TLS)\n", head, *rows, ratio])
