@@ -111,8 +111,11 @@ class Gate:
         todo = "Open a browser on this station and log in to the network, or use another one."
         return [repair("network.portal", "warning", "network", detail, todo)]
 
-    async def admit(self, priority: Priority, length: int) -> Charge | None:
-        """Let a request with so many bytes go, counted durably where the link has a budget. Raises `NotNow`."""
+    async def admit(self, priority: Priority, length: int, *, several: bool = False) -> Charge | None:
+        """Let a request with so many bytes go, counted durably where the link has a budget. Raises `NotNow`.
+
+        `several`: of several captures, of which each by itself may still fit where they do not together.
+        """
         found = self.verdict(priority)
         if not found.content:
             raise NotNow(found.reason)
@@ -124,6 +127,8 @@ class Gate:
         if not await self._desk.write(
             lambda journal: spending.spend(journal, charge.day, charge.link.value, length, most)
         ):
+            if several:
+                raise NotNow(f"today's budget for {charge.link} is too small for all of it")
             # One request that no longer fits ends the day: the same capture would ask again and again.
             self._full.add((charge.day, charge.link))
             self._log.info("budget_spent", link=charge.link.value, day=charge.day)

@@ -17,6 +17,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Self
 
@@ -140,9 +141,7 @@ class Verifier:
     @property
     def key_id(self) -> bytes:
         """Four bytes that pick the signature line, not a fingerprint to trust."""
-        if self.kind == ECDSA_P256:
-            return sha256(self.public).digest()[:_ID_LENGTH]
-        return sha256(b"%s\n%c%s" % (self.name.encode(), self.kind, self.public)).digest()[:_ID_LENGTH]
+        return _key_id(self.name, self.kind, self.public)
 
     @property
     def vkey(self) -> str:
@@ -173,15 +172,26 @@ class Verifier:
 
     def _key(self) -> Ed25519PublicKey | ec.EllipticCurvePublicKey:
         try:
-            if self.kind in {ED25519, COSIGNATURE}:
-                return Ed25519PublicKey.from_public_bytes(self.public)
-            if self.kind == ECDSA_P256:
-                key = serialization.load_der_public_key(self.public)
-                if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
-                    return key
+            if (key := _public_key(self.kind, self.public)) is not None:
+                return key
         except (ValueError, UnsupportedAlgorithm):
             raise BadNote(f"the public key of {self.name} cannot be read") from None
         raise BadNote(f"the key of {self.name} is of a kind that is not supported, 0x{self.kind:02x}")
+
+
+@lru_cache(64)
+def _public_key(kind: int, public: bytes) -> Ed25519PublicKey | ec.EllipticCurvePublicKey | None:
+    """The key of a kind that is known. Every receipt is verified by one of a few."""
+    if kind in {ED25519, COSIGNATURE}:
+        return Ed25519PublicKey.from_public_bytes(public)
+    key = serialization.load_der_public_key(public) if kind == ECDSA_P256 else None
+    return key if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1) else None
+
+
+@lru_cache(64)
+def _key_id(name: str, kind: int, public: bytes) -> bytes:
+    named = public if kind == ECDSA_P256 else b"%s\n%c%s" % (name.encode(), kind, public)
+    return sha256(named).digest()[:_ID_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)

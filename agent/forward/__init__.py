@@ -11,8 +11,9 @@ that is under way gives its place to a more urgent one between two requests, nev
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from dataclasses import dataclass
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -21,11 +22,14 @@ import structlog
 
 from agent.capture import Standing
 from agent.errors import AgentError, BadReceipt, JournalError, NotNow, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
-from agent.forward import pausing
+from agent.forward import bundling, pausing
 from agent.forward.belief import believed
+from agent.forward.bundling import Bundling
+from agent.forward.damage import looked_at
 from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
 from agent.forward.sending import ForwardSending
-from agent.forward.watched import Departure, Link
+from agent.forward.telling import to_tell
+from agent.forward.watched import Aside, Departure, Link, make_way
 from agent.gate import Gate
 from agent.journal import Desk, copies, queries, renewals, turns
 from agent.journal.rows import micros
@@ -45,18 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Departure", "Forward", "Link"]
 
-_PAGE: Final = 64
+_PAGE: Final = 128
 _IDLE: Final = 60.0
 _DOUBTS_MAX: Final = 3
-_AGED_REQUESTS: Final = 4
-"""Requests for which one that waited too long keeps its place, whatever else comes."""
-
-
-@dataclass(slots=True)
-class _Aside:
-    tries: int
-    until: float
-    doubts: int = 0
 
 
 class Forward:
@@ -75,18 +70,18 @@ class Forward:
     ) -> None:
         """`instead_of`: the primary, where this is its fallback."""
         self._desk, self._spool, self._uplink = desk, spool, uplink
-        self._keys = tuple(keys)
-        self._in_flight = options.in_flight
+        self._keys, self._in_flight = tuple(keys), options.in_flight
         self._gate = gate or Gate(desk, Traffic())
         self._gate.on_change(self.nudge)
         self._ready: deque[Turn] = deque()
-        self._aside: dict[str, _Aside] = {}
+        self._aside: dict[str, Aside] = {}
         self._news = asyncio.Event()
         self._served: dict[Priority, str] = {}
         self._begun: dict[turns.Begun, None] = {}
         """Recordings that are finished before anything else of their class, in the order in which they were begun."""
-        self._turn = 0
-        self._told = -1
+        self._places = self._bundles = 0  # requests on their way: a bundle is one, whatever it holds
+        self._alone: set[str] = set()  # what came back without a receipt from a bundle finds out why by itself
+        self._turn, self._told = 0, -1
         self._failing = Sides()
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
@@ -97,6 +92,7 @@ class Forward:
         self._queue: set[str] = instead_of._queue if instead_of is not None else set()  # noqa: SLF001 - its own kind
         """What of the queue is under way, here or at the destination that this one serves for."""
         self.link = Link(options.name, role=options.role, serves=options.role == "primary")
+        self._bundling = Bundling(desk, spool, uplink, self._gate, self._keys, options.name, doubt=self._doubt)
         self._pausing = Pausing(self.link, on_change=self._tell_fallbacks)
 
     def nudge(self, held: Holding | None = None) -> None:
@@ -132,22 +128,38 @@ class Forward:
         self._queue.difference_update(self.departures)
         self.departures.clear()
         self._begun = dict.fromkeys(await self._desk.read(turns.begun_last))
+        self._places = self._bundles = 0
         async with asyncio.TaskGroup() as group:
             while True:
                 turn = await self._next()
-                if len(self.departures) >= (self._in_flight if self.link.up else 1):  # one tries whether it is back
-                    self._make_way(turn.holding)
+                room = self._bundling.room() if self.link.up else None
+                together = bundling.suits(turn, self._alone, room)
+                full = self._places >= (self._in_flight if self.link.up else 1)  # one tries whether it is back
+                if full:
+                    make_way(self.departures.values(), turn.holding)
+                if full or (together and self._bundles >= bundling.AT_ONCE):
                     self._ready.appendleft(turn)  # it is still the next one, unless news say otherwise
                     await self._wait(_IDLE)
                     continue
-                self._turn += 1
-                self._served[turn.holding.priority] = turn.holding.origin.device
-                departure = self.departures[turn.holding.id] = Departure(turn.holding, aged=turn.aged, owed=turn.owed)
-                if (begun := turns.begun_of(turn.holding)) is not None:
-                    self._begun[begun] = None
-                if not turn.owed:
-                    self._queue.add(turn.holding.id)
-                group.create_task(self._one(departure))
+                mates = (self._ready, room, self._alone, self._is_free)
+                several = bundling.fitting(turn, *mates) if together else [turn]
+                self._places, self._bundles = self._places + 1, self._bundles + together
+                going = [self._departs(one, together=together) for one in several]
+                group.create_task(self._one(going[0]) if len(going) == 1 else self._several(going))
+
+    def _departs(self, turn: Turn, *, together: bool) -> Departure:
+        self._turn += 1
+        self._served[turn.holding.priority] = turn.holding.origin.device
+        departure = Departure(turn.holding, aged=turn.aged, owed=turn.owed, together=together)
+        self.departures[turn.holding.id] = departure
+        if (begun := turns.begun_of(turn.holding)) is not None:
+            self._begun[begun] = None
+        if not turn.owed:
+            self._queue.add(turn.holding.id)
+        return departure
+
+    def _is_free(self, turn: Turn) -> bool:
+        return turn.holding.id not in self._queue and self._may_go(turn.holding.id, monotonic())
 
     # -- which one ----------------------------------------------------------------------------------------------------
 
@@ -162,7 +174,10 @@ class Forward:
             if (serves := self._serves(now)) != self.link.serves:
                 self.link.serves = serves
                 self._ready.clear()
-                self._tell_whether_it_serves()
+                if serves:
+                    self._log.warning("serves", destination=self.link.name)
+                else:
+                    self._log.warning("serves_no_more", destination=self.link.name)
             while self._ready:
                 turn = self._ready.popleft()
                 if self._may_go(turn.holding.id, now) and (turn.owed or turn.holding.id not in self._queue):
@@ -174,12 +189,6 @@ class Forward:
                 if not self.link.serves and (since := self._primary_down_since()) is not None:
                     soonest = min(soonest, since + self._after)
                 await self._wait(min(_IDLE, max(0.01, soonest - now)))
-
-    def _tell_whether_it_serves(self) -> None:
-        if self.link.serves:
-            self._log.warning("serves", destination=self.link.name)
-        else:
-            self._log.warning("serves_no_more", destination=self.link.name)
 
     def _serves(self, now: float) -> bool:
         """Whether this destination is given what stands held."""
@@ -209,57 +218,32 @@ class Forward:
         )
         name, queue = self.link.name, skip | self._queue if self.link.serves else None
 
-        def look(journal: Journal) -> tuple[list[Turn], list[turns.Begun]]:
-            found = [] if queue is None else turns.turns(journal, order, skip=queue, limit=_PAGE)
-            found = found or turns.turns(journal, order, skip=skip, limit=_PAGE, owed_to=name)
-            return found, turns.unfinished(journal, order.begun)
+        def look(journal: Journal) -> tuple[list[Turn], tuple[turns.Begun, ...]]:
+            begun, free = turns.going_on(journal, order.begun, skip if queue is None else queue)
+            now = replace(order, begun=free)
+            found = [] if queue is None else turns.turns(journal, now, skip=queue, limit=_PAGE)
+            return found or turns.turns(journal, order, skip=skip, limit=_PAGE, owed_to=name), begun
 
         found, begun = await self._desk.read(look)
         self._begun = dict.fromkeys(begun)
         return found
 
-    def _make_way(self, holding: Holding) -> None:
-        """All places are taken: ask the least urgent for its own, if it is less urgent or its device has several."""
-        going = [one for one in self.departures.values() if one.requests > _AGED_REQUESTS or not one.aged]
-        if any(one.give_way for one in going):
-            return
-        lanes = Counter(one.holding.origin.device for one in self.departures.values())
-        last = max(going, key=lambda one: (one.holding.priority, lanes[one.holding.origin.device]), default=None)
-        if last is None or last.holding.priority < holding.priority:
-            return
-        recording = turns.begun_of(last.holding)
-        mates = recording is not None and sum(turns.begun_of(one.holding) == recording for one in going) > 1
-        shares = lanes[last.holding.origin.device] > 1 and not lanes[holding.origin.device] and not mates
-        last.give_way = last.holding.priority > holding.priority or shares
-
     async def _wait(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
-        except TimeoutError:
-            return
 
     # -- one capture --------------------------------------------------------------------------------------------------
 
     async def _tell_of_those_who_wait(self) -> None:
-        """Let the DEMS know of captures whose bytes may not go yet, where it can be told; one page at a time.
-
-        And let it go on knowing: what was announced or begun and is kept for a time only is renewed while it waits.
-        """
-        if not isinstance(self._uplink, Announces) or not self.link.serves or len(self.departures) >= self._in_flight:
+        """Let the DEMS know of captures whose bytes may not go yet, where it can be told; one page at a time."""
+        if not isinstance(self._uplink, Announces) or not self.link.serves or self._places >= self._in_flight:
             return
-        classes, kept_up, name = self._gate.told_classes(), self._gate.kept_up_classes(), self.link.name
-        after = self._told
-
-        def look(journal: Journal) -> tuple[list[Holding], list[Holding]]:
-            new = turns.untold(journal, name, classes, after=after, limit=_PAGE) if classes else []
-            return new, renewals.due(journal, name, kept_up, now=datetime.now(UTC), limit=_PAGE)
-
-        new, due = await self._desk.read(look)
-        self._told = new[-1].index if new else after
-        for holding in [*new, *due]:
+        page, self._told = await to_tell(self._desk, self._gate, self.link.name, self._told, _PAGE)
+        for holding in page:
             if self._may_go(holding.id, monotonic()):
                 self.departures[holding.id] = departure = Departure(holding)
+                self._places += 1
                 await self._one(departure, content=False)
                 if monotonic() < self.link.again_at:
                     return
@@ -278,9 +262,40 @@ class Forward:
             todo = error.what_to_do if isinstance(error, AgentError) else AgentError.hint
             self._failing.broke(holding.id, repr(error), self._log.error, "not_sent", capture=holding.id, todo=todo)
         finally:
-            del self.departures[holding.id]
-            self._queue.discard(holding.id)
-            self._news.set()
+            self._alone.discard(holding.id)
+            self._ended(departure)
+
+    def _ended(self, *departures: Departure) -> None:
+        self._places -= 1
+        if departures[0].together:
+            self._bundles -= 1
+            self._ready.clear()  # what came meanwhile goes together
+        for one in departures:
+            del self.departures[one.holding.id]
+            self._queue.discard(one.holding.id)
+        self._news.set()
+
+    async def _several(self, departures: Sequence[Departure]) -> None:
+        """Small ones in one request. Whatever of it fails for one alone, that one finds out by itself afterwards."""
+        round_, alone = self._pausing.round, {one.holding.id for one in departures}
+        try:
+            alone -= await self._bundling.brought(departures)
+            self._recovered()
+        except NotNow as error:
+            self._log.debug("bundle_waits", captures=len(departures), reason=str(error))
+            alone = set() if any(one.give_way for one in departures) else alone
+        except UplinkDown as error:
+            alone = set()
+            for one in departures:
+                self._step_aside(one.holding)
+            self._pausing.failed(error, round_, advanced=False)
+        except JournalError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, each by itself may do better
+            self._log.error("bundle_failed", error=repr(error), captures=len(departures), todo=AgentError.hint)
+        finally:
+            self._alone |= alone
+            self._ended(*departures)
 
     async def _try(self, departure: Departure, *, content: bool) -> None:
         round_, holding = self._pausing.round, departure.holding
@@ -360,16 +375,7 @@ class Forward:
         """Is the kept file still what its name says? If not it is set aside, and taken again if it is offered."""
         self._step_aside(holding)
         self._log.error("spool_damaged", capture=holding.id, error=str(error), todo=error.what_to_do)
-        sha256, length = holding.digest.sha256, holding.digest.length
-        if await self._spool.run(self._spool.length, sha256) is not None:
-            if await self._spool.run(self._spool.sha256_now, sha256) == sha256:
-                return
-            part = await self._spool.run(self._spool.set_kept_aside, sha256)
-            reason = f"it lay in the spool as {sha256.hex()} of {length} bytes and is that no longer"
-            await self._desk.write(
-                lambda journal: journal.quarantine_part(part.digest, reason, origin=holding.origin.token, about={})
-            )
-        await self._desk.write(lambda journal: journal.lose(holding.id))
+        await looked_at(self._desk, self._spool, holding)
 
     # -- when again ---------------------------------------------------------------------------------------------------
 
@@ -377,9 +383,9 @@ class Forward:
         for fallback in self._fallbacks:
             fallback.nudge()
 
-    def _step_aside(self, holding: Holding, *, anew: bool = False) -> _Aside:
+    def _step_aside(self, holding: Holding, *, anew: bool = False) -> Aside:
         """`anew`: it came further than before, so what failed was not its own doing."""
-        aside = self._aside.setdefault(holding.id, _Aside(0, 0.0))
+        aside = self._aside.setdefault(holding.id, Aside(0, 0.0))
         if anew:
             aside.tries = 0
         aside.tries += 1

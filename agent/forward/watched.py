@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from agent.journal import turns
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agent.capture import Holding
 
-__all__ = ["Departure", "Link"]
+__all__ = ["Aside", "Departure", "Link", "make_way"]
+
+_AGED_REQUESTS: Final = 4
+"""Requests for which one that waited too long keeps its place, whatever else comes."""
 
 
 @dataclass(slots=True)
@@ -22,6 +30,8 @@ class Departure:
     """It goes because it has waited too long."""
     owed: bool = False
     """It is a copy, or what another destination took in this one's place."""
+    together: bool = False
+    """It is one of the small ones, of which others that come meanwhile go together."""
     requests: int = 0
     give_way: bool = False
     """Another one goes first: this one leaves before its next request."""
@@ -30,6 +40,16 @@ class Departure:
     def advanced(self) -> bool:
         """Whether the destination confirmed more of it than it had at the beginning."""
         return self.resumed_at is not None and self.confirmed > self.resumed_at
+
+
+@dataclass(slots=True)
+class Aside:
+    """A capture that failed by itself, and how long it keeps no other waiting."""
+
+    tries: int
+    until: float
+    """On the monotonic clock."""
+    doubts: int = 0
 
 
 @dataclass(slots=True)
@@ -47,3 +67,18 @@ class Link:
     role: str = "primary"
     serves: bool = True
     """It is given what stands held: the primary always, a fallback while the primary is down, a copy never."""
+
+
+def make_way(departures: Collection[Departure], holding: Holding) -> None:
+    """All places are taken: ask the least urgent for its own, if it is less urgent or its device has several."""
+    going = [one for one in departures if one.requests > _AGED_REQUESTS or not one.aged]
+    if any(one.give_way for one in going):
+        return
+    lanes = Counter(one.holding.origin.device for one in departures)
+    last = max(going, key=lambda one: (one.holding.priority, lanes[one.holding.origin.device]), default=None)
+    if last is None or last.holding.priority < holding.priority:
+        return
+    recording = turns.begun_of(last.holding)
+    mates = recording is not None and sum(turns.begun_of(one.holding) == recording for one in going) > 1
+    shares = lanes[last.holding.origin.device] > 1 and not lanes[holding.origin.device] and not mates
+    last.give_way = last.holding.priority > holding.priority or shares

@@ -11,7 +11,7 @@ from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, momen
 from agent.journal.words import folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from agent.capture import Holding, Standing
@@ -26,6 +26,7 @@ __all__ = [
     "evictable",
     "first_held_at",
     "forgotten",
+    "fresh",
     "id_of",
     "intended",
     "keepers",
@@ -285,6 +286,14 @@ def recall(journal: Journal, capture: str, destination: str) -> str | None:
         (raw_id(capture), destination),
     ).get
     return state
+
+
+def fresh(journal: Journal, captures: Iterable[str], destination: str) -> set[str]:
+    """Those of them that stand held, and of which an uplink remembers nothing."""
+    sql = "SELECT 1 FROM capture c WHERE id = ? AND standing = 1 AND NOT EXISTS"
+    sql += " (SELECT 1 FROM upload u WHERE u.capture = c.row AND u.destination = ?)"
+    execute = journal.connection.execute
+    return {one for one in captures if execute(sql, (raw_id(one), destination)).get is not None}
 
 
 def remember(

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from agent.capture import Holding, Priority
     from agent.journal.book import Journal
 
-__all__ = ["AGED_SHARE", "Begun", "Order", "Turn", "begun_last", "begun_of", "turns", "unfinished", "untold"]
+__all__ = [
+    "AGED_SHARE",
+    "Begun",
+    "Order",
+    "Turn",
+    "begun_last",
+    "begun_of",
+    "going_on",
+    "turns",
+    "unfinished",
+    "untold",
+]
 
 AGED_SHARE: Final = 8
 """One turn of so many belongs to what has waited too long."""
@@ -114,6 +125,20 @@ def unfinished(journal: Journal, begun: Iterable[Begun]) -> list[Begun]:
     """Those recordings of which something still stands in the queue."""
     queue = _Queue(journal)
     return [one for one in begun if next(queue.mates("1", one), None) is not None]
+
+
+def going_on(
+    journal: Journal, begun: Iterable[Begun], skip: Container[str]
+) -> tuple[tuple[Begun, ...], tuple[Begun, ...]]:
+    """The same, and those of them of which something stands there that is not to be skipped: one look at each."""
+    queue, left, free = _Queue(journal), list[Begun](), list[Begun]()
+    for one in begun:
+        names = [text_id(row[0]) for row in queue.mates("c.id", one)]
+        if names:
+            left.append(one)
+        if any(name not in skip for name in names):
+            free.append(one)
+    return tuple(left), tuple(free)
 
 
 def begun_last(journal: Journal) -> list[Begun]:

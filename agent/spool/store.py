@@ -23,7 +23,7 @@ from agent.spool.sealer import Sealer, spool_error
 from agent.spool.stage import ABOUT, Stage, read_about
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -306,6 +306,16 @@ class Spool:
         finally:
             # A thread may still read, or be about to: another file that got this descriptor would be read instead.
             ahead.add_done_callback(lambda _: os.close(fd))
+
+    def small(self, wanted: Sequence[tuple[bytes, int]]) -> list[bytes | None]:
+        """The whole of several kept files, by SHA-256 and length; None for one that cannot be read, or is shorter."""
+        found: list[bytes | None] = []
+        for sha256, length in wanted:
+            try:
+                found.append(self._some(sha256, 0, length))
+            except (OSError, SpoolDamaged):
+                found.append(None)
+        return found
 
     def _some(self, sha256: bytes, offset: int, length: int) -> bytes:
         fd = self._open(sha256)

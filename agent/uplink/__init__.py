@@ -7,12 +7,12 @@ send, in which order, whether to try again, or whether a device may forget: `age
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
     from agent.capture import Holding, Receipt
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Announces",
     "Back",
+    "Bundle",
+    "BundleRoom",
+    "Bundles",
     "Finding",
     "Probes",
     "ReadsBack",
@@ -95,6 +98,47 @@ class Announces(Protocol):
         """Tell the receiver what the capture is, and remember where its bytes will go. Raises as `send` does.
 
         Asked again when what was remembered is due: then see to it that the receiver goes on knowing.
+        """
+
+
+class BundleRoom(NamedTuple):
+    """What one request may bring at most."""
+
+    captures: int
+    length: int
+    """Bytes of them together."""
+
+
+class Bundle(Protocol):
+    """Several small held captures on their way in one request."""
+
+    @property
+    def holdings(self) -> Sequence[Holding]:
+        """What the journal says of them."""
+
+    async def turn(self) -> None:
+        """Ask before the request. Raises `NotNow`, which `send_bundle` lets through."""
+
+    async def contents(self) -> Sequence[bytes | None]:
+        """Their bytes, from one visit to the spool; None for what it does not give as the journal says."""
+
+    def outgoing(self, blocks: Sequence[bytes], /) -> AsyncIterator[bytes]:
+        """Blocks of a request's body, at the pace that the policy allows."""
+
+
+@runtime_checkable
+class Bundles(Protocol):
+    """An uplink whose receiver may take several small captures in one request, each with a receipt of its own."""
+
+    @property
+    def bundle_room(self) -> BundleRoom | None:
+        """How much of them; None where the receiver takes none, and as long as nobody knows."""
+
+    async def send_bundle(self, bundle: Bundle, /) -> Mapping[str, Receipt]:
+        """Bring them in one request, and return the receipts by the id of each capture.
+
+        What has none is then sent by `send`, which finds out why. Raises `UplinkDown`, or what `turn` raised, for all
+        of them; sent again nothing is doubled.
         """
 
 

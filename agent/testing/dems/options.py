@@ -36,6 +36,8 @@ class DemsOptions:
     """Sign receipts, demand the claims that they need, and know a capture again."""
     checksums: bool = True
     """Offer the checksum extension; without it `Upload-Checksum` is ignored, as tusd does."""
+    bundles: bool = True
+    """Take several small captures in one request, where receipts are signed."""
     key_name: str = DEFAULT_KEY_NAME
     """Name of the receipt key."""
     key_file: Path | None = None

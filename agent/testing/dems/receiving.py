@@ -120,7 +120,7 @@ class Receiver:
             if not _as_claimed(upload, found):
                 await self._store.end(upload, State.MISMATCH)
                 raise _mismatch(upload, found)
-            door.note = self._sign(door, found)
+            door.note = self.signed(door, found)
             await self._store.keep_note(door)
         return door.note
 
@@ -180,10 +180,11 @@ class Receiver:
         if sink.end < upload.length or not last:
             return _Settled(verified=True, end=sink.end)
         found = (sink.read or self._store.fixity(upload)).through(upload.length)
-        note = self._sign(door, found) if _as_claimed(upload, found) else None
+        note = self.signed(door, found) if _as_claimed(upload, found) else None
         return _Settled(verified=True, end=sink.end, found=found, note=note)
 
-    def _sign(self, door: Door, found: list[bytes]) -> bytes | None:
+    def signed(self, door: Door, found: list[bytes]) -> bytes | None:
+        """Return the receipt over what was read from the store, of which the digests are `found`."""
         upload = door.upload
         if self._signatory is None or upload.capture is None or door.log is None or door.index is None:
             return None

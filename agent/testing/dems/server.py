@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
-from agent.testing.dems import wire
+from agent.testing.dems import bundles, wire
+from agent.testing.dems.bundles import Bundles
 from agent.testing.dems.claims import read_claims
 from agent.testing.dems.handling import answered, check_place, go_on, go_wrong, locked, no_hurry
 from agent.testing.dems.inflow import Body
@@ -40,6 +41,7 @@ class TusServer:
         self._core = core
         self._store = core.store
         self._creating: set[str] = set()
+        self._bundles = Bundles(core, self._creating)
 
     def add_routes(self, app: web.Application) -> None:
         """Put the two resources in place."""
@@ -88,11 +90,16 @@ class TusServer:
             headers[wire.STRETCHES] = str(wire.STRETCH_MIN)
         if options.receipts:
             headers[wire.RECEIPT] = "signed"
+            if options.bundles:
+                headers[wire.BUNDLE] = f"{bundles.CAPTURES} {bundles.LENGTH}"
         return {**headers, "Tus-Extension": ",".join(extensions)}
 
     # --- POST ------------------------------------------------------------------------------------------------------
 
     async def _create(self, request: web.Request, fault: Fault | None) -> web.Response:
+        if self._bundles.meant(request):
+            await go_on(request)
+            return await self._bundles.take(request, fault)
         if "Upload-Defer-Length" in request.headers or "Upload-Concat" in request.headers:
             raise RefusedRequest(400, "Neither deferred lengths nor concatenation are offered.")
         length = wire.number(request.headers.get("Upload-Length"), "Upload-Length")

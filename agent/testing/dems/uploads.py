@@ -20,7 +20,7 @@ from agent.testing.dems.fixity import Fixity
 from agent.testing.dems.record import Record, Row, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from agent.testing.dems.claims import Claims
@@ -158,9 +158,18 @@ class Store:
 
     def new(self, length: int, claims: Claims | None, metadata: str) -> Door:
         """Make a file for a new upload. It is nobody's until `commit`."""
+        door = self.named(length, claims, metadata)
+        os.close(self.create(door.upload))
+        return door
+
+    def create(self, upload: Upload) -> int:
+        """Make the file of an upload that is new, open for writing and reading."""
+        return durable.create(upload.id, self._files_fd)
+
+    def named(self, length: int, claims: Claims | None, metadata: str) -> Door:
+        """Return a new upload that has no file yet."""
         now = self.clock()
         name = secrets.token_hex(16)
-        os.close(durable.create(name, self._files_fd))
         upload = Upload(
             id=name,
             capture=None if claims is None else claims.capture,
@@ -206,10 +215,24 @@ class Store:
 
         The bytes must have been forced before.
         """
-        upload, now = door.upload, self.clock()
-        expires_at = now + self._expires_after
-        stored_at = now if state is State.STORED else None
-        statements: list[Statement] = []
+        upload = door.upload
+        statements = self._statements(door, offset, state, self.clock())
+        await self.record.commit(*statements, names=not upload.recorded)
+        self._committed(upload, offset, state)
+
+    async def commit_stored(self, doors: Sequence[Door]) -> None:
+        """The same for new uploads that are complete, all of them at once."""
+        now = self.clock()
+        statements = [one for door in doors for one in self._statements(door, door.upload.length, State.STORED, now)]
+        await self.record.commit(*statements, names=True)
+        for door in doors:
+            self._committed(door.upload, door.upload.length, State.STORED)
+
+    def _statements(self, door: Door, offset: int, state: State, now: float) -> list[Statement]:
+        upload, statements = door.upload, list[Statement]()
+        upload.expires_at = now + self._expires_after
+        upload.stored_at = now if state is State.STORED else None
+        expires_at, stored_at = upload.expires_at, upload.stored_at
         if upload.recorded:
             sql = 'UPDATE uploads SET "offset" = ?, state = ?, received = ?, expires_at = ?, stored_at = ? WHERE id = ?'
             statements.append((sql, (offset, state, upload.received, expires_at, stored_at, upload.id)))
@@ -222,9 +245,10 @@ class Store:
                 ("INSERT INTO uploads VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row),
                 _door_row(door, now),
             ]
-        await self.record.commit(*statements, names=not upload.recorded)
+        return statements
+
+    def _committed(self, upload: Upload, offset: int, state: State) -> None:
         upload.offset, upload.state, upload.recorded = offset, state, True
-        upload.expires_at, upload.stored_at = expires_at, stored_at
         if state is State.OPEN:
             self._live.setdefault(upload.id, upload)
         else:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALGORITHMS",
+    "BUNDLE",
+    "BUNDLE_MEDIA_TYPE",
     "CHECKSUM_MISMATCH",
     "OFFERED",
     "OFFSET_MEDIA_TYPE",
@@ -54,6 +56,10 @@ STRETCH_MIN: Final = 256 * 1024
 """Least bytes of a stretch, as OPTIONS tells it: for each a digest is compared, and a few dozen fit into a header."""
 RECEIPT_REFUSED: Final = "refused"
 """Stands in `Evidock-Receipt` where every byte came and they are not what was claimed. No base64, so never a note."""
+
+BUNDLE: Final = "Evidock-Bundle"
+"""In the answer to OPTIONS: how many captures one request may bring, and how many bytes of them together."""
+BUNDLE_MEDIA_TYPE: Final = "application/vnd.evidock.bundle"
 
 _METADATA_MAX: Final = 16384
 _DIGEST_FIELD_MIN: Final = 2

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-__all__ = ["RECEIPT", "Answer", "note_as_body", "note_in", "number", "repr_digest", "retry_after"]
+__all__ = ["RECEIPT", "Answer", "note_as_body", "note_as_text", "note_in", "number", "repr_digest", "retry_after"]
 
 RECEIPT: Final = "Evidock-Receipt"
 """Where a DEMS is asked what it can do: `signed`. In the answer for a complete upload: the signed note in base64."""
@@ -79,6 +79,11 @@ def note_in(answer: Answer) -> bytes | None:
 def note_as_body(answer: Answer) -> bytes | None:
     """Return the signed note that an answer is."""
     return _shaped(answer.body)
+
+
+def note_as_text(text: object) -> bytes | None:
+    """Return the signed note that stands in an answer as text."""
+    return _shaped(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else None
 
 
 def _shaped(raw: bytes) -> bytes | None:

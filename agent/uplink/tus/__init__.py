@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from agent.uplink import Back
 from agent.uplink.http import HttpUplink, Trip, receipt_of
 from agent.uplink.tus.back import shown
+from agent.uplink.tus.bundle import brought_together, room
 from agent.uplink.tus.canary import tried
 from agent.uplink.tus.checkup import greeted
 from agent.uplink.tus.create import announced
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from agent.capture import Holding, Receipt
-    from agent.uplink import Finding, Sending
+    from agent.uplink import Bundle, BundleRoom, Finding, Sending
 
 __all__ = ["TusOptions", "TusUplink"]
 
@@ -56,6 +57,17 @@ class TusUplink(HttpUplink[TusDoor]):
         if trip.holding.drill:
             self._drills = {trip.holding.id: place.url}
         return receipt
+
+    @property
+    def bundle_room(self) -> BundleRoom | None:
+        """See `agent.uplink.Bundles`."""
+        return room(self.door, self.part)
+
+    async def send_bundle(self, bundle: Bundle, /) -> dict[str, Receipt]:
+        """See `agent.uplink.Bundles`."""
+        return await brought_together(
+            self.door, bundle, self.part, stall=self.options.stall, destination=self.options.name
+        )
 
     async def read_back(self, holding: Holding, /) -> Back:
         """See `agent.uplink.ReadsBack`: of the last drill, and of nothing else."""

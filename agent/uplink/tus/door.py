@@ -28,6 +28,7 @@ class TusDoor(Door):
     """See `agent.uplink.http.door`."""
 
     protocol: ClassVar[str] = f"tus {VERSION}"
+    longest: ClassVar[int] = 1 << 20  # the receipts of a bundle
 
     def __init__(self, options: TusOptions) -> None:
         """Raises `ConfigError` where a file cannot be used."""
@@ -36,6 +37,8 @@ class TusDoor(Door):
         self._abilities_until = 0.0
         self.verifies: bool | None = None
         """Whether a part with a wrong checksum was refused; None as long as nobody tried."""
+        self.bundles = True
+        """Nothing on the way refused a request with several captures since the server was asked what it can do."""
         self._asking = asyncio.Lock()
 
     def worded(self, method: str) -> dict[str, str]:
@@ -58,6 +61,10 @@ class TusDoor(Door):
         """Ask the server for its abilities before the next step."""
         self._abilities = None
 
+    def known(self) -> Abilities | None:
+        """Return what the server said last, without asking it; None where it has to be asked."""
+        return self._abilities
+
     async def abilities(self, *, anew: bool = False) -> Abilities:
         """Return what the server said some minutes ago at most. Raises `UplinkDown` unless it speaks tus 1.0.0."""
         async with self._asking:
@@ -76,4 +83,5 @@ class TusDoor(Door):
                     )
                 self._abilities = replace(told, checksums=frozenset()) if self.verifies is False else told
                 self._abilities_until = now + ABILITIES_AGE
+                self.bundles = True
             return self._abilities

@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent.uplink import BundleRoom
 from agent.uplink.http.answer import RECEIPT, number
 from agent.uplink.http.stretches import STRETCHES
 
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
     from agent.uplink.http.answer import Answer
     from agent.uplink.http.proofs import Proof
 
-__all__ = ["BYTES_TYPE", "CHECKSUM_MISMATCH", "THROUGH", "VERSION", "Abilities", "stated"]
+__all__ = ["BUNDLE", "BUNDLE_TYPE", "BYTES_TYPE", "CHECKSUM_MISMATCH", "THROUGH", "VERSION", "Abilities", "stated"]
 
 VERSION: Final = "1.0.0"
 CHECKSUM_MISMATCH: Final = 460
 BYTES_TYPE: Final = "application/offset+octet-stream"
+BUNDLE: Final = "Evidock-Bundle"
+"""In the answer to OPTIONS: how many captures one request may bring, and how many bytes of them together."""
+BUNDLE_TYPE: Final = "application/vnd.evidock.bundle"
+"""Media type of such a request."""
 THROUGH: Final = "sha256-through"
 """An algorithm of `Upload-Checksum`: SHA-256 of the upload from its first byte through the end of the body."""
 
@@ -36,6 +41,9 @@ class Abilities:
     stretch: int | None = None
     """Least bytes of the stretches whose digests it takes beside a part's."""
 
+    bundle: BundleRoom | None = None
+    """How many small captures one request may bring."""
+
     @classmethod
     def told_by(cls, answer: Answer) -> Abilities:
         """Read the answer to OPTIONS."""
@@ -46,6 +54,7 @@ class Abilities:
             longest=number(answer.headers.get("Tus-Max-Size")),
             stretch=number(answer.headers.get(STRETCHES)) or None,
             signs=answer.headers.get(RECEIPT, "").strip() == "signed",
+            bundle=_room(answer.headers.get(BUNDLE, "")),
         )
 
     @property
@@ -66,6 +75,12 @@ class Abilities:
         trying again would double it.
         """
         return self.signs and "creation-with-upload" in self.extensions
+
+
+def _room(text: str) -> BundleRoom | None:
+    captures, _, length = text.strip().partition(" ")
+    most, longest = number(captures), number(length)
+    return BundleRoom(most, longest) if most and longest else None
 
 
 def _listed(answer: Answer, name: str) -> tuple[str, ...]:
