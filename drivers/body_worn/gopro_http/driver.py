@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
@@ -19,7 +20,7 @@ from firmware_specs.formats.layout import layout
 from firmware_specs.formats.source import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from agent.driver import Intake, Readable
 
@@ -156,13 +157,15 @@ class GoProHttp:
         if device != self._of:
             self._of, self._lengths = device, {}  # another camera is plugged in here now
         self._lengths = {path: self._lengths[path] for path in {one.path for one in found} & self._lengths.keys()}
+        # What it lists and cannot give is a part of its recording all the same.
+        groups = Counter(filter(None, map(_group, found)))
         offers: list[Readable] = []
         unreadable = 0
         for one in found:
             if (length := await self._length(fetcher, one)) is None:
                 unreadable += 1
                 continue
-            offers.append(File(_described(device, one, length), fetcher, self._doubt))
+            offers.append(File(_described(device, one, length, groups), fetcher, self._doubt))
         standings = await offer_all(intake, offers, in_flight=1)
         sums = reckoning.counted(len(offers), strange + unreadable, standings, complete=not strange)
         await intake.observe(reckoning.observation(device.id, sums))
@@ -204,24 +207,31 @@ class File:
             raise
 
 
-def _described(device: Device, one: spec.Media, length: int) -> Capture:
-    """A file as list and name describe it, by the layout of the camera's cards."""
+def _group(one: spec.Media) -> str | None:
+    """What it belongs to: by the list, else by its name."""
+    place = layout("gopro").place(f"DCIM/{one.path}")
+    return one.group or (None if place is None else place.group)
+
+
+def _described(device: Device, one: spec.Media, length: int, groups: Mapping[str, int]) -> Capture:
+    """A file as list and name describe it, by the layout of the camera's cards. `groups`: files of each recording."""
     key = f"DCIM/{one.path}"
     place = layout("gopro").place(key)
+    group = _group(one)
     claims: dict[str, Json] = {"layout": "gopro", "zone": "not told"}
-    if place is None:
-        return Capture(device, key, one.created_at, length, group=one.group, forgets=FORGETS, claims=claims)
-    claims["role"] = place.rule.role
-    if said := place.said:
-        claims["said"] = dict(said)
+    if place is not None:
+        claims["role"] = place.rule.role
+        if said := place.said:
+            claims["said"] = dict(said)
     return Capture(
         device,
         key,
         one.created_at,
         length,
-        media_type=place.media_type,
-        group=one.group or place.group,
-        clip=None if one.group else place.clip,
+        media_type="application/octet-stream" if place is None else place.media_type,
+        group=group,
+        members=None if group is None else groups[group],
+        clip=None if place is None or one.group else place.clip,
         forgets=FORGETS,
         claims=claims,
     )

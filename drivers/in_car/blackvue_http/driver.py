@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
@@ -15,13 +16,13 @@ from agent.capture import Device
 from agent.driver import ClockReading, DriverOptions, offer_all, reckoning
 from agent.errors import DeviceError, DeviceRefused
 from agent.fetching import Address, Fetcher, NotThere
-from drivers.in_car.blackvue_http.offers import Beside, File, asked, described
+from drivers.in_car.blackvue_http.offers import Beside, File, asked, described, recording
 from drivers.in_car.source import Source
 from firmware_specs.formats import blackvue_http as spec
 from firmware_specs.formats.source import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from agent.capture import Standing
     from agent.driver import Intake, Notice, Readable
@@ -135,15 +136,15 @@ class BlackVueHttp:
         """Offer what is ready, the oldest first, for it is overwritten first; how many films wait."""
         self._unreadable.clear()
         ready, waiting = await self._ready(fetcher, films, new=new)
-        offered: set[str] = set()
+        offered = 0
         standings: Counter[Standing] = Counter()
-        for film in ready:
-            # Film by film: on a link that breaks often, what was taken by then stays taken.
-            fresh = {name: one for name, one in await self._of(fetcher, film, new=new) if name not in offered}
-            offered |= fresh.keys()
-            standings.update(await offer_all(intake, fresh.values(), in_flight=self._options.at_once))
+        for _, of_one in groupby(ready, key=recording):
+            # One recording after the other: on a link that breaks often, what was taken by then stays taken.
+            offers = await self._of(fetcher, list(of_one), new=new)
+            offered += len(offers)
+            standings.update(await offer_all(intake, offers, in_flight=self._options.at_once))
         refused = strange + len(self._unreadable)
-        sums = reckoning.counted(len(offered), refused, standings, complete=not strange and not waiting)
+        sums = reckoning.counted(offered, refused, standings, complete=not strange and not waiting)
         await intake.observe(reckoning.observation(self._device.id, sums))
         return waiting
 
@@ -181,27 +182,33 @@ class BlackVueHttp:
             return films, 0
         return [film for film in films if film.time != time], len(newest)
 
-    async def _of(self, fetcher: Fetcher, film: spec.Film, *, new: bool) -> Iterable[tuple[str, Readable]]:
-        """A film and what lies beside it."""
-        found: list[tuple[str, Readable]] = []
-        path = _path(film.name, new=new)
-        if (length := await self._length(fetcher, film.name, path)) is not None:
-            found.append(
-                (film.name, File(described(self._device, film, film.name, length), path, fetcher, self._doubt))
-            )
+    async def _of(self, fetcher: Fetcher, films: list[spec.Film], *, new: bool) -> list[Readable]:
+        """Everything of one recording: its films, and what lies beside them."""
+        named = {name: (film, kind) for film in films for kind, name in self._named(film, new=new)}
+        for name, (film, kind) in named.items():
+            if kind is not None and new:
+                await self._told(fetcher, film, kind, name)
+            else:
+                await self._length(fetcher, name, _path(name, new=new))
+        # What is damaged on its card is a part of the recording all the same.
+        members = sum(name in self._lengths or name in self._unreadable for name in named)
+        offers: list[Readable] = []
+        for name, (film, kind) in named.items():
+            if (length := self._lengths.get(name)) is None:
+                continue
+            capture = described(self._device, film, name, length, members)
+            if kind is not None and new:
+                offers.append(Beside(capture, film, kind, fetcher, self._doubt))
+            else:
+                offers.append(File(capture, _path(name, new=new), fetcher, self._doubt))
+        return offers
+
+    def _named(self, film: spec.Film, *, new: bool) -> Iterator[tuple[str | None, str]]:
+        """A film (None) and what may lie beside it, by what it is: their names."""
+        yield None, film.name
         for kind, name in spec.sidecars(film).items() if self._options.sidecars else ():
-            if new and kind == "3gf":
-                continue  # there is no way to it
-            length = await (self._told(fetcher, film, kind, name) if new else self._length(fetcher, name, _path(name)))
-            if length is not None:
-                capture = described(self._device, film, name, length)
-                offer: Readable = (
-                    Beside(capture, film, kind, fetcher, self._doubt)
-                    if new
-                    else File(capture, _path(name), fetcher, self._doubt)
-                )
-                found.append((name, offer))
-        return found
+            if not (new and kind == "3gf"):  # there is no way to it
+                yield kind, name
 
     async def _length(self, fetcher: Fetcher, name: str, path: str) -> int | None:
         """Of a file; None where it has none of this name, or cannot read it."""
@@ -217,13 +224,12 @@ class BlackVueHttp:
                 self._unreadable.add(name)
         return self._lengths.get(name)
 
-    async def _told(self, fetcher: Fetcher, film: spec.Film, kind: str, name: str) -> int | None:
+    async def _told(self, fetcher: Fetcher, film: spec.Film, kind: str, name: str) -> None:
         if name not in self._lengths and not self._was_absent(name):
             if (found := await asked(fetcher, film, kind)) is None:
                 self._absent[name] = asyncio.get_running_loop().time()
             else:
                 self._lengths[name] = len(found)
-        return self._lengths.get(name)
 
     def _was_absent(self, name: str) -> bool:
         return asyncio.get_running_loop().time() - self._absent.get(name, -math.inf) < ABSENT_SECONDS

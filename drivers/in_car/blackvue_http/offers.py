@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.capture import Device, Json
     from agent.fetching import Fetcher
 
-__all__ = ["FORGETS", "Beside", "File", "described"]
+__all__ = ["FORGETS", "Beside", "File", "described", "recording"]
 
 FORGETS: Final = "overwrites its oldest recordings by itself"
 
@@ -28,8 +28,14 @@ _FOLDER: Final = "BlackVue/Record/"
 _URGENCY: Final = {"routine": Priority.ROUTINE, "flagged": Priority.FLAGGED}
 
 
-def described(device: Device, film: spec.Film, name: str, length: int | None) -> Capture:
-    """A file of a recorder as its name describes it, by the layout of its cards."""
+def recording(film: spec.Film) -> str:
+    """What a film is a part of: others of the same moment, and what lies beside them, have the same."""
+    place = layout("blackvue").place(_FOLDER + film.name)
+    return film.name if place is None or place.group is None else place.group
+
+
+def described(device: Device, film: spec.Film, name: str, length: int | None, members: int) -> Capture:
+    """A file of a recorder as its name describes it, by the layout of its cards. `members`: files of its recording."""
     key = _FOLDER + name
     place = layout("blackvue").place(key)
     claims: dict[str, Json] = {"captured_local": film.time, "layout": "blackvue", "zone": "not told"}
@@ -45,6 +51,7 @@ def described(device: Device, film: spec.Film, name: str, length: int | None) ->
         length,
         media_type=place.media_type,
         group=place.group,
+        members=None if place.group is None else members,
         priority=_URGENCY[place.rule.urgency],
         forgets=FORGETS,
         claims=claims,

@@ -38,6 +38,8 @@ class BlackVue:
         self.files: dict[str, bytes] = {}
         self.wire = ""
         self.shortened: set[str] = set()
+        self.damaged: set[str] = set()
+        """Listed, and never to be read."""
         self.asked: list[tuple[str, str]] = []
         """(method, path) of every request."""
         self.port = 0
@@ -139,8 +141,8 @@ class BlackVue:
             return _none()
         data = self.files[name]
         if request.method == "HEAD":
-            if not self.heads:
-                return web.Response(status=405)
+            if name in self.damaged or not self.heads:
+                return web.Response(status=500 if name in self.damaged else 405)
             return web.Response(headers={"Content-Length": str(len(data))})
         if request.method != "GET":
             return web.Response(status=405)

@@ -20,7 +20,7 @@ from drivers.interview_room.drop_folder.film import Film
 from drivers.interview_room.drop_folder.hands import Hands
 from drivers.interview_room.drop_folder.lease import Lease
 from drivers.interview_room.drop_folder.looking import look_through
-from drivers.interview_room.drop_folder.names import Names
+from drivers.interview_room.drop_folder.names import Listing, Names
 from drivers.interview_room.drop_folder.options import FolderOptions
 from drivers.interview_room.drop_folder.reading import SideCars
 from drivers.interview_room.drop_folder.settling import Known, Settling
@@ -202,7 +202,7 @@ class DropFolder:
         known = {(*one.entry, one.told) for one in found.ready}
         self._contradictions = {key: why for key, why in self._contradictions.items() if key in known}
         self._report(look, found)
-        standings = await self._offer(share, found.ready, intake)
+        standings = await self._offer(share, found.ready, Listing.of(self._names, look, beside), intake)
         complete = look.whole and not found.waiting
         sums = reckoning.counted(len(found.ready), look.refusals, standings, complete=complete)
         await intake.observe(reckoning.observation(self._device.id, sums))
@@ -210,7 +210,7 @@ class DropFolder:
         pause = max(options.rescan, _REST * (now - began))
         return pause if found.due is None else min(pause, max(0.0, found.due - now))
 
-    async def _offer(self, share: Share, ready: Sequence[Ready], intake: Intake) -> Counter[Standing]:
+    async def _offer(self, share: Share, ready: Sequence[Ready], listing: Listing, intake: Intake) -> Counter[Standing]:
         """Films first and side-cars after them, so that none is deleted while its film still leans on it."""
         standings: Counter[Standing] = Counter()
         rounds = (
@@ -219,17 +219,18 @@ class DropFolder:
             (lambda one: one.beside is not None, _SMALL_IN_FLIGHT),
         )
         for wanted, in_flight in rounds:
-            offers = self._films(share, [one for one in ready if wanted(one)])
+            offers = self._films(share, [one for one in ready if wanted(one)], listing)
             standings.update(await offer_all(intake, offers, in_flight=in_flight))
         return standings
 
-    def _films(self, share: Share, ready: Sequence[Ready]) -> Iterator[Film]:
+    def _films(self, share: Share, ready: Sequence[Ready], listing: Listing) -> Iterator[Film]:
         for one in ready:
-            said = None if self._names is None else self._names.read(one.beside or one.entry.key)
+            said = listing.said.get(one.entry.key)
             yield Film(
                 self._device,
                 one,
                 said,
+                listing.members(said),
                 share,
                 self._hands,
                 may_delete=self._may_delete,

@@ -46,6 +46,7 @@ class Film:
         device: Device,
         ready: Ready,
         said: Said | None,
+        members: int | None,
         share: Share,
         hands: Hands,
         *,
@@ -53,7 +54,7 @@ class Film:
         contradicts: Callable[[str, str], None],
     ) -> None:
         """`may_delete` raises where another station has this folder now; `contradicts` is told key and reason."""
-        self.capture = described(device, ready, said, share)
+        self.capture = described(device, ready, said, members, share)
         self._entry, self._told = ready.entry, ready.told
         self._share, self._hands = share, hands
         self._may_delete, self._contradicts = may_delete, contradicts
@@ -221,8 +222,8 @@ def names_of(entry: Entry) -> list[bytes]:
     return [unquote_to_bytes(part) for part in entry.key.split("/")]
 
 
-def described(device: Device, ready: Ready, said: Said | None, share: Share) -> Capture:
-    """The capture as the folder tells it.
+def described(device: Device, ready: Ready, said: Said | None, members: int | None, share: Share) -> Capture:
+    """The capture as the folder tells it. `members`: files of the recording that its name says.
 
     `began_at` is the file's time of change: all that a file system tells, and what keeps a rewritten file from passing
     for the one before it. What the name says of its beginning stands in the claims, as the recorder's word.
@@ -261,6 +262,7 @@ def described(device: Device, ready: Ready, said: Said | None, share: Share) -> 
         length=entry.length,
         media_type=media_type(entry.key),
         group=group,
+        members=members,
         clip=clip,
         priority=Priority.INTERVIEW,
         claims=claims,

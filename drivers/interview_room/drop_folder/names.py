@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-__all__ = ["Names", "Said", "media_type"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from drivers.interview_room.drop_folder.looking import Look
+    from drivers.interview_room.drop_folder.sidecars import Beside
+
+__all__ = ["Listing", "Names", "Said", "media_type"]
 
 _FIELD: Final = re.compile(r"\{(recording|camera|clip|began)(?::([^{}]*))?\}")
 _WIDTHS: Final = {"%Y": 4, "%m": 2, "%d": 2, "%H": 2, "%M": 2, "%S": 2, "%y": 2, "%j": 3}
@@ -101,6 +108,33 @@ class Names:
             except (ValueError, OverflowError):
                 return None  # a thirteenth month: the name is of another kind
         return Said(told.get("recording"), told.get("camera"), None if clip is None else int(clip), began_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the names of one look say."""
+
+    said: Mapping[str, Said]
+    """By key; what says nothing is not in it."""
+    _recordings: Mapping[str, int]
+
+    @classmethod
+    def of(cls, names: Names | None, look: Look, beside: Beside) -> Listing:
+        """Read them; a side-car belongs where its film does.
+
+        What is not finished yet, and what is refused, is a part of its recording all the same.
+        """
+        if names is None:
+            return cls({}, {})
+        keys = {entry.key: beside.of(entry.key) or entry.key for entry in look.entries}
+        said = {key: found for key, film in keys.items() if (found := names.read(film)) is not None}
+        others = [entry.key.rpartition(".")[0] for entry in look.unfinished] + list(look.refused)
+        counted = [*said.values(), *(found for key in others if (found := names.read(key)) is not None)]
+        return cls(said, Counter(found.recording for found in counted if found.recording is not None))
+
+    def members(self, said: Said | None) -> int | None:
+        """How many files the recording has that this name says; None where it says none."""
+        return None if said is None or said.recording is None else self._recordings[said.recording]
 
 
 def _literal(text: str) -> str:

@@ -80,6 +80,7 @@ async def hold_segment(
         _TYPES[interview.container],
         group=interview.id,
         clip=number,
+        members=0,  # the notes say how many there were
         priority=Priority.INTERVIEW,
         volatile=True,
         claims=claims,
@@ -109,6 +110,7 @@ async def hold_notes(intake: Intake, device: Device, interview: Interview) -> St
             (await asyncio.to_thread(path.stat)).st_size,
             "application/json",
             group=interview.id,
+            members=sum(len(track.segments) for track in interview.tracks.values()) + 1,
             priority=Priority.INTERVIEW,
             volatile=True,
             claims={"live": {"interview": interview.id, "notes": True, "time": {"source": "station"}}},

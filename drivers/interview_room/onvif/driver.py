@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import structlog
-
 from agent.capture import Capture, Observation, Priority, rfc3339
-from agent.driver import BLOCK_LENGTH, ClockReading, Notice, offer_all, reckoning
-from agent.errors import CannotResume, DeviceError, DeviceGone, DeviceRefused
+from agent.driver import BLOCK_LENGTH
+from agent.errors import CannotResume, DeviceGone, DeviceRefused
 from drivers.interview_room.onvif.device import Found, Recorder
 from drivers.interview_room.onvif.options import OnvifOptions
 from drivers.interview_room.onvif.relay import Relay
 from drivers.interview_room.onvif.rtsp import Login
+from drivers.interview_room.polling import FORGETS, Polling
 from drivers.interview_room.room import device_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from agent.capture import Device, Json
-    from agent.driver import Intake
+    from agent.driver import ClockReading, Intake, Notice
 
 __all__ = ["OnvifRecorder", "slices"]
 
-_STAY: Final = 5.0
 _SETTLED: Final = timedelta(minutes=1)
 _SLICES_MAX: Final = 10_000
 _GAPS_TOLD: Final = 100
-_FORGETS: Final = "overwrites its oldest recordings by itself"
 
 
 class Slice(NamedTuple):
@@ -49,9 +45,14 @@ class Slice(NamedTuple):
         return self.found.token if self.number is None else f"{self.found.token}/{self.number:05}"
 
 
+def ended(found: Found) -> bool:
+    """Whether nothing is added to it any more."""
+    return found.status == "Stopped" and found.ended_at is not None
+
+
 def slices(found: Found, length: timedelta, now: datetime) -> Iterator[Slice]:
     """What of a recording can be taken; `now` by the recorder's clock. Slices lie on a grid that never moves."""
-    stopped = found.status == "Stopped" and found.ended_at is not None
+    stopped = ended(found)
     ends = found.ended_at if stopped and found.ended_at is not None else now - _SETTLED
     if stopped and ends - found.began_at <= length:
         yield Slice(found, None, found.began_at, None)
@@ -67,10 +68,12 @@ def slices(found: Found, length: timedelta, now: datetime) -> Iterator[Slice]:
 class Replay:
     """An offer of one slice. It has no `release`: nothing is ever deleted on a recorder."""
 
-    def __init__(self, device: Device, one: Slice, recorder: Recorder, options: OnvifOptions, intake: Intake) -> None:
+    def __init__(
+        self, device: Device, one: Slice, recorder: Recorder, options: OnvifOptions, intake: Intake, members: int
+    ) -> None:
         self._device, self._slice, self._recorder, self._options = device, one, recorder, options
         self._intake = intake
-        self.capture = described(device, one, recorder)
+        self.capture = described(device, one, recorder, members)
 
     async def open(self, offset: int, /) -> AsyncIterator[bytes]:
         """The film. `DeviceGone` where the replay did not come to its end: silence alone is none."""
@@ -125,79 +128,45 @@ class OnvifRecorder:
     def __init__(self, options: Options, *, offer: type[Replay] = Replay) -> None:
         self._options, self._offer = options, offer
         self._device = device_of(options, place=options.url)
-        self._log = structlog.get_logger("driver").bind(driver=options.name)
-        self._trouble: DeviceError | None = None
-        self._ahead: timedelta | None = None
-        self._sums = ""
+        self._polling = Polling(options, self._device)
 
     async def run(self, intake: Intake, /) -> None:
         """Offer everything that can be taken, again and again, until cancelled."""
-        while True:
-            began = time.monotonic()
-            try:
-                async with Recorder(self._options) as recorder:
-                    await self._look(recorder, intake)
-            except DeviceError as error:
-                if self._trouble is None or str(self._trouble) != str(error):
-                    self._log.warning("camera_not_asked", error=str(error), todo=error.what_to_do)
-                self._trouble = error
-            rest = max(self._options.rescan, time.monotonic() - began)
-            for _ in range(int(rest // _STAY)):
-                if self._trouble is None:
-                    await intake.sight(self._device)
-                await asyncio.sleep(_STAY)
-            await asyncio.sleep(rest % _STAY)
+
+        async def look() -> None:
+            async with Recorder(self._options) as recorder:
+                await self._look(recorder, intake)
+
+        await self._polling.run(look, intake)
 
     async def _look(self, recorder: Recorder, intake: Intake) -> None:
         await recorder.greet()
-        self._ahead = recorder.ahead
-        found = await recorder.recordings()
-        if self._trouble is not None:
-            self._log.info("camera_asked", device=self._device.id)
-            self._trouble = None
-        await intake.sight(self._device)
-        now = datetime.now(UTC) + (recorder.ahead or timedelta())
+        recordings = await recorder.recordings()
+        now = await self._polling.answered(intake, recorder.ahead)
         length = timedelta(minutes=self._options.slice)
-        offers = [
-            self._offer(self._device, one, recorder, self._options, intake)
-            for recording in found
-            for one in slices(recording, length, now)
-        ]
-        staying = asyncio.create_task(self._stay(intake))
-        try:
-            standings = await offer_all(intake, offers, in_flight=1)
-        finally:
-            staying.cancel()
-        complete = all(one.status == "Stopped" for one in found)
-        sums = reckoning.counted(len(offers), 0, standings, complete=complete)
-        self._sums = f"{len(found)} recordings in {len(offers)} replays, {sums['safe']} safe"
-        await intake.observe(reckoning.observation(self._device.id, sums))
-
-    async def _stay(self, intake: Intake) -> None:
-        while True:
-            await asyncio.sleep(_STAY)
-            await intake.sight(self._device)
+        offers: list[Replay] = []
+        for recording in recordings:
+            found = list(slices(recording, length, now))
+            members = len(found) if ended(recording) else 0
+            offers += [self._offer(self._device, one, recorder, self._options, intake, members) for one in found]
+        complete = all(one.status == "Stopped" for one in recordings)
+        await self._polling.offer(intake, offers, len(recordings), in_flight=1, complete=complete)
 
     async def read_clock(self, device: Device, /) -> ClockReading:
         """See `agent.driver.ReadsClock`."""
-        if self._ahead is None or device.id != self._device.id:
-            raise DeviceGone("the recorder has not told its time")
-        return ClockReading(datetime.now(UTC) + self._ahead, timedelta(seconds=1))
+        return self._polling.clock(device)
 
     async def health(self) -> dict[str, str]:
         """See `agent.driver.ReportsHealth`."""
-        return {self._options.url: self._sums or "not asked yet" if self._trouble is None else str(self._trouble)}
+        return self._polling.health()
 
     def notices(self) -> list[Notice]:
         """See `agent.driver.RaisesNotices`."""
-        if self._trouble is None:
-            return []
-        what = f"room {self._options.name}"
-        return [Notice("room.camera_away", "problem", what, str(self._trouble), self._trouble.what_to_do)]
+        return self._polling.notices()
 
 
-def described(device: Device, one: Slice, recorder: Recorder) -> Capture:
-    """The capture as the search tells it."""
+def described(device: Device, one: Slice, recorder: Recorder, members: int) -> Capture:
+    """The capture as the search tells it. `members`: slices of its recording; 0 while it goes on."""
     claims: dict[str, Json] = {
         "replay": {
             "ends": None if one.ends is None else rfc3339(one.ends),
@@ -213,9 +182,10 @@ def described(device: Device, one: Slice, recorder: Recorder) -> Capture:
         began_at=one.begins,
         media_type="video/quicktime",
         group=one.found.token,
+        members=members,
         clip=one.number,
         priority=Priority.INTERVIEW,
-        forgets=_FORGETS,
+        forgets=FORGETS,
         claims=claims,
     )
 

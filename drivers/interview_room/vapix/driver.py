@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from agent.capture import Capture, Priority
-from agent.driver import ClockReading, Notice, offer_all, reckoning
-from agent.errors import DeviceError, DeviceGone
+from agent.errors import DeviceGone
+from drivers.interview_room.polling import FORGETS, Polling
 from drivers.interview_room.room import device_of
 from drivers.interview_room.vapix.camera import Camera
 from drivers.interview_room.vapix.options import VapixOptions
-from drivers.interview_room.vapix.slices import Slice, slices
+from drivers.interview_room.vapix.slices import Slice, ended, slices
 from firmware_specs.formats.matroska_reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent.capture import Device, Json
-    from agent.driver import Intake
+    from agent.driver import ClockReading, Intake, Notice
 
 __all__ = ["Vapix"]
 
-_STAY: Final = 5.0
 _IN_FLIGHT: Final = 2
 """Exports at once: a camera has a slow processor, and records beside it."""
 _SHORT: Final = timedelta(seconds=10)
 """By so much an export may end before what was asked for: the last group of pictures."""
 _TYPES: Final = {"matroska": "video/x-matroska", "mp4": "video/mp4"}
-_FORGETS: Final = "overwrites its oldest recordings by itself"
 
 
 class Export:
     """An offer of one slice. It has no `release`: nothing is ever deleted on a camera."""
 
-    def __init__(self, device: Device, one: Slice, camera: Camera, options: VapixOptions) -> None:
+    def __init__(self, device: Device, one: Slice, camera: Camera, options: VapixOptions, members: int) -> None:
         self._slice, self._camera, self._options = one, camera, options
-        self.capture = described(device, one, options)
+        self.capture = described(device, one, options, members)
 
     async def open(self, offset: int, /) -> AsyncIterator[bytes]:
         """The export from `offset` on.
@@ -93,79 +87,45 @@ class Vapix:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._device = device_of(options, maker="Axis", place=options.url)
-        self._log = structlog.get_logger("driver").bind(driver=options.name)
-        self._trouble: DeviceError | None = None
-        self._ahead: timedelta | None = None
-        self._sums = ""
+        self._polling = Polling(options, self._device)
 
     async def run(self, intake: Intake, /) -> None:
         """Offer everything that can be taken, again and again, until cancelled."""
-        while True:
-            began = time.monotonic()
-            try:
-                async with Camera(self._options) as camera:
-                    await self._look(camera, intake)
-            except DeviceError as error:
-                if self._trouble is None or str(self._trouble) != str(error):
-                    self._log.warning("camera_not_asked", error=str(error), todo=error.what_to_do)
-                self._trouble = error
-            rest = max(self._options.rescan, time.monotonic() - began)
-            for _ in range(int(rest // _STAY)):
-                if self._trouble is None:
-                    await intake.sight(self._device)
-                await asyncio.sleep(_STAY)
-            await asyncio.sleep(rest % _STAY)
+
+        async def look() -> None:
+            async with Camera(self._options) as camera:
+                await self._look(camera, intake)
+
+        await self._polling.run(look, intake)
 
     async def _look(self, camera: Camera, intake: Intake) -> None:
         recordings = await camera.recordings()
-        self._ahead = camera.ahead
-        if self._trouble is not None:
-            self._log.info("camera_asked", device=self._device.id)
-            self._trouble = None
-        await intake.sight(self._device)
-        now = datetime.now(UTC) + (camera.ahead or timedelta())
+        now = await self._polling.answered(intake, camera.ahead)
         length = timedelta(minutes=self._options.slice)
-        offers = [
-            Export(self._device, one, camera, self._options)
-            for recording in recordings
-            for one in slices(recording, length, now)
-        ]
-        staying = asyncio.create_task(self._stay(intake))
-        try:
-            standings = await offer_all(intake, offers, in_flight=_IN_FLIGHT)
-        finally:
-            staying.cancel()
+        offers: list[Export] = []
+        for recording in recordings:
+            found = list(slices(recording, length, now))
+            members = len(found) if ended(recording, now) else 0
+            offers += [Export(self._device, one, camera, self._options, members) for one in found]
         # A recording that goes on has an end that is not offered yet: then the list is not all that there is.
         complete = all(one.status == "completed" for one in recordings)
-        sums = reckoning.counted(len(offers), 0, standings, complete=complete)
-        self._sums = f"{len(recordings)} recordings in {len(offers)} exports, {sums['safe']} safe"
-        await intake.observe(reckoning.observation(self._device.id, sums))
-
-    async def _stay(self, intake: Intake) -> None:
-        while True:
-            await asyncio.sleep(_STAY)
-            await intake.sight(self._device)
+        await self._polling.offer(intake, offers, len(recordings), in_flight=_IN_FLIGHT, complete=complete)
 
     async def read_clock(self, device: Device, /) -> ClockReading:
         """See `agent.driver.ReadsClock`: the `Date` of the camera's last answer."""
-        if self._ahead is None or device.id != self._device.id:
-            raise DeviceGone("the camera has not told its time")
-        return ClockReading(datetime.now(UTC) + self._ahead, timedelta(seconds=1))
+        return self._polling.clock(device)
 
     async def health(self) -> dict[str, str]:
         """See `agent.driver.ReportsHealth`."""
-        return {self._options.url: self._sums or "not asked yet" if self._trouble is None else str(self._trouble)}
+        return self._polling.health()
 
     def notices(self) -> list[Notice]:
         """See `agent.driver.RaisesNotices`."""
-        if self._trouble is None:
-            return []
-        what = f"room {self._options.name}"
-        return [Notice("room.camera_away", "problem", what, str(self._trouble), self._trouble.what_to_do)]
+        return self._polling.notices()
 
 
-def described(device: Device, one: Slice, options: VapixOptions) -> Capture:
-    """The capture as the camera's list tells it."""
+def described(device: Device, one: Slice, options: VapixOptions, members: int) -> Capture:
+    """The capture as the camera's list tells it. `members`: slices of its recording; 0 while it goes on."""
     recording = one.recording
     claims: dict[str, Json] = {
         "export": {
@@ -182,9 +142,10 @@ def described(device: Device, one: Slice, options: VapixOptions) -> Capture:
         began_at=one.begins,
         media_type=_TYPES[options.format],
         group=recording.id,
+        members=members,
         clip=one.number,
         priority=Priority.INTERVIEW,
-        forgets=_FORGETS,
+        forgets=FORGETS,
         claims=claims,
     )
 

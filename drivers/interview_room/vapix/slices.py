@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from firmware_specs.formats.vapix_recordings import Recording
 
-__all__ = ["Slice", "slices"]
+__all__ = ["Slice", "ended", "slices"]
 
 _SETTLED: Final = timedelta(minutes=1)
 """What was recorded within this time may still be on its way to the camera's storage."""
@@ -33,17 +33,21 @@ class Slice(NamedTuple):
         return name if self.number is None else f"{name}/{self.number:05}"
 
 
+def ended(recording: Recording, now: datetime) -> bool:
+    """Whether nothing is added to it any more. `now` is by the camera's clock."""
+    return recording.ended_at is not None and (
+        recording.status == "completed" or (recording.status != "recording" and recording.ended_at < now - _SETTLED)
+    )
+
+
 def slices(recording: Recording, length: timedelta, now: datetime) -> Iterator[Slice]:
     """What of a recording can be taken. `now` is by the camera's clock.
 
     A recording that is complete is taken to its end; one that goes on, or does not say that it ended, in those slices
     that lie well before now, so that none is cut where it was being written.
     """
-    settled = now - _SETTLED
-    complete = recording.ended_at is not None and (
-        recording.status == "completed" or (recording.status != "recording" and recording.ended_at < settled)
-    )
-    ends = recording.ended_at if complete and recording.ended_at is not None else settled
+    complete = ended(recording, now)
+    ends = recording.ended_at if complete and recording.ended_at is not None else now - _SETTLED
     if complete and ends - recording.began_at <= length:
         yield Slice(recording, None, recording.began_at, ends)
         return

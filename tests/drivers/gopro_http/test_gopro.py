@@ -71,6 +71,8 @@ async def test_everything_on_its_card_is_taken_and_nothing_deleted(tmp_path: Pat
         first, second = holdings["100GOPRO/GX010042.MP4"], holdings["100GOPRO/GX020042.MP4"]
         assert first.group == second.group == "DCIM/100GOPRO/0042"
         assert (first.clip, second.clip) == (1, 2)
+        burst = holdings["101GOPRO/G0010044.JPG"], holdings["101GOPRO/G0010046.JPG"]
+        assert {one.members for one in (first, second, *burst)} == {2}
         assert holdings["101GOPRO/G0010044.JPG"].group == holdings["101GOPRO/G0010046.JPG"].group
         assert first.origin.began_at == datetime.fromtimestamp(1_656_931_398, UTC)
         assert {holding.standing for holding in holdings.values()} == {Standing.RECEIPTED}

@@ -69,6 +69,7 @@ async def test_films_and_what_lies_beside_them_are_one_recording(tmp_path: Path,
         for name, data in wanted.items():
             assert b"".join(station.spool.read(holdings[name].digest.sha256)) == data
         assert {holding.group for holding in holdings.values()} == {"BLACKVUE/RECORD/20181026_135003_E"}
+        assert {holding.members for holding in holdings.values()} == {len(wanted)}
         assert {holding.standing for holding in holdings.values()} == {Standing.RECEIPTED}
         assert {holding.forgets for holding in holdings.values()} == {"overwrites its oldest recordings by itself"}
         front = holdings[FRONT]
@@ -160,6 +161,17 @@ async def test_a_film_that_the_card_cannot_give_does_not_keep_the_others(tmp_pat
         async with running(made, station):
             await until(lambda: "damaged on its card" in made._source.state)
             await held(station, 2)
+
+
+async def test_a_damaged_film_is_a_part_of_its_recording(tmp_path: Path) -> None:
+    async with BlackVue() as camera, Station(tmp_path) as station:
+        camera.record(FRONT, some_bytes(1000, 1))
+        camera.record(REAR, some_bytes(1000, 2))
+        camera.damaged.add(REAR)
+        async with running(driver(camera, sidecars=False), station):
+            await held(station, 1)
+        (front,) = await station.holdings()
+        assert front.members == 2, "the DEMS is told that one is missing"
 
 
 async def test_what_is_written_later_than_its_film_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

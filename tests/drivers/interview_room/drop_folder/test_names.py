@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.config import Policy
+from agent.testing.rig import held, running, until
+from agent.testing.station import Station
+from agent.testing.uplinks import BenchUplink
 from drivers.interview_room.drop_folder.names import Names, Said, media_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from drivers.interview_room.drop_folder import DropFolder
+    from drivers.interview_room.drop_folder.emulator import RecorderEmulator
 
 
 @pytest.mark.parametrize(
@@ -56,3 +68,33 @@ def test_media_types_by_ending() -> None:
     assert [media_type(one) for one in ("a.MP4", "a.b.mov", "a", "a.xyz")] == [
         "video/mp4", "video/quicktime", "application/octet-stream", "application/octet-stream"
     ]  # fmt: skip
+
+
+# -- recordings of several files ---------------------------------------------------------------------------------------
+
+
+async def test_nothing_of_a_recording_is_forgotten_while_a_part_of_it_is_still_written(
+    recorder: RecorderEmulator, made: Callable[..., DropFolder], tmp_path: Path
+) -> None:
+    first = recorder.export("one_a_1.mp4", b"the first part" * 1000)
+    alone = recorder.export("two_a_1.mp4", b"another interview" * 1000)
+    part = recorder.begin("one_a_2.mp4.part", b"the second part" * 1000)
+    part.write(5000)
+    async with Station(tmp_path / "station", policy=Policy(device="release", receipt="digest")) as station:
+        station.connect(BenchUplink())
+        async with running(made(names="{recording}_{camera}_{clip}.mp4"), station):
+            await held(station, 2)
+            await station.send()
+            await until(lambda: not alone.exists())
+            began = station.release.considered
+            await until(lambda: station.release.considered > began + 2)
+            assert first.exists(), "its folder lists two files of this recording, and one of them is held"
+            part.write()
+            part.close()
+            part.path.rename(tmp_path / "room/one_a_2.mp4")
+            await held(station, 3)
+            await station.send()
+            await until(lambda: not first.exists() and not (tmp_path / "room/one_a_2.mp4").exists())
+        counts = {one.origin.key: one.members for one in await station.holdings()}
+        assert counts == {"one_a_1.mp4": 2, "one_a_2.mp4": 2, "two_a_1.mp4": 1}
+        await station.verify()

@@ -107,6 +107,7 @@ async def test_segments_are_held_while_it_goes_on_and_join_without_loss(
         assert told["interview"] is None
         said = await notes(station)
         held = await segments(station)
+        (last,) = [one for one in await station.holdings() if one.media_type == "application/json"]
         paths = written(station, held, tmp_path / "out")
         await station.verify()
     track = said["tracks"]["front"]
@@ -118,6 +119,8 @@ async def test_segments_are_held_while_it_goes_on_and_join_without_loss(
     assert "-c copy" in said["made_with"]["command"]
     assert "s3cret" not in json.dumps(said)
     assert {one.group for one in held} == {said["id"]}
+    assert {one.members for one in held} == {0}, "while it goes on nobody knows how many there will be"
+    assert last.members == len(held) + 1
     assert not list((tmp_path / "live").iterdir()), "nothing stays behind"
     # ffmpeg joins them: as many packets as all together, and by the numbers in the pictures themselves none is missing
     listing = tmp_path / "list"

@@ -23,7 +23,7 @@ from agent.testing.rig import running, until
 from drivers.interview_room.live.emulator import PYTHON
 from drivers.interview_room.onvif import OnvifRecorder
 from drivers.interview_room.onvif.device import Found
-from drivers.interview_room.onvif.driver import slices
+from drivers.interview_room.onvif.driver import ended, slices
 from drivers.interview_room.onvif.emulator import Kept, RecorderEmulator
 from drivers.interview_room.onvif.relay import Relay, Seen
 from drivers.interview_room.onvif.rtsp import Frame, Login, read, written
@@ -163,6 +163,7 @@ def test_nothing_breaks_out_of_a_header() -> None:
 )
 def test_slices(found: Found, after: float, expected: list[int | None]) -> None:
     assert [one.number for one in slices(found, timedelta(minutes=10), BEGAN + timedelta(minutes=after))] == expected
+    assert ended(found) is (found.status == "Stopped" and found.ended_at is not None)
 
 
 # -- against GStreamer -------------------------------------------------------------------------------------------------
@@ -235,8 +236,9 @@ async def test_a_recording_is_found_replayed_and_whole(
 
     async def look(offer: Offer) -> None:
         if not got:
-            got.append(await read_all(offer, 0))
             assert not hasattr(offer, "release")
+            assert offer.capture.members == 1
+            got.append(await read_all(offer, 0))
 
     async with gstreamer(film, "admin", "pass") as port:
         kept = [Kept("REC_001", ALL, ALL + timedelta(seconds=10))]  # this server's times begin with NTP's

@@ -232,7 +232,7 @@ async def test_a_slice_is_exported_with_the_times_that_the_camera_gives(made: Ca
     asked = [one for one in camera.asked if "exportrecording" in one]
     assert "starttime=2026-11-22T07:09:55Z" in asked[1].replace("%3A", ":"), "07:10:00 was asked, a key frame is before"
     assert [offer.capture.clip for offer in read[:3]] == [0, 1, 2]
-    assert {offer.capture.group for offer in read} == {film.id}
+    assert {(offer.capture.group, offer.capture.members) for offer in read} == {(film.id, 3)}
 
 
 @pytest.mark.parametrize(
@@ -263,6 +263,7 @@ async def test_its_clock_is_read_and_slices_go_by_it(made: Callable[..., Vapix])
             await until(lambda: bool(probe.offered))
             await until(lambda: len(probe.offered) > 6)
         assert probe.keys == {"SD_DISK/goes on/00000", "SD_DISK/goes on/00001"}, "by our clock it would be many more"
+        assert {offer.capture.members for offer in probe.offered} == {0}, "nobody knows yet how many there will be"
         reading = await driver.read_clock(driver._device)
         assert abs(reading.at - (datetime.now(UTC) - timedelta(hours=3))) < timedelta(seconds=30)
 
@@ -275,7 +276,7 @@ async def test_a_list_that_is_none_is_refused(made: Callable[..., Vapix], monkey
             driver = made(camera)
             async with running(driver, Probe()):
                 await until(lambda driver=driver: bool(driver.notices()))  # type: ignore[misc]
-            assert isinstance(driver._trouble, DeviceRefused)
+            assert isinstance(driver._polling._trouble, DeviceRefused)
 
 
 async def test_nothing_is_ever_deleted(films: dict[str, bytes], made: Callable[..., Vapix]) -> None:

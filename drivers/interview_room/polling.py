@@ -1,0 +1,121 @@
+"""A camera or recorder with a list that is asked again and again: in what rhythm, and what is told of it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation when the program runs
+from typing import TYPE_CHECKING, Annotated, Final
+
+import structlog
+from pydantic import Field
+
+from agent.driver import ClockReading, Notice, offer_all, reckoning
+from agent.errors import DeviceError, DeviceGone
+from drivers.interview_room.room import RoomOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from agent.capture import Device
+    from agent.driver import Intake, Readable
+
+__all__ = ["FORGETS", "PolledOptions", "Polling"]
+
+FORGETS: Final = "overwrites its oldest recordings by itself"
+
+_STAY: Final = 5.0
+"""Seconds between two sights of a camera that answered."""
+
+
+class PolledOptions(RoomOptions):
+    """What the `[[driver]]` tables of cameras with a list of their recordings have in common."""
+
+    url: Annotated[str, Field(max_length=512, pattern=r"^https?://[!-~]+$")]
+    """Of the camera or recorder, without user and password."""
+    user: Annotated[str, Field(min_length=1, max_length=128)]
+    password_file: Path
+    """Read at each look, so it may be renewed."""
+    ca_file: Path | None = None
+    """With `https`: PEM of the authority of its certificate. Left out: those of the system."""
+    slice: Annotated[float, Field(ge=1, le=240)] = 10.0
+    """Minutes of one capture: a longer recording is taken in several."""
+    rescan: Annotated[float, Field(ge=0.05, le=86400)] = 60.0
+    """Seconds between two looks at the list."""
+    answer: Annotated[float, Field(ge=1, le=600)] = 30.0
+    """Seconds in which it must answer, and for which a transfer may stand still."""
+
+
+class Polling:
+    """The rounds of one driver. Its `health`, `notices` and `read_clock` are the driver's."""
+
+    def __init__(self, options: PolledOptions, device: Device) -> None:
+        self._options, self._device = options, device
+        self._log = structlog.get_logger("driver").bind(driver=options.name)
+        self._trouble: DeviceError | None = None
+        self._ahead: timedelta | None = None
+        self._sums = ""
+
+    async def run(self, look: Callable[[], Awaitable[None]], intake: Intake) -> None:
+        """Look, rest for as long as that took, and look again, until cancelled."""
+        while True:
+            began = time.monotonic()
+            try:
+                await look()
+            except DeviceError as error:
+                if self._trouble is None or str(self._trouble) != str(error):
+                    self._log.warning("camera_not_asked", error=str(error), todo=error.what_to_do)
+                self._trouble = error
+            rest = max(self._options.rescan, time.monotonic() - began)
+            for _ in range(int(rest // _STAY)):
+                if self._trouble is None:
+                    await intake.sight(self._device)
+                await asyncio.sleep(_STAY)
+            await asyncio.sleep(rest % _STAY)
+
+    async def answered(self, intake: Intake, ahead: timedelta | None) -> datetime:
+        """It gave its list; what its clock, which is `ahead` of ours, shows now."""
+        self._ahead = ahead
+        if self._trouble is not None:
+            self._log.info("camera_asked", device=self._device.id)
+            self._trouble = None
+        await intake.sight(self._device)
+        return datetime.now(UTC) + (ahead or timedelta())
+
+    async def offer(
+        self, intake: Intake, offers: Sequence[Readable], recordings: int, *, in_flight: int, complete: bool
+    ) -> None:
+        """Offer what it has; it is here for as long as it is read. `complete`: no recording of it goes on."""
+        staying = asyncio.create_task(self._stay(intake))
+        try:
+            standings = await offer_all(intake, offers, in_flight=in_flight)
+        finally:
+            staying.cancel()
+        sums = reckoning.counted(len(offers), 0, standings, complete=complete)
+        self._sums = f"{recordings} recordings in {len(offers)} captures, {sums['safe']} safe"
+        await intake.observe(reckoning.observation(self._device.id, sums))
+
+    async def _stay(self, intake: Intake) -> None:
+        while True:
+            await asyncio.sleep(_STAY)
+            await intake.sight(self._device)
+
+    # -- for people ---------------------------------------------------------------------------------------------------
+
+    def clock(self, device: Device) -> ClockReading:
+        """See `agent.driver.ReadsClock`: by its last answer."""
+        if self._ahead is None or device.id != self._device.id:
+            raise DeviceGone(f"{self._device.id} has not told its time")
+        return ClockReading(datetime.now(UTC) + self._ahead, timedelta(seconds=1))
+
+    def health(self) -> dict[str, str]:
+        """See `agent.driver.ReportsHealth`."""
+        return {self._options.url: self._sums or "not asked yet" if self._trouble is None else str(self._trouble)}
+
+    def notices(self) -> list[Notice]:
+        """See `agent.driver.RaisesNotices`."""
+        if self._trouble is None:
+            return []
+        what = f"room {self._options.name}"
+        return [Notice("room.camera_away", "problem", what, str(self._trouble), self._trouble.what_to_do)]
