@@ -26,12 +26,13 @@ WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromi
     mosquitto=mosquitto mosquitto_pub=mosquitto-clients beanstalkd=beanstalkd \
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
     mksquashfs=squashfs-tools mender-artifact=mender-artifact memcached=memcached \
-    promtool=prometheus \
+    promtool=prometheus pki=strongswan-pki \
     pdftotext=poppler-utils weasyprint=weasyprint sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
 # A Linux that runs as a process, with disks that fail and lose their power: 40 MB, so only `make faults` brings it.
 FAULTS_NEED := linux.uml=user-mode-linux mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs
 GSTREAMER := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+STRONGSWAN := /usr/lib/ipsec/plugins/libstrongswan-openssl.so
 GO_NOTES := /usr/share/gocode/src/golang.org/x/mod/sumdb
 DBUS_MOCK := /usr/lib/python3/dist-packages/dbusmock
 
@@ -177,6 +178,7 @@ peers: ## what the tests need beside them, programs of other authors included
 	@$(DEBIAN)
 	bring $$(absent $(TESTED))
 	wanted=$$(absent $(WANTED))
+	if [ ! -e $(STRONGSWAN) ]; then wanted="$$wanted libstrongswan-standard-plugins"; fi
 	if [ ! -d $(GO_NOTES) ]; then wanted="$$wanted golang-golang-x-mod-dev"; fi
 	if [ ! -d $(DBUS_MOCK) ]; then wanted="$$wanted python3-dbusmock"; fi
 	if ! /usr/bin/python3 -c "import gi; gi.require_version('GstRtspServer', '1.0')" 2>/dev/null; then wanted="$$wanted $(GSTREAMER)"; fi

@@ -17,7 +17,7 @@ from agent.cli.owner import as_owner
 from agent.cli.telling import AsJson, line, print_json
 from agent.config import Config
 from agent.errors import ConfigError, Refusal
-from agent.identity import CERTIFICATE, Certificate, fingerprint, install, look, request
+from agent.identity import CERTIFICATE, Certificate, fingerprint, install, look, renewal, request
 from agent.identity.est import enrol as enrol_at
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who this station is to others.")
@@ -88,7 +88,7 @@ def enrol(
         known = found is not None and found.not_before <= now < found.not_after
         chain = enrol_at(
             asked.est_url,
-            request(folder, name=config.station.name, agency=config.station.agency),
+            renewal(folder) if known else request(folder, name=config.station.name, agency=config.station.agency),
             ca_file=asked.est_ca_file,
             login_file=None if known else asked.est_login_file,
             certificate=current if known else None,

@@ -29,5 +29,8 @@ from agent.identity.certificate import (
     pending_key as pending_key,
 )
 from agent.identity.certificate import (
+    renewal as renewal,
+)
+from agent.identity.certificate import (
     request as request,
 )

@@ -37,6 +37,7 @@ __all__ = [
     "install",
     "look",
     "pending_key",
+    "renewal",
     "request",
 ]
 
@@ -105,9 +106,13 @@ class Certificate:
 
 def look(path: Path) -> Certificate:
     """What the file's first certificate says. Raises `OSError` or `ValueError`."""
+    return Certificate.of(_read(path))
+
+
+def _read(path: Path) -> x509.Certificate:
     if path.stat().st_size > _FILE_MAX:
         raise ValueError("it is too large for a certificate")
-    return Certificate.of(x509.load_pem_x509_certificate(path.read_bytes()))
+    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +176,32 @@ def request(folder: Path, *, name: str, agency: str) -> x509.CertificateSigningR
     """A request (PKCS #10) for this station's name below the agency's domain. The same key until it was answered."""
     full = f"{name}.{agency}"
     common = full if len(full) <= _COMMON_NAME_MAX else name
-    return (
-        x509.CertificateSigningRequestBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)]))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(full)]), critical=False)
-        .sign(pending_key(folder), hashes.SHA256())
-    )
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    names = x509.Extension(x509.SubjectAlternativeName.oid, False, x509.SubjectAlternativeName([x509.DNSName(full)]))  # noqa: FBT003
+    return _request(folder, subject, names)
+
+
+def renewal(folder: Path) -> x509.CertificateSigningRequest:
+    """A request for the certificate that is in use, with a new key.
+
+    Subject and names are those that the authority wrote into it, for a server refuses others (RFC 7030 section 4.2.2),
+    and an authority may have written more than it was asked for. Raises `OSError` or `ValueError`.
+    """
+    found = _read(folder / CERTIFICATE)
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        names = None
+    return _request(folder, found.subject, names)
+
+
+def _request(
+    folder: Path, subject: x509.Name, names: x509.Extension[x509.SubjectAlternativeName] | None
+) -> x509.CertificateSigningRequest:
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if names is not None:
+        made = made.add_extension(names.value, critical=names.critical)
+    return made.sign(pending_key(folder), hashes.SHA256())
 
 
 def install(folder: Path, chain: Sequence[x509.Certificate], now: datetime | None = None) -> Certificate:

@@ -9,6 +9,8 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Self
 
+from cryptography import x509
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,6 +19,12 @@ LOGIN = "dock-7:open sesame"
 
 def openssl(*words: object, content: bytes = b"") -> bytes:
     return subprocess.run(["openssl", *map(str, words)], input=content, capture_output=True, check=True).stdout
+
+
+def named(one: x509.Certificate | x509.CertificateSigningRequest) -> tuple[bytes, bytes]:
+    """Subject and alternative names, byte by byte."""
+    names = one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return one.subject.public_bytes(), names.public_bytes()
 
 
 class Authority:
@@ -30,11 +38,11 @@ class Authority:
             *("-keyout", self.key, "-out", self.certificate),
         )
 
-    def sign(self, request: bytes, *, days: int = 90, kind: str = "PEM") -> bytes:
-        """The certificate (PEM) for a request, with the names that it asks for."""
+    def sign(self, request: bytes, *, days: int = 90, kind: str = "PEM", subject: str | None = None) -> bytes:
+        """The certificate (PEM) for a request, with the names that it asks for; `subject`: as the authority has it."""
         return openssl(
             *("x509", "-req", "-inform", kind, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial"),
-            *("-days", days, "-copy_extensions", "copy"),
+            *("-days", days, "-copy_extensions", "copy", *(() if subject is None else ("-subj", subject))),
             content=request,
         )
 
@@ -55,6 +63,10 @@ class EstServer:
     def __init__(self, authority: Authority) -> None:
         self.authority = authority
         self.days = 90
+        self.folded = False
+        """Answers in lines, as RFC 7030 has it, or as RFC 8951 does."""
+        self.subject: str | None = None
+        """What the authority writes into the first certificate, whatever was asked for."""
         self.answer: tuple[int, dict[str, str], bytes] | None = None
         """Given instead of a certificate."""
         self.seen: list[tuple[str, str | None]] = []
@@ -64,18 +76,23 @@ class EstServer:
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 shown = self.connection.getpeercert()  # type: ignore[attr-defined]
                 name = dict(pair for part in shown["subject"] for pair in part)["commonName"] if shown else None
                 outer.seen.append((self.path, name))
-                status, headers, content = outer.answer or outer.enrolled(self, body, known=name is not None)
+                known = self.connection.getpeercert(binary_form=True)  # type: ignore[attr-defined]
+                status, headers, content = outer.answer or outer.enrolled(self, body, known)
                 self.send_response(status)
                 for field, value in headers.items():
                     self.send_header(field, value)
                 self.send_header("Content-Length", str(len(content)))
+                self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(content)
+                self.close_connection = True
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -100,18 +117,24 @@ class EstServer:
         return f"https://localhost:{self._server.server_address[1]}"
 
     def enrolled(
-        self, asked: http.server.BaseHTTPRequestHandler, body: bytes, *, known: bool
+        self, asked: http.server.BaseHTTPRequestHandler, body: bytes, known: bytes | None
     ) -> tuple[int, dict[str, str], bytes]:
+        again = asked.path.endswith("/simplereenroll")
         login = "Basic " + base64.b64encode(LOGIN.encode()).decode()
         if asked.path.endswith("/simpleenroll") and asked.headers["Authorization"] != login:
             return 401, {"WWW-Authenticate": 'Basic realm="est"'}, b"who are you?"
-        if asked.path.endswith("/simplereenroll") and not known:
+        if again and known is None:
             return 403, {}, b"show the certificate that is renewed"
         if asked.headers["Content-Type"] != "application/pkcs10":
             return 415, {}, b"no request"
+        wanted = base64.b64decode(body)
+        if again and named(x509.load_der_x509_csr(wanted)) != named(x509.load_der_x509_certificate(known or b"")):
+            return 400, {}, b"subject and names must be those of the certificate (RFC 7030 section 4.2.2)"
         made = self.authority.folder / "made.pem"
-        made.write_bytes(self.authority.sign(base64.b64decode(body), days=self.days, kind="DER"))
+        subject = None if again else self.subject
+        made.write_bytes(self.authority.sign(wanted, days=self.days, kind="DER", subject=subject))
         bag = openssl(
             "crl2pkcs7", "-nocrl", "-certfile", made, "-certfile", self.authority.certificate, "-outform", "DER"
         )
-        return 200, {"Content-Type": "application/pkcs7-mime; smime-type=certs-only"}, base64.encodebytes(bag)
+        told = {"Content-Type": "application/pkcs7-mime; smime-type=certs-only", "Content-Transfer-Encoding": "base64"}
+        return 200, told, (base64.encodebytes if self.folded else base64.b64encode)(bag)

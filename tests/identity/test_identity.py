@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption
+from cryptography.hazmat.primitives.serialization import PrivateFormat as Format
 
 from agent.errors import ConfigError, Refusal, UplinkDown, UplinkRefused
-from agent.identity import CERTIFICATE, Certificate, expiries, install, look, pending_key, request
+from agent.identity import CERTIFICATE, Certificate, expiries, install, look, pending_key, renewal, request
 from agent.identity.est import enrol
 from tests.cli.conftest import Answer, evidock
 from tests.identity.est_server import LOGIN, Authority, EstServer, openssl
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evidock"]
 DAY = timedelta(days=1)
+OPEN = Format.PKCS8
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +52,6 @@ def asked(keys: Path) -> x509.CertificateSigningRequest:
 
 
 def pem(made: x509.CertificateSigningRequest) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
-
     return made.public_bytes(Encoding.PEM)
 
 
@@ -142,6 +145,44 @@ def test_enrolled_by_login_and_renewed_by_certificate(evidock: Evidock, tmp_path
     assert LOGIN.partition(":")[2] not in told.out + told.err + path.read_text()
 
 
+def test_what_the_authority_made_of_its_name_is_what_is_renewed(
+    evidock: Evidock, tmp_path: Path, server: EstServer
+) -> None:
+    path = configured(evidock, tmp_path, server)
+    server.subject = "/C=CA/O=Example Police/OU=Docks/CN=dock-7.example.org"
+    assert evidock("--config", path, "identity", "enrol").code == 0
+    told = evidock("--config", path, "identity", "enrol")
+    assert told.code == 0, told.err
+    assert look(tmp_path / "state/keys/client.pem").subject == "CN=dock-7.example.org,OU=Docks,O=Example Police,C=CA"
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(shutil.which("pki") is None, reason="pki of strongSwan is not here")
+def test_a_client_of_others_takes_our_server_for_one(keys: Path, server: EstServer, tmp_path: Path) -> None:
+    """So that what our client is tried with is no server of our own imagination."""
+    (tmp_path / "asked").write_bytes(asked(keys).public_bytes(Encoding.DER))
+    (tmp_path / "key").write_bytes(pending_key(keys).private_bytes(Encoding.DER, OPEN, NoEncryption()))
+    ask = ["pki", "--est", "--url", server.url, "--cacert", server.authority.certificate, "--outform", "pem"]
+
+    def enrolled(*more: object, request: Path) -> bytes:
+        words = [*map(str, ask), "--in", str(request), *map(str, more)]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    made = enrolled("--userpass", LOGIN, request=tmp_path / "asked")
+    first = install(keys, x509.load_pem_x509_certificates(made))
+    assert first.subject == "CN=dock-7.example.org"
+    (tmp_path / "first").write_bytes(made)
+    (tmp_path / "again").write_bytes(renewal(keys).public_bytes(Encoding.DER))
+    made = enrolled("--cert", tmp_path / "first", "--key", tmp_path / "key", request=tmp_path / "again")
+    assert install(keys, x509.load_pem_x509_certificates(made)).subject == first.subject
+    assert server.seen == [
+        ("/.well-known/est/simpleenroll", None),
+        ("/.well-known/est/simplereenroll", "dock-7.example.org"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "content", "error"),
     [
@@ -174,6 +215,7 @@ def test_nobody_is_believed_on_first_use(keys: Path, server: EstServer, tmp_path
 def test_a_label_of_the_authority_is_part_of_the_path(keys: Path, server: EstServer, tmp_path: Path) -> None:
     login = tmp_path / "login"
     login.write_text(LOGIN)
+    server.folded = True
     enrol(f"{server.url}/police", asked(keys), ca_file=server.authority.certificate, login_file=login)
     assert server.seen[0][0] == "/.well-known/est/police/simpleenroll"
     for wrong in ("http://x", "https://me:secret@x/"):
