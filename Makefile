@@ -130,6 +130,13 @@ field: install ## the Debian package in a fresh Debian: installed, started, kill
 	bring $$(absent debootstrap=debootstrap systemd-nspawn=systemd-container)
 	EVIDOCK_FIELD=1 $(BIN)/pytest -o faulthandler_timeout=0 tests/installed $(PYTEST_ARGS)
 
+.PHONY: stick
+stick: install ## cameras as USB sticks with FAT and exFAT, and a TPM, in a virtual Debian with its own kernel (root, 5 min)
+	@$(DEBIAN)
+	bring $$(absent debootstrap=debootstrap qemu-system-x86_64=qemu-system-x86 swtpm=swtpm busybox=busybox-static cpio=cpio \
+	    modprobe=kmod mkfs.exfat=exfatprogs mkfs.fat=dosfstools mcopy=mtools ffmpeg=ffmpeg)
+	EVIDOCK_STICK=1 $(BIN)/pytest -o faulthandler_timeout=0 tests/installed/stick $(PYTEST_ARGS)
+
 .PHONY: install
 install: $(VENV)/.installed ## the environment .venv, exactly as locked (PYTHON=... chooses the interpreter)
 	@:

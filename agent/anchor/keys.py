@@ -19,7 +19,7 @@ from agent import durable
 from agent.errors import ConfigError, Problem
 from agent.note import COSIGNATURE, ECDSA_P256, ED25519, BadNote, Signer, decode64, encode64
 
-__all__ = ["CREDENTIAL", "credential", "load_key", "make_key"]
+__all__ = ["CREDENTIAL", "credential", "load_key", "make_key", "new_key", "parse_key"]
 
 CREDENTIAL: Final = "log.key"
 """Name of the systemd credential (`LoadCredentialEncrypted=log.key:...`)."""
@@ -35,14 +35,18 @@ def credential() -> Path | None:
     return path if path is not None and path.exists() else None
 
 
-def make_key(path: Path, name: str, *, kind: int = ED25519) -> None:
-    """Write a new key, readable by its owner alone, whole or not at all. `ConfigError` where the disk refuses it."""
+def new_key(name: str, *, kind: int = ED25519) -> str:
+    """A new key, as it stands in its file."""
     seed = _number() if kind == ECDSA_P256 else os.urandom(_SEED_LENGTH)
     key_id = _signer(name, kind, seed).verifier.key_id.hex()
-    text = f"{_PREFIX}{name}+{key_id}+{encode64(bytes([kind]) + seed)}\n"
+    return f"{_PREFIX}{name}+{key_id}+{encode64(bytes([kind]) + seed)}\n"
+
+
+def make_key(path: Path, name: str, *, kind: int = ED25519) -> None:
+    """Write a new key, readable by its owner alone, whole or not at all. `ConfigError` where the disk refuses it."""
     try:
         durable.make_folder(path.parent)
-        durable.replace_file(path, text.encode())
+        durable.replace_file(path, new_key(name, kind=kind).encode())
     except OSError as error:
         raise ConfigError([Problem(str(path), f"a new private key cannot be written: {error.strerror}")]) from error
 
@@ -55,13 +59,18 @@ def load_key(path: Path, name: str, *, kind: int | None = None, private: bool = 
     try:
         if private and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise ConfigError([Problem(str(path), "others may read this private key; make it mode 0600")])
-        text = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(str(path), f"the private key cannot be read ({type(error).__name__})")]) from None
+    return parse_key(text, name, str(path), kind=kind)
+
+
+def parse_key(text: str, name: str, where: str, *, kind: int | None = None) -> Signer:
+    """Return the signer of a key file's text. `ConfigError`, which names `where` it lay and nothing of the key."""
     try:
-        return _read(text, name, kind)
+        return _read(text.strip(), name, kind)
     except ValueError:  # a BadNote too; its sentence might quote what it read
-        raise ConfigError([Problem(str(path), f"this is not the private key of {name}, or it is damaged")]) from None
+        raise ConfigError([Problem(where, f"this is not the private key of {name}, or it is damaged")]) from None
 
 
 def _number() -> bytes:

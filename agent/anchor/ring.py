@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from agent.journal.anchors import LogKeys
     from agent.note import Signer, Verifier
 
-__all__ = ["Place", "Ring"]
+__all__ = ["KINDS", "Place", "Ring"]
 
 _NEXT: Final = ".next"
-_KINDS: Final = {"ed25519": ED25519, "p256": ECDSA_P256}
+KINDS: Final = {"ed25519": ED25519, "p256": ECDSA_P256}
+"""Of keys, by their names in agent.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Place:
     @classmethod
     def of(cls, custody: Custody, state: Path, name: str) -> Place:
         """As agent.toml has it; else the systemd credential, else a file in the state folder."""
-        kind = _KINDS[custody.log_key_kind]
+        kind = KINDS[custody.log_key_kind]
         if custody.log_key is None and (given := keys.credential()) is not None:
             return cls(given, name, kind, given=True)
         return cls(custody.log_key or state / "keys" / "log.key", name, kind, ours=custody.log_key is None)

@@ -1,5 +1,6 @@
 """`evidock custody`: whom the program that deletes believes, another key for the log, and a new epoch after a loss."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -7,6 +8,7 @@ import typer
 
 from agent.cli import configuration
 from agent.cli.asking import daemon_of
+from agent.cli.owner import as_owner
 from agent.cli.telling import AsJson, line, pairs, print_json
 from agent.errors import ConfigError, JournalError, Problem, Refusal, UplinkDown
 
@@ -39,7 +41,7 @@ def trust(
     from agent.release import TODO, compared, trust_file  # noqa: PLC0415
 
     config = configuration(ctx)
-    told = asked_of(config, _log_keys(config))
+    told = asked_of(config, _log_keys(ctx.obj.config, config))
     if write:
         trust_file(config.trust, told)
     differs = compared(config.trust, told)
@@ -61,14 +63,18 @@ def trust(
         raise typer.Exit(Refusal.exit_code)
 
 
-def _log_keys(config: "Config") -> list["Verifier"]:
-    """The keys that sign for the log now: as the daemon says, else from their files."""
+def _log_keys(path: Path, config: "Config") -> list["Verifier"]:
+    """The keys that sign for the log now: as the daemon says, else from their files, or as systemd keeps them."""
     from agent.belief import log_keys  # noqa: PLC0415
+    from agent.cli.sealing import given  # noqa: PLC0415
     from agent.note import Verifier  # noqa: PLC0415
 
     if (daemon := daemon_of(config)) is not None:
         return [Verifier.parse(vkey) for vkey in daemon.status()["checkpoint"]["log_vkeys"]]
-    return log_keys(config)
+    if found := [signer.verifier for signer in given(path, config)]:
+        return found
+    with as_owner(config.station.state) if config.station.state.is_dir() else nullcontext():  # a new key is the owner's
+        return log_keys(config)
 
 
 def _shown(value: object) -> str:

@@ -1,5 +1,6 @@
 """`evidock identity`: the key of this station's log, and the certificate that it shows to the DEMS."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from agent import durable
 from agent.capture import rfc3339
 from agent.cli import configuration
 from agent.cli.owner import as_owner
+from agent.cli.sealing import SYSTEM, Seal, given, place, seal
 from agent.cli.telling import AsJson, line, print_json
 from agent.config import Config
 from agent.errors import ConfigError, Refusal
@@ -27,7 +30,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who this sta
 def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """Show the public key of the log with its fingerprint, and the certificate with its end."""
     with _keys(ctx) as (config, folder):
-        told: dict[str, Any] = {"log": config.station.log, **_log_key(config), "certificate": _certificate(folder)}
+        told: dict[str, Any] = {"log": config.station.log, "certificate": _certificate(folder)}
+        own = _log_key(config)
+    told |= _sealed_key(ctx.obj.config, config) or own
     if as_json:
         print_json(told)
         return
@@ -41,6 +46,55 @@ def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     else:
         line(f"certificate  {found['subject']}, by {found['issuer']}")
         line(f"             until {found['not_after']}", "yellow" if found["due"] else None)
+
+
+@app.command("seal")
+def seal_(
+    ctx: typer.Context,
+    how: Annotated[Seal, typer.Argument(help="By this machine's TPM, or to this system.")],
+    *,
+    following: Annotated[bool, typer.Option("--next", help="A new key, for evidock custody rotate.")] = False,
+) -> None:
+    """Seal the log's key, so that it opens on this machine alone; what lay in the clear is removed. Run it as root."""
+    from agent.anchor.keys import CREDENTIAL, load_key, new_key  # noqa: PLC0415
+    from agent.anchor.ring import KINDS  # noqa: PLC0415
+
+    path: Path = ctx.obj.config.absolute()
+    target = place(path, following=following)
+    if target is None or os.geteuid() != 0:
+        raise Refusal(
+            "only the service is handed a sealed key, and only root can seal one",
+            hint=f"Nothing was changed. Run this as root, for a configuration in {SYSTEM}.",
+        )
+    if target.exists():
+        raise Refusal(f"{target} is there already", hint="Nothing was changed. What stands in it may still be needed.")
+    with _keys(ctx) as (config, folder):  # as the owner of that folder, who might have put a link there
+        custody, log, file = config.custody, config.station.log, folder / CREDENTIAL
+        if custody.log_key is not None:
+            raise Refusal("agent.toml names a key of its own: custody.log_key", hint="Nothing was changed.")
+        if following:
+            text = new_key(log, kind=KINDS[custody.log_key_kind])
+        else:
+            load_key(file, log)  # what is no key of this log is not sealed
+            text = file.read_text(encoding="utf-8")
+    seal(text, target, how, following=following)
+    if not following:
+        with _keys(ctx):
+            _shred(file)
+    line(f"{target}: sealed, and seen to open")
+    service = "evidock" if path.stem == "agent" else f"evidock@{path.stem}"
+    line(f"The daemon has it from its next start on: systemctl restart {service}")
+
+
+def _shred(file: Path) -> None:
+    """Overwrite and remove it. What a disk keeps of what was overwritten is the disk's business."""
+    with file.open("r+b") as old:
+        old.write(b"\0" * file.stat().st_size)
+        old.flush()
+        os.fsync(old.fileno())
+    file.unlink()
+    with durable.folder(file.parent) as folder:
+        durable.force_folder(folder)
 
 
 @app.command("request")
@@ -121,6 +175,18 @@ def _log_key(config: Config) -> dict[str, str | None]:
     except ConfigError:
         return {"vkey": None, "fingerprint": None, "key_file": f"not to be read here: {path}, or given by systemd"}
     return {"vkey": key.vkey, "fingerprint": fingerprint(key), "key_file": str(path)}
+
+
+def _sealed_key(path: Path, config: Config) -> dict[str, str | None] | None:
+    """The key that systemd hands to the service; None where it has a file of its own. Only root can open it."""
+    try:
+        found = given(path, config)
+    except Refusal as error:
+        return {"vkey": None, "fingerprint": None, "key_file": f"not to be opened here: {error}"}
+    if not found:
+        return None
+    key = found[0].verifier
+    return {"vkey": key.vkey, "fingerprint": fingerprint(key), "key_file": str(place(path.absolute()))}
 
 
 def _certificate(folder: Path) -> dict[str, Any] | None:

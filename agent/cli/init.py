@@ -5,18 +5,22 @@ import pwd
 import sys
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from agent.cli.owner import acting_as
+from agent.cli.sealing import SYSTEM, Seal, given, instance, place
+from agent.cli.sealing import seal as seal_key
 from agent.cli.telling import line
 from agent.config import Config, load, parse
 from agent.errors import Refusal
 
+if TYPE_CHECKING:
+    from agent.note import Signer
+
 app = typer.Typer(add_completion=False)
 
-_SYSTEM: Final = Path("/etc/evidock")
 _USER: Final = "evidock"
 _BAYS_MAX: Final = 128
 
@@ -30,6 +34,9 @@ def init(
     dems: Annotated[str | None, typer.Option(help="Address of the DEMS; an empty one: later.")] = None,
     bays: Annotated[int | None, typer.Option(help="Bays for cameras that show a USB volume.", min=0)] = None,
     state: Annotated[Path | None, typer.Option(help="Folder of spool, journal and keys.")] = None,
+    seal: Annotated[
+        Seal | None, typer.Option(help="Seal the log's key by this machine's TPM, or to this system.")
+    ] = None,
 ) -> None:
     """Set up a station: ask four questions, and write configuration, folders and keys. Never overwrites."""
     from agent.cli.templates import agent_toml  # noqa: PLC0415
@@ -45,6 +52,11 @@ def init(
     bays = _number(ask("--bays", "How many bays does this dock have for cameras?", "0")) if bays is None else bays
     if bays > _BAYS_MAX:
         raise Refusal(f"a station has at most {_BAYS_MAX} bays", hint="Nothing was changed.")
+    if seal is not None and (place(path) is None or os.geteuid() != 0):
+        raise Refusal(
+            "only the service is handed a sealed key, and only root can seal one",
+            hint=f"Nothing was changed. Run this as root, with a configuration in {SYSTEM}.",
+        )
     folder, socket = _places(path)
     text = agent_toml(name=name, agency=agency, dems=dems, bays=bays, state=state or folder, socket=socket)
     equip(parse(text, str(path)))
@@ -52,9 +64,9 @@ def init(
         _write(path, text)
         stack.callback(path.unlink)
         config = load(path)
-        vkey = _make_state(config)
+        vkey = _make_state(path, config, seal)
         stack.pop_all()
-    _tell(path, config, vkey)
+    _tell(path, config, vkey, sealed=place(path) if seal is not None else None)
 
 
 class _Questions:
@@ -75,10 +87,9 @@ def _number(text: str) -> int:
 
 def _places(path: Path) -> tuple[Path, Path | None]:
     """State folder and socket: those of the service for its configuration, else beside the file."""
-    if path.parent != _SYSTEM:
+    if (words := instance(path)) is None:
         return path.parent / "state", None
-    instance = "" if path.name == "agent.toml" else f"-{path.stem}"
-    return Path(f"/var/lib/evidock{instance}"), Path(f"/run/evidock{instance}/control.sock")
+    return Path(f"/var/lib/evidock{words}"), Path(f"/run/evidock{words}/control.sock")
 
 
 def _owner() -> pwd.struct_passwd | None:
@@ -115,8 +126,8 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _make_state(config: Config) -> str | None:
-    """Make state folder, key of the log, and trust file, each as who may; the key's public half, where it is ours.
+def _make_state(path: Path, config: Config, how: Seal | None) -> str:
+    """Make state folder, key of the log, and trust file, each as who may; the key's public half.
 
     The key belongs to the user that the service runs as, whom the program that deletes believes, to whoever sets it up.
     """
@@ -131,31 +142,46 @@ def _make_state(config: Config) -> str | None:
             os.chown(state, owner.pw_uid, owner.pw_gid)
     except OSError as error:
         raise Refusal(f"{state}: {error.strerror}", hint="Nothing was changed. Run this as root.") from error
-    sealed = Path("/etc/credstore.encrypted") / f"{state.name}.log.key"
-    if sealed.exists():
-        line(f"The key of the log is {sealed}: systemd hands it to the service, and `evidock custody trust` names it.")
-        return None
+    if (sealed := place(path)) is not None and (how is not None or sealed.exists()):
+        logs = [_sealed(sealed, path, config, how).verifier]
+        trust_file(config.trust, asked_of(config, logs))
+        return logs[0].vkey
     with nullcontext() if owner is None else acting_as(owner.pw_uid, owner.pw_gid):
         logs = log_keys(config)
     trust_file(config.trust, asked_of(config, logs))
     return logs[-1].vkey
 
 
-def _tell(path: Path, config: Config, vkey: str | None) -> None:
+def _sealed(sealed: Path, path: Path, config: Config, how: Seal | None) -> "Signer":
+    """The key that systemd will hand to the service: the one that lies there, else a new one."""
+    from agent.anchor.keys import new_key, parse_key  # noqa: PLC0415
+    from agent.anchor.ring import KINDS  # noqa: PLC0415
+
+    if sealed.exists():
+        if how is not None:
+            raise Refusal(f"{sealed} is there already", hint="Nothing was changed. Without --seal it is used.")
+        return given(path, config)[0]
+    text = new_key(config.station.log, kind=KINDS[config.custody.log_key_kind])
+    seal_key(text, sealed, how or Seal.HOST)
+    return parse_key(text, config.station.log, str(sealed))
+
+
+def _tell(path: Path, config: Config, vkey: str, *, sealed: Path | None) -> None:
     from agent.identity import fingerprint  # noqa: PLC0415
     from agent.note import Verifier  # noqa: PLC0415
 
     line(f"Written: {path}")
     line(f"         {config.trust} (whom the program that deletes believes)")
     line(f"State:   {config.station.state}")
-    if vkey is not None:
-        line(f"Key:     {vkey}")
-        line(f"         {fingerprint(Verifier.parse(vkey))}")
-        line("Give this key to whoever checks this station's log: the DEMS, the witnesses, the agency.")
+    line(f"Key:     {vkey}")
+    line(f"         {fingerprint(Verifier.parse(vkey))}")
+    if sealed is not None:
+        line(f"         sealed in {sealed}; it lies nowhere else, and opens on this machine alone")
+    line("Give this key to whoever checks this station's log: the DEMS, the witnesses, the agency.")
     if not config.uplink:
         line("No DEMS is named yet: what is taken stays here until [[uplink]] is filled in.", "yellow")
     if not config.driver:
         line("No bay is named yet: nothing is taken until a [[driver]] table is filled in.", "yellow")
     service = "evidock" if path.stem == "agent" else f"evidock@{path.stem}"
-    start = f"systemctl enable --now {service}" if path.parent == _SYSTEM else f"evidock --config {path} run"
+    start = f"systemctl enable --now {service}" if path.parent == SYSTEM else f"evidock --config {path} run"
     line(f"Next: evidock check, then: {start}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent import durable
+from agent.errors import Refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +29,13 @@ def make_certificates(folder: Path, host: str) -> Certificates:
     """Return the folder's certificates, made at the first call; later calls give the same, so that clients go on."""
     made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     if not (folder / "ca.pem").exists():
-        import trustme  # noqa: PLC0415 - only a run that makes its own certificates needs it
-
+        try:
+            import trustme  # noqa: PLC0415 - only a run that makes its own certificates needs it
+        except ImportError:
+            raise Refusal(
+                "the emulated DEMS makes its certificates with trustme, and an installed station has none",
+                hint="Nothing was changed. Run it from an environment with evidock[testing], or with --no-tls.",
+            ) from None
         authority = trustme.CA(organization_name="Evidock emulated DEMS")
         issued = authority.issue_cert(*dict.fromkeys((host, "localhost", "127.0.0.1", "::1")))
         durable.make_folder(folder)

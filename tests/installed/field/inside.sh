@@ -1,25 +1,9 @@
 #!/bin/bash
-# Runs inside the container as root, with systemd as process 1: each line of its output is one finding.
-#   ok WHAT                 as it must be
-#   NO WHAT: DETAIL         not so
+# Runs inside the container as root, with systemd as process 1.
 set -u
 exec 2>&1
-lab=/lab state=/var/lib/evidock
-
-is() { # is WHAT COMMAND...: the command succeeds
-    local what=$1; shift
-    local said; if said=$("$@" 2>&1); then echo "ok $what"; else echo "NO $what: $(echo "$said" | tail -n 3 | tr '\n' ' ')"; fi
-}
-not() { local what=$1; shift; if "$@" >/dev/null 2>&1; then echo "NO $what: it succeeded"; else echo "ok $what"; fi; }
-until_() { # until_ WHAT COMMAND...: within 20 s
-    local what=$1 n=0; shift
-    while [ $n -lt 100 ]; do if "$@" >/dev/null 2>&1; then echo "ok $what"; return; fi; sleep 0.2; n=$((n + 1)); done
-    echo "NO $what: not within 20 s"; journalctl -n 12 --no-pager -o cat
-}
-has() { grep -qF -- "$2" <<<"$1"; }
-status() { evidock status --json; }
-standing() { [ "$(status | python3 -c "import json,sys; print(json.load(sys.stdin)['tally']['$1']['captures'])")" = "$2" ]; }
-main() { systemctl show -p MainPID --value evidock; }
+lab=/lab
+. $lab/findings.sh
 
 # -- installed ---------------------------------------------------------------------------------------------------------
 is "dpkg installs it" dpkg -i $lab/evidock.deb
@@ -146,13 +130,14 @@ systemctl daemon-reload; systemctl start evidock; until_ "and without them again
 
 # -- a second station on this machine, its key in a sealed credential -------------------------------------------------------
 north="evidock --config /etc/evidock/north.toml"
-is "init of a second station" $north init --name north --agency example.org --dems "$(cat $lab/url)" --bays 1
+is "init of a second station, its key sealed" $north init --name north --agency example.org --dems "$(cat $lab/url)" --bays 1 --seal host
+not "the key lies nowhere in the clear" test -e /var/lib/evidock-north/keys/log.key
+key=$($north identity show --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["vkey"])')
+is "whom to believe is named by the sealed key" grep -qF "$key" /etc/evidock/releaser-north.json
 sed -i -e "s|^receipt_keys = .*|receipt_keys = [\"$(cat $lab/vkey)\"]\nca_file = \"/etc/evidock/dems-ca.pem\"|" \
     -e 's|^mount = .*|mount = "/srv/north"\nmust_be_mountpoint = false\ndevice = { id = "usb:lab:9" }\nsettle = 0\nrescan = 1|' /etc/evidock/north.toml
 mkdir -p /srv/north /etc/credstore.encrypted; mount -t tmpfs north /srv/north; mkdir -p /srv/north/DCIM/100MEDIA; head -c 1000 /dev/urandom > /srv/north/DCIM/100MEDIA/CLIP0001.MP4
 chmod -R a+rX /srv/north
-is "its key is sealed" systemd-creds encrypt --with-key=host --name=log.key /var/lib/evidock-north/keys/log.key /etc/credstore.encrypted/evidock-north.log.key
-rm -f /var/lib/evidock-north/keys/log.key
 systemctl start evidock@north
 until_ "it runs beside the first" systemctl is-active evidock@north
 is "and the first goes on" systemctl is-active evidock
@@ -161,7 +146,21 @@ north_has() { [ "$($north status --json | python3 -c "import json,sys; print(jso
 until_ "what it takes reaches the DEMS" north_has
 is "its log has its own name" sh -c "$north custody head 2>/dev/null | grep -q north || $north status --json | grep -q /north/"
 not "a technician may not read the sealed key's folder" setpriv --reuid technician --regid technician --init-groups cat /run/credentials/evidock@north.service/log.key
+is "a next key is sealed" $north identity seal host --next
+systemctl restart evidock@north; until_ "it starts with two keys" $north status
+is "the log's key is changed" $north custody rotate --why field
+is "whom to believe is told of both" $north custody trust --write
+is "and the change is ended" $north custody rotate --why field --finish
+mv /etc/credstore.encrypted/evidock-north.log.key.next /etc/credstore.encrypted/evidock-north.log.key
+systemctl restart evidock@north; until_ "it starts with the other key" $north status
+is "which is another" test "$key" != "$($north identity show --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["vkey"])')"
 is "it stops by itself" systemctl stop evidock@north
+mv /etc/credstore.encrypted/evidock-north.log.key /tmp/sealed
+setpriv --reuid evidock --regid evidock --clear-groups sh -c 'umask 077; cat > /var/lib/evidock-north/keys/log.key' < <(systemd-creds decrypt --name= /tmp/sealed -)
+is "a key that lay in the clear is sealed" $north identity seal host
+not "and shredded" test -e /var/lib/evidock-north/keys/log.key
+systemctl start evidock@north; until_ "it starts with it" $north status
+systemctl stop evidock@north
 umount /srv/north; rm -rf /etc/evidock/north.toml /etc/evidock/releaser-north.json /var/lib/evidock-north /etc/credstore.encrypted/evidock-north.log.key
 
 # -- upgraded, downgraded, removed, purged -----------------------------------------------------------------------------
