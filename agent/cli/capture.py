@@ -95,6 +95,9 @@ def _list(told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
+    if not told["captures"]:
+        line("No capture fits.")
+        return
     table(
         ("id", "device", "capture", "length", "sha-256", "receipt", "standing", "held at"),
         [

@@ -162,7 +162,7 @@ def _capture(one: dict[str, Any], width: int) -> Text:
 
 def _empty(bays: dict[str, Any] | None) -> str:
     empty = sum(1 for one in ([] if bays is None else bays["bays"]) if one["state"] == "empty")
-    return f"   {empty} bays empty" if empty else ""
+    return f"   {empty} {'bay' if empty == 1 else 'bays'} empty" if empty else ""
 
 
 def _section(title: str, rows: list[Text], room: int, width: int, more: str = "") -> Iterable[Text]:

@@ -69,9 +69,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: It
 
 
 def pairs(told: Mapping[str, object]) -> None:
-    """Names and values, one a line."""
+    """Names and values, one a line; what has none is left out."""
     made = Table.grid(padding=(0, 2, 0, 0))
     for name, value in told.items():
+        if value is None:
+            continue
         made.add_row(Text(name.replace("_", " "), style="bold"), shown(value))
     _print(made)
 

@@ -16,7 +16,7 @@ from agent.capture import Standing
 from agent.config import Policy
 from agent.driver import INDEX, ReadsClock
 from agent.errors import DeviceRefused
-from agent.testing.conformance import DriverConformance, Rig
+from agent.testing.conformance import DriverConformance
 from agent.testing.devices import some_bytes
 from agent.testing.rig import held, running, until
 from agent.testing.station import Station
@@ -25,12 +25,11 @@ from drivers.body_worn.gopro_http import GoProHttp
 from drivers.body_worn.gopro_http.emulator import SERIAL, GoPro
 from firmware_specs.formats import open_gopro as spec
 from firmware_specs.formats.source import Malformed
+from tests.drivers.cards import CardRig, Cards
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from agent.driver import Intake
 
 MIB = 1 << 20
 
@@ -249,62 +248,7 @@ async def test_the_client_of_its_maker_takes_our_emulator_for_a_camera(tmp_path:
 # -- the contract ------------------------------------------------------------------------------------------------------
 
 
-class GoProRig(Rig):
-    forgets = True
-
-    def __init__(self) -> None:
-        self.camera = GoPro()
-        self._ready: asyncio.Future[None] = asyncio.ensure_future(self.camera.plug_in())
-        self._names: dict[str, str] = {}
-
-    def driver(self) -> GoProHttp:
-        return _Later(self)
-
-    def record(self, name: str, data: bytes) -> str:
-        path = self._names.setdefault(name, f"100GOPRO/GX01{len(self._names):04}.MP4")
-        return self.camera.record(path, data)
-
-    def holds(self, key: str) -> bool:
-        return key.removeprefix("DCIM/") in self.camera.files
-
-    def unplug(self) -> None:
-        self._ready = asyncio.ensure_future(_after(self._ready, self.camera.unplug))
-
-    def plug_in(self) -> None:
-        self._ready = asyncio.ensure_future(_after(self._ready, self.camera.plug_in))
-
-    def shorten(self, key: str) -> None:
-        self.camera.shortened.add(key.removeprefix("DCIM/"))
-
-
-async def _after(before: asyncio.Future[None], act: Callable[[], Awaitable[None]]) -> None:
-    await before
-    await act()
-
-
-class _Later(GoProHttp):
-    """The port of a rig's camera is known once its server stands."""
-
-    def __init__(self, rig: GoProRig) -> None:
-        self._rig = rig
-
-    async def run(self, intake: Intake, /) -> None:
-        await asyncio.shield(self._rig._ready)
-        super().__init__(driver(self._rig.camera)._options)
-        await super().run(intake)
-
-
-class TestGoProHttp(DriverConformance):
-    made: list[GoProRig]
-
-    @pytest.fixture(autouse=True)
-    async def _cameras_end(self) -> AsyncIterator[None]:
-        self.made = []
-        yield
-        for rig in self.made:
-            rig.unplug()
-            await rig._ready
-
-    def rig(self, tmp_path: Path) -> GoProRig:  # noqa: ARG002 - it lives in memory
-        self.made.append(GoProRig())
-        return self.made[-1]
+class TestGoProHttp(Cards, DriverConformance):
+    def card(self) -> CardRig:
+        camera = GoPro()
+        return CardRig(camera, "DCIM/", lambda number: f"100GOPRO/GX01{number:04}.MP4", lambda: driver(camera))

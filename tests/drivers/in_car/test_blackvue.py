@@ -14,20 +14,19 @@ from agent.config import Policy, parse
 from agent.driver import INDEX, ReadsClock
 from agent.errors import ConfigError, DeviceRefused
 from agent.registry import equip
-from agent.testing.conformance import DriverConformance, Rig
+from agent.testing.conformance import DriverConformance
 from agent.testing.devices import some_bytes
 from agent.testing.rig import held, running, until
 from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
 from drivers.in_car.blackvue_http import BlackVueHttp
 from drivers.in_car.emulator.blackvue import BlackVue
+from tests.drivers.cards import CardRig, Cards
 from tests.drivers.in_car.conftest import LONG
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from agent.driver import Intake
 
 FRONT, REAR = "20181026_135003_EF.mp4", "20181026_135003_ER.mp4"
 MIB = 1 << 20
@@ -235,62 +234,9 @@ def test_agent_toml_names_it() -> None:
 # -- the contract ------------------------------------------------------------------------------------------------------
 
 
-class BlackVueRig(Rig):
-    forgets = True
-
-    def __init__(self) -> None:
-        self.camera = BlackVue()
-        self._ready = asyncio.ensure_future(self.camera.plug_in())
-        self._names: dict[str, str] = {}
-
-    def driver(self) -> BlackVueHttp:
-        return _Later(self)
-
-    def record(self, name: str, data: bytes) -> str:
-        film = self._names.setdefault(name, f"20260101_{len(self._names):06}_NF.mp4")
-        return self.camera.record(film, data)
-
-    def holds(self, key: str) -> bool:
-        return key.rpartition("/")[2] in self.camera.files
-
-    def unplug(self) -> None:
-        self._ready = asyncio.ensure_future(_after(self._ready, self.camera.unplug))
-
-    def plug_in(self) -> None:
-        self._ready = asyncio.ensure_future(_after(self._ready, self.camera.plug_in))
-
-    def shorten(self, key: str) -> None:
-        self.camera.shortened.add(key.rpartition("/")[2])
-
-
-async def _after(before: asyncio.Future[None], act: Callable[[], Awaitable[None]]) -> None:
-    await before
-    await act()
-
-
-class _Later(BlackVueHttp):
-    """The port of a rig's camera is known once its server stands."""
-
-    def __init__(self, rig: BlackVueRig) -> None:
-        self._rig = rig
-
-    async def run(self, intake: Intake, /) -> None:
-        await asyncio.shield(self._rig._ready)
-        super().__init__(driver(self._rig.camera)._options)
-        await super().run(intake)
-
-
-class TestBlackVueHttp(DriverConformance):
-    made: list[BlackVueRig]
-
-    @pytest.fixture(autouse=True)
-    async def _cameras_end(self) -> AsyncIterator[None]:
-        self.made = []
-        yield
-        for rig in self.made:
-            rig.unplug()
-            await rig._ready
-
-    def rig(self, tmp_path: Path) -> BlackVueRig:  # noqa: ARG002 - it lives in memory
-        self.made.append(BlackVueRig())
-        return self.made[-1]
+class TestBlackVueHttp(Cards, DriverConformance):
+    def card(self) -> CardRig:
+        camera = BlackVue()
+        return CardRig(
+            camera, "BlackVue/Record/", lambda number: f"20260101_{number:06}_NF.mp4", lambda: driver(camera)
+        )

@@ -47,11 +47,13 @@ shown=$(evidock identity show)
 is "root can see whose it is" has "$shown" "$key"
 is "whom to believe is named" grep -qF "$key" /etc/evidock/releaser.json
 not "the agent's user cannot open it" setpriv --reuid evidock --regid evidock --clear-groups systemd-creds decrypt --name=log.key /etc/credstore.encrypted/evidock.log.key -
-modprobe -r tpm_tis
+chip=$(readlink -f /sys/class/tpm/tpm0/device)
+driver=$(readlink -f "$chip/driver")
+echo "${chip##*/}" > "$driver/unbind"
 not "without this TPM nobody opens it" systemd-creds decrypt --name=log.key /etc/credstore.encrypted/evidock.log.key -
 said=$(evidock custody trust 2>&1)
 is "and it says so" has "$said" "systemd-creds decrypt"
-modprobe tpm_tis; udevadm settle
+echo "${chip##*/}" > "$driver/bind"; udevadm settle
 until_ "with it, it opens" systemd-creds decrypt --name=log.key /etc/credstore.encrypted/evidock.log.key -
 
 cp "$(of_dems ca_file)" /etc/evidock/dems-ca.pem; chmod 0644 /etc/evidock/dems-ca.pem
@@ -59,7 +61,7 @@ sed -i -e "s|^receipt_keys = .*|receipt_keys = [\"$(of_dems receipt_vkey)\"]\nca
     -e 's|^device = "keep"|device = "release"|' -e 's|^mount = .*|&\nsettle = 1\nrescan = 1|' /etc/evidock/agent.toml
 is "whom to believe is named anew, with no daemon" evidock custody trust --write
 is "still the same key" grep -qF "$key" /etc/evidock/releaser.json
-said=$(evidock check); code=$?
+said=$(evidock check 2>/dev/null); code=$?
 is "check passes" test $code -eq 0 -o $code -eq 4
 grep problem <<<"$said"
 is "the service starts" systemctl start evidock

@@ -120,7 +120,7 @@ def make_disk(debian: Path, package: Path, files: Path, out: Path, disk: Path) -
     _run("depmod", "--basedir", root, version)
     _run("cp", "-a", "--remove-destination", f"{files}/.", root)
     with disk.open("wb") as file:
-        file.truncate(2 << 30)
+        file.truncate(8 << 30)  # sparse: a station keeps 2 GiB free
     _run("mkfs.ext4", "-q", "-F", "-d", root, disk)
     shutil.rmtree(root)
 
