@@ -7,21 +7,18 @@ and finds it held. A lost shelf loses no entry; tablets must be enrolled again t
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
+from agent.driver.database import Database
 from agent.errors import DeviceRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["NAME", "Shelf", "reading"]
-
-T = TypeVar("T")
 
 NAME: Final = "enotes.db"
 
@@ -89,68 +86,11 @@ CREATE TABLE IF NOT EXISTS attachment (
 """
 
 
-class Shelf:
-    """One connection in one thread; its calls run one after another, each in a transaction of its own."""
+class Shelf(Database):
+    """Each call that writes is a transaction of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
-        # One thread: what a cancelled caller began ends before the next begins.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="enotes-shelf")
-        self._db: sqlite3.Connection | None = None
-
-    async def open(self) -> None:
-        """Open or make it. Raises `DeviceRefused` where that cannot be done: then nothing is received."""
-
-        def opening() -> sqlite3.Connection:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            # A rollback journal and not a WAL: whoever may read the file can look at it without writing beside it.
-            db.execute("PRAGMA synchronous = EXTRA")
-            db.executescript(_SCHEMA)
-            return db
-
-        try:
-            self._db = await asyncio.get_running_loop().run_in_executor(self._thread, opening)
-        except (OSError, sqlite3.Error) as error:
-            raise DeviceRefused(
-                f"{self.path} cannot be used: {error}", hint="Give `state` a folder that the service may write to."
-            ) from error
-
-    async def close(self) -> None:
-        """Close it. It can be opened again."""
-        if (db := self._db) is not None:
-            self._db = None
-            await asyncio.get_running_loop().run_in_executor(self._thread, db.close)
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do it in a transaction; what it raises undoes it. Raises `DeviceRefused` where the database fails."""
-        if (db := self._db) is None:
-            raise DeviceRefused("the listener for tablets is closing")
-
-        def working() -> T:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                found = work(db)
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-            return found
-
-        return await self._in_thread(working)
-
-    async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Only look."""
-        if (db := self._db) is None:
-            raise DeviceRefused("the listener for tablets is closing")
-        return await self._in_thread(lambda: work(db))
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except sqlite3.Error as error:
-            raise DeviceRefused(f"{self.path}: {error}", hint="Look at this station's disk.") from error
+        super().__init__(folder / NAME, _SCHEMA, "the listener for tablets")
 
 
 @contextmanager

@@ -7,23 +7,18 @@ containers again (404), and loses nothing that was held.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sqlite3
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from agent.errors import DeviceRefused
+from agent.driver.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import sqlite3
     from pathlib import Path
 
 __all__ = ["Container", "Shelf", "Thing"]
-
-T = TypeVar("T")
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS container (
@@ -80,65 +75,30 @@ class Container:
     heard_at: float = 0.0
 
 
-class Shelf:
-    """A small database in a folder of the driver's. Its calls run in a thread, one after another."""
+class Shelf(Database):
+    """What is known of containers and objects. Each call that writes is a transaction of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        # One thread: what a cancelled caller began ends before the next begins.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="axis-shelf")
-        self._db: sqlite3.Connection | None = None
-
-    async def open(self) -> None:
-        """Open or make it. Raises `DeviceRefused` where that cannot be done: then nothing is received."""
-
-        def opening() -> sqlite3.Connection:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A rollback journal and not a WAL: one writer, few writes, and each must survive a power cut.
-            db = sqlite3.connect(self._folder / "shelf.db", isolation_level=None, check_same_thread=False)
-            db.execute("PRAGMA synchronous = EXTRA")
-            db.executescript(_SCHEMA)
-            return db
-
-        try:
-            self._db = await asyncio.get_running_loop().run_in_executor(self._thread, opening)
-        except (OSError, sqlite3.Error) as error:
-            raise DeviceRefused(
-                f"{self._folder} cannot be used: {error}", hint="Give `state` a folder that the service may write to."
-            ) from error
-
-    async def close(self) -> None:
-        """Close it. It can be opened again."""
-        if (db := self._db) is not None:
-            self._db = None
-            await asyncio.get_running_loop().run_in_executor(self._thread, db.close)
-
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if (db := self._db) is None:
-            raise DeviceRefused("the destination is closing")
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work, db)
-        except sqlite3.Error as error:
-            raise DeviceRefused(f"{self._folder / 'shelf.db'}: {error}", hint="Look at this station's disk.") from error
+        super().__init__(folder / "shelf.db", _SCHEMA, "the destination")
 
     # -- containers ----------------------------------------------------------------------------------------------------
 
     async def container(self, name: str) -> Container | None:
         """What is known of one."""
         sql = "SELECT name, device, meta, state, told, heard_at FROM container WHERE name = ?"
-        return await self._run(lambda db: _container(db.execute(sql, (name,)).fetchone()))
+        return await self.look(lambda db: _container(db.execute(sql, (name,)).fetchone()))
 
     async def put_container(self, container: Container) -> None:
         """Write all of it; the time is now."""
         container.heard_at = time.time()
         row = (container.name, container.device, json.dumps(container.meta), container.state, container.told)
         sql = "INSERT OR REPLACE INTO container VALUES (?, ?, ?, ?, ?, ?)"
-        await self._run(lambda db: db.execute(sql, (*row, container.heard_at)))
+        await self.run(lambda db: db.execute(sql, (*row, container.heard_at)))
 
     async def heard(self, name: str) -> None:
         """Note that something came for it just now."""
         sql = "UPDATE container SET heard_at = ? WHERE name = ?"
-        await self._run(lambda db: db.execute(sql, (time.time(), name)))
+        await self.run(lambda db: db.execute(sql, (time.time(), name)))
 
     async def silent(self, seconds: float) -> list[Container]:
         """Recordings that are open, and nothing came for them for so long."""
@@ -146,13 +106,13 @@ class Shelf:
             "SELECT name, device, meta, state, told, heard_at FROM container"
             " WHERE state = 'open' AND heard_at < ? AND name NOT IN ('System', 'Users', 'Devices') LIMIT 100"
         )
-        found = await self._run(lambda db: db.execute(sql, (time.time() - seconds,)).fetchall())
+        found = await self.look(lambda db: db.execute(sql, (time.time() - seconds,)).fetchall())
         return [container for row in found if (container := _container(row)) is not None]
 
     async def count(self, state: str) -> int:
         """How many recordings are in this state."""
         sql = "SELECT count(*) FROM container WHERE state = ? AND name NOT IN ('System', 'Users', 'Devices')"
-        return int((await self._run(lambda db: db.execute(sql, (state,)).fetchone()))[0])
+        return int((await self.look(lambda db: db.execute(sql, (state,)).fetchone()))[0])
 
     async def forget(self, seconds: float) -> None:
         """Drop what ended so long ago."""
@@ -160,25 +120,23 @@ class Shelf:
         def forgetting(db: sqlite3.Connection) -> None:
             old = "SELECT name FROM container WHERE state != 'open' AND heard_at < ?"
             before = (time.time() - seconds,)
-            db.execute("BEGIN")
             db.execute(f"DELETE FROM object WHERE container IN ({old})", before)  # noqa: S608 - a constant
             db.execute(f"DELETE FROM container WHERE name IN ({old})", before)  # noqa: S608
-            db.execute("COMMIT")
 
-        await self._run(forgetting)
+        await self.run(forgetting)
 
     # -- objects -------------------------------------------------------------------------------------------------------
 
     async def newest(self, container: str, name: str) -> Thing | None:
         """The newest version of an object."""
         sql = "SELECT * FROM object WHERE container = ? AND name = ? ORDER BY version DESC LIMIT 1"
-        row = await self._run(lambda db: db.execute(sql, (container, name)).fetchone())
+        row = await self.look(lambda db: db.execute(sql, (container, name)).fetchone())
         return None if row is None else _thing(row)
 
     async def things(self, container: str) -> list[Thing]:
         """Every object of a container, in every version."""
         sql = "SELECT * FROM object WHERE container = ? ORDER BY name, version"
-        return [_thing(row) for row in await self._run(lambda db: db.execute(sql, (container,)).fetchall())]
+        return [_thing(row) for row in await self.look(lambda db: db.execute(sql, (container,)).fetchall())]
 
     async def put_thing(self, thing: Thing) -> None:
         """Write all of it, durably, and note that its container was heard of."""
@@ -189,12 +147,10 @@ class Shelf:
         )  # fmt: skip
 
         def putting(db: sqlite3.Connection) -> None:
-            db.execute("BEGIN")
             db.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             db.execute("UPDATE container SET heard_at = ? WHERE name = ?", (thing.heard_at, thing.container))
-            db.execute("COMMIT")
 
-        await self._run(putting)
+        await self.run(putting)
 
 
 def _container(row: Any) -> Container | None:  # noqa: ANN401 - a row of the database

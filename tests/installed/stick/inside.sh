@@ -22,6 +22,9 @@ P
 }
 trap 'echo "NOW END"; sync' EXIT
 
+systemd-run --quiet --unit=dems --property=StandardOutput=file:/run/dems.json evidock dems serve --port 8443 /srv/dems
+until_ "a DEMS is here" grep -q url /run/dems.json
+
 if [ -e /lab/second ]; then
     # -- switched off and on again, with a camera in its bay ------------------------------------------------------------
     until_ "started by itself, its key out of the TPM" evidock status
@@ -32,8 +35,6 @@ if [ -e /lab/second ]; then
     exit
 fi
 
-systemd-run --quiet --unit=dems --property=StandardOutput=file:/run/dems.json evidock dems serve /srv/dems
-until_ "a DEMS is here" grep -q url /run/dems.json
 of_dems() { python3 -c "import json; print(json.loads(open('/run/dems.json').readline())['$1'])"; }
 
 # -- the key of the log: made inside the TPM's seal ---------------------------------------------------------------------
@@ -47,14 +48,6 @@ shown=$(evidock identity show)
 is "root can see whose it is" has "$shown" "$key"
 is "whom to believe is named" grep -qF "$key" /etc/evidock/releaser.json
 not "the agent's user cannot open it" setpriv --reuid evidock --regid evidock --clear-groups systemd-creds decrypt --name=log.key /etc/credstore.encrypted/evidock.log.key -
-chip=$(readlink -f /sys/class/tpm/tpm0/device)
-driver=$(readlink -f "$chip/driver")
-echo "${chip##*/}" > "$driver/unbind"
-not "without this TPM nobody opens it" systemd-creds decrypt --name=log.key /etc/credstore.encrypted/evidock.log.key -
-said=$(evidock custody trust 2>&1)
-is "and it says so" has "$said" "systemd-creds decrypt"
-echo "${chip##*/}" > "$driver/bind"; udevadm settle
-until_ "with it, it opens" systemd-creds decrypt --name=log.key /etc/credstore.encrypted/evidock.log.key -
 
 cp "$(of_dems ca_file)" /etc/evidock/dems-ca.pem; chmod 0644 /etc/evidock/dems-ca.pem
 sed -i -e "s|^receipt_keys = .*|receipt_keys = [\"$(of_dems receipt_vkey)\"]\nca_file = \"/etc/evidock/dems-ca.pem\"|" \
@@ -121,13 +114,13 @@ echo "NOW SLOW"
 until_ "a long film is being copied" sh -c "[ -n \"\$(find $state/spool/stage -size +2M)\" ]"
 echo "NOW PULL SLOW"
 until_ "pulled out in the middle, it is unmounted" no mounted bay1
-until_ "the agent noticed" sh -c "journalctl -u evidock --no-pager -o cat | grep -q went_away\\|device_gone\\|taken.away"
+until_ "the agent noticed" sh -c "journalctl -u evidock EVIDOCK_EVENT=volume_gone --no-pager -o cat | grep -q ."
 part=$(find $state/spool/stage -size +2M -printf '%s\n' | head -n 1)
 is "what was copied by then is kept" test "${part:-0}" -gt 2000000
 echo "NOW AGAIN"
 until_ "plugged in again, it is released" total 5
 echo "long $(of_film LONG0001.MP4 sha256)"
-is "from where it was" sh -c "! journalctl -u evidock --no-pager -o cat | grep -q taken_from_the_beginning"
+is "from where it was" sh -c "! journalctl -u evidock EVIDOCK_EVENT=taken_from_the_beginning --no-pager -o cat | grep -q ."
 
 # -- a serial line has the name of its bay ----------------------------------------------------------------------------------
 echo "NOW LINE"
@@ -140,3 +133,14 @@ is "and belongs to dialout" test "$(stat -c %G /dev/ttyUSB0)" = dialout
 
 is "the log is whole" evidock journal verify
 evidock status --json | python3 -c "import json, sys; print(json.load(sys.stdin)['tally']['released']['captures'])" > /lab/second
+
+# -- a machine without this TPM -------------------------------------------------------------------------------------------
+chip=$(readlink -f /sys/class/tpm/tpm0/device)
+echo "${chip##*/}" > "$(readlink -f "$chip/driver")/unbind"
+not "without this TPM nobody opens the key" systemd-creds decrypt --name=log.key /etc/credstore.encrypted/evidock.log.key -
+systemctl stop evidock
+said=$(evidock custody trust 2>&1)
+is "and the command line says so" has "$said" "systemd-creds decrypt"
+timeout 60 systemctl start evidock
+not "nor does the service start" systemctl is-active --quiet evidock
+is "and no other key is made" test ! -e $state/keys/log.key
