@@ -22,7 +22,7 @@ Maintainer: The Evidock maintainers <maintainers@evidock.invalid>
 Installed-Size: {size}
 Depends: {python}, systemd (>= 252), udev, mount, passwd, libc6 (>= 2.36), ca-certificates
 Recommends: ffmpeg
-Suggests: chrony | systemd-timesyncd
+Suggests: chrony | systemd-timesyncd, libtss2-esys-3.0.2-0, libtss2-rc0, libtss2-mu0
 Section: admin
 Priority: optional
 Description: takes recordings off police devices and brings them to a DEMS
