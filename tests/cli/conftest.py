@@ -101,7 +101,7 @@ def answers(path: Path) -> bool:
         return tried.connect_ex(str(path)) == 0
 
 
-def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
     ends = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < ends, "what was waited for did not happen"

@@ -130,7 +130,8 @@ def play(machine: Machine, first: Path, second: Path, third: Path, slow: int) ->
     machine.plug_in(third, serial="SN-BWC-0003", port=1)
     machine.wait_for("LINE")
     machine.order("chardev-add", id="line", backend={"type": "null", "data": {}})
-    machine.order("device_add", driver="usb-serial", id="line", chardev="line", port="3", bus="xhci.0")
+    told = {"driver": "usb-serial", "id": "line", "chardev": "line", "port": "3", "always-plugged": True}
+    machine.order("device_add", bus="xhci.0", **told)
 
 
 def test_cameras_in_their_bays(made: tuple[Path, Path, Path], film: Callable[[str, int], Path], tmp_path: Path) -> None:
