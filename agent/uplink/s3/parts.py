@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from hashlib import md5, sha256
 from typing import TYPE_CHECKING, Final
 
-from agent.capture import PART_LENGTH
+from blake3 import blake3
+
 from agent.errors import SpoolDamaged
 from agent.uplink.s3.options import PARTS_MAX
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Part", "Reading", "part_length"]
 
 _MIB: Final = 1 << 20
-_HASH: Final = 32
 
 
 def part_length(length: int, wanted: int) -> int:
@@ -45,48 +45,41 @@ class Part:
 
 
 class Reading:
-    """Reads a capture from its beginning; the digest of everything so far is compared wherever the journal knows it.
+    """Reads a capture from its beginning, and proves at its end that it is what the journal says.
 
-    So nothing is completed at the store that is not what the journal says, whatever the spool's disk did.
+    So nothing is completed at the store that is not, whatever the spool's disk did. SHA-256 is what the store is told
+    of each part; of everything it is BLAKE3 that is compared, for SHA-256 of everything would cost as much once more.
+    What is one part needs no second digest at all.
     """
 
     def __init__(self, sending: Sending, length: int) -> None:
         self._sending, self._holding = sending, sending.holding
         self._length = length
         """Bytes of one part."""
-        self._through = sha256()
+        self._whole = blake3()
         self.digests: dict[int, bytes] = {}
         """SHA-256 of each part so far, by number."""
 
     async def part(self, number: int, *, paced: bool) -> Part:
         """The next part. `paced`: at the pace that the policy allows, since it is sent. Raises `SpoolDamaged`."""
-        offset = (number - 1) * self._length
-        length = min(self._length, self._holding.digest.length - offset)
+        offset, whole = (number - 1) * self._length, self._holding.digest
+        length = min(self._length, whole.length - offset)
         source = self._sending.outgoing(offset, length) if paced else self._sending.blocks(offset, length)
         content = await _gathered(source)
         if len(content) != length:
             raise SpoolDamaged(f"the spool gave {len(content)} bytes of a part of {length}")
-        digest = await asyncio.to_thread(self._hashed, content)
-        known = self._journaled(offset + length)
-        if known is not None and known != self._through.digest():
-            raise SpoolDamaged(
-                f"bytes before {offset + length} of capture {self._holding.id} are not what the journal says"
-            )
+        digest, proven = await asyncio.to_thread(self._hashed, content, last=offset + length == whole.length)
+        if not proven:
+            raise SpoolDamaged(f"capture {self._holding.id} in the spool is not what the journal says")
         self.digests[number] = digest
         return Part(number, offset, content, digest)
 
-    def _hashed(self, content: bytes) -> bytes:
-        self._through.update(content)
-        return sha256(content).digest()
-
-    def _journaled(self, end: int) -> bytes | None:
-        holding = self._holding
-        if end == holding.digest.length:
-            return holding.digest.sha256
-        count, rest = divmod(end, PART_LENGTH)
-        if rest or not 0 < count <= len(holding.parts):
-            return None
-        return holding.parts.through[(count - 1) * _HASH : count * _HASH]
+    def _hashed(self, content: bytes, *, last: bool) -> tuple[bytes, bool]:
+        digest, whole = sha256(content).digest(), self._holding.digest
+        if len(content) == whole.length:
+            return digest, digest == whole.sha256
+        self._whole.update(content)
+        return digest, not last or self._whole.digest() == whole.blake3
 
     def composite(self) -> bytes:
         """What a store gives as SHA-256 of an object of parts: SHA-256 of the digests of its parts, joined."""

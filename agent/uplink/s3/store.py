@@ -19,6 +19,7 @@ from agent.uplink.s3.presigned import placed
 from agent.uplink.s3.trouble import outdated, translated
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agent.uplink.s3.options import S3Options
@@ -28,6 +29,7 @@ __all__ = ["Store", "read_keys"]
 
 SLOWEST: Final = 64 * 1024
 """Bytes per second that a body is given to arrive."""
+_PIECE: Final = 256 * 1024
 _SIGNATURES: Final = 2
 """How often one request is signed, where the store says that it is not permitted: the first may have become too old."""
 
@@ -48,6 +50,18 @@ def read_keys(path: Path, name: str) -> tuple[str, str]:
     if not colon or not key or not secret or not text.isprintable() or " " in text:
         raise ConfigError([Problem(where, f"{path} must hold ACCESS_KEY_ID:SECRET_ACCESS_KEY")])
     return key, secret
+
+
+def _in_pieces(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's request
+    """Hand a long body over in pieces: as one it is copied as a whole, and under TLS several times."""
+    if isinstance(request.body, bytes) and len(request.body) > _PIECE:
+        request.body = _pieces(request.body)
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    view = memoryview(content)
+    for at in range(0, len(content), _PIECE):
+        yield bytes(view[at : at + _PIECE])
 
 
 class Store:
@@ -130,6 +144,7 @@ class Store:
                 client = await self._stack.enter_async_context(self._made(keys))
                 if self.broker is not None:
                     client.meta.events.register_last("request-created.s3", self._as_signed)
+                client.meta.events.register("before-send.s3", _in_pieces)
                 self._opened = keys, client
             return self._opened[1]
 
@@ -149,7 +164,12 @@ class Store:
             # Some stores cannot read the check sums that the client adds by itself. We state our own.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": options.style, "us_east_1_regional_endpoint": "regional"},
+            s3={
+                "addressing_style": options.style,
+                "us_east_1_regional_endpoint": "regional",
+                # Over TLS the client leaves bodies unsigned whose digest is stated. On loopback it is the same digest.
+                **({"payload_signing_enabled": False} if str(options.endpoint).startswith("http:") else {}),
+            },
             user_agent="evidock",
             proxies=None if options.proxy is None else {"http": options.proxy, "https": options.proxy},
         )
