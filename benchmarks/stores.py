@@ -123,7 +123,8 @@ def _clients(folder: Path, film: Path, url: str, ca: Path | None, number: int) -
         words += " --s3-chunk-size 16M --s3-upload-concurrency 4 --retries 1 --config /dev/null"
         words += "" if ca is None else f" --ca-cert {quoted(ca)}"
         lines["rclone copyto (4 x 16 MiB, MD5)"] = (
-            f"{keys} {rclone} {words} copyto {quoted(film)} :s3:{BUCKET}/rclone-{number}"
+            f"{keys} {rclone} {words} copyto {quoted(film)} :s3:{BUCKET}/rclone-{number}",
+            f"{rclone} version",
         )
     return lines
 

@@ -17,7 +17,7 @@ from agent.testing.station import Station
 from agent.testing.uplink_conformance import UplinkConformance, sent
 from agent.uplink.s3 import S3Options
 from tests.uplinks import swift
-from tests.uplinks.brief import Brief, long_form
+from tests.uplinks.brief import long_form
 from tests.uplinks.s3_broker import DOCS, TOKEN, Broker, signer
 from tests.uplinks.s3_proxy import S3Proxy
 from tests.uplinks.s3_rig import LONG, MIB, S3Rig, client
@@ -76,7 +76,8 @@ async def brokered(folder: Path, store: swift.Swift, style: str = "path") -> Asy
             yield rig
 
 
-class Rigged:
+@long_form
+class TestS3Brokered(UplinkConformance):
     @pytest.fixture(autouse=True)
     def _running(self, store: swift.Swift) -> None:
         self.store = store
@@ -85,15 +86,6 @@ class Rigged:
     async def rig(self, tmp_path: Path) -> AsyncIterator[BrokeredRig]:
         async with brokered(tmp_path / "s3", self.store) as made:
             yield made
-
-
-@long_form
-class TestS3Brokered(Rigged, UplinkConformance):
-    pass
-
-
-class TestS3BrokeredInShort(Rigged, Brief):
-    pass
 
 
 @pytest.fixture

@@ -62,6 +62,8 @@ class Bringing:
         if upload is None or upload.resource is None:
             # An item may have got a file of which nobody heard, and would never be complete: it is left to the purge.
             upload = await self._placed(await self._begun())
+        if (datetime.now(UTC) - upload.began_at).total_seconds() > self._options.unfinished:
+            raise Purged("this upload is older than what is not complete lives")
         sealing = upload.envelope.sealing(self._services.secret, self._holding.id, self._options.checksum)
         if sealing is None:
             raise Purged("the integration has another private key since this upload was begun")
