@@ -32,7 +32,7 @@ import stat
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -42,7 +42,7 @@ from urllib.parse import unquote_to_bytes
 from agent import durable
 from agent.confine import confine
 from agent.custody.proof import check_proof
-from agent.custody.receipt import check_receipt
+from agent.custody.receipt import check_receipt, earliest
 from agent.custody.trust import Trust
 from agent.errors import BadReceipt
 from agent.merkle import BadProof
@@ -59,8 +59,6 @@ __all__ = ["Believed", "Releaser", "main"]
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _BLOCK: Final = 1 << 20
-_A_DAY: Final = timedelta(days=1)
-"""How far two clocks that nobody compared may differ before a receipt counts as stale."""
 _IDLE: Final = 2.0
 """Seconds without a question after which the program that listens ends."""
 _LINE_MAX: Final = 1 << 20
@@ -210,7 +208,7 @@ class Releaser:
                 length=length,
                 log=believed.log,
                 index=wanted.index,
-                not_before=held_at - _A_DAY,
+                not_before=earliest(held_at, datetime.now(UTC)),
             )
         except (BadNote, BadProof, BadReceipt) as bad:
             raise _No("refused", f"{bad}") from bad

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from agent.custody.bag_signatures import Trust, check_head, check_proof_file, ke
 from agent.custody.checkpoint import cosigned_at, open_checkpoint
 from agent.custody.export.manifest import MANIFEST_TYPE, context, halves, recording, second, sent, write_json, written
 from agent.custody.policy import open_policy
-from agent.custody.receipt import check_receipt, open_receipt
+from agent.custody.receipt import check_receipt, earliest, open_receipt
 from agent.errors import BadReceipt
 from agent.merkle import leaf_hash
 from agent.note import COSIGNATURE, BadNote
@@ -241,7 +241,7 @@ class Bag:
                 length=leaf["predicate"]["capture"]["length"],
                 log=log or open_receipt(note, keys).log,
                 index=index,
-                not_before=datetime.fromisoformat(leaf["predicate"]["recorded_at"]),
+                not_before=earliest(datetime.fromisoformat(leaf["predicate"]["recorded_at"]), datetime.now(UTC)),
             )
         except BadReceipt as bad:
             raise BadNote(str(bad)) from bad

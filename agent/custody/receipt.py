@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import BadReceipt
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
     from agent.note import Verifier
 
-__all__ = ["ReceiptNote", "check_receipt", "open_receipt", "write"]
+__all__ = ["ReceiptNote", "check_receipt", "earliest", "open_receipt", "write"]
+
+_CLOCKS_DIFFER: Final = timedelta(days=1)
+"""How far two clocks that nobody compared may differ before a receipt counts as one from before."""
 
 _VERSION: Final = "evidock-receipt/v1"
 _FIELDS: Final = ("capture", "sha256", "length", "log", "stored_at", "copies")
@@ -84,6 +87,15 @@ def open_receipt(note: bytes, verifiers: Iterable[Verifier]) -> ReceiptNote:
         return _parse(opened.text)
     except BadNote as bad:
         raise BadReceipt(f"this is not a receipt that can be trusted: {bad}") from bad
+
+
+def earliest(held_at: datetime, now: datetime) -> datetime:
+    """When a receipt for what was held then can have been given: `not_before` of `check_receipt`.
+
+    An entry that is of the future was written by a clock that was wrong, and its time bounds nothing: what the receipt
+    names, down to the entry's number in the log, is known to nobody before it is written.
+    """
+    return held_at - _CLOCKS_DIFFER if held_at <= now + _CLOCKS_DIFFER else datetime.min.replace(tzinfo=UTC)
 
 
 def check_receipt(

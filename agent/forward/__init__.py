@@ -345,7 +345,7 @@ class Forward:
             receipt = await self._uplink.send(sending)
         finally:
             await sending.settle()
-        proven = believed(holding, receipt, self._keys, self.link.name)
+        proven = believed(holding, receipt, self._keys, self.link.name, now=datetime.now(UTC))
 
         def act(journal: Journal) -> None:
             if departure.owed:

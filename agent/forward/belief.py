@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agent.capture import Receipt, Strength
-from agent.custody.receipt import check_receipt
+from agent.custody.receipt import check_receipt, earliest
 from agent.errors import BadReceipt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from agent.capture import Holding
     from agent.note import Verifier
 
 __all__ = ["believed"]
 
-_CLOCKS_DIFFER: Final = timedelta(days=1)
 
-
-def believed(holding: Holding, receipt: Receipt, keys: Sequence[Verifier], destination: str) -> Receipt:
+def believed(
+    holding: Holding, receipt: Receipt, keys: Sequence[Verifier], destination: str, *, now: datetime
+) -> Receipt:
     """The receipt as far as it proves anything; raises `BadReceipt` where it proves the contrary."""
     digest = holding.digest
     if receipt.strength is Strength.SIGNED and receipt.note is not None and keys:
@@ -32,8 +32,7 @@ def believed(holding: Holding, receipt: Receipt, keys: Sequence[Verifier], desti
             length=digest.length,
             log=holding.log,
             index=holding.index,
-            # Two clocks that nobody compared may differ by a day; a receipt from before it was held is another's.
-            not_before=holding.held_at - _CLOCKS_DIFFER,
+            not_before=earliest(holding.held_at, now),  # one from before it was held is another's
         )
         return Receipt(Strength.SIGNED, destination, digest.length, digest.sha256, receipt.note, receipt.sent)
     if receipt.length != digest.length:

@@ -5,6 +5,7 @@ It is verified exactly as one that answers an upload, and what has been receipte
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from agent.capture import Receipt, Standing, Strength
@@ -38,7 +39,7 @@ async def came_late(desk: Desk, note: bytes, keys: Sequence[Verifier], destinati
     if not owed and holding.standing is not Standing.HELD and (signed or holding.standing is not Standing.RECEIPTED):
         return None  # told again, as after each start: nothing is verified or written for it
     given = Receipt(Strength.SIGNED, destination, said.length, said.sha256, note)
-    proven = believed(holding, given, keys, destination)
+    proven = believed(holding, given, keys, destination, now=datetime.now(UTC))
 
     def act(journal: Journal) -> bool:
         known = journal.get(holding.id)

@@ -13,13 +13,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from agent.capture import Standing, Strength, printable
-from agent.custody.receipt import check_receipt
+from agent.custody.receipt import check_receipt, earliest
 from agent.driver import BLOCK_LENGTH, INDEX, Offer, ReleasesByPath
 from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal, SpoolDamaged
 from agent.journal import Desk, copies, queries
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Release"]
 
-_A_DAY: Final = timedelta(days=1)
-"""How far two clocks that nobody compared may differ before a receipt counts as stale."""
 _SWEEP: Final = 30.0
 _PAGE: Final = 256
 _FEW: Final = 8
@@ -198,7 +195,7 @@ class Release:
                     length=holding.digest.length,
                     log=holding.log,
                     index=holding.index,
-                    not_before=holding.held_at - _A_DAY,
+                    not_before=earliest(holding.held_at, self._stamp().at),
                 )
             except BadReceipt as error:
                 return f"the stored receipt does not verify: {error}"

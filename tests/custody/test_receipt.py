@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.custody.receipt import ReceiptNote, check_receipt, open_receipt, write
+from agent.custody.receipt import ReceiptNote, check_receipt, earliest, open_receipt, write
 from agent.errors import BadReceipt
 from agent.note import BadNote, Signer, Verifier, sign
 
@@ -259,3 +259,10 @@ def test_every_receipt_of_the_larger_log(samples: Path) -> None:
             copies=2,
         )
         assert check(file.read_bytes(), ours=ours, not_before=ours.stored_at) == ours
+
+
+def test_two_clocks_may_differ_by_a_day_and_an_entry_of_the_future_bounds_nothing() -> None:
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+    assert earliest(now, now) == now - timedelta(days=1)
+    assert earliest(now + timedelta(hours=23), now) == now - timedelta(hours=1)
+    assert earliest(now.replace(year=2036), now).year == 1

@@ -306,9 +306,16 @@ def test_an_export_that_was_cut_off_is_not_taken_for_one(two: Two, tmp_path: Pat
 def test_a_receipt_of_before_is_refused(tmp_path: Path) -> None:
     with station(tmp_path) as made:
         capture = asyncio.run(made.take("CLIP", b"clip"))
-        made.receipt(capture, stored_at=AT - timedelta(hours=1))
+        made.receipt(capture, stored_at=AT - timedelta(days=1, hours=1))
         with pytest.raises(BadReceipt, match="before"):
             made.export(tmp_path / "bag", [capture])
+
+
+def test_a_station_whose_clock_is_ahead_of_the_dems_exports_all_the_same(tmp_path: Path) -> None:
+    with station(tmp_path) as made:
+        capture = asyncio.run(made.take("CLIP", b"clip"))
+        made.receipt(capture, stored_at=AT - timedelta(seconds=30))
+        made.export(tmp_path / "bag", [capture])
 
 
 def test_leaves_are_canonical(two: Two, bag: Path) -> None:

@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from agent.capture import Standing
+from agent.clock import Clock
+from agent.journal import Journal
+from agent.station.acts import act
 from agent.testing.audit import Book
 from agent.testing.cameras import CameraFolder
-from agent.testing.process import DaemonProcess, audit_state, read_state, tally, tus
+from agent.testing.process import LOG, DaemonProcess, audit_state, read_state, tally, tus
 
 if TYPE_CHECKING:
-    from agent.testing.dems import EmulatedDems
+    from collections.abc import Mapping
+
+    from agent.testing.dems import DemsProcess, EmulatedDems
 
 POLICY = {"device": "release", "receipt": "signed", "grace": "0 s", "spool": "released", "spool_keep": "0 s"}
 PART = 256 * 1024
@@ -80,14 +85,27 @@ class Nursery:
 class Rig:
     """One camera, one DEMS, one state folder."""
 
-    def __init__(self, folder: Path, nursery: Nursery, dems: EmulatedDems, **spool: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        nursery: Nursery,
+        dems: EmulatedDems | DemsProcess,
+        *,
+        uplink: Mapping[str, object] | None = None,
+        policy: Mapping[str, object] | None = None,
+        **spool: object,
+    ) -> None:
         self.camera = CameraFolder(folder / "camera")
-        self.folder, self.dems, self._nursery = folder, dems, nursery
+        self.folder, self.dems, self.nursery = folder, dems, nursery
         self.told = folder / "told"
         """Which calls failed, a line each."""
-        uplink = tus(dems.url, dems.receipt_vkey, part_length=PART)
+        table = tus(dems.url, dems.receipt_vkey, **{"part_length": PART, **(uplink or {})})
         self.daemon = DaemonProcess(
-            folder / "station", drivers=[self.camera.driver()], uplink=uplink, policy=POLICY, spool=spool
+            folder / "station",
+            drivers=[self.camera.driver()],
+            uplink=table,
+            policy={**POLICY, **(policy or {})},
+            spool=spool,
         )
         self._installed = False
 
@@ -100,7 +118,7 @@ class Rig:
         if not self._installed:
             await self.daemon.install()
             self._installed = True
-        return await self._nursery.fork(self.daemon.config, self.daemon.words, fault, counts=counts, told=self.told)
+        return await self.nursery.fork(self.daemon.config, self.daemon.words, fault, counts=counts, told=self.told)
 
     def fired(self) -> int:
         """How many faults there really were."""
@@ -112,7 +130,7 @@ class Rig:
     async def book(self) -> Book:
         return await asyncio.to_thread(read_state, self.daemon.state) or Book()
 
-    async def drain(self, within: float = 120.0) -> None:
+    async def drain(self, within: float = 90.0) -> None:
         """Run without harm until the camera is empty, end in order, and verify everything."""
         pid = await self.start()
         try:
@@ -120,9 +138,10 @@ class Rig:
                 while list(self.camera.still()) or not await self._let_go():  # noqa: ASYNC110 - a camera tells nobody
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(f"it does not drain:\n{self.daemon.words.read_text()[-5000:]}") from None
+            told = f"{await tally(self.daemon.state)}, on the camera {len(list(self.camera.still()))}"
+            raise AssertionError(f"it does not drain: {told}\n{self.daemon.words.read_text()[-5000:]}") from None
         finally:
-            code = await self._nursery.end(pid, signal.SIGTERM)
+            code = await self.nursery.end(pid, signal.SIGTERM)
         assert code == 0, self.daemon.words.read_text()[-5000:]
         await self.verify_all()
 
@@ -133,6 +152,19 @@ class Rig:
         except AssertionError as error:
             return [f"{error}"]
         return []
+
+    async def retry(self, captures: list[str]) -> None:
+        """A person has these sent again, while no daemon runs."""
+        await asyncio.to_thread(self._retry, captures)
+
+    def _retry(self, captures: list[str]) -> None:
+        journal = Journal.open(self.daemon.state / "journal.db", log=LOG, stamp=Clock().stamp)
+        try:
+            with journal.transaction():
+                for capture in captures:
+                    act(journal, "retry", capture, actor="user:anna(1000)", why="the DEMS is in order again")
+        finally:
+            journal.close()
 
     async def _let_go(self) -> bool:
         standings = await tally(self.daemon.state)

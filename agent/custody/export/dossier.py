@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,7 @@ from agent.capture import printable
 from agent.custody.checkpoint import cosigned_at, open_checkpoint
 from agent.custody.policy import NO_QUORUM, open_policy
 from agent.custody.proof import Proof
-from agent.custody.receipt import check_receipt
+from agent.custody.receipt import check_receipt, earliest
 from agent.errors import JournalError
 from agent.merkle import BadProof, check_inclusion, leaf_hash
 from agent.note import BadNote
@@ -244,7 +244,7 @@ def facts_of(dossier: Dossier, under: Sealed) -> Facts:
             length=statement["predicate"]["capture"]["length"],
             log=under.seal.log,
             index=leaf.index,
-            not_before=datetime.fromisoformat(statement["predicate"]["recorded_at"]),
+            not_before=earliest(datetime.fromisoformat(statement["predicate"]["recorded_at"]), datetime.now(UTC)),
         )
     before = under.cosigned_at if leaf.proof is not None else None
     return Facts(dossier, leaf, entries, statement, receipt, _after(dossier.quoted, leaf, under), before)
