@@ -48,6 +48,7 @@ PARTS: tuple[Part, ...] = (
     Part("bits", (7,), ("tests/faults/test_journal_bits.py",), 150),
     Part("the DEMS", (8,), ("tests/faults/test_dems.py",), 240),
     Part("clocks", (9,), ("tests/faults/test_clock.py",), 60),
+    Part("days", (12,), ("tests/faults/test_days.py",), 420),
     Part("trees", (13,), ("tests/faults/test_trees.py", "tests/faults/test_fuzzed.py"), 150),
     Part("power", (2,), ("tests/faults/test_power.py", "tests/faults/test_volume.py"), 720),
     Part("disks", (4, 5, 6, 10), tuple(f"tests/faults/test_{name}.py" for name in DISKS), 480),

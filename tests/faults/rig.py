@@ -155,16 +155,7 @@ class Rig:
 
     async def retry(self, captures: list[str]) -> None:
         """A person has these sent again, while no daemon runs."""
-        await asyncio.to_thread(self._retry, captures)
-
-    def _retry(self, captures: list[str]) -> None:
-        journal = Journal.open(self.daemon.state / "journal.db", log=LOG, stamp=Clock().stamp)
-        try:
-            with journal.transaction():
-                for capture in captures:
-                    act(journal, "retry", capture, actor="user:anna(1000)", why="the DEMS is in order again")
-        finally:
-            journal.close()
+        await asyncio.to_thread(ordered, self.daemon.state, [("retry", capture) for capture in captures])
 
     async def _let_go(self) -> bool:
         standings = await tally(self.daemon.state)
@@ -179,3 +170,14 @@ class Rig:
         for holding in (await self.book()).holdings.values():
             # Also where the entry about a deletion was cut off: a later look at the whole camera shows it.
             assert holding.standing in (Standing.RELEASED, Standing.PURGED)
+
+
+def ordered(state: Path, acts: list[tuple[str, str]]) -> None:
+    """A person orders (verb, capture) one after another, while no daemon runs."""
+    journal = Journal.open(state / "journal.db", log=LOG, stamp=Clock().stamp)
+    try:
+        with journal.transaction():
+            for verb, capture in acts:
+                act(journal, verb, capture, actor="user:anna(1000)", why="everything is in order again")
+    finally:
+        journal.close()

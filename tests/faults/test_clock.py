@@ -8,19 +8,16 @@ names.
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 import signal
-import struct
 import time
 from typing import TYPE_CHECKING
 
-import apsw
 import pytest
 
 from agent.testing.dems import EmulatedDems
 from agent.testing.devices import some_bytes
 from tests.faults.form import LONG
+from tests.faults.hands import Hands, entries, out_of_order
 from tests.faults.report import reached
 from tests.faults.rig import Nursery, Rig
 from tests.faults.shim import compiled
@@ -41,43 +38,6 @@ JUMPS = {
 }
 SHORT = ("no clock at boot, then set right", "ten years ahead and back")
 ZONES = ("UTC", "Pacific/Kiritimati", "America/St_Johns", "Europe/Berlin", "right/Europe/Berlin")
-
-
-class Hands:
-    """The hands of the station's clock."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "offset"
-        self.set(0)
-
-    def set(self, seconds: float) -> None:
-        with self.path.open("r+b" if self.path.exists() else "wb") as file:
-            file.write(struct.pack("q", int(seconds * 1e9)))
-
-
-def entries(state: Path, copy: Path) -> list[dict[str, object]]:
-    """What each entry says, in order, read without a line of ours."""
-    copy.mkdir()
-    for path in state.glob("journal.db*"):
-        shutil.copy(path, copy)
-    connection = apsw.Connection(str(copy / "journal.db"))
-    try:
-        return [json.loads(leaf)["predicate"] for (leaf,) in connection.execute("SELECT leaf FROM entry ORDER BY seq")]
-    finally:
-        connection.close()
-
-
-def out_of_order(told: list[dict[str, object]]) -> list[str]:
-    """Where the log contradicts the clock that nobody sets, or a time has no zone."""
-    wrong, last = [], {}
-    for entry in told:
-        boot, at = str(entry["boot_id"]), int(str(entry["mono_ns"]))
-        if at < last.get(boot, 0):
-            wrong.append(f"entry {entry['seq']} is earlier than the one before, by the clock that nobody sets")
-        if not str(entry["recorded_at"]).endswith("Z"):
-            wrong.append(f"entry {entry['seq']} tells a time without its zone")
-        last[boot] = at
-    return wrong
 
 
 async def lives(tmp_path: Path, nursery: Nursery, hands: Hands, offsets: tuple[float, ...]) -> list[str]:
