@@ -1,6 +1,6 @@
 """`make faults`: run the parts of the fault lab one after another, and write docs/fault-report.md of what they reached.
 
-    python -m tests.faults.collect [--only NAME]... [--seed N] [--report FILE]
+    python -m tests.faults.collect [--only NAME]... [--seed N] [--minutes N] [--report FILE]
 
 With --only the report is written to the terminal alone: the one in docs tells of whole runs.
 """
@@ -14,13 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.paper import Outcome, paper, read_lines, read_results
-from tests.faults.parts import PARTS, Part
+from tests.faults.parts import PARTS, WHOLE, Part
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "docs" / "fault-report.md"
+LEAST = 45
+"""Seconds that a part gets, however short the whole is."""
 GRACE = 20
 """Seconds before its end in which a part finishes what it is at."""
 
@@ -53,7 +56,7 @@ def run(part: Part, lines: Path, seed: int) -> Outcome:
         # A group of its own: what does not end is ended with everything that it started, and nothing else is.
         process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
         try:
-            process.wait(part.seconds + GRACE)
+            process.wait(part.seconds + 3 * GRACE)
         except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -68,10 +71,18 @@ def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--only", action="append", choices=[part.name for part in PARTS], metavar="NAME")
     asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument(
+        "--minutes", type=float, default=WHOLE / 60, help="all parts together take as long (%(default)g)"
+    )
     asked.add_argument("--report", type=Path)
     wanted = asked.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with what it started
-    chosen = [part for part in PARTS if not wanted.only or part.name in wanted.only]
+    share = wanted.minutes * 60 / WHOLE
+    chosen = [
+        replace(part, seconds=max(LEAST, round(part.seconds * share)))
+        for part in PARTS
+        if not wanted.only or part.name in wanted.only
+    ]
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         outcomes = []
         for part in chosen:

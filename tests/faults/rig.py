@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 POLICY = {"device": "release", "receipt": "signed", "grace": "0 s", "spool": "released", "spool_keep": "0 s"}
 PART = 256 * 1024
+DRAIN = float(os.environ.get("EVIDOCK_DRAIN", "90"))
+"""Seconds in which everything arrives, once nothing harms it any more."""
 
 
 class Nursery:
@@ -130,7 +132,7 @@ class Rig:
     async def book(self) -> Book:
         return await asyncio.to_thread(read_state, self.daemon.state) or Book()
 
-    async def drain(self, within: float = 90.0) -> None:
+    async def drain(self, within: float = DRAIN) -> None:
         """Run without harm until the camera is empty, end in order, and verify everything."""
         pid = await self.start()
         try:

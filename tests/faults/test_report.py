@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.faults.paper import Outcome, paper
+from tests.faults.parts import PARTS, ROWS, WHOLE
 from tests.faults.report import reached
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_without_a_file_nothing_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -29,3 +32,31 @@ def test_each_figure_is_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert (first["row"], first["asked"], first["reached"], first["seed"]) == (1, 2, 1, 7)
     assert first["versions"].keys() >= {"evidock", "python", "sqlite", "kernel"}
     assert (second["what"], second["violations"], second["detail"]) == ("cuts", 1, "")
+
+
+def test_the_parts_end_within_the_hour_and_every_row_has_one() -> None:
+    assert sum(part.seconds for part in PARTS) <= WHOLE
+    assert {row for part in PARTS for row in part.rows} == ROWS.keys()
+    assert all((ROOT / test).exists() for part in PARTS for test in part.tests)
+
+
+def test_what_is_red_is_told_and_what_was_not_reached_says_why() -> None:
+    line = {"row": 1, "seconds": 1.0, "seed": 1, "versions": {"kernel": "6"}, "detail": ""}
+    figures = [
+        {**line, "what": "good", "asked": 2, "reached": 2, "violations": 0},
+        {**line, "what": "bad", "asked": 2, "reached": 2, "violations": 1},
+        {**line, "what": "silent", "asked": 2, "reached": 1, "violations": 0},
+        {**line, "what": "late", "asked": 2, "reached": 1, "violations": 0, "detail": "its time was over"},
+    ]
+    outcome = Outcome(PARTS[0], 1, 2.0, {"a": ("passed", ""), "b": ("failed", "boom | and more")})
+    told = paper(figures, [outcome], seed=1)
+    assert [name in " ".join(told.red) for name in ("good", "bad", "silent", "late", "boom")] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert "| late | 2 | 1 | 0 | 1 | 1 |" in told.text
+    assert "- late: its time was over" in told.text
+    assert "boom \\| and more" in told.text

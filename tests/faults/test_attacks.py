@@ -1,0 +1,135 @@
+"""Attacks: which tests make them, in one list that is run as a whole; and secrets, looked for in all that is said.
+
+Most attacks are made beside what they attack. Here stands which they are, so that the report can count them and a test
+that is renamed is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from agent.testing.cameras import CameraFolder
+from agent.testing.dems import EmulatedDems
+from agent.testing.devices import some_bytes
+from agent.testing.process import DaemonProcess, tus
+from tests.faults.form import LONG, OVER, time_is_over
+from tests.faults.report import reached
+
+ROOT = Path(__file__).parents[2]
+ATTACKS = {
+    "forged, replayed and mismatched receipts": [
+        "tests/releaser/test_releaser.py::test_1000_forged_replayed_or_mismatched_receipts_delete_nothing",
+        "tests/custody/test_receipt.py",
+        "tests/spine/test_forward_doubt.py::test_a_bad_receipt_is_never_a_yes_and_at_last_waits_for_a_person",
+    ],
+    "forged commands over the broker": [
+        "tests/broker/test_commands.py::test_forged_stale_foreign_oversize_and_formless_commands_are_refused",
+        "tests/broker/test_commands.py::test_a_command_that_comes_again_gets_the_same_answer_and_is_not_obeyed_again",
+        "tests/broker/test_hostile.py",
+    ],
+    "forged hotlists": [
+        "tests/drivers/hotlist/test_manifest.py",
+        "tests/drivers/hotlist/test_lists.py::test_what_is_wrong_with_a_list_leaves_the_one_before",
+    ],
+    "the status service under schemathesis": ["tests/station/test_openapi.py"],
+    "who may order, and who may look": ["tests/station/test_orders.py", "tests/station/test_control.py"],
+    "slow clients of the intake servers and of the screen": [
+        "tests/listening/test_listening.py",
+        "tests/station/test_door.py",
+    ],
+    "hostile brokers": ["tests/mqtt/test_door.py::test_a_hostile_broker_costs_no_memory"],
+    "paths, names and links of devices": ["tests/drivers/usb_volume/test_hostile.py"],
+    "plates that are no hit, searched everywhere": ["tests/drivers/hotlist/test_secrecy.py"],
+}
+SECRETS = {"token": "s3cret-token-Zq81", "proxy": "s3cret-proxy-Kx47"}
+"""What stands in files that the configuration names, and in an address of a proxy."""
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_each_attack_is_made_somewhere(attack: str) -> None:
+    for argument in ATTACKS[attack]:
+        file, _, test = argument.partition("::")
+        assert (ROOT / file).exists(), argument
+        assert not test or f"def {test}(" in (ROOT / file).read_text(), argument
+
+
+@pytest.mark.skipif(not LONG, reason="in the long form only: `make test` runs them where they stand")
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_each_attack_fails(tmp_path: Path, attack: str) -> None:
+    if time_is_over():
+        reached(14, attack, asked=1, reached=0, violations=0, detail=OVER)
+        return
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EVIDOCK_FAULT", "PYTEST_"))}
+    command = [sys.executable, "-m", "pytest", "-q", f"--basetemp={tmp_path}/pytest", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, *ATTACKS[attack]], cwd=ROOT, env=kept, capture_output=True, timeout=300, check=False
+    )
+    said = done.stdout.decode(errors="replace")
+    counted = re.search(r"(\d+) passed", said)
+    passed = 0 if counted is None else int(counted[1])
+    detail = "" if passed else "nothing of it could be run here"
+    reached(14, attack, asked=max(passed, 1), reached=passed, violations=int(done.returncode != 0), detail=detail)
+    assert done.returncode == 0, said[-3000:]
+
+
+async def test_no_secret_stands_in_anything_that_is_said(tmp_path: Path) -> None:
+    """A token for the DEMS and a proxy's password: in no log, answer, entry, bundle or error."""
+    token, login = tmp_path / "token", tmp_path / "login"
+    for path, secret in ((token, SECRETS["token"]), (login, f"officer:{SECRETS['proxy']}")):
+        path.write_text(secret)
+        path.chmod(0o600)
+    camera = CameraFolder(tmp_path / "camera")
+    camera.record(some_bytes(2000))
+    async with EmulatedDems(tmp_path / "dems") as dems:
+        away = {"proxy": "http://127.0.0.1:9", "proxy_login_file": str(login)}  # nobody listens: errors name the way
+        uplink = tus(dems.url, dems.receipt_vkey, token_file=str(token), **away)
+        async with DaemonProcess(tmp_path / "station", drivers=[camera.driver()], uplink=uplink) as daemon:
+            await daemon.ready()
+            await asyncio.sleep(1)
+            said = [*await answers(daemon.state), *await asyncio.to_thread(commands, daemon.config, tmp_path)]
+        said += await asyncio.to_thread(files, daemon, tmp_path)
+    found = sorted({name for name, secret in SECRETS.items() for one in said if secret.encode() in one})
+    reached(
+        14, "secrets, looked for in all that is said", asked=len(SECRETS), reached=len(SECRETS), violations=len(found)
+    )
+    assert not found
+    assert any(b"proxy" in one for one in said), "nobody tried to use them"
+
+
+async def answers(state: Path) -> list[bytes]:
+    """What the daemon tells its own commands."""
+    connector, said = aiohttp.UnixConnector(str(state / "control.sock")), list[bytes]()
+    async with aiohttp.ClientSession(connector=connector) as session:
+        for path in ("status", "devices", "bays", "captures", "journal/entries", "journal/leaves", "spool/room"):
+            async with session.get(f"http://station/{path}") as answer:
+                said.append(await answer.read())
+    return said
+
+
+def commands(config: Path, folder: Path) -> list[bytes]:
+    """What commands print."""
+    said: list[bytes] = []
+    for words in (["status"], ["support-bundle", str(folder / "bundle.tar.gz")]):
+        command = [sys.executable, "-m", "agent.cli", "--config", str(config), *words]
+        done = subprocess.run(command, capture_output=True, timeout=120, check=False, cwd=folder)
+        said += [done.stdout, done.stderr]
+    return said
+
+
+def files(daemon: DaemonProcess, folder: Path) -> list[bytes]:
+    """What lies on the disk afterwards; a bundle is looked into."""
+    said = [daemon.words.read_bytes()]
+    said += [path.read_bytes() for path in daemon.state.rglob("*") if path.is_file()]
+    for bundle in folder.glob("bundle*"):
+        with tarfile.open(bundle) as tar:
+            said += [inner.read() for one in tar if (inner := tar.extractfile(one)) is not None]
+    return said
