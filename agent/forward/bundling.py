@@ -7,6 +7,7 @@ journaled for each capture by itself; one that got no receipt is sent alone, whe
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -120,7 +121,8 @@ class Bundling:
             if (receipt := receipts.get(holding.id)) is None:
                 continue
             try:
-                proven.append((holding, believed(holding, receipt, self._keys, self._destination)))
+                one = believed(holding, receipt, self._keys, self._destination, now=datetime.now(UTC))
+                proven.append((holding, one))
             except BadReceipt as error:
                 bad.append((holding, str(error)))
         return proven, bad
