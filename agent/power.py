@@ -95,6 +95,9 @@ class Power:
 
         Raises `DeviceGone`: what was read is kept and marked, and goes on when the ignition is on again.
         """
+        if self._config is None:
+            yield
+            return
         await self._on.wait()
         limit = asyncio.timeout_at(self._deadline)
         try:

@@ -33,6 +33,11 @@ __all__ = ["SMALL", "Ingest"]
 SMALL: Final = BLOCK
 """Bytes up to which a capture of known length is gathered in memory and written at once."""
 
+TINY: Final = 64 * 1024
+"""Bytes up to which more of them may be in memory at once."""
+_SMALL_AT_ONCE: Final = 64
+_TINY_AT_ONCE: Final = 256
+
 _FLIPS: Final = 10_000
 """Origins whose bytes came back to what they had been, of which that is remembered; of others they are read again."""
 
@@ -50,13 +55,12 @@ class Ingest:
         classify: Callable[[Capture], Priority] = lambda capture: capture.priority,
         words: Callable[[Capture, Path], Awaitable[Capture]] | None = None,
         large_in_flight: int = 60,
-        small_in_flight: int = 64,
     ) -> None:
         self._desk, self._spool = desk, spool
         self._on_held, self._on_damage, self._classify = on_held, on_damage, classify
         self._words = words
         self._large = asyncio.Semaphore(large_in_flight)
-        self._small = asyncio.Semaphore(small_in_flight)
+        self._small, self._tiny = asyncio.Semaphore(_SMALL_AT_ONCE), asyncio.Semaphore(_TINY_AT_ONCE)
         self._order, self._bad = OneAtATime(), BadOnes()
         self._leavings = Leavings(desk, spool)
         self._log = structlog.get_logger("ingest")
@@ -89,7 +93,8 @@ class Ingest:
             self._bad.check(token, capture)
             try:
                 if capture.length is not None and capture.length <= SMALL:
-                    async with self._small:
+                    # Those that end together share a forcing of the folders and a commit; all of them lie in memory.
+                    async with self._tiny if capture.length <= TINY else self._small:
                         taken = await self._take_small(offer, token)
                 else:
                     async with self._large:
@@ -231,7 +236,8 @@ class Ingest:
     # -- promising ----------------------------------------------------------------------------------------------------
 
     async def _hold(self, offered: Capture, digest: Digest, parts: Parts) -> Holding:
-        capture = replace(offered, priority=self._classify(offered))
+        priority = self._classify(offered)
+        capture = offered if priority is offered.priority else replace(offered, priority=priority)
         if self._words is not None:
             capture = await self._words(capture, self._spool.root / "kept" / digest.sha256.hex())
 

@@ -13,7 +13,7 @@ import queue
 import threading
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agent import durable
 from agent.errors import AgentError, SpoolDamaged, SpoolFull
@@ -34,8 +34,10 @@ class _Item:
     sha256: bytes
     fd: int
     """Open file to force and, where asked, read back; closed here."""
-    done: asyncio.Future[None]
+    done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    result: object = None
+    """What whoever waits is told when it is sealed."""
     error: AgentError | None = None
 
 
@@ -69,6 +71,10 @@ class Sealer:
         self._queue.put(item)
         # Shielded: the file is sealed whether or not anyone still waits.
         await asyncio.shield(item.done)
+
+    def put(self, name: str, digest: bytes, fd: int, done: asyncio.Future[Any], result: object) -> None:
+        """The same from any thread: `done` gets `result`, or what was wrong, on its own loop; nobody need wait."""
+        self._queue.put(_Item(name, digest, fd, done, done.get_loop(), result))
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""
@@ -168,6 +174,6 @@ def _answer(items: list[_Item]) -> None:
         if item.done.done():
             continue
         if item.error is None:
-            item.done.set_result(None)
+            item.done.set_result(item.result)
         else:
             item.done.set_exception(item.error)

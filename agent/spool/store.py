@@ -91,8 +91,8 @@ class Spool:
 
     def close(self) -> None:
         """Finish what is being sealed; what is half copied stays in stage/."""
+        self._workers.shutdown()  # what they wrote they hand on to the sealer
         self._sealer.close()
-        self._workers.shutdown()
         for fd in (self._stage_fd, self._kept_fd, self._parts_fd):
             os.close(fd)
 
@@ -149,11 +149,25 @@ class Spool:
         os.unlink(name + ABOUT, dir_fd=self._stage_fd)
 
     async def press(self, token: bytes, data: bytes) -> tuple[Digest, Parts]:
-        """Take a whole small capture that is in memory: no description, one file, one hop."""
+        """Take a whole small capture that is in memory: no description, one file, one hop to and fro.
+
+        Whoever is cancelled meanwhile leaves it to be sealed: a kept file that nobody promised, as after a crash.
+        """
         name = f"{token.hex()}-{next(self._numbers)}"
-        fd, digest, parts = await self.run(self._write_small, name, data)
-        await self._sealer.seal(name, digest.sha256, fd)
-        return digest, parts
+        done: asyncio.Future[tuple[Digest, Parts]] = asyncio.get_running_loop().create_future()
+        self._workers.submit(self._press, name, data, done)
+        return await done
+
+    def _press(self, name: str, data: bytes, done: asyncio.Future[tuple[Digest, Parts]]) -> None:
+        """In a thread: write it, and hand it on to the sealer's, which tells the loop what came of it."""
+        try:
+            fd, digest, parts = self._write_small(name, data)
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
+            told = spool_error("working in the spool", error) if isinstance(error, OSError) else error
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                done.get_loop().call_soon_threadsafe(_failed, done, told)
+        else:
+            self._sealer.put(name, digest.sha256, fd, done, (digest, parts))
 
     def _write_small(self, name: str, data: bytes) -> tuple[int, Digest, Parts]:
         hasher = Hasher()
@@ -355,6 +369,11 @@ async def _come(future: Future[T]) -> T:
         return await asyncio.wrap_future(future)
     except OSError as error:
         raise spool_error("working in the spool", error) from error
+
+
+def _failed(done: asyncio.Future[tuple[Digest, Parts]], error: Exception) -> None:
+    if not done.done():
+        done.set_exception(error)
 
 
 def _close_opened(opening: Future[int]) -> None:

@@ -298,3 +298,33 @@ def _noting(seen: set[int], act: str) -> Callable[..., object]:
         return act(*arguments)
 
     return noted
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - for the number alone
+
+
+async def test_who_is_cancelled_while_it_presses_leaves_whole_files_and_no_descriptor(tmp_path: Path) -> None:
+    before = open_files()
+    spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="b")
+    pressing = [asyncio.create_task(spool.press(bytes([n] * 16), some_bytes(100, n))) for n in range(50)]
+    await asyncio.sleep(0)
+    for task in pressing:
+        task.cancel()
+    await asyncio.gather(*pressing, return_exceptions=True)
+    spool.close()
+    assert names(spool, "stage") == []
+    assert set(names(spool, "kept")) == {sha256(some_bytes(100, n)).hex() for n in range(50)}
+    assert open_files() == before
+
+
+async def test_what_a_thread_could_not_write_is_raised_where_it_is_pressed(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, data: bytes, offset: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(durable, "write_all", full)
+    with pytest.raises(SpoolFull):
+        await spool.press(TOKEN, b"data")
+    assert names(spool, "stage") == []

@@ -44,8 +44,8 @@ __all__ = ["UsbVolume"]
 
 T = TypeVar("T")
 
-SMALL_IN_FLIGHT: Final = 64
-"""Captures of at most a block that are taken at once: what they cost is waiting, not the wire."""
+SMALL_IN_FLIGHT: Final = 256
+"""Captures of at most a block that are offered at once: what they cost is waiting, not the wire."""
 
 REST: Final = 10.0
 """A look that found nothing new is followed by a pause of so many times its length: it costs a tenth of the time."""

@@ -88,7 +88,7 @@ class Desk:
     def gone(self) -> list[DeviceGone]:
         return [error for errors in self.errors.values() for error in errors if isinstance(error, DeviceGone)]
 
-    async def until(self, fact: Callable[[], object], seconds: float = 5.0) -> None:
+    async def until(self, fact: Callable[[], object], seconds: float = 30.0) -> None:
         async with asyncio.timeout(seconds):
             while not fact():
                 changed = self._changed
