@@ -51,7 +51,8 @@ class Series:
 def command(line: str) -> Measured:
     """Run a shell command and wait for it; its output is thrown away. Raises `CalledProcessError`.
 
-    What it used is that of the shell and of everything that the shell waited for, and of nobody else.
+    The processor's time is that of the shell and of everything that the shell waited for, and of nobody else. Memory
+    is not told: the most that wait4 knows of is what we had ourselves when we forked.
     """
     began = perf_counter()
     process = subprocess.Popen(["sh", "-ec", line], stdout=subprocess.DEVNULL)
@@ -60,7 +61,7 @@ def command(line: str) -> Measured:
     process.returncode = os.waitstatus_to_exitcode(status)  # it is waited for: nobody may do so again
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, line)
-    return Measured(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+    return Measured(seconds, used.ru_utime + used.ru_stime)
 
 
 def quoted(path: Path) -> str:

@@ -57,7 +57,6 @@ def _timed(row: Row, command: list[str]) -> None:
     row.values.append(perf_counter() - began)
     process.returncode = os.waitstatus_to_exitcode(status)
     row.cpu.append(used.ru_utime + used.ru_stime)
-    row.memory = max(row.memory, used.ru_maxrss * 1024)
     if process.returncode:
         row.failed = f"it ended with {process.returncode}"
 

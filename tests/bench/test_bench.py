@@ -67,7 +67,6 @@ def test_the_page_keeps_what_people_wrote(tmp_path: Path) -> None:
 def test_what_a_command_used_is_its_own(tmp_path: Path) -> None:
     busy = command(f"{sys.executable} -c 'sum(range(3_000_000))'")
     assert busy.cpu > 0
-    assert busy.memory > 1 << 20
     with pytest.raises(subprocess.CalledProcessError):
         command("false; true")  # a step that fails is no fast one
 

@@ -1,0 +1,148 @@
+"""Spool to server, and dock to receipt, beside the peers that `benchmarks.sending` knows: as cases of `make bench`.
+
+A peer that fails, or a server that does not come up, is named in the table; the other servers have their turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.alone import hashed, sent
+from benchmarks.contest import Figures, Row, judged, ratio
+from benchmarks.sending import SETS, dock_to_receipt, sending
+from benchmarks.stations import clear
+
+if TYPE_CHECKING:
+    from benchmarks.contest import Goal
+    from benchmarks.measured import Series
+    from benchmarks.sending import Files
+    from benchmarks.suite import Plan
+
+__all__ = ["life_clips", "life_large", "life_small", "sending_clips", "sending_large", "sending_small"]
+
+_SERVERS: Final = ("DEMS", "@tus/server", "rclone")
+_WHY_MAX: Final = 200
+_RESUMABLE: Final = ("tuspy", "tus-js-client")
+
+
+async def sending_large(plan: Plan) -> None:
+    """One large capture."""
+    await _sending(plan, "large")
+
+
+async def sending_clips(plan: Plan) -> None:
+    """Captures of 4 MiB."""
+    await _sending(plan, "clips")
+
+
+async def sending_small(plan: Plan) -> None:
+    """Captures of 4 KiB."""
+    await _sending(plan, "small")
+
+
+async def _sending(plan: Plan, which: str) -> None:
+    files = _files(plan, which)
+    figures = Figures(
+        f"sending-{which}",
+        f"Sending: {files.name}, over TLS",
+        "From what stands held until the last receipt. The emulated DEMS verifies, forces and signs whoever sends; "
+        "@tus/server and rclone's do none of it. The processor's time is the client's.",
+    )
+    number, began = 0, monotonic()
+    while number < plan.rounds and (not number or monotonic() + (monotonic() - began) / number < plan.until):
+        for server in _SERVERS:
+            try:
+                found = await sending(plan.folder / "sending", files, 1, tls=True, servers=(server,))
+            except Exception as error:  # noqa: BLE001 - whatever a peer does wrong is its own
+                _failed(figures, f"to {server}", files.unit, error)
+                clear(plan.folder / "sending")
+                continue
+            for (client, where), series in found.items():
+                _add(figures, f"{client} to {where}", files, series, ours=client == "Evidock")
+            figures.goals = _sent_goals(figures, which)
+            figures.write(plan.out)
+        number += 1
+
+
+def _sent_goals(figures: Figures, which: str) -> list[Goal]:
+    goals = []
+    names = {row.name for row in figures.rows if row.values}
+    if {"Evidock to DEMS", "curl -T to DEMS"} <= names:
+        times = ratio(figures, "Evidock to DEMS", "curl -T to DEMS")
+        goals.append(judged("as fast as curl -T, times", times, least=0.9 if which == "large" else 1))
+    peers = [f"{client} to @tus/server" for client in _RESUMABLE if f"{client} to @tus/server" in names]
+    if "Evidock to @tus/server" in names and peers:
+        best = max(peers, key=lambda name: figures.row(name).median or 0)
+        times = ratio(figures, "Evidock to @tus/server", best)
+        least = 5 if which == "small" else 1
+        goals.append(judged("as fast as the best other resumable client, times", times, least=least))
+    return goals
+
+
+async def life_large(plan: Plan) -> None:
+    """One large capture."""
+    await _life(plan, "large")
+
+
+async def life_clips(plan: Plan) -> None:
+    """Captures of 4 MiB."""
+    await _life(plan, "clips")
+
+
+async def life_small(plan: Plan) -> None:
+    """Captures of 4 KiB."""
+    await _life(plan, "small")
+
+
+async def _life(plan: Plan, which: str) -> None:
+    files = _files(plan, which)
+    figures = Figures(
+        f"life-{which}",
+        f"Dock to receipt: {files.name}, over TLS",
+        "Ours with custody: held, journaled, sent, verified, signed for. rclone copies, and reads everything back to "
+        "compare it; it gives no receipt and keeps no log.",
+    )
+    bounds = {"SHA-256 alone, for a GiB": await asyncio.to_thread(hashed)}
+    bounds["TLS alone, for a GiB"] = await asyncio.to_thread(sent, plan.folder / "tls")
+    alone = sum(bounds.values())
+    figures.about += "".join(f" {name}: {spent:.2f} core-seconds." for name, spent in bounds.items())
+    number, began = 0, monotonic()
+    while number < plan.rounds and (not number or monotonic() + (monotonic() - began) / number < plan.until):
+        try:
+            found = await dock_to_receipt(plan.folder / "life", files, 1)
+        except Exception as error:  # noqa: BLE001 - whatever a peer does wrong is its own
+            _failed(figures, "both", files.unit, error)
+            figures.write(plan.out)
+            return
+        for name, series in found.items():
+            _add(figures, name, files, series, ours=name.startswith("Evidock"))
+        ours, theirs = (row.name for row in figures.rows[:2])
+        figures.goals = [judged("as fast as rclone copy and check, times", ratio(figures, ours, theirs), least=1)]
+        if not files.many:
+            each = figures.row(ours)
+            spent = statistics.median(each.cpu) / (files.count * files.length / 2**30)
+            figures.goals.append(judged("core-seconds for a GiB, in times of the two bounds'", spent / alone, most=1.5))
+        figures.write(plan.out)
+        number += 1
+
+
+def _add(figures: Figures, name: str, files: Files, series: Series, *, ours: bool) -> None:
+    row = next((one for one in figures.rows if one.name == name), None)
+    if row is None:
+        row = Row(name, files.unit, ours=ours)
+        figures.rows.append(row)
+    for run in series.runs:
+        row.values.append(files.rate(run.seconds))
+        row.cpu.append(run.cpu)
+        row.memory = max(row.memory, run.memory)
+
+
+def _failed(figures: Figures, name: str, unit: str, error: Exception) -> None:
+    figures.rows.append(Row(name, unit, failed=f"{type(error).__name__}: {error}"[:_WHY_MAX]))
+
+
+def _files(plan: Plan, which: str) -> Files:
+    return SETS[which](plan.large if which == "large" else plan.clips * 4, plan.count)
