@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["idle"]
 
-_SETTLES = 12.0
+_SETTLES = 8.0
 _WINDOW = 20.0
 
 

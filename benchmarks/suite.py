@@ -73,7 +73,7 @@ class Case:
 
 CASES: Final = {
     "start": Case("starting:start", 1, "the command line and the daemon, from nothing"),
-    "idle": Case("idling:idle", 1.5, "sixty empty bays, and the unit of a car"),
+    "idle": Case("idling:idle", 2.5, "sixty empty bays, and the unit of a car"),
     "taking-large": Case("taking:large", 3, "one large capture: volume to spool, both digests"),
     "taking-clips": Case("taking:clips", 3, "many captures of 4 MiB: volume to spool, both digests"),
     "taking-small": Case("taking:small", 3, "very many captures of 4 KiB: volume to spool, both digests"),

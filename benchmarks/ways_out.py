@@ -145,4 +145,5 @@ def _failed(figures: Figures, name: str, unit: str, error: Exception) -> None:
 
 
 def _files(plan: Plan, which: str) -> Files:
-    return SETS[which](plan.large if which == "large" else plan.clips * 4, plan.count)
+    # Half of the one large capture: it is made, held and sent anew for each server, and a round is to end in time.
+    return SETS[which](plan.large // 2 if which == "large" else plan.clips * 4, plan.count)
