@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from hashlib import sha256
 from time import thread_time
 from typing import TYPE_CHECKING, Final
@@ -61,5 +62,6 @@ def _read(end: socket.socket, context: ssl.SSLContext) -> None:
         else:
             end.sendall(going.read())
             break
-    while end.recv(1 << 20):
-        pass
+    with suppress(ConnectionResetError):  # the other end leaves without reading what the handshake left for it
+        while end.recv(1 << 20):
+            pass

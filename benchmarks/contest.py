@@ -152,6 +152,6 @@ def judged(
 
 
 def ratio(figures: Figures, above: str, below: str) -> float | None:
-    """How many times the rate of `below` that of `above` is, as the median of the rounds that both ran."""
+    """The rate of `above` in times of that of `below`: the median of the rounds that both ran."""
     pairs = list(zip(figures.row(above).values, figures.row(below).values, strict=False))
     return statistics.median(one / other for one, other in pairs) if pairs else None

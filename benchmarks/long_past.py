@@ -60,7 +60,7 @@ def write_past(state: Path, captures: int, *, entries_each: int = 1, held: int =
             for one in made:
                 if one["spooled"]:
                     (kept / one["sha256"].hex()).write_bytes(b"%d" % one["row"])
-            ids += [_text(one["id"]) for one in made[:: max(1, len(made) // 50)]]
+            ids += [_text(one["id"]) for one in made[:: max(1, len(made) // 500)]]
         with journal.transaction():
             connection.execute("INSERT OR REPLACE INTO tally VALUES (1, ?, ?)", (held, held * 6))
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
