@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.capture import Standing, Strength
 from agent.errors import BadReceipt, ConfigError, SpoolDamaged, UplinkDown
@@ -21,10 +23,11 @@ from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
 from agent.testing.station import Station
 from agent.testing.uplink_conformance import UplinkConformance, UplinkRig, sent
-from agent.uplink.clearance import ClearanceOptions, ClearanceUplink
+from agent.uplink.clearance import ClearanceOptions, ClearanceUplink, words
 from agent.uplink.clearance.envelope import cipher_length, pin_of
 from agent.uplink.clearance.rate import Rate
 from agent.uplink.clearance.sealed import block_length
+from agent.uplink.clearance.upload import Upload
 from tests.uplinks import azurite, swift
 from tests.uplinks.azurite import Azurite
 from tests.uplinks.brief import Brief, long_form
@@ -510,3 +513,34 @@ async def test_a_held_capture_stands_where_the_receipt_leaves_it(rig: ClearanceR
     assert await station.count(Standing.RECEIPTED) == 1
     await station.verify()
     await station.hang_up()
+
+
+ANSWERS = [
+    b'{"EvidenceId": "812", "Uri": "https://a.blob.core.windows.net/c/b?sv=1&sig=x"}',
+    b'{"key": {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "k"}}',
+    b'[{"ResourceId": 813, "UploadedTimeUtc": null}]',
+    b'{"Uri": "https://[?sig=x", "EvidenceId": [], "key": []}',
+]
+
+
+@given(st.sampled_from(ANSWERS), st.integers(0, 90), st.binary(max_size=8))
+def test_answers_of_any_bytes_are_a_value_or_none(answer: bytes, at: int, put: bytes) -> None:
+    """Cut after every byte, and with other bytes in their middle."""
+    for body in (answer[:at], answer[:at] + put + answer[at:], answer[:at] + put + answer[at + len(put) :]):
+        words.text_in(body, "EvidenceId")
+        words.listed(body, "813")
+        uri = words.uri_in(body)
+        assert uri is None or uri.startswith(("http://", "https://"))
+        if (jwk := words.key_in(body)) is not None:
+            with suppress(ValueError):
+                jwk.public()
+        block = Upload.read(body.decode("latin-1"))
+        assert block is None
+
+
+def test_answers_as_they_should_be_are_read() -> None:
+    assert words.text_in(ANSWERS[0], "EvidenceId") == "812"
+    assert words.uri_in(ANSWERS[0]) == "https://a.blob.core.windows.net/c/b?sv=1&sig=x"
+    assert words.listed(ANSWERS[2], "813") == {"ResourceId": 813, "UploadedTimeUtc": None}
+    assert words.uri_in(ANSWERS[3]) is None
+    assert words.key_in(b"[" * 100_000) is None

@@ -201,6 +201,7 @@ def nameless(answer: dict[str, Any]) -> dict[str, Any]:
         (other_digest, "another digest"),
         (overwrites, "may be overwritten"),
         (nameless, "x-amz-unheard-of"),
+        (lambda _: {"url": "http://[half"}, "no address"),
         (lambda _: {"address": "x"}, "is none"),
         (lambda _: {"url": "x" * 9000}, "is none"),
         (lambda answer: answer | {"headers": {"a": "b\r\nc"}}, "is none"),

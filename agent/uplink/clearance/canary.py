@@ -25,10 +25,14 @@ async def compares(services: Services) -> bool:
     """Whether it refuses the wrong one and takes the right one. Raises `UplinkDown` where it cannot be tried."""
     places, options = services.places, services.options
     jwk = key_in((await services.ask("GET", places.key, gone=False)).body)
-    if jwk is None:
+    try:
+        key = None if jwk is None else jwk.public()
+    except ValueError as error:
+        raise UplinkDown(f"the agency's key cannot be used: {error}") from error
+    if jwk is None or key is None:
         raise UplinkDown("the Key Store Service gave no RSA key")
     capture = f"canary-{uuid.uuid4()}"
-    envelope = Envelope.new(services.secret, capture, jwk.public(), jwk.kid or "key")
+    envelope = Envelope.new(services.secret, capture, key, jwk.kid or "key")
     sealing = envelope.sealing(services.secret, capture, options.checksum)
     assert sealing is not None  # noqa: S101 - it was made with this key
     content = sealing.sealed(_BYTES, last=True)

@@ -113,8 +113,12 @@ def uri_in(body: bytes) -> str | None:
     """The address with an Azure SAS token: documented to be there, and not under which name."""
     for value in _json(body).values():
         if isinstance(value, str) and len(value) <= 4096 and value.isascii() and value.isprintable():  # noqa: PLR2004
-            parts = urlsplit(value)
-            if parts.scheme in {"http", "https"} and "sig" in parse_qs(parts.query):
+            try:
+                parts = urlsplit(value)
+                signed = "sig" in parse_qs(parts.query)
+            except ValueError:  # no address, such as one with half a bracket
+                continue
+            if parts.scheme in {"http", "https"} and parts.hostname and signed:
                 return value
     return None
 
@@ -133,7 +137,7 @@ def listed(body: bytes, resource_: str) -> Mapping[str, Any] | None:
     """One file in the list of an item's files (documented): found by its id, for the service adds files of its own."""
     try:
         told = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     found = (one for one in told if isinstance(one, dict)) if isinstance(told, list) else ()
     return next((one for one in found if str(one.get("ResourceId")) == resource_), None)

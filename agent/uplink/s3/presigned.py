@@ -47,7 +47,10 @@ def placed(request: Any, signed: Signed, broker: str) -> bool:  # noqa: ANN401 -
     the broker does not sign is not sent; whether the store compares is found out by trying, as always.
     Raises `UplinkDown` where the broker signed another request than ours.
     """
-    ours, theirs = urlsplit(request.url), urlsplit(signed.url)
+    try:
+        ours, theirs = urlsplit(request.url), urlsplit(signed.url)
+    except ValueError as error:
+        raise UplinkDown(f"{broker} gave something that is no address", hint=_HINT) from error
     if _place(ours) != _place(theirs) or "@" in theirs.netloc or theirs.fragment:
         raise UplinkDown(
             f"{broker} signs for {printable(_shown(theirs))}, and this capture belongs to {printable(_shown(ours))}",
