@@ -177,7 +177,7 @@ class HitTold(CaptureTold):
 
     schema_: Literal["hit/1"] = Field("hit/1", alias="schema")  # type: ignore[assignment]
     read: dict[str, JsonValue] | None = None
-    """The device's claims, such as plate, camera and list. They stand in this payload and nowhere else."""
+    """The device's claims, such as camera, list and rule; a plate is not among them."""
 
 
 class NoticeTold(_Model):

@@ -260,8 +260,10 @@ async function showLeads(ids) {
     leadsOf = wanted;
     try {
       const answer = ids.length ? await fetch(at("/v1/leads"), { cache: "no-store" }) : null;
+      if (answer && !answer.ok) throw new Error(answer.status);
+      const told = answer ? (await answer.json()).leads : [];
       if (wanted !== leadsOf) return;  // others came meanwhile, and are asked for
-      leads = answer?.ok ? (await answer.json()).leads : [];
+      leads = told;
     } catch {
       leadsOf = "";  // asked again with the next event
       return;

@@ -24,7 +24,7 @@ from multidict import CIMultiDict
 
 from agent.capture import printable
 from agent.driver import Notice
-from agent.listening import check_certificates, listening
+from agent.listening import check_certificates, hang_up, listening
 from drivers.alpr.door import Door
 from drivers.alpr.hotlist.arriving import BESIDE, Proof, proof_of, written
 from drivers.alpr.hotlist.errors import BadList
@@ -174,8 +174,8 @@ class Pushed:
         except BadList as error:
             sent.arrivals.shelf.trouble = str(error)
             return _told(422, f"{error}. {error.what_to_do}")
-        except (ClientError, ConnectionError, TimeoutError):
-            raise
+        except (ClientError, ConnectionError, TimeoutError):  # whoever sent it is gone, and sends it again
+            return hang_up(request)
         except OSError as error:
             self._log.warning("hotlist_push_failed", list=sent.options.name, error=error.strerror)
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
