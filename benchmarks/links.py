@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ MIB = 1 << 20
 SERVER, CLIENT = "evidock-srv", "evidock-cli"
 HOST = "10.213.7.1"
 RELAY, DOOR = 9000, 9001
+PASSIVE = 9002
+"""Where an FTP server takes bytes, before and behind the relay."""
 INTEROP = Path(__file__).parents[1] / "tests" / "interop"
 
 
@@ -58,7 +61,10 @@ class Relay:
 
     async def run(self, report: Path) -> None:
         """Serve until cancelled; what was counted stands in the file."""
-        async with await asyncio.start_server(self._serve, HOST, RELAY):
+        through = [(RELAY, DOOR), (PASSIVE, PASSIVE)]
+        async with AsyncExitStack() as stack:
+            for port, door in through:
+                await stack.enter_async_context(await asyncio.start_server(partial(self._serve, door), HOST, port))
             began = first = time.monotonic()
             while True:
                 await asyncio.sleep(0.2)
@@ -70,12 +76,12 @@ class Relay:
                         _reset(writer)
                 await asyncio.to_thread(report.write_text, json.dumps({"counted": self.counted, "breaks": self.breaks}))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, door: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if time.monotonic() < self._closed_until:
             _reset(writer)
             return
         try:
-            onward, back = await asyncio.open_connection("127.0.0.1", DOOR)
+            onward, back = await asyncio.open_connection("127.0.0.1", door)
         except OSError:
             _reset(writer)
             return
@@ -146,6 +152,18 @@ def tuspy(source: Path) -> None:
             return
 
 
+def ftp(folder: Path) -> None:
+    """An FTP server that appends, for `curl -C -`: over HTTP curl would have to be told from where."""
+    from pyftpdlib.authorizers import DummyAuthorizer  # noqa: PLC0415
+    from pyftpdlib.handlers import FTPHandler  # noqa: PLC0415
+    from pyftpdlib.servers import FTPServer  # noqa: PLC0415
+
+    people = DummyAuthorizer()
+    people.add_user("dock", "dock", str(folder), perm="elradfmwMT")
+    FTPHandler.authorizer, FTPHandler.passive_ports, FTPHandler.masquerade_address = people, [PASSIVE], HOST
+    FTPServer(("127.0.0.1", DOOR), FTPHandler).serve_forever()
+
+
 # --- outside ----------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +177,13 @@ def cases(folder: Path, source: Path) -> Iterator[Case]:
         yield Case("Evidock, to @tus/server", node, [*me, "--ours", str(folder), str(source)])
         yield Case("tuspy 4 MiB, to @tus/server", node, [*me, "--tuspy", str(source)])
         yield Case("tus-js-client, to @tus/server", node, ["node", str(folder / "js.mjs"), str(source)])
+    if shutil.which("curl"):
+        again = f"until curl -sS -C - -T {source} ftp://dock:dock@{HOST}:{RELAY}/x; do sleep 1; done"
+        yield Case("curl -C -, to an FTP server", [*me, "--ftp", str(folder / "node")], ["sh", "-c", again])
+    if shutil.which("rclone"):
+        store = ["rclone", "serve", "webdav", "--addr", f"127.0.0.1:{DOOR}", str(folder / "node")]
+        there = [f"--webdav-url=http://{HOST}:{RELAY}", "--retries=200", "--retries-sleep=1s", "--low-level-retries=1"]
+        yield Case("rclone, to its WebDAV server", store, ["rclone", "copyto", *there, str(source), ":webdav:x"])
 
 
 JS = """
@@ -292,6 +317,7 @@ def main() -> None:
     parser.add_argument("--relay", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--ours", type=Path, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--tuspy", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--ftp", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.relay:
         asyncio.run(Relay(chosen.every, chosen.until, rest=1.0, delay=0.005).run(chosen.relay))
@@ -299,6 +325,8 @@ def main() -> None:
         asyncio.run(ours(*chosen.ours))
     elif chosen.tuspy:
         tuspy(chosen.tuspy)
+    elif chosen.ftp:
+        ftp(chosen.ftp)
     else:
         with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="evidock-links-") as name:
             folder = Path(name)

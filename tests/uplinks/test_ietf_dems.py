@@ -157,12 +157,12 @@ async def test_an_upload_that_expired_is_created_again(dems: EmulatedDems, make:
     sending, uplink = MemorySending(some_bytes(2 * MIB)), make(dems.captures_url)
     await uplink.announce(sending)
     await uplink.announce(sending)
-    assert len(sending.remembered) == 1
+    assert len(set(sending.remembered)) == 1
     await dems.add_fault("HEAD:1:expire")
     with capture_logs() as logs:
         verified(await uplink.send(sending), sending, dems)
     assert [entry["event"] for entry in logs] == ["upload_gone"]
-    assert len(sending.remembered) == 2
+    assert len(set(sending.remembered)) == 2
     await settled(dems, sending)
 
 

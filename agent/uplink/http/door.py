@@ -65,6 +65,11 @@ class Door:
         """Whether an answer with these headers bears the protocol's sign, so that no proxy can have given it."""
         return True
 
+    @property
+    def verifying(self) -> bool:
+        """Whether the server, as far as is known now, refuses a request whose bytes are not what was stated of them."""
+        return False
+
     async def signs(self) -> bool:
         """Whether the server signs receipts, so that one is worth waiting for. Raises `UplinkDown`."""
         return False

@@ -45,6 +45,8 @@ class Place:
     offset: int
     answer: Answer
     """What told it."""
+    proven: bool = False
+    """The server was asked for the digest of what it holds."""
 
 
 DoorT_co = TypeVar("DoorT_co", bound=Door, covariant=True)
@@ -101,6 +103,13 @@ class Trip(Generic[DoorT_co]):
         self.confirmed_at = url
         self.sending.progress(place.offset)
 
+    def to_be_proven(self, url: URL) -> bool:
+        """Whether a server is to tell the digest of what it holds: it reads all of that again, and so do we.
+
+        Not where each byte was verified by it as it came, since this uplink began or last asked.
+        """
+        return not self.door.verifying or self._confirmed.get(str(url), self.length) >= self.length
+
     async def doubt(self, reason: UplinkDown) -> None:
         """Permit one more try after something unclear; raise the reason when patience is at its end."""
         self._doubts += 1
@@ -120,15 +129,18 @@ class Trip(Generic[DoorT_co]):
             )
         await asyncio.sleep(wait * _spread())
 
-    async def stretched(self, headers: dict[str, str], offset: int, end: int, least: int | None) -> bool:
+    async def stretched(
+        self, headers: dict[str, str], offset: int, end: int, least: int | None, *, then: int | None = None
+    ) -> bool:
         """State the stretches of a body, where its server takes them and a cut of this link would cost something.
 
-        `least`: bytes of a stretch that the server takes at least; None for one that takes none.
+        `least`: bytes of a stretch that the server takes at least; None for one that takes none. `then`: where the
+        request after this one is going to end.
         """
         if least is None or self.part.quick or end - offset <= least:
             return False
         headers[STRETCHES] = await self.stretches.of(offset, end, least)
-        after = self.part.end(end, self.length)
+        after = self.part.end(end, self.length) if then is None else then
         if after - end > least:
             await self.stretches.prepare(end, after, least)
         return True

@@ -79,7 +79,7 @@ async def _located(trip: IetfTrip, answer: Answer) -> Place:
     await trip.sending.remember(str(url), renew_at=renew_at(answer))
     if place.offset and note_in(answer) is None:
         # A server that knows a capture again had it already: how much of it is ours?
-        return await asked(trip, url) or await created(trip, answer.method)
+        return await asked(trip, url, prove=True) or await created(trip, answer.method)
     trip.confirm(place)
     return place
 

@@ -65,6 +65,11 @@ class IetfDoor(Door):
         """Whether the answer speaks of an upload, as no proxy and no login page does."""
         return any(name in headers for name in _SIGNS)
 
+    @property
+    def verifying(self) -> bool:
+        """Whether it wants digests or refused a wrong one, and nothing else was found."""
+        return isinstance(self._offer, Offer) and (self._offer.checks if self.verifies is None else self.verifies)
+
     async def signs(self) -> bool:
         """Whether it said so; who does not resume uploads does not. Raises `UplinkDown`."""
         try:

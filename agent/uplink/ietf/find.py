@@ -19,15 +19,19 @@ __all__ = ["asked", "found", "gone"]
 async def found(trip: IetfTrip) -> Place | None:
     """Return the upload that an earlier try began, if there is one that can be continued."""
     url = remembered(trip)
-    return None if url is None else await asked(trip, url)
+    return None if url is None else await asked(trip, url, prove=True)
 
 
-async def asked(trip: IetfTrip, url: URL) -> Place | None:
-    """Ask how much the server holds, and prove it where the server can tell; None when a new upload is needed."""
+async def asked(trip: IetfTrip, url: URL, *, prove: bool = False) -> Place | None:
+    """Ask how much the server holds; None when a new upload is needed.
+
+    And prove it where the server can tell, and it was not verified as it came; `prove`: in any case.
+    """
+    offer = await trip.door.offer()
+    prove = prove or trip.to_be_proven(url)
+    headers = {"Want-Repr-Digest": offer.wants} if prove else {}
     while True:
-        answer = await trip.door.ask(
-            "HEAD", url, {"Want-Repr-Digest": (await trip.door.offer()).wants}, verifying=trip.verifying
-        )
+        answer = await trip.door.ask("HEAD", url, headers, verifying=trip.verifying)
         if answer.status != 423:  # noqa: PLR2004 - Locked; the draft lets the new request end the old one instead
             break
         await trip.locked(answer)
@@ -37,7 +41,7 @@ async def asked(trip: IetfTrip, url: URL) -> Place | None:
     offset = answer.offset
     if answer.status not in {200, 204} or offset is None:
         trip.surprised(answer)
-    place = Place(url, offset, answer)
+    place = Place(url, offset, answer, prove)
     if complete(answer) and offset < trip.length:
         # It made an end of an upload that was not whole: a failure that it told somebody who did not hear it.
         trip.log.warning("upload_ended_by_server", url=str(url), offset=offset)

@@ -107,7 +107,7 @@ async def _empty(trip: TusTrip) -> Place:
     place = await _located(trip, answer)
     if 0 < place.offset < trip.length:
         # An idempotent server had it already: how much of it is ours?
-        return await asked(trip, place.url) or await created(trip)
+        return await asked(trip, place.url, prove=True) or await created(trip)
     return place
 
 
@@ -125,7 +125,7 @@ async def _located(trip: TusTrip, answer: Answer) -> Place:
     place = Place(url, answer.offset or 0, answer)
     if place.offset > trip.length:
         # Asked again it may say something else; if not, that is no receipt.
-        return await asked(trip, url) or await created(trip)
+        return await asked(trip, url, prove=True) or await created(trip)
     if place.offset < trip.length or note_in(answer) is None:
         await trip.sending.remember(str(url), renew_at=renew_at(answer))
     trip.confirm(place)

@@ -53,6 +53,11 @@ class TusDoor(Door):
         """Return why this answer is not the one that tus prescribes."""
         return explained(answer)
 
+    @property
+    def verifying(self) -> bool:
+        """Whether it said so, and nothing else was found."""
+        return self._abilities is not None and self._abilities.checks_parts
+
     async def signs(self) -> bool:
         """Whether it said so. Raises `UplinkDown`."""
         return (await self.abilities()).signs

@@ -19,13 +19,18 @@ __all__ = ["asked", "found", "gone"]
 async def found(trip: TusTrip) -> Place | None:
     """Return the upload that an earlier try began, if there is one that can be continued."""
     url = remembered(trip)
-    return None if url is None else await asked(trip, url)
+    return None if url is None else await asked(trip, url, prove=True)
 
 
-async def asked(trip: TusTrip, url: URL) -> Place | None:
-    """Ask how much the server holds, and prove it where the server can tell; None when a new upload is needed."""
+async def asked(trip: TusTrip, url: URL, *, prove: bool = False) -> Place | None:
+    """Ask how much the server holds; None when a new upload is needed.
+
+    And prove it where the server can tell, and it was not verified as it came; `prove`: in any case.
+    """
+    prove = prove or trip.to_be_proven(url)
+    headers = {"Want-Repr-Digest": "sha-256=10"} if prove else {}
     while True:
-        answer = await trip.door.ask("HEAD", url, {"Want-Repr-Digest": "sha-256=10"}, verifying=trip.verifying)
+        answer = await trip.door.ask("HEAD", url, headers, verifying=trip.verifying)
         if answer.status != 423:  # noqa: PLR2004 - Locked
             break
         await trip.locked(answer)
@@ -43,7 +48,7 @@ async def asked(trip: TusTrip, url: URL) -> Place | None:
             if ended.status not in {204, 404, 410}:
                 trip.log.warning("upload_not_terminated", url=str(place.url), status=ended.status)
 
-    return await ours(trip, Place(url, offset, answer), end)
+    return await ours(trip, Place(url, offset, answer, prove), end)
 
 
 async def gone(trip: TusTrip, answer: Answer) -> None:

@@ -32,10 +32,10 @@ async def brought(trip: TusTrip) -> Place:
     while True:
         while place.offset < trip.length:
             place = await _next(trip, place)
-        if note_in(place.answer) is not None or place.answer.method == "HEAD":
+        if note_in(place.answer) is not None or place.proven:
             return place
         # The last answer spoke of one request; what the server holds of the whole, only HEAD tells.
-        place = await asked(trip, place.url) or await created(trip)
+        place = await asked(trip, place.url, prove=True) or await created(trip)
 
 
 async def _next(trip: TusTrip, place: Place) -> Place:
@@ -67,8 +67,9 @@ async def _next(trip: TusTrip, place: Place) -> Place:
         return after
     if answer.status == CHECKSUM_MISMATCH and answer.spoken:
         await wrong(trip, answer, place.offset, end, proof)
-    else:
-        await _not_taken(trip, answer, end - place.offset)
+        # It may be what came before that is wrong by now, in the server's store.
+        return await asked(trip, place.url, prove=True) or await created(trip)
+    await _not_taken(trip, answer, end - place.offset)
     return await asked(trip, place.url) or await created(trip)
 
 
