@@ -72,6 +72,8 @@ def seal_(
         custody, log, file = config.custody, config.station.log, folder / CREDENTIAL
         if custody.log_key is not None:
             raise Refusal("agent.toml names a key of its own: custody.log_key", hint="Nothing was changed.")
+        if not following and not file.exists():
+            raise Refusal(f"there is no {file}", hint="Nothing was changed. Whose it is tells: evidock identity show.")
         if following:
             text = new_key(log, kind=KINDS[custody.log_key_kind])
         else:

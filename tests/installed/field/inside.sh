@@ -156,6 +156,7 @@ systemctl restart evidock@north; until_ "it starts with the other key" $north st
 is "which is another" test "$key" != "$($north identity show --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["vkey"])')"
 is "it stops by itself" systemctl stop evidock@north
 mv /etc/credstore.encrypted/evidock-north.log.key /tmp/sealed
+install -d -o evidock -g evidock -m 0700 /var/lib/evidock-north/keys
 setpriv --reuid evidock --regid evidock --clear-groups sh -c 'umask 077; cat > /var/lib/evidock-north/keys/log.key' < <(systemd-creds decrypt --name= /tmp/sealed -)
 is "a key that lay in the clear is sealed" $north identity seal host
 not "and shredded" test -e /var/lib/evidock-north/keys/log.key
