@@ -178,3 +178,27 @@ def test_parts_shrink_when_they_are_lost_and_grow_again_but_not_beyond_what_a_pr
         part.lost(part.now)
     assert part.now == FLOOR
     assert not part.refused(FLOOR)
+
+
+def test_a_quick_link_brings_several_parts_in_one_request() -> None:
+    part = PartLength(16 * MIB)
+    for times in (1, 2, 4, 8, 8):
+        assert part.end(0, 1000 * MIB) == 16 * MIB
+        assert part.end(0, 1000 * MIB, several=True) == times * 16 * MIB
+        assert part.end(48 * MIB, 1000 * MIB, several=True) % (16 * MIB) == 0
+        part.kept(times * 16 * MIB, 0.1)
+    part.kept(8 * 16 * MIB, 5.0)  # it became slow
+    assert part.end(0, 1000 * MIB, several=True) == 64 * MIB
+    assert part.refused(64 * MIB)  # a proxy has a limit
+    for _ in range(9):
+        part.kept(32 * MIB, 0.1)
+    assert part.end(0, 1000 * MIB, several=True) == 32 * MIB
+    part.lost(32 * MIB)  # the link broke: a part is the most that it costs the next time
+    assert part.end(0, 1000 * MIB, several=True) <= 16 * MIB
+
+
+def test_where_a_part_length_is_configured_no_request_is_longer() -> None:
+    part = PartLength(4 * MIB)
+    for _ in range(9):
+        part.kept(4 * MIB, 0.01)
+    assert part.end(0, 1000 * MIB, several=True) == 4 * MIB

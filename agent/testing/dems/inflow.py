@@ -96,6 +96,9 @@ class Sink:
             if self._checksum is not None and self._checksum.through:
                 self.read = self.read or self._fixity().fork()
                 self.read.advance(self.end)
+            if blocks:
+                # Of dirty pages this only starts their way to the disk: what `force` waits for then is short.
+                durable.drop_cache(self._fd, self.end - length, length)
 
     def _prove(self, block: bytes, stretches: Stretches, *, last: bool = False) -> None:
         """Go on with the stretches; after one that is wrong nothing is proven any more."""

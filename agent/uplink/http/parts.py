@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.capture import PART_LENGTH
 from agent.uplink.http.options import FLOOR
 
 __all__ = ["PartLength"]
@@ -19,6 +20,11 @@ FITTED: Final = 4 * FLOOR
 QUICK: Final = 32 * 1024 * 1024
 """Bytes per second from which a link counts as quick."""
 
+AT_ONCE: Final = 1.0
+"""Seconds: where a request takes less, the next one may bring twice as many parts; where it takes twice that, half."""
+TIMES: Final = 8
+"""Parts of one request at most: 128 MiB. The wait for its answer is short beside its bytes then, on any link."""
+
 
 class PartLength:
     """Bytes of one request, for all captures of one uplink: a part is the most that a cut link can cost.
@@ -26,6 +32,9 @@ class PartLength:
     After a cut it is fitted to what came home since the last one, for a link that breaks every few seconds would
     otherwise never bring one part home, or send each twice; as more comes home it grows again. What a proxy refused for
     its size is never tried again.
+
+    On a quick link each answer that is waited for costs as much as the bytes of a part. A request brings several of
+    them there, where its receiver can prove them together: a second of the link is the most that a cut costs then.
     """
 
     def __init__(self, length: int) -> None:
@@ -36,14 +45,19 @@ class PartLength:
         """The last part went so fast that a cut would cost moments: what bounds its cost is not worth computing."""
         self._most = length
         self._home = 0
+        self._times, self._times_most = 1, TIMES if length == PART_LENGTH else 1
 
-    def end(self, offset: int, length: int) -> int:
-        """Return where the part that begins at `offset` ends: at the next multiple, so that a resume aligns again."""
-        return min((offset // self.now + 1) * self.now, length)
+    def end(self, offset: int, length: int, *, several: bool = False) -> int:
+        """Return where the request that begins at `offset` ends: at the next multiple, so that a resume aligns again.
+
+        `several`: its receiver may be sent several parts in one request.
+        """
+        now = self.now * (self._times if several and self.now == self._most else 1)
+        return min((offset // now + 1) * now, length)
 
     def lost(self, length: int) -> None:
         """Nothing was kept of a body of so many bytes."""
-        self.quick = False
+        self.quick, self._times = False, 1
         # Bodies that were lost together tell of one cut: after the first of them nothing has come home.
         fitting = max(FITTED, self._home // SHARE // FLOOR * FLOOR) if self._home else self.now
         self._home = 0
@@ -53,14 +67,20 @@ class PartLength:
         """Something before the server refuses bodies of this length; False where they cannot be shorter."""
         if length <= FLOOR:
             return False
+        if self._times > 1:
+            self._times = self._times_most = self._times // 2
+            return True
         self._most = min(self._most, _half(length))
         self.now = min(self.now, self._most)
         return True
 
     def kept(self, length: int, seconds: float | None = None) -> None:
-        """A part of so many bytes arrived, after so many seconds."""
+        """A request with so many bytes arrived, after so many seconds."""
         if seconds is not None and length >= FITTED:
             self.quick = length > QUICK * seconds
+        if seconds is not None and (length >= self.now * self._times or seconds > AT_ONCE):
+            fitting = self._times * 2 if seconds < AT_ONCE else self._times // (1 + (seconds > 2 * AT_ONCE))
+            self._times = max(1, min(fitting, self._times_most))
         self._home += length
         if self.now < self._most and self._home >= 2 * self.now * SHARE:
             self.now = min(self.now * 2, self._most)
