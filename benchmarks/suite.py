@@ -81,6 +81,7 @@ CASES: Final = {
     "sending-large": Case("ways_out:sending_large", 3, "one large capture: spool to server, over TLS", "sending"),
     "sending-clips": Case("ways_out:sending_clips", 3, "captures of 4 MiB: spool to server, over TLS", "sending"),
     "sending-small": Case("ways_out:sending_small", 4, "captures of 4 KiB: spool to server, over TLS", "sending"),
+    "stores": Case("object_stores:stores", 3, "one capture to an object store, beside aws-cli and rclone", "stores"),
     "life-large": Case("ways_out:life_large", 2, "one large capture: dock to receipt", "sending"),
     "life-clips": Case("ways_out:life_clips", 2, "captures of 4 MiB: dock to receipt", "sending"),
     "life-small": Case("ways_out:life_small", 3, "captures of 4 KiB: dock to receipt", "sending"),
