@@ -82,6 +82,12 @@ def test_a_request_ends_where_limits_and_link_let_it() -> None:
     assert Limits().end(3, 9, 7) == 7
 
 
+def test_what_an_answer_leaves_out_counts_on() -> None:
+    offered = Limits(max_size=100, max_append_size=10)
+    assert Limits(max_age=5).over(offered) == Limits(max_size=100, max_append_size=10, max_age=5)
+    assert Limits(max_append_size=0, min_size=1).over(offered) == Limits(100, 1, 0)
+
+
 def test_digests_and_names() -> None:
     # RFC 9530, appendix B.1: {"hello": "world"} with a newline.
     digest = hashlib.sha256(b'{"hello": "world"}\n').digest()

@@ -48,6 +48,16 @@ class Limits:
     min_append_size: int | None = None
     max_age: int | None = None
 
+    def over(self, others: Limits) -> Limits:
+        """Return these, and where they say nothing, the others: an answer may tell one limit alone, as `max-age`."""
+        return Limits(
+            self.max_size if self.max_size is not None else others.max_size,
+            self.min_size if self.min_size is not None else others.min_size,
+            self.max_append_size if self.max_append_size is not None else others.max_append_size,
+            self.min_append_size if self.min_append_size is not None else others.min_append_size,
+            self.max_age if self.max_age is not None else others.max_age,
+        )
+
     def end(self, offset: int, end: int, length: int) -> int:
         """Return where a request that begins at `offset` may end, as near to `end` as the limits of requests let it."""
         if self.min_append_size is not None:

@@ -56,7 +56,7 @@ def _done(trip: IetfTrip, place: Place) -> bool:
 
 async def _next(trip: IetfTrip, place: Place, method: str) -> Place:
     """Send one part and return where the upload stands then, however it went."""
-    limits = limits_in(place.answer) or (await trip.door.offer()).limits
+    limits = (limits_in(place.answer) or Limits()).over((await trip.door.offer()).limits)
     end = _end(trip, place.offset, limits)
     await trip.sending.turn(end - place.offset)
     headers = {
