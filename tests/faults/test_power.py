@@ -18,7 +18,7 @@ import pytest
 
 from agent.testing.dems import EmulatedDems
 from tests.faults.examining import quiet
-from tests.faults.form import LONG, SEED, form, time_is_over, why
+from tests.faults.form import LONG, OVER, SEED, form, time_is_over, why
 from tests.faults.machine import SIZES, Machine, disk, needed
 from tests.faults.mounting import may_mount, mounted
 from tests.faults.replaying import Cut, Recorded, Wrong, copy_sparse, replay, states
@@ -83,8 +83,12 @@ def look_inside(recorded: Recorded, cuts: list[Cut]) -> list[Wrong]:
 async def test_a_power_cut_after_any_write_breaks_no_promise(
     tmp_path: Path, nursery: Nursery, file_system: str, number: int
 ) -> None:
+    figure = f"power cut after each recorded write, station on {file_system}"
     needed(f"mkfs.{file_system}")
     quiet()
+    if time_is_over():
+        reached(2, figure, asked=POINTS, reached=0, violations=0, detail=OVER)
+        return
     plan = Plan(tmp_path / "record", file_system, SEED * 1000 + number, free_port())
     recorded = record(plan)
     cuts, wrong, looked, look = recorded.cuts(plan.seed, POINTS), list[str](), 0, replay if may_mount() else look_inside
@@ -99,7 +103,7 @@ async def test_a_power_cut_after_any_write_breaks_no_promise(
         wrong += [told(plan, cut, one) for one in await started_again(plan, recorded, cut, tmp_path / "again", nursery)]
     reached(
         2,
-        f"power cut after each recorded write, station on {file_system}",
+        figure,
         asked=POINTS,
         reached=looked,
         violations=len(wrong),
