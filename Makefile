@@ -26,10 +26,10 @@ WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromi
     mosquitto=mosquitto mosquitto_pub=mosquitto-clients beanstalkd=beanstalkd \
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
     mksquashfs=squashfs-tools mender-artifact=mender-artifact memcached=memcached \
-    promtool=prometheus pki=strongswan-pki \
+    promtool=prometheus pki=strongswan-pki linux.uml=user-mode-linux \
     pdftotext=poppler-utils weasyprint=weasyprint sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
-# A Linux that runs as a process, with disks that fail and lose their power: 40 MB, so only `make faults` brings it.
-FAULTS_NEED := linux.uml=user-mode-linux mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs
+# What only `make faults` wants: file systems of other stations' disks.
+FAULTS_NEED := mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs
 GSTREAMER := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
     gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 STRONGSWAN := /usr/lib/ipsec/plugins/libstrongswan-openssl.so

@@ -43,7 +43,7 @@ SIZES = {"ext4": 64 << 20, "xfs": 300 << 20, "btrfs": 128 << 20, "vfat": 64 << 2
 def needed(*programs: str) -> None:
     """Skip where there is no such machine, or one of these programs is not here."""
     if not KERNEL.exists():
-        pytest.skip(f"{KERNEL} is not here: `make faults` installs user-mode-linux")
+        pytest.skip(f"{KERNEL} is not here: the package user-mode-linux brings it")
     for program in programs:
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
             pytest.skip(f"{program} is not here: `make faults` installs it")
