@@ -60,7 +60,7 @@ lint: install ## style, format, types and imports, without the tests
 .PHONY: faults
 faults: system install peers ## the fault lab: kills, cuts, failed calls, liars; writes docs/fault-report.md (60 min, SEED=1; FAULTS_ARGS="--only kills")
 	@$(DEBIAN)
-	bring $$(absent $(FAULTS_NEED)) || echo "The faults that need a machine of their own will be skipped." >&2
+	bring $$(absent $(FAULTS_NEED)) || echo "The faults on xfs and btrfs will be skipped." >&2
 	$(BIN)/python -m tests.faults.collect $(if $(SEED),--seed $(SEED)) $(FAULTS_ARGS)
 
 # atheris is not in the lock: only this target wants it, and it brings a compiler's library of 35 MB.

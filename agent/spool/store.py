@@ -189,8 +189,12 @@ class Spool:
     def seal_part(self, name: str) -> SealedPart:
         """Set a stage file that cannot be continued aside as parts/<sha256>; never deletes anything."""
         told = read_about(name.removesuffix(".doubtful"), self._stage_fd)
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._stage_fd)
+        doubtful = name.endswith(".doubtful")
+        mode = os.O_RDWR if doubtful else os.O_RDONLY
+        fd = os.open(name, mode | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._stage_fd)
         try:
+            if doubtful:
+                _write_anew(fd)
             durable.force(fd)
             digest = _digest_of(fd)
         finally:
@@ -386,6 +390,17 @@ def _translated(act: Callable[[bytes], None], block: bytes) -> None:
         act(block)
     except OSError as error:
         raise spool_error("working in the spool", error) from error
+
+
+def _write_anew(fd: int) -> None:
+    """Write every byte that can be read back to its place.
+
+    Of what could not be forced once the kernel takes bytes and length for written, and they are not.
+    """
+    offset = 0
+    while block := os.pread(fd, _READ_AHEAD, offset):
+        durable.write_all(fd, block, offset)
+        offset += len(block)
 
 
 def _digest_of(fd: int) -> Digest:

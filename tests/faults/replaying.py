@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import apsw
 
 from tests.faults.examining import Promises, examined
 from tests.faults.logwrites import Record
@@ -64,10 +66,38 @@ class Recorded:
         return Promises(ever=ever, arrived=arrived)
 
 
+class _Hasty(apsw.VFS):
+    """SQLite's door to the system, without the waiting for a disk."""
+
+    def __init__(self) -> None:
+        self._base = apsw.vfs_names()[0]
+        super().__init__("hasty", base=self._base, makedefault=True)
+
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: ANN401, N802 - SQLite's names
+        return _HastyFile(self._base, name, flags)
+
+
+class _HastyFile(apsw.VFSFile):
+    def xSync(self, flags: int) -> None:  # noqa: N802
+        """Nothing: what is examined is thrown away."""
+
+
+@contextmanager
+def hasty() -> Iterator[None]:
+    """Nothing is forced to a disk by this process: each image is looked at once, and thrown away."""
+    door, fsync = _Hasty(), os.fsync
+    os.fsync = lambda _: None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.fsync = fsync
+        door.unregister()
+
+
 def replay(recorded: Recorded, cuts: list[Cut]) -> list[Wrong]:
     """Examine each; the cuts are in order."""
     wrong: list[Wrong] = []
-    with tempfile.TemporaryDirectory(prefix="evidock-cut-", dir="/dev/shm") as name:  # in memory
+    with hasty(), tempfile.TemporaryDirectory(prefix="evidock-cut-", dir="/dev/shm") as name:  # in memory
         (top := Path(name) / "top").mkdir()
         for cut, image, promises in states(recorded, cuts, Path(name)):
             again_too = cut.entry % RECOVERED == 0

@@ -221,6 +221,32 @@ def test_bytes_of_another_capture_under_this_name_must_go_aside_first(tmp_path: 
     spool.close()
 
 
+def test_a_doubtful_file_is_written_anew_before_it_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk has nothing of it, whatever memory says: what can be read now is written, and then forced."""
+    spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
+    (path := spool.root / "stage" / f"{NAME}-0.doubtful").write_bytes(DATA)
+    written = bytearray()
+    true_write, true_force = stage.durable.write_all, stage.durable.force
+
+    def write_all(fd: int, data: bytes, offset: int) -> None:
+        written.extend(data)
+        true_write(fd, data, offset)
+
+    def force(fd: int) -> None:
+        if os.fstat(fd).st_ino == inode:
+            assert written == DATA
+        true_force(fd)
+
+    inode = path.stat().st_ino
+    monkeypatch.setattr(stage.durable, "write_all", write_all)
+    monkeypatch.setattr(stage.durable, "force", force)
+    part = spool.seal_part(path.name)
+    assert (spool.root / "parts" / part.digest.sha256.hex()).read_bytes() == written == DATA
+    spool.close()
+
+
 def test_a_doubtful_file_is_never_continued(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 300)
