@@ -125,7 +125,7 @@ class Judge:
             older(source, path := self.path(number), number)
             self._old[number] = shown(path)[2]
             shutil.copy(path, brought := folder / f"brought-{number}.db")
-            database.open_database(brought).close()
+            Journal.open(brought, log=LOG, stamp=Clock().stamp).close()  # which fills what only it can compute
             self._new[number] = shown(brought)[2]
 
     def path(self, number: int) -> Path:
