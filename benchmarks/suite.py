@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -29,7 +30,7 @@ from benchmarks.contest import Figures
 from benchmarks.report import machine, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["CASES", "Plan", "main"]
 
@@ -136,7 +137,7 @@ def _all(told: argparse.Namespace, names: list[str]) -> int:
 
 
 def _apart(told: argparse.Namespace, name: str, folder: Path, seconds: float) -> Figures:
-    """One case as a process of its own, and of its own group: whatever it started ends with it."""
+    """One case as a process of its own: whatever it started ends with it."""
     out, place = folder / f"{name}.json", folder / name
     place.mkdir()
     sizes = ("rounds", "large", "clips", "count", "cameras", "entries", "plates")
@@ -151,7 +152,8 @@ def _apart(told: argparse.Namespace, name: str, folder: Path, seconds: float) ->
     except subprocess.TimeoutExpired:
         wrong = f"the case was ended after {seconds:.0f} s, in the middle of a round"
     finally:
-        _end(process)
+        if process.poll() is None:
+            _end(process)
     shutil.rmtree(place, ignore_errors=True)
     figures = Figures.read(out) if out.exists() else Figures(name, CASES[name].about, "")
     if wrong:
@@ -160,16 +162,32 @@ def _apart(told: argparse.Namespace, name: str, folder: Path, seconds: float) ->
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """The case, and what it started in its session: the group is its own and of nobody else."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            continue
+    """The case, and what it started that is still there, also in a session of its own: by handles, not by names."""
+    handles = [fd for pid in (process.pid, *_descendants(process.pid)) if (fd := _handle(pid)) is not None]
+    try:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for fd in handles:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(fd, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5)
+    finally:
+        for fd in handles:
+            os.close(fd)
+
+
+def _handle(pid: int) -> int | None:
+    with suppress(OSError):
+        return os.pidfd_open(pid)
+    return None
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, listed.read_text(encoding="ascii").split()):
+                yield child
+                yield from _descendants(child)
 
 
 def _measure(told: argparse.Namespace) -> None:

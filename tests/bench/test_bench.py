@@ -77,6 +77,25 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=root)
 
 
+def test_whatever_a_case_started_ends_with_it() -> None:
+    """Also what has a session of its own, and whose parent is gone by then."""
+    code = (
+        "import subprocess, sys, time\n"
+        "inner = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "print(inner.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as outer:
+        assert outer.stdout is not None
+        inner = int(outer.stdout.readline())
+        suite._end(outer)
+    assert outer.returncode is not None
+    deadline = time.monotonic() + 30
+    while (state := Path(f"/proc/{inner}/stat")).exists() and ") Z " not in state.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_case_that_takes_too_long_is_ended_and_stands_in_the_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"{BEGIN}{END}")
