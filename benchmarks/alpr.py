@@ -133,7 +133,7 @@ async def soak(
             async with asyncio.timeout(1800):
                 while (folder / "drop" / "list").exists():  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.2)
-            say(f"list of {plates} plates in use after {perf_counter() - began:.0f} s")
+            say(f"the list is in use after {perf_counter() - began:.0f} s")
             traffic = _Traffic(port, Road(listed), sums)
             hearing = None if broker is None else asyncio.create_task(sums.heard.listen(broker.options()))
             found = await _driven(daemon, dems, broker, sums, traffic, seconds=seconds, rate=rate, burst=burst)

@@ -39,6 +39,7 @@ class Heard:
         """When a capture was heard of first, as `perf_counter` has it; by the moment that its device claims for it."""
         self.connected: list[tuple[float, float]] = []
         """Spans in which this listener and the station both were."""
+        self._birth = -1
         self.back: list[float] = []
         """Seconds from this listener's connection to the station's."""
 
@@ -54,7 +55,7 @@ class Heard:
                         async for message in connection:
                             if not message.topic.endswith("/state"):
                                 self._take(message)
-                            elif born is None and (not message.retained or not self.back):  # at the start it was first
+                            elif self._is_birth(message):
                                 born = perf_counter()
                                 self.back.append(born - here)
                             connection.acknowledge(message)
@@ -63,6 +64,14 @@ class Heard:
                             self.connected.append((born, perf_counter()))
             except UplinkError:
                 await asyncio.sleep(_AGAIN)
+
+    def _is_birth(self, message: Message) -> bool:
+        """Whether the station has just connected: each of its connections has a greater number than the one before."""
+        told: dict[str, Any] = json.loads(message.payload)
+        if not told["online"] or told["bd"] <= self._birth:
+            return False
+        self._birth = told["bd"]
+        return True
 
     def _take(self, message: Message) -> None:
         told: dict[str, Any] = json.loads(message.payload)
