@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,12 +59,21 @@ def run(part: Part, lines: Path, seed: int) -> Outcome:
         try:
             process.wait(part.seconds + 3 * GRACE)
         except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _end(process)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            return Outcome(part, process.returncode, time.time() - began, {}, cut_off=True)
+            return Outcome(part, process.returncode, time.time() - began, read_results(results), cut_off=True)
         return Outcome(part, process.returncode, time.time() - began, read_results(results))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """So that it still writes what it found, where it can."""
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def main() -> int:

@@ -195,7 +195,7 @@ class Days:
         if not self.misled:
             self.wrong += too_early(told)
 
-    async def settle(self, within: float = 60.0) -> None:
+    async def settle(self, within: float = 180.0) -> None:
         """Everything is in order again, and days pass: all of it arrives, once, and all is let go."""
         if self._pid is not None:
             await self.stop()
