@@ -38,11 +38,12 @@ def say(line: str) -> None:
 def run(part: Part, lines: Path, seed: int) -> Outcome:
     """Run one part, and end it where it does not end."""
     began = time.time()
-    with tempfile.TemporaryDirectory(prefix="evidock-faults-") as folder:
+    # Short names: a station's socket lies deep below, and its path may have 107 bytes (unix(7)).
+    with tempfile.TemporaryDirectory(prefix="ef-") as folder:
         results = Path(folder) / "results.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-o", "faulthandler_timeout=0", f"--junitxml={results}"]
         command += [
-            f"--basetemp={folder}/pytest",
+            f"--basetemp={folder}/p",
             *(("-n", f"{part.workers}") if part.workers > 1 else ()),
             *part.tests,
         ]

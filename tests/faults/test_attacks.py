@@ -92,7 +92,7 @@ async def test_no_secret_stands_in_anything_that_is_said(tmp_path: Path) -> None
     async with EmulatedDems(tmp_path / "dems") as dems:
         away = {"proxy": "http://127.0.0.1:9", "proxy_login_file": str(login)}  # nobody listens: errors name the way
         uplink = tus(dems.url, dems.receipt_vkey, token_file=str(token), **away)
-        async with DaemonProcess(tmp_path / "station", drivers=[camera.driver()], uplink=uplink) as daemon:
+        async with DaemonProcess(tmp_path / "s", drivers=[camera.driver()], uplink=uplink) as daemon:
             await daemon.ready()
             await asyncio.sleep(1)
             said = [*await answers(daemon.state), *await asyncio.to_thread(commands, daemon.config, tmp_path)]
