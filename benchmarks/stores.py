@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import hashlib
 import json
 import os
@@ -39,7 +40,7 @@ from benchmarks.measured import Measured, Series, command, quoted
 from tests.uplinks import swift
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 MIB = 1 << 20
 BUCKET = "measured"
@@ -77,7 +78,7 @@ def measure(folder: Path, store: swift.Swift, length: int, runs: int, *, tls: bo
     with film.open("wb") as file:
         for _ in range(length // MIB):
             file.write(os.urandom(MIB))
-    port, ca = _terminated(folder, store.port) if tls else (store.port, None)
+    port, ca = _terminated(folder, store.port, atexit.register) if tls else (store.port, None)
     url = f"{'https' if tls else 'http'}://localhost:{port}"
     _spooled(folder, film)
     series = {name: Series(name) for name in _clients(folder, film, url, ca, 0)}
@@ -149,14 +150,14 @@ def _told(line: str) -> Measured:
     return Measured(**json.loads(done.stdout))
 
 
-def _terminated(folder: Path, port: int) -> tuple[int, Path]:
-    """TLS by socat before the store."""
+def _terminated(folder: Path, port: int, at_end: Callable[[Callable[[], None]], object]) -> tuple[int, Path]:
+    """TLS by socat before the store, until the end."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "tls.pem")
     free = swift._free()  # noqa: SLF001 - the tests' own
     listen = f"OPENSSL-LISTEN:{free},bind=127.0.0.1,fork,reuseaddr,cert={folder / 'tls.pem'},verify=0"
-    subprocess.Popen(["timeout", "3600", "socat", listen, f"TCP:127.0.0.1:{port}"])
+    at_end(subprocess.Popen(["socat", listen, f"TCP:127.0.0.1:{port}"]).kill)
     time.sleep(1)
     return free, folder / "ca.pem"
 
