@@ -81,11 +81,4 @@ MUTATIONS = (
         "            if seq < 0:\n",
         "tests/faults/test_journal_bits.py::test_a_leaf_that_the_disk_changed_after_the_last_full_tile_does_not_start",
     ),
-    Mutation(
-        "links are followed on the way to a file",
-        "agent/descent.py",
-        "FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC",
-        "FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC",
-        "tests/faults/test_trees.py",
-    ),
 )

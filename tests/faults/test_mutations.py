@@ -22,7 +22,7 @@ from tests.faults.report import reached
 ROOT = Path(__file__).parents[2]
 PARTS = ("agent", "drivers", "firmware_specs", "tests")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "node_modules", "stores", "vectors", "*.mp4")
-WITHIN = 100
+WITHIN = 200
 RED = 1
 """What pytest ends with where a test failed."""
 
