@@ -36,7 +36,7 @@ MKFS = {
     "btrfs": ("mkfs.btrfs", "-q", "-f"),
     "vfat": ("mkfs.fat",),
 }
-SIZES = {"ext4": 64 << 20, "xfs": 300 << 20, "btrfs": 128 << 20, "vfat": 64 << 20}
+SIZES = {"ext4": 160 << 20, "xfs": 300 << 20, "btrfs": 256 << 20, "vfat": 64 << 20}
 """Bytes of a small one; mkfs.xfs makes none below 300 MiB."""
 
 
