@@ -10,9 +10,11 @@ A killed process shows no fsync that is missing, and a power cut takes a machine
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
-from typing import TYPE_CHECKING
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +25,6 @@ from agent.testing.process import BARE, DaemonProcess, tus
 from tests.faults.form import LONG
 from tests.faults.report import reached
 from tests.faults.rig import POLICY
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TRACED = "trace=fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,pwrite64,pwritev"
 NAMED = re.compile(r'/stage>, "(?P<stage>[^"]+)", \d+<[^>]*/kept>, "(?P<digest>[0-9a-f]{64})"')
@@ -101,6 +100,10 @@ def forgotten(told: list[tuple[str, str]]) -> tuple[int, list[str]]:
     return count, wrong
 
 
+def children(pid: int | None) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.mark.parametrize("length", [1000, 1_500_000])
 async def test_each_promise_comes_after_what_it_rests_on(tmp_path: Path, length: int) -> None:
     """One recording, for a page of the journal that is written again still has what an earlier entry said."""
@@ -125,7 +128,10 @@ async def test_each_promise_comes_after_what_it_rests_on(tmp_path: Path, length:
                     await asyncio.sleep(0.05)
             await asyncio.sleep(0.3)
         finally:
-            await daemon.stop()
+            # strace lets go of whom it traces when it ends; it ends by itself when he does.
+            for child in children(daemon.pid):
+                os.kill(child, signal.SIGTERM)
+            await daemon.wait()
     told = calls(out)
     (kept, late), (gone, later) = held(told), forgotten(told)
     reached(1, "promises by the order of calls", asked=2, reached=kept + gone, violations=len(late + later))
