@@ -137,8 +137,9 @@ class Rig:
         pid = await self.start()
         try:
             async with asyncio.timeout(within):
-                while list(self.camera.still()) or not await self._let_go():  # noqa: ASYNC110 - a camera tells nobody
-                    await asyncio.sleep(0.02)
+                while list(self.camera.still()) or not await self._let_go():
+                    if await self.nursery.dies(pid, 0.02):  # a camera tells nobody; who ended says why below
+                        break
         except TimeoutError:
             told = f"{await tally(self.daemon.state)}, on the camera {len(list(self.camera.still()))}"
             raise AssertionError(f"it does not drain: {told}\n{self.daemon.words.read_text()[-5000:]}") from None
