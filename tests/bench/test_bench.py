@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -96,27 +98,34 @@ def test_whatever_a_case_started_ends_with_it() -> None:
         time.sleep(0.05)
 
 
-def test_a_case_that_takes_too_long_is_ended_and_stands_in_the_page(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
+@pytest.fixture
+def near() -> Iterator[Path]:
+    """A folder with a short path: a station's socket lies deep below, and its path may have 107 bytes (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="evidock-") as folder:
+        yield Path(folder)
+
+
+def test_a_case_that_takes_too_long_is_ended_and_stands_in_the_page(near: Path) -> None:
+    page = near / "page.md"
     page.write_text(f"{BEGIN}{END}")
-    ended = bench("idle", "--minutes", "0.01", "--folder", str(tmp_path), "--page", str(page))
+    ended = bench("idle", "--minutes", "0.01", "--folder", str(near), "--page", str(page))
     assert ended.returncode == 1, "a case that found nothing is told of"
     assert "Not whole: the case was ended after 3 s" in page.read_text()
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("evidock-bench-")] == []
+    assert [path.name for path in near.iterdir() if path.name.startswith("evidock-bench-")] == []
 
 
 @pytest.mark.slow
-def test_the_short_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_short_form(near: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A few captures beside the peers: the ratios are printed, and what would be odd is said. Time judges nobody."""
-    page = tmp_path / "page.md"
+    page = near / "page.md"
     page.write_text(f"{BEGIN}{END}")
     sizes = ("--minutes", "1", "--rounds", "1", "--count", "100")
-    ended = bench("taking-small", *sizes, "--folder", str(tmp_path), "--page", str(page))
+    ended = bench("taking-small", *sizes, "--folder", str(near), "--page", str(page))
     assert ended.returncode == 0, ended.stderr[-2000:]
     told = page.read_text()
     for name in ("Evidock: held", "cp, sync, sha256sum, b3sum", "SHA-256 alone"):
         assert f"| {name}" in told or f"| **{name}" in told
-    assert (tmp_path / "page" / "taking-small.svg").exists()
+    assert (near / "page" / "taking-small.svg").exists()
     found = [line for line in ended.stdout.splitlines() if "   > " in line]
     times = re.search(r"as fast as .*: ([0-9.]+), asked", "\n".join(found))
     assert times is not None

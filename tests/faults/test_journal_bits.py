@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 FLIPS = form(60, 3_000)
 CAMPAIGNS = form(1, 2)
-HINTS = {"upload", "span", "spent", "unsettled", "alias"}
-"""Tables that no promise rests on: where an upload is, and when to look at what."""
+HINTS = {"upload", "span", "spent", "unsettled", "alias", "checkpoint"}
+"""Tables that no promise rests on: where an upload is, when to look at what, and heads (the newest are compared)."""
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from agent.clock import Clock
 from agent.errors import JournalError
 from agent.journal import Event, Journal
-from tests.faults.guest.lying import TOP, room_for_bytes, table
+from tests.faults.guest.lying import TOP, extents, room_for_bytes, table
 from tests.faults.guest.mapper import create, prepare, sectors, take_up
 
 if TYPE_CHECKING:
@@ -58,11 +58,13 @@ def main() -> None:
     size = sectors("/dev/ubda")
     TOP.mkdir()
     subprocess.run(["mount", "-t", file_system, create("fl", table([], size)), str(TOP)], check=True)
-    ill, well = table(room_for_bytes(), size), table([], size)
+    well = table([], size)
 
     def fails(journal: Journal) -> None:
         five(journal)
-        prepare("fl", ill)
+        os.sync()
+        log = TOP / "journal.db-wal"
+        prepare("fl", table(sorted([*room_for_bytes(), *extents(log)]), size))  # where it lies, and where it may grow
         take_up("fl")
         prepare("fl", well)
         try:

@@ -73,12 +73,18 @@ def room_for_bytes() -> list[tuple[int, int]]:
     os.posix_fallocate(fd, 0, int(disk.f_bfree * disk.f_frsize * FILL))
     os.fsync(fd)
     os.close(fd)
+    found = extents(path)
+    path.unlink()
+    os.sync()
+    return found
+
+
+def extents(path: Path) -> list[tuple[int, int]]:
+    """Ranges of sectors that hold a file's bytes."""
     # "  0:        0..    2047:      34816..     36863:   2048: ..." in the blocks of the file system
     said = subprocess.run(["filefrag", "-v", str(path)], check=True, capture_output=True, text=True).stdout
     unit = int(re.search(r"blocks? of (\d+) bytes", said)[1]) // 512
     found = re.findall(r"^ *\d+: +\d+\.\. *\d+: +(\d+)\.\. *(\d+):", said, re.MULTILINE)
-    path.unlink()
-    os.sync()
     return sorted((int(begin) * unit, (int(end) + 1) * unit) for begin, end in found)
 
 
