@@ -44,11 +44,12 @@ help: ## this list
 demo: system install ## the main job, shown once on real input (FAULTS=1: with pulled plugs and killed processes)
 	@$(BIN)/evidock demo $(if $(filter-out 0,$(FAULTS)),--faults)
 
-# WORKERS processes share the files of tests (0: one process, in order).
+# WORKERS processes share the files of tests (0: one process, in order). One that dies ends the run: with a second one in
+# its place pytest-xdist waits for ever.
 # Where CI is set, pytest writes out and compares in full what it else cuts short: of two films that differ, for hours.
 .PHONY: test
 test: system install peers lint ## every check: style, types, imports, tests (PYTEST_ARGS="..." for pytest)
-	@env -u CI $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@env -u CI $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 0 $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: install ## style, format, types and imports, without the tests
