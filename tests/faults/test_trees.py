@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -185,6 +186,8 @@ def test_who_exchanges_folders_for_links_meanwhile_gains_nothing(ground: Path, d
 
     attacker = threading.Thread(target=swap)
     attacker.start()
+    while swaps[0] <= 10 and attacker.is_alive():
+        time.sleep(0.001)  # in a burst of walks it would not get its turn
     done, escapes = 0, 0
     try:
         for _ in range(WALKS):

@@ -315,7 +315,7 @@ async def test_who_is_cancelled_while_it_presses_leaves_whole_files_and_no_descr
     spool.close()
     assert names(spool, "stage") == []
     assert set(names(spool, "kept")) == {sha256(some_bytes(100, n)).hex() for n in range(50)}
-    assert open_files() == before
+    assert open_files() <= before
 
 
 async def test_what_a_thread_could_not_write_is_raised_where_it_is_pressed(
