@@ -211,8 +211,8 @@ lock: install ## write requirements.lock anew from pyproject.toml (UPGRADE=1: wi
 	    --output-file requirements.lock >/dev/null
 	$(BIN)/uv pip compile $(STORES).in --universal --python-version 3.11 --generate-hashes --no-config --quiet \
 	    --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --output-file $(STORES).lock >/dev/null
-	if grep -n '://' requirements.lock $(STORES).lock; then
-	    echo "A lock names a download address: it must name versions and hashes only." >&2
+	if grep -nE '://|-r /' requirements.lock $(STORES).lock; then
+	    echo "A lock names a download address or a path of this machine: it must name versions and hashes only." >&2
 	    exit 1
 	fi
 
