@@ -5,16 +5,17 @@ Nothing secret stands in the file: keys and tokens are named by path. A missing 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, model_validator
 
 from agent.context import ContextOptions
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 from agent.mqtt.options import StationOptions
 from agent.quantities import Duration, Length, TimeOfDay
 from agent.traffic import Traffic
@@ -113,6 +114,7 @@ class Policy(_Table):
 
 
 _URL = r"^https?://[^\s/]+(/[^\s]*)?$"
+_EST = r"^https://[^\s/@]+(/[^\s]*)?$"
 
 
 class WitnessConfig(_Table):
@@ -161,7 +163,7 @@ class Custody(_Table):
 class Identity(_Table):
     """Where the agency's certificates come from; see `evidock identity`."""
 
-    est_url: Annotated[str, Field(pattern=r"^https://[^\s/@]+(/[^\s]*)?$")] | None = None
+    est_url: Annotated[str, Field(pattern=_EST)] | None = None
     """EST server (RFC 7030), such as `https://est.example.org`; a label of the authority follows as its path."""
     est_ca_file: Path | None = None
     """PEM authorities that its certificate is checked against; default: the system's."""
@@ -278,12 +280,21 @@ class Config(_Table):
     """One table for each destination."""
 
 
+_UNREAD: Final[dict[type, str]] = {
+    FileNotFoundError: "Set this station up with: evidock init. Where its file lies elsewhere: evidock --config FILE.",
+    PermissionError: "Run this as root, as the daemon's user, or as a member of the group evidock.",
+}
+"""What to do where there is no file that could be edited."""
+
+
 def load(path: Path) -> Config:
     """Read a file. Raises `ConfigError` with all problems."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
+    except OSError as error:
+        raise ConfigError([Problem(str(path), in_words(error))], hint=_UNREAD.get(type(error))) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([Problem(str(path), "is no text in UTF-8")]) from error
     config = parse(text, str(path))
     if config.custody.trust is not None:
         return config
@@ -319,12 +330,28 @@ def _place(location: tuple[int | str, ...]) -> str:
     return text
 
 
+_SHAPES: Final = {
+    _NAME: "lower-case letters, digits and hyphens, at most 63 of them, such as dock-0042",
+    _DOMAIN: "a domain in lower-case letters, such as example.org",
+    _URL: "an http or https address",
+    _EST: "an https address without a login",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "letters, digits and . _ - without a blank, at most 64 of them",
+}
+"""What is asked for, by the pattern that says it to programs."""
+
+
 def _sentence(found: Any) -> str:  # noqa: ANN401 - pydantic's error dictionary
     match found["type"]:
         case "extra_forbidden":
             return "is not known here; is it misspelt?"
         case "missing":
             return "is missing"
+        case "string_pattern_mismatch" if (pattern := found["ctx"]["pattern"]) in _SHAPES:
+            return f"must be {_SHAPES[pattern]}"
+        case "string_pattern_mismatch" if words := re.fullmatch(r"\^\(([\w|-]+)\)\$", found["ctx"]["pattern"]):
+            return f"must be one of: {words[1].replace('|', ', ')}"
+        case "string_pattern_mismatch":
+            return f"does not have the form that is asked for: {found['ctx']['pattern']}"
         case _:
             message: str = found["msg"]
             return message.removeprefix("Value error, ")

@@ -18,7 +18,7 @@ at one door per library, with the original as `__cause__`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 __all__ = [
     "AgentError",
@@ -40,6 +40,7 @@ __all__ = [
     "UplinkDown",
     "UplinkError",
     "UplinkRefused",
+    "in_words",
 ]
 
 
@@ -205,3 +206,22 @@ class BadReceipt(UplinkError):
 
     exit_code = 43
     hint = "The capture stays held and on the device. Tell the administrator of the DEMS."
+
+
+_TLS: Final = {
+    "KEY_VALUES_MISMATCH": "the key is not that of the certificate",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "it holds no certificate (PEM)",
+    "NO_START_LINE": "it holds no certificate (PEM)",
+    "BAD_DECRYPT": "the key has a password, and nobody is there to give it",
+    "PASSWORD_CALLBACK_FAILED": "the key has a password, and nobody is there to give it",
+    None: "it holds no certificate with its key (PEM), or one of both is damaged",
+}
+"""OpenSSL's reasons, for files with certificates and keys; None: it gave none."""
+
+
+def in_words(error: BaseException) -> str:
+    """What the system or a library said, without the number and the place in its source; the file stands beside it."""
+    if isinstance(error, OSError) and hasattr(error, "library"):  # an `ssl.SSLError`
+        reason = getattr(error, "reason", None)
+        return _TLS.get(reason, str(reason).replace("_", " ").lower())
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

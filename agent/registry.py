@@ -26,6 +26,7 @@ __all__ = [
     "Equipment",
     "LoadedDriver",
     "LoadedUplink",
+    "assembled",
     "drivers_of",
     "enrolled",
     "equip",
@@ -87,6 +88,14 @@ def drivers_of(config: Config) -> tuple[LoadedDriver, ...]:
 
 def equip(config: Config) -> Equipment:
     """Make every driver and uplink of the configuration. Raises `ConfigError` with the problems of all of them."""
+    equipment, problems = assembled(config)
+    if problems:
+        raise ConfigError(problems)
+    return equipment
+
+
+def assembled(config: Config) -> tuple[Equipment, list[Problem]]:
+    """Make what can be made, and say what is wrong with the rest: for those who look, and never for the daemon."""
     problems: list[Problem] = []
     drivers = [
         LoadedDriver(options, made)
@@ -96,10 +105,9 @@ def equip(config: Config) -> Equipment:
         LoadedUplink(options, made)
         for options, made in _make(config.uplink, "uplink", UPLINKS, UplinkOptions, problems)
     ]
-    problems += _roles(uplinks, config)
-    if problems:
-        raise ConfigError(problems)
-    return Equipment(tuple(drivers), tuple(uplinks))
+    if len(uplinks) == len(config.uplink):  # else what is missing may be the one that is asked for
+        problems += _roles(uplinks, config)
+    return Equipment(tuple(drivers), tuple(uplinks)), problems
 
 
 def _roles(uplinks: list[LoadedUplink], config: Config) -> list[Problem]:

@@ -10,6 +10,8 @@ and waits. A configuration with a problem changes nothing at all.
 from __future__ import annotations
 
 import asyncio
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,13 +29,13 @@ if TYPE_CHECKING:
     from agent.errors import ConfigError
     from agent.registry import LoadedDriver, LoadedUplink
 
-__all__ = ["Crew", "Prints", "Reloads", "Renewal", "renewal"]
+__all__ = ["NOW", "Crew", "Prints", "Reloads", "Renewal", "renewal"]
 
 Loaded = TypeVar("Loaded", "LoadedDriver", "LoadedUplink")
 Prints = dict[tuple[str, str], object]
 """What a table says, and which files it names, by what it is (`driver`, `uplink`) and its name."""
 
-_NOW = ("driver", "uplink", "identity", "traffic", "context", "firmware")
+NOW = ("driver", "uplink", "identity", "traffic", "context", "firmware")
 """Tables that are taken up while the daemon runs."""
 
 
@@ -73,7 +75,7 @@ def renewal(
 ) -> Renewal:
     """Compare what runs with a new configuration. Raises `ConfigError` with all its problems; then nothing happens."""
     check(equip(new), new)
-    effective = now.model_copy(update={name: getattr(new, name) for name in _NOW})
+    effective = now.model_copy(update={name: getattr(new, name) for name in NOW})
     made = equip(effective)
     check(made, effective)
     after = prints(made)
@@ -97,17 +99,28 @@ def _kept(word: str, old: Sequence[Loaded], new: Sequence[Loaded], same: set[tup
 
 
 def _print(options: BaseModel) -> object:
-    files = []
-    for value in options.model_dump().values():
-        if isinstance(value, Path) and value.is_file():
-            there = value.stat()
-            files.append((str(value), there.st_ino, there.st_size, there.st_mtime_ns))
-    return options.model_dump_json(), tuple(files)
+    return options.model_dump_json(), tuple(_files(options.model_dump()))
+
+
+def _files(value: object) -> Iterator[tuple[str, int, int, int]]:
+    """The files that a table names, and the tables within it: a certificate of `listen`, a password of a camera."""
+    match value:
+        case Path():
+            with suppress(OSError):
+                there = value.stat()
+                if stat.S_ISREG(there.st_mode):
+                    yield str(value), there.st_ino, there.st_size, there.st_mtime_ns
+        case dict():
+            for inner in value.values():
+                yield from _files(inner)
+        case list() | tuple():
+            for inner in value:
+                yield from _files(inner)
 
 
 def _waiting(now: Config, new: Config) -> Iterator[str]:
     for table in type(now).model_fields:
-        if table in _NOW:
+        if table in NOW:
             continue
         old, wanted = getattr(now, table), getattr(new, table)
         if not isinstance(old, BaseModel) or not isinstance(wanted, BaseModel):  # a table came or went, or is a list

@@ -21,7 +21,7 @@ Architecture: {architecture}
 Maintainer: The Evidock maintainers <maintainers@evidock.invalid>
 Installed-Size: {size}
 Depends: {python}, systemd (>= 252), udev, mount, passwd, libc6 (>= 2.36), ca-certificates
-Recommends: ffmpeg
+Recommends: ffmpeg, smartmontools
 Suggests: chrony | systemd-timesyncd, libtss2-esys-3.0.2-0, libtss2-rc0, libtss2-mu0
 Section: admin
 Priority: optional

@@ -116,9 +116,9 @@ app = typer.Typer(
 @app.callback()
 def _before(
     ctx: typer.Context,
-    config: Annotated[Path, typer.Option(help="The configuration file.", envvar="EVIDOCK_CONFIG")] = Path(
-        "/etc/evidock/agent.toml"
-    ),
+    config: Annotated[
+        Path, typer.Option(help="The configuration file.", envvar="EVIDOCK_CONFIG", readable=False)
+    ] = Path("/etc/evidock/agent.toml"),
 ) -> None:
     """Evidock takes evidence off devices, keeps it safe, and brings it to the DEMS."""
     ctx.obj = Settings(config)

@@ -66,7 +66,7 @@ _SHOWN: Final = {
     ),
     "cert_file": _Shown(
         "Put the certificate of the status service there, or take `cert_file` out.",
-        "Have it renewed by whoever made it, and restart the service.",
+        "Have it renewed by whoever made it; it is shown from the next connection on.",
         "browsers and monitoring need not believe this station",
     ),
 }

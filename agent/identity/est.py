@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from agent.errors import ConfigError, Problem, UplinkDown, UplinkRefused
+from agent.errors import ConfigError, Problem, UplinkDown, UplinkRefused, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,10 +64,19 @@ def enrol(
         answer = connection.getresponse()
         content = answer.read(_ANSWER_MAX + 1)
     except (OSError, http.client.HTTPException) as error:
-        raise UplinkDown(f"{parsed.hostname} did not answer: {error}") from error
+        raise _unanswered(error, parsed.hostname) from error
     finally:
         connection.close()
     return _certificates(answer, content)
+
+
+def _unanswered(error: Exception, host: str | None) -> UplinkDown:
+    """Nothing came back, or nothing that is HTTP."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        hint = "Nothing was changed. Name its authority as identity.est_ca_file, and compare the clock: timedatectl."
+        return UplinkDown(f"the certificate of {host} is not accepted: {error.verify_message}", hint=hint)
+    hint = "Nothing was changed. Look at identity.est_url and at the network; the same request is sent again."
+    return UplinkDown(f"{host} did not answer: {in_words(error) or type(error).__name__}", hint=hint)
 
 
 def _certificates(answer: http.client.HTTPResponse, content: bytes) -> Sequence[x509.Certificate]:
@@ -96,7 +105,7 @@ def _context(ca_file: Path | None, certificate: Path | None) -> ssl.SSLContext:
             context.load_cert_chain(certificate)
     except (OSError, ssl.SSLError) as error:
         where = "identity.est_ca_file" if certificate is None else str(certificate)
-        raise ConfigError([Problem(where, f"cannot be used: {error}")]) from error
+        raise ConfigError([Problem(where, f"cannot be used: {in_words(error)}")]) from error
     return context
 
 

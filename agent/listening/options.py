@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent.config import Length
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 
 __all__ = ["ListenOptions", "Network", "check_certificates"]
 
@@ -79,12 +79,12 @@ def check_certificates(options: ListenOptions, *, prefix: str = "listen") -> ssl
         context.load_cert_chain(options.certificate, options.key, password=lambda: b"")
     except (OSError, ValueError) as error:
         raise ConfigError(
-            [Problem(f"{prefix}.certificate", f"{options.certificate}, {options.key}: {error}")]
+            [Problem(f"{prefix}.certificate", f"{options.certificate}, {options.key}: {in_words(error)}")]
         ) from error
     if options.client_ca is not None:
         try:
             context.load_verify_locations(options.client_ca)
         except (OSError, ValueError) as error:
-            raise ConfigError([Problem(f"{prefix}.client_ca", f"{options.client_ca}: {error}")]) from error
+            raise ConfigError([Problem(f"{prefix}.client_ca", f"{options.client_ca}: {in_words(error)}")]) from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context

@@ -9,10 +9,14 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["Smart", "asked", "read"]
+from agent.capture import printable
+
+__all__ = ["Silent", "Smart", "asked", "read"]
 
 _PATIENCE: Final = 20.0
 _PLACES: Final = f"{os.defpath}:/usr/sbin:/sbin"
+_SAID: Final = 200
+"""Characters of its words that are repeated."""
 _WORN: Final = 90
 """Percent of the writes that an NVMe disk was made for."""
 _LOST: Final = {5: "sectors were replaced", 197: "sectors wait to be replaced", 198: "sectors cannot be read"}
@@ -29,33 +33,44 @@ class Smart:
     facts: tuple[str, ...] = ()
 
 
-def asked(disk: str) -> Smart | str:
-    """Ask the disk of this name, such as `sda`; a sentence where that cannot be done."""
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Nobody knows what the disk would say."""
+
+    why: str
+    todo: str | None = None
+    """What a person does so that it can be asked; None: it has nothing to say, as many a virtual disk."""
+
+
+def asked(disk: str) -> Smart | Silent:
+    """Ask the disk of this name, such as `sda`."""
     program = shutil.which("smartctl", path=f"{os.environ.get('PATH', '')}:{_PLACES}")
     if program is None:
-        return "smartctl is not installed: apt install smartmontools"
+        return Silent("smartctl is not installed", "apt install smartmontools, then: sudo evidock check.")
     words = [program, "--json", "--health", "--attributes", "--nocheck=standby", f"/dev/{disk}"]
     try:
         done = subprocess.run(  # noqa: S603 - the name is the kernel's
             words, capture_output=True, check=False, timeout=_PATIENCE, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.TimeoutExpired):
-        return "smartctl gave no answer"
+        return Silent("smartctl gave no answer", f"Try it by hand: smartctl --health /dev/{disk}.")
     return read(done.stdout)
 
 
-def read(answer: bytes) -> Smart | str:
-    """Understand what `smartctl --json` printed; a sentence where it says that it could not ask."""
+def read(answer: bytes) -> Smart | Silent:
+    """Understand what `smartctl --json` printed."""
     try:
         told = json.loads(answer)
         said = [str(one.get("string", "")) for one in told.get("smartctl", {}).get("messages", [])]
         status = told.get("smart_status")
         if not isinstance(status, dict):
             refused = any("denied" in one.lower() or "permission" in one.lower() for one in said)
-            return "only root may ask it" if refused else said[0][:200] if said else "it tells nothing of itself"
+            if refused:
+                return Silent("only root may ask it", "Run this as root: sudo evidock check.")
+            return Silent(printable(said[0][:_SAID]) if said else "smartctl found nothing that it could tell")
         return Smart(bool(status.get("passed")), tuple(_troubles(told)), tuple(_facts(told)))
     except (ValueError, TypeError, AttributeError, KeyError):
-        return "smartctl said something that is not understood"
+        return Silent("smartctl said something that is not understood", "Try it by hand: smartctl --health.")
 
 
 def _troubles(told: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 from agent.quantities import Duration, Length
 
 if TYPE_CHECKING:
@@ -115,14 +115,14 @@ class BrokerOptions(BaseModel):
             else:
                 context.load_verify_locations(cafile=self.ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError([Problem("ca_file", f"{self.ca_file}: {error}")]) from error
+            raise ConfigError([Problem("ca_file", f"{self.ca_file}: {in_words(error)}")]) from error
         if self.client_cert is not None:
             try:
                 # The password callback keeps OpenSSL from asking at a terminal for an encrypted key.
                 context.load_cert_chain(self.client_cert, self.client_key, password=lambda: "")
             except (OSError, ssl.SSLError) as error:
                 named = ", ".join(str(path) for path in (self.client_cert, self.client_key) if path)
-                raise ConfigError([Problem("client_cert", f"{named}: {error}")]) from error
+                raise ConfigError([Problem("client_cert", f"{named}: {in_words(error)}")]) from error
         return context
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from aiohttp import web
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -107,24 +107,37 @@ def tls_context(config: StatusConfig) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    place = "status.cert_file"
     try:
         # The password callback keeps OpenSSL from asking at a terminal for an encrypted key.
         context.load_cert_chain(config.cert_file, config.key_file, password=lambda: "")
-        if config.client_ca_file is not None:
-            place = "status.client_ca_file"
-            context.load_verify_locations(config.client_ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError([Problem(place, str(error))]) from error
+        named = ", ".join(str(path) for path in (config.cert_file, config.key_file) if path is not None)
+        raise ConfigError([Problem("status.cert_file", f"{named}: {in_words(error)}")]) from error
+    if config.client_ca_file is not None:
+        try:
+            context.load_verify_locations(config.client_ca_file)
+        except (OSError, ssl.SSLError) as error:
+            told = f"{config.client_ca_file}: {in_words(error)}"
+            raise ConfigError([Problem("status.client_ca_file", told)]) from error
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def _printed(config: StatusConfig) -> list[tuple[int, int, int]]:
+    """What tells whether the files of `tls_context` are others than before."""
+    found = []
+    for path in filter(None, (config.cert_file, config.key_file, config.client_ca_file)):
+        with suppress(OSError):
+            there = path.stat()
+            found.append((there.st_ino, there.st_size, there.st_mtime_ns))
+    return found
 
 
 class Door:
     """Listens for as long as the block lasts. `answer` has PATIENCE for an answer, or gives a stream instead."""
 
     def __init__(self, config: StatusConfig, answer: Callable[[web.BaseRequest], Awaitable[Answer]]) -> None:
-        self._config, self._tls = config, tls_context(config)
+        self._config, self._files, self._tls = config, _printed(config), tls_context(config)
         self._answer = answer
         self._listening: socket.socket | None = None
         self._server: _Server | None = None
@@ -188,6 +201,7 @@ class Door:
 
     async def _connect(self, connection: socket.socket, peer: str) -> None:
         loop = asyncio.get_running_loop()
+        self._look_at_files()
         patience = None if self._tls is None else PATIENCE
         handler: RequestHandler | None = None
         try:
@@ -202,6 +216,13 @@ class Door:
             connection.close()
             if handler is not None and self._server is not None and self._server.peers.pop(handler, None) is not None:
                 self._leave(peer)
+
+    def _look_at_files(self) -> None:
+        """Show a renewed certificate from the next connection on; one that cannot be used leaves the old one there."""
+        if self._tls is not None and (files := _printed(self._config)) != self._files:
+            self._files = files  # of several the last one is written later: then they are looked at again
+            with suppress(ConfigError):
+                self._tls = tls_context(self._config)
 
     def _leave(self, peer: str) -> None:
         self._from[peer] -= 1

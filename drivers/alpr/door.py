@@ -15,7 +15,7 @@ import time
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -64,7 +64,9 @@ def secret_of(caller: Caller, place: str = "camera") -> str:
         text = path.read_text("ascii").strip()
     except (OSError, ValueError) as error:
         hint = "Make it, and what is to be entered at the other side, with: evidock device enrol"
-        raise ConfigError([Problem(f"{place}.{caller.name}.secret_file", f"{path}: {error}")], hint=hint) from error
+        raise ConfigError(
+            [Problem(f"{place}.{caller.name}.secret_file", f"{path}: {in_words(error)}")], hint=hint
+        ) from error
     if len(text) < _SHORTEST or not re.fullmatch(r"[!-~]+", text) or (caller.auth == "path" and "/" in text):
         what = f"{path} must hold one line of at least {_SHORTEST} characters without blanks"
         raise ConfigError([Problem(f"{place}.{caller.name}.secret_file", what)])

@@ -19,7 +19,7 @@ import structlog
 
 from agent.driver import Notice
 from agent.durable import replace_file
-from agent.errors import ConfigError, DeviceError, DeviceRefused, Problem, SpoolDamaged, SpoolError
+from agent.errors import ConfigError, DeviceError, DeviceRefused, Problem, SpoolDamaged, SpoolError, in_words
 from drivers.alpr.makers.hikvision import listed
 from firmware_specs import SpecError
 from firmware_specs.formats.hikvision_anpr import poll
@@ -160,7 +160,7 @@ def _line(path: Path, name: str) -> str:
     try:
         text = path.read_text("utf-8").strip()
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(f"camera.{name}.poll.password_file", f"{path}: {error}")]) from error
+        raise ConfigError([Problem(f"camera.{name}.poll.password_file", f"{path}: {in_words(error)}")]) from error
     if not text or "\n" in text:
         raise ConfigError([Problem(f"camera.{name}.poll.password_file", f"{path} must hold one line")])
     return text
@@ -172,7 +172,7 @@ def _trusting(options: PollOptions, name: str) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=options.ca)
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(f"camera.{name}.poll.ca", f"{options.ca}: {error}")]) from error
+        raise ConfigError([Problem(f"camera.{name}.poll.ca", f"{options.ca}: {in_words(error)}")]) from error
     if options.ca is not None:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the camera's own certificate may stand there
     return context

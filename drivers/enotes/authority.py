@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 from firmware_specs import SpecError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Authority:
         except (OSError, ValueError, TypeError) as error:
             raise _wrong(self._key, error) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise _wrong(self._key, "it holds no elliptic curve key")
+            raise _wrong(self._key, ValueError("it holds no elliptic curve key"))
         return key
 
 
@@ -231,6 +231,6 @@ def _strong(key: object) -> bool:
     return (isinstance(key, rsa.RSAPublicKey) and key.key_size >= _RSA_MIN) or isinstance(key, ed25519.Ed25519PublicKey)
 
 
-def _wrong(path: Path, error: object) -> ConfigError:
+def _wrong(path: Path, error: Exception) -> ConfigError:
     hint = "Make it with: evidock device enrol, and the name of this driver."
-    return ConfigError([Problem("state", f"{path}: {error}")], hint=hint)
+    return ConfigError([Problem("state", f"{path}: {in_words(error)}")], hint=hint)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 from firmware_specs import SpecError
 from firmware_specs.formats.enote import ALGORITHMS, b64url, canonical, compact, unb64url
 
@@ -99,7 +99,7 @@ class StationKey:
             told = f"{path} is not there yet; make it first: evidock device enrol enotes"
             raise ConfigError([Problem("state", told)]) from error
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigError([Problem("state", f"{path} cannot be used: {error}")]) from error
+            raise ConfigError([Problem("state", f"{path} cannot be used: {in_words(error)}")]) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ConfigError([Problem("state", f"{path} holds no P-256 key")])
         self._key = key

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,6 @@ from drivers.body_worn.usb_volume.emulator import VolumeEmulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 TOML = """
 [station]
@@ -42,6 +42,9 @@ device = {{ id = "usb:bench:BWC-1" }}
 rescan = 0.05
 settle = 0.1
 """
+
+NOBODY = 65534
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
 FILMS = (b"one" * 1000, b"two" * 700_000, b"")
 
@@ -106,6 +109,29 @@ def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
     while not true():
         assert time.monotonic() < ends, "what was waited for did not happen"
         time.sleep(0.02)
+
+
+def as_nobody(dock: Dock, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as another user. Modules are loaded first: that user may not read this folder."""
+    script = (
+        "import os, sys, agent.cli, agent.cli.status, agent.cli.capture, agent.cli.check, agent.cli.folder;"
+        "import agent.daemon, agent.station.acts, agent.registry, drivers.body_worn.usb_volume, tempfile, traceback;"
+        "import rich._unicode_data, encodings.ascii, encodings.idna;"
+        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
+        "agent.cli.main()"
+    )
+    opened(dock.folder)  # each time: another run of pytest closes the folder that all of them share
+    return subprocess.run(
+        [sys.executable, "-c", script, "--config", dock.config, *words], capture_output=True, text=True, check=False
+    )
+
+
+def opened(path: Path) -> None:
+    """Let others come as far as this folder."""
+    for one in (path, *path.parents):
+        if one == Path("/tmp"):  # noqa: S108 - where pytest puts its folders
+            break
+        one.chmod(one.stat().st_mode | 0o055)
 
 
 @pytest.fixture

@@ -148,3 +148,19 @@ class RoomRig(Rig):
 class TestRoom(DriverConformance):
     def rig(self, tmp_path: Path) -> RoomRig:
         return RoomRig(tmp_path)
+
+
+def test_the_page_says_which_tables_a_reload_takes_up() -> None:
+    """Every table stands there, on the right side."""
+    from agent.config import Config  # noqa: PLC0415
+    from agent.reload import NOW  # noqa: PLC0415
+
+    page = (ROOT / "docs/install.md").read_text()
+    text = page[page.index("## Changing the configuration") : page.index("## Upgrade, downgrade")]
+    at_once, _, later = text.partition("count at once.")
+    for name, field in Config.model_fields.items():
+        if name in ("driver", "uplink"):
+            continue
+        word = f"`[[{name}]]`" if "tuple" in str(field.annotation) else f"`[{name}]`"
+        assert word in (at_once if name in NOW else later), word
+        assert word not in (later if name in NOW else at_once), word

@@ -12,25 +12,27 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-import pytest
 from pydantic import BaseModel
 
 from agent.cli import UNEXPECTED
 from agent.cli.check import WARNED
+from agent.cli.check.closed import Closed
 from agent.cli.check.state import secrets
 from agent.cli.logs import without_secrets
+from agent.config import parse
 from agent.errors import ConfigError, JournalError, Refusal, SpoolDamaged, SpoolFull, UplinkDown
-from tests.cli.conftest import Dock, until
+from tests.cli.conftest import NOBODY, ROOT, Dock, as_nobody, opened, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from tests.cli.conftest import Answer
 
     Evidock = Callable[..., Answer]
 
-NOBODY = 65534
-ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+STATION = '[station]\nname = "dock-1"\nagency = "example.org"\nstate = "/nowhere/state"\n'
 
 
 def test_a_wrong_configuration_tells_every_problem(evidock: Evidock, tmp_path: Path) -> None:
@@ -141,10 +143,11 @@ def findings(evidock: Evidock, dock: Dock, expected: set[int]) -> dict[str, dict
 
 
 def test_check(evidock: Evidock, dock: Dock) -> None:
-    found = findings(evidock, dock, {0, WARNED})  # a container's clock is nobody's
+    found = findings(
+        evidock, dock, {0, WARNED}
+    )  # a container's clock is nobody's, and its disk tells nothing of itself
     assert {kind for kind, one in found.items() if one["state"] == "ok"} >= {
         "config",
-        "disk",
         "driver",
         "firmware",
         "journal",
@@ -211,29 +214,6 @@ def test_check_before_anything_was_set_up(evidock: Evidock, tmp_path: Path) -> N
 
 
 # -- rights ------------------------------------------------------------------------------------------------------------
-
-
-def as_nobody(dock: Dock, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as another user. Modules are loaded first: that user may not read this folder."""
-    script = (
-        "import os, sys, agent.cli, agent.cli.status, agent.cli.capture, agent.cli.check, agent.cli.folder;"
-        "import agent.daemon, agent.station.acts, agent.registry, drivers.body_worn.usb_volume, tempfile, traceback;"
-        "import rich._unicode_data, encodings.ascii, encodings.idna;"
-        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
-        "agent.cli.main()"
-    )
-    opened(dock.folder)  # each time: another run of pytest closes the folder that all of them share
-    return subprocess.run(
-        [sys.executable, "-c", script, "--config", dock.config, *words], capture_output=True, text=True, check=False
-    )
-
-
-def opened(path: Path) -> None:
-    """Let others come as far as this folder."""
-    for one in (path, *path.parents):
-        if one == Path("/tmp"):  # noqa: S108 - where pytest puts its folders
-            break
-        one.chmod(one.stat().st_mode | 0o055)
 
 
 @ROOT
@@ -340,6 +320,7 @@ def test_a_secret_that_others_may_read_is_found_in_every_table(tmp_path: Path) -
         path.chmod(mode)
     options = Room(stream=tuple(Camera(password_file=path) for path in paths))
     equipment = SimpleNamespace(uplinks=(), drivers=[SimpleNamespace(options=options)])
-    told = list(secrets(SimpleNamespace(mqtt=None), equipment))  # type: ignore[arg-type]
+    config = SimpleNamespace(mqtt=None, station=SimpleNamespace(state=tmp_path))
+    told = list(secrets(config, equipment, Closed(parse(STATION))))  # type: ignore[arg-type]
     assert [line.what for _, line in told] == ["room-1.stream[0].password_file", "room-1.stream[2].password_file"]
     assert "others may read" in told[0][1].detail

@@ -108,7 +108,7 @@ ATA = {
 }
 
 
-def answered(**more: object) -> smart.Smart | str:
+def answered(**more: object) -> smart.Smart | smart.Silent:
     return smart.read(json.dumps({**ATA, **more}).encode())
 
 
@@ -147,15 +147,17 @@ def test_disks_that_are_not() -> None:
 )
 def test_an_answer_that_tells_nothing_is_a_sentence(answer: bytes) -> None:
     found = smart.read(answer)
-    assert isinstance(found, str)
-    assert found
+    assert isinstance(found, smart.Silent)
+    assert found.why
 
 
 def test_smartctl_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program of that name that answers as the real one; where there is none, that is said."""
     monkeypatch.setattr(smart, "_PLACES", "/nowhere")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "apt install smartmontools" in str(smart.asked("sda"))
+    missing = smart.asked("sda")
+    assert isinstance(missing, smart.Silent)
+    assert "apt install smartmontools" in str(missing.todo)
     program = tmp_path / "smartctl"
     program.write_text(f"#!/bin/sh\n[ \"$5\" = /dev/sda ] && cat <<'END'\n{json.dumps(ATA)}\nEND\nexit 4\n")
     program.chmod(0o755)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
+from cryptography import x509
 
 from agent.cli.daemon import Daemon
 from agent.testing.dems import EmulatedDems
@@ -133,6 +137,43 @@ async def test_what_is_the_same_is_not_touched(docked: Docked) -> None:
     words = docked.daemon.words.read_text()
     assert '"begun": []' in words
     assert words.count("no_wake_ups_from") <= words.count('"ready"') * 2  # its driver was not started again
+
+
+async def test_a_file_that_an_inner_table_names_is_seen_to_change(docked: Docked, tmp_path: Path) -> None:
+    """The certificate of a listener that was renewed in its place: the text of agent.toml is as it was."""
+    authority, shown = trustme.CA(), tmp_path / "listen.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(shown)
+    (tmp_path / "password").write_text("0123456789abcdef0123456789abcdef")
+    (tmp_path / "password").chmod(0o600)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    listen = {"address": "127.0.0.1", "port": port, "certificate": str(shown), "key": str(shown)}
+    cameras = [
+        {"name": "gate", "maker": "axis", "auth": "basic", "user": "u", "secret_file": str(tmp_path / "password")}
+    ]
+    table = {"use": "alpr.receiver", "name": "gate", "listen": listen, "camera": cameras}
+    docked.tables["driver"] = [*docked.tables["driver"], table]
+    docked.reload()
+    await docked.until(lambda told: names(told) == ["bay-1", "gate"])
+
+    def number() -> int | None:
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+                trusting.wrap_socket(plain, server_hostname="localhost") as tls,
+            ):
+                return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"").serial_number
+        except OSError:  # it is exchanged just now
+            return None
+
+    await docked.until(lambda _: number() is not None)
+    before = number()
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(shown)
+    docked.reload()
+    await docked.until(lambda _: number() not in (None, before))
 
 
 async def test_a_wrong_file_changes_nothing_and_is_told_until_it_is_right(docked: Docked, tmp_path: Path) -> None:

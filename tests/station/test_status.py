@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 import trustme
+from cryptography import x509
 from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
 
 from agent.capture import Capture, Device
 from agent.config import parse
@@ -288,6 +290,31 @@ async def test_with_an_authority_only_its_certificates_are_let_in(tmp_path: Path
         for other in (stranger, None):
             with pytest.raises((aiohttp.ClientError, OSError)):
                 await look(other, dock)
+
+
+async def test_a_renewed_certificate_is_shown_without_a_restart_and_one_that_cannot_be_used_is_not(
+    tmp_path: Path,
+) -> None:
+    agency, file = trustme.CA(), tmp_path / "ours.pem"
+    agency.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(file)
+    trusting = ssl.create_default_context()
+    agency.configure_trust(trusting)
+
+    async def shown(dock: Dock) -> int:
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", URL(dock.url).port, ssl=trusting, server_hostname="localhost"
+        )
+        der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return x509.load_der_x509_certificate(der).serial_number
+
+    async with served(tmp_path, 1, status=f'cert_file = "{file}"') as dock:
+        first = await shown(dock)
+        assert await shown(dock) == first
+        agency.issue_cert("localhost").cert_chain_pems[0].write_to_path(file)  # its key is still on its way
+        assert await shown(dock) == first
+        agency.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(file)
+        assert await shown(dock) != first
 
 
 async def test_certificates_that_are_none_stop_the_start(tmp_path: Path) -> None:

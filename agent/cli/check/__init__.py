@@ -4,7 +4,7 @@ It needs neither root nor a running daemon: what may not be looked at is a warni
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Final
@@ -15,7 +15,9 @@ from agent.belief import receipt_keys
 from agent.broker.check import findings as broker
 from agent.cli import configuration
 from agent.cli.check import equipment, machine, record, state
+from agent.cli.check.closed import Closed
 from agent.cli.check.lines import Lines, ok, problem
+from agent.cli.check.state import nearest
 from agent.cli.owner import as_owner
 from agent.cli.telling import AsJson, line, print_json, progress, table
 from agent.config import Config
@@ -23,6 +25,7 @@ from agent.errors import (
     ConfigError,
     DeviceError,
     JournalError,
+    Problem,
     Refusal,
     SpoolDamaged,
     SpoolError,
@@ -31,7 +34,7 @@ from agent.errors import (
     UplinkDown,
 )
 from agent.identity import expiries
-from agent.registry import Equipment, equip
+from agent.registry import assembled
 from agent.station.control import check_path
 from agent.station.status import check_status
 from agent.uplink import Finding
@@ -92,22 +95,25 @@ def findings(ctx: typer.Context) -> Lines:
         for found in error.problems:
             yield problem("config", found.path, found.message, error.what_to_do)
         return
-    equipped = Equipment((), ())
-    try:
-        with _as_daemon(config):
-            equipped = equip(config)
-            receipt_keys(equipped, config)
-            check_path(config.station.control)
-            if config.status is not None:
-                check_status(config.status)
-    except ConfigError as error:
-        for found in error.problems:
-            yield problem("config", found.path, found.message, error.what_to_do)
-    else:
-        yield ok("config", "agent.toml", str(ctx.obj.config))
-    yield from state.daemon(config)
+    with _as_daemon(config):
+        closed = Closed(config)
+        equipped, problems = assembled(config)
+        wrong = [*closed.told(ConfigError(problems))]
+        looks: list[Callable[[], object]] = [lambda: check_path(config.station.control)]
+        if not problems:
+            looks.append(lambda: receipt_keys(equipped, config))
+        if (screen := config.status) is not None:
+            looks.append(lambda: check_status(screen))
+        for look in looks:
+            try:
+                look()
+            except ConfigError as error:
+                wrong += closed.told(error)
+    yield from wrong or [ok("config", "agent.toml", str(ctx.obj.config))]
+    yield from state.daemon(config, uplinks_tried=len(equipped.uplinks) == len(config.uplink))
     yield from state.rights(config)
-    yield from state.secrets(config, equipped)
+    with _as_daemon(config):
+        yield from [*state.secrets(config, equipped, closed)]
     yield from state.room(config)
     yield from machine.disks(config)
     yield from machine.clock()
@@ -116,19 +122,21 @@ def findings(ctx: typer.Context) -> Lines:
     yield from machine.serial(config)
     yield from equipment.devices(config, equipped)
     for expiry in expiries(config.shows, datetime.now(UTC)):
-        yield "uplink", Finding(state=expiry.state, what=expiry.what, detail=expiry.detail, todo=expiry.todo)
+        if not closed.explains(Problem(expiry.what, expiry.detail)):
+            yield "uplink", Finding(state=expiry.state, what=expiry.what, detail=expiry.detail, todo=expiry.todo)
     with _as_daemon(config):
-        reached = asyncio.run(equipment.destinations(equipped))
+        reached = asyncio.run(equipment.destinations(config, equipped))
         heard = asyncio.run(broker(config))
     yield from reached
-    yield from (("broker", found) for found in heard)
+    yield from (("broker", found) for found in heard if not closed.explains(Problem(found.what, found.detail)))
+    yield from closed.lines()
     yield from machine.update(config)
 
 
 def _as_daemon(config: Config) -> AbstractContextManager[None]:
     """Root may read what the daemon may not: look at the files that agent.toml names as the daemon's user does."""
     folder = config.station.state
-    return as_owner(folder) if folder.is_dir() else nullcontext()
+    return as_owner(folder) if nearest(folder) == folder else nullcontext()
 
 
 def _todo(findings: Iterable[Finding]) -> dict[str, tuple[str, list[str]]]:

@@ -69,10 +69,10 @@ def _firmware(one: dict[str, Any]) -> Line:
     return ok("firmware", one["id"], f"{name} at {place}, by the spec {one['spec']}: {told}")
 
 
-async def destinations(equipment: "Equipment") -> list[Line]:
+async def destinations(config: "Config", equipment: "Equipment") -> list[Line]:
     """Try each destination: name, proxy, TLS, round trip, abilities; a broker in the same way."""
     found: list[Line] = []
-    if not equipment.uplinks:
+    if not config.uplink:
         found.append(warning("uplink", "uplink", "no destination is configured", "Add an [[uplink]] table."))
     for loaded in equipment.uplinks:
         try:

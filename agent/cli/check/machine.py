@@ -19,6 +19,7 @@ from agent.machine.usb import bays, serial_lines, usb_tree
 
 if TYPE_CHECKING:
     from agent.config import Config
+    from agent.machine.disk import Disk
 
 __all__ = ["clock", "disks", "serial", "update", "usb"]
 
@@ -44,21 +45,25 @@ def disks(config: "Config") -> Lines:
     if not ground.disks:
         yield ok("disk", "disk", f"{ground.file_system} stands on no disk of this machine")
     for disk in ground.disks:
-        name = f"{disk.name} {disk.model}".strip()
-        word = smart.asked(disk.name)
-        said = list(disk.troubles)
-        if isinstance(word, smart.Smart):
-            said += word.troubles
-            if word.healthy is False:
-                yield problem("disk", name, "; ".join(said), _REPLACE)
-                continue
-            told = ", ".join(("SMART says that it is well", *word.facts))
-        else:
-            told = f"SMART: {word}; the kernel has counted no errors"
-        if said:
-            yield warning("disk", name, "; ".join(said), _REPLACE)
-        else:
-            yield ok("disk", name, told)
+        yield from _disk(disk)
+
+
+def _disk(disk: "Disk") -> Lines:
+    name = f"{disk.name} {disk.model}".strip()
+    word = smart.asked(disk.name)
+    troubles = (*disk.troubles, *(word.troubles if isinstance(word, smart.Smart) else ()))
+    if troubles:
+        say = problem if isinstance(word, smart.Smart) and word.healthy is False else warning
+        yield say("disk", name, "; ".join(troubles), _REPLACE)
+    else:
+        yield ok("disk", name, "the kernel has counted no errors")
+    if isinstance(word, smart.Smart):
+        if not troubles:
+            yield ok("disk", f"{name}: SMART", ", ".join(("it says that it is well", *word.facts)))
+    elif word.todo is None:
+        yield ok("disk", f"{name}: SMART", f"it tells nothing of itself: {word.why}")
+    else:
+        yield warning("disk", f"{name}: SMART", f"was not looked at: {word.why}", word.todo)
 
 
 def clock() -> Lines:

@@ -1,6 +1,7 @@
 """The daemon, who may do what in its folders, and how much room there is."""
 
 import os
+import pwd
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel
 
 from agent.cli.asking import daemon_of
+from agent.cli.check.closed import handed
 from agent.cli.check.lines import Lines, ok, problem, warning
 from agent.cli.telling import duration, length
 from agent.errors import AgentError, Refusal, SpoolFull
@@ -16,6 +18,7 @@ from agent.station.problems import SOON
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.cli.check.closed import Closed
     from agent.config import Config
     from agent.registry import Equipment
 
@@ -37,8 +40,9 @@ _LOOKED_AT_HERE: Final = frozenset({"clock", "room", "disk", "uplink", "driver"}
 """Notices of the daemon about what this command tries itself."""
 
 
-def daemon(config: "Config") -> Lines:
-    """Whether it answers, and what it knows alone."""
+def daemon(config: "Config", *, uplinks_tried: bool = True) -> Lines:
+    """Whether it answers, and what it knows alone: of destinations too, where they cannot be tried from here."""
+    hidden = _LOOKED_AT_HERE if uplinks_tried else _LOOKED_AT_HERE - {"uplink"}
     try:
         found = daemon_of(config)
         told = None if found is None else found.status()
@@ -52,7 +56,7 @@ def daemon(config: "Config") -> Lines:
         yield ok("daemon", "daemon", "not running")
         return
     for one in told["problems"]:
-        if one["what"] not in _LOOKED_AT_HERE:
+        if one["what"] not in hidden:
             say = problem if one["state"] == "problem" else warning
             yield say("daemon", f"daemon: {one['what']}", one["detail"], one["todo"] or AgentError.hint)
     yield ok("daemon", "daemon", f"answers at {config.station.control}, runs for {duration(told['uptime'])}")
@@ -85,24 +89,37 @@ def rights(config: "Config") -> Lines:
         yield ok("rights", what, f"{folder} is closed to others")
 
 
-def secrets(config: "Config", equipment: "Equipment") -> Lines:
+def secrets(config: "Config", equipment: "Equipment", closed: "Closed") -> Lines:
     """Files with secrets must be there, and be closed to others."""
-    wrong = False
+    fine = True
     tables: list[Any] = [*(one.options for one in equipment.uplinks), *(one.options for one in equipment.drivers)]
     for owner, options in [*((one.name, one) for one in tables), ("mqtt", config.mqtt)]:
         for what, path in _secret_files(owner, options):
+            if handed(path) or closed.meets(path, what):
+                fine = fine and handed(path)
+                continue
             try:
-                mode = path.stat().st_mode
+                found = path.stat()
             except OSError as error:
-                wrong = True
+                fine = False
                 todo = "Put the file there, for the daemon's user alone."
                 yield problem("rights", what, f"{path}: {error.strerror}", todo)
                 continue
-            if mode & _OTHERS:
-                wrong = True
-                yield problem("rights", what, f"others may read {path}", f"chmod go= {path}")
-    if not wrong:
+            if found.st_mode & _OTHERS:
+                fine = False
+                yield problem("rights", what, f"others may read {path}", _closing(path, found, config.station.state))
+    if fine:
         yield ok("rights", "secrets", "every file with a secret is closed to others")
+
+
+def _closing(path: Path, found: os.stat_result, state: Path) -> str:
+    """How to close a file to others, so that the daemon can read it still."""
+    try:
+        owner = state.stat().st_uid
+        user = pwd.getpwuid(owner).pw_name
+    except (OSError, KeyError):
+        return f"chmod go= {path}"
+    return f"chmod go= {path}" if found.st_uid == owner else f"chown {user}: {path} && chmod go= {path}"
 
 
 def _secret_files(where: str, options: object) -> "Iterator[tuple[str, Path]]":

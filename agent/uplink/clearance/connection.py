@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,9 +93,9 @@ class Connection(BaseModel):
     unencrypted: bool = Field(default=False, alias="DisableEncryption")
 
 
-def read_connection(path: Path, name: str) -> tuple[Connection, rsa.RSAPrivateKey]:
-    """The file and its private key. Raises `ConfigError` where it cannot be used; `name`: of the uplink."""
-    where = f"uplink[{name}].connection_file"
+def read_connection(path: Path) -> tuple[Connection, rsa.RSAPrivateKey]:
+    """The file and its private key. Raises `ConfigError` where it cannot be used."""
+    where = "connection_file"
     try:
         with path.open("rb") as file:
             text = file.read(_LENGTH_MAX + 1)
@@ -109,7 +109,7 @@ def read_connection(path: Path, name: str) -> tuple[Connection, rsa.RSAPrivateKe
         told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in faults[:8])
         raise ConfigError([Problem(where, f"{path} is no connection file of Clearance: {told}")]) from error
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(where, f"{path}: {error}")]) from error
+        raise ConfigError([Problem(where, f"{path}: {in_words(error)}")]) from error
     if connection.unencrypted:
         raise ConfigError([Problem(where, f"{path} says DisableEncryption, and nothing is sent unencrypted from here")])
     return connection, key

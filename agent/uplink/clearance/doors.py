@@ -59,7 +59,7 @@ class Services:
     def __init__(self, options: ClearanceOptions) -> None:
         """Raises `ConfigError` where the connection file or a certificate cannot be used."""
         self.options = options
-        self.connection, self.secret = read_connection(options.connection_file, options.name)
+        self.connection, self.secret = read_connection(options.connection_file)
         self.places = Places(self.connection)
         self.http = _http(options, self.connection)
         self._door, self.storage = Door(self.http), Storage(self.http)
@@ -131,7 +131,7 @@ class Services:
         """RFC 7523 section 2.1."""
         options = self.options
         try:
-            read = await asyncio.to_thread(read_connection, options.connection_file, options.name)
+            read = await asyncio.to_thread(read_connection, options.connection_file)
         except ConfigError as error:
             raise UplinkDown(str(error), hint=error.what_to_do) from error
         self.connection, self.secret = read

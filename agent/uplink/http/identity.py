@@ -6,7 +6,7 @@ import base64
 import ssl
 from typing import TYPE_CHECKING
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 from agent.uplink.http.pinning import pinned
 
 if TYPE_CHECKING:
@@ -20,16 +20,15 @@ __all__ = ["proxy_headers", "tls_context", "token"]
 def token(options: HttpOptions) -> str | None:
     """Return the bearer token. Raises `ConfigError` where its file cannot be used."""
     path = options.token_file
-    return None if path is None else _read(path, f"uplink[{options.name}].token_file")
+    return None if path is None else _read(path, "token_file")
 
 
 def tls_context(options: HttpOptions) -> ssl.SSLContext:
     """Return whom we trust and the certificate that we show. Raises `ConfigError` where a file cannot be used."""
-    where = f"uplink[{options.name}]"
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError([Problem(f"{where}.ca_file", f"{options.ca_file}: {error}")]) from error
+        raise ConfigError([Problem("ca_file", f"{options.ca_file}: {in_words(error)}")]) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if options.pins:
         context.sslobject_class = pinned(options.pins)
@@ -41,7 +40,7 @@ def tls_context(options: HttpOptions) -> ssl.SSLContext:
             named = (
                 options.client_cert if options.client_key is None else f"{options.client_cert}, {options.client_key}"
             )
-            raise ConfigError([Problem(f"{where}.client_cert", f"{named}: {error}")]) from error
+            raise ConfigError([Problem("client_cert", f"{named}: {in_words(error)}")]) from error
     return context
 
 
@@ -49,7 +48,7 @@ def proxy_headers(options: HttpOptions) -> dict[str, str]:
     """Return what only a proxy may see. Raises `ConfigError` where its file cannot be used."""
     if options.proxy_login_file is None:
         return {}
-    where = f"uplink[{options.name}].proxy_login_file"
+    where = "proxy_login_file"
     login = _read(options.proxy_login_file, where)
     if ":" not in login:
         raise ConfigError([Problem(where, "the file must hold `user:password`")])
@@ -60,7 +59,7 @@ def _read(path: Path, where: str) -> str:
     try:
         text = path.read_text("utf-8").strip()
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(where, f"{path}: {error}")]) from error
+        raise ConfigError([Problem(where, f"{path}: {in_words(error)}")]) from error
     if not text or not text.isprintable():
         raise ConfigError([Problem(where, f"{path} holds no single line of text")])
     return text

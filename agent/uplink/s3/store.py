@@ -13,7 +13,7 @@ from aiobotocore.session import AioSession
 from botocore import UNSIGNED
 from botocore import exceptions as theirs
 
-from agent.errors import ConfigError, Problem, UplinkDown
+from agent.errors import ConfigError, Problem, UplinkDown, in_words
 from agent.uplink.s3.broker import Broker
 from agent.uplink.s3.presigned import placed
 from agent.uplink.s3.trouble import outdated, translated
@@ -37,13 +37,13 @@ _signed: ContextVar[Signed | None] = ContextVar("signed", default=None)
 """The broker's form of the request that this task is making."""
 
 
-def read_keys(path: Path, name: str) -> tuple[str, str]:
-    """Access key id and secret. Raises `ConfigError` where the file cannot be used; `name`: of the uplink."""
-    where = f"uplink[{name}].keys_file"
+def read_keys(path: Path) -> tuple[str, str]:
+    """Access key id and secret. Raises `ConfigError` where the file cannot be used."""
+    where = "keys_file"
     try:
         text = path.read_text("utf-8").strip()
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(where, f"{path}: {error}")]) from error
+        raise ConfigError([Problem(where, f"{path}: {in_words(error)}")]) from error
     key, colon, secret = text.partition(":")
     # Access key ids of some stores hold a colon themselves; secrets hold none.
     key, colon, secret = text.rpartition(":") if text.count(":") > 1 else (key, colon, secret)
@@ -72,12 +72,12 @@ class Store:
         self.options = options
         self.place = f"{options.endpoint or 'Amazon S3'}, bucket {options.bucket}"
         if options.keys_file is not None:
-            read_keys(options.keys_file, options.name)
+            read_keys(options.keys_file)
         if options.ca_file is not None:
             try:
                 ssl.create_default_context(cafile=options.ca_file)
             except (OSError, ssl.SSLError) as error:
-                problem = Problem(f"uplink[{options.name}].ca_file", f"{options.ca_file}: {error}")
+                problem = Problem("ca_file", f"{options.ca_file}: {in_words(error)}")
                 raise ConfigError([problem]) from error
         self.broker = None if options.broker is None else Broker(options)
         self.states_digests = True
@@ -135,7 +135,7 @@ class Store:
             path, keys = self.options.keys_file, None
             try:
                 if path is not None:
-                    keys = await asyncio.to_thread(read_keys, path, self.options.name)
+                    keys = await asyncio.to_thread(read_keys, path)
             except ConfigError as error:
                 raise UplinkDown(str(error), hint=error.what_to_do) from error
             if self._opened is None or self._opened[0] != keys:

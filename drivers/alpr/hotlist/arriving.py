@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 from agent.mqtt import Session, Subscription
 from drivers.alpr.hotlist.errors import BadList
 from drivers.alpr.hotlist.manifest import MANIFEST_MAX, opened, read_keys, seconds
@@ -231,7 +231,9 @@ def _context(options: ListOptions) -> ssl.SSLContext | bool:
         if options.client_file is not None:
             context.load_cert_chain(options.client_file, password=lambda: b"")
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(f"list.{options.name}", f"its certificates cannot be used: {error}")]) from error
+        raise ConfigError(
+            [Problem(f"list.{options.name}", f"its certificates cannot be used: {in_words(error)}")]
+        ) from error
     return context
 
 

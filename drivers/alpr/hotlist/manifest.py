@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 from drivers.alpr.hotlist.errors import BadList
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def read_keys(paths: Sequence[Path]) -> tuple[Key, ...]:
         try:
             key = load_pem_public_key(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise ConfigError([Problem("list.keys", f"{path}: {error}")]) from error
+            raise ConfigError([Problem("list.keys", f"{path}: {in_words(error)}")]) from error
         if isinstance(key, ed25519.Ed25519PublicKey) or (
             isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
         ):

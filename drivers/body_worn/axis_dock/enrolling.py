@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from agent.driver import Enrolment
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 from agent.selfsigned import make_certificate, write_for_owner
 from drivers.body_worn.axis_dock.destination import AUTH
 from firmware_specs import SpecError
@@ -30,7 +30,7 @@ def password_of(options: AxisOptions) -> str:
         text = path.read_text("ascii").strip()
     except (OSError, ValueError) as error:
         hint = f"Make it and the connection file with: evidock device enrol {options.name}"
-        raise ConfigError([Problem("password_file", f"{path}: {error}")], hint=hint) from error
+        raise ConfigError([Problem("password_file", f"{path}: {in_words(error)}")], hint=hint) from error
     if not (_SHORTEST <= len(text) <= _LONGEST and text.isprintable()):
         raise ConfigError(
             [Problem("password_file", f"{path} must hold {_SHORTEST} to {_LONGEST} characters, one line")]

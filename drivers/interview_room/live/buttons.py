@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiohttp import web
 
-from agent.errors import AgentError, ConfigError, DeviceRefused, Problem
+from agent.errors import AgentError, ConfigError, DeviceRefused, Problem, in_words
 from agent.listening import check_certificates, listening
 from agent.mqtt import Session, Subscription
 
@@ -142,7 +142,7 @@ def _token(options: HttpOptions) -> str:
         with options.token_file.open("r", encoding="ascii") as file:
             token = file.read(_TOKEN_MAX).strip()
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem("http.token_file", f"{options.token_file}: {error}")]) from error
+        raise ConfigError([Problem("http.token_file", f"{options.token_file}: {in_words(error)}")]) from error
     if len(token) < _TOKEN_MIN:
         raise ConfigError(
             [Problem("http.token_file", f"{options.token_file} must hold at least {_TOKEN_MIN} characters")]
