@@ -1,22 +1,24 @@
 """The values that travel through the agent: what a device offers, what we hold of it, where it stands.
 
-Nothing here does anything. Times are aware and in UTC, lengths are bytes, digests are raw bytes.
+Nothing here does anything. How each is written down stands in `agent.written`, and is handed on here, so that a driver
+finds all of it on one page. Times are aware and in UTC, lengths are bytes, digests are raw bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
+
+from agent.written import LENGTH_MAX, Json, canonical, printable, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 __all__ = [
     "DRILL",
@@ -44,9 +46,6 @@ __all__ = [
     "rfc3339",
 ]
 
-Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
-"""What may stand in a journal entry: JSON without fractions (write a fraction as a string)."""
-
 NO_CLAIMS: Final[Mapping[str, Json]] = MappingProxyType({})
 
 DRILL: Final = "drill:"
@@ -55,65 +54,8 @@ DRILL: Final = "drill:"
 KEY_MAX: Final = 1024
 """Most characters that a device's own name for a capture may have."""
 
-LENGTH_MAX: Final = 1 << 53
-"""A stated length lies below this: beyond it not every JSON reader keeps integers exact (RFC 8785 section 3.2.2.3)."""
-
 PART_LENGTH: Final = 16 * 1024 * 1024
 """Bytes of one part: what one checksum covers, and the most that a cut link costs."""
-
-
-def canonical(value: Json) -> bytes:
-    """Canonical JSON (RFC 8785) of a value without fractions and with keys in ASCII.
-
-    `ValueError` where the value has no canonical form: a fraction, an integer of 2^53 or more, a lone surrogate, a key
-    beyond ASCII (for those alone the order of RFC 8785 and of Python differ).
-    """
-    _canonical_or_raise(value)
-    return _encoded(value).encode()
-
-
-# One encoder for all: `json.dumps` would make one for each call.
-_encoded = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")).encode
-
-
-def _canonical_or_raise(value: Json) -> None:
-    # Plain type tests and no call for what holds nothing: every entry of the journal goes through here.
-    kind = type(value)
-    if kind is dict:
-        for key, inner in value.items():  # type: ignore[union-attr]
-            if not (type(key) is str and key.isascii()):
-                raise ValueError(f"{key!r} cannot be a key in a journal entry")
-            if type(inner) is not str and inner is not None:
-                _canonical_or_raise(inner)
-    elif kind is int:
-        if not -LENGTH_MAX < value < LENGTH_MAX:  # type: ignore[operator]
-            raise ValueError(f"{value} is too large for a journal entry")
-    elif kind is list:
-        for inner in value:  # type: ignore[union-attr]
-            _canonical_or_raise(inner)
-    elif kind is not str and kind is not bool and value is not None:
-        raise ValueError(f"a {kind.__name__} cannot stand in a journal entry")
-
-
-def rfc3339(moment: datetime) -> str:
-    """The moment as RFC 3339 in UTC with milliseconds: `2026-11-22T07:02:17.123Z`."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
-
-
-def printable(name: bytes | str) -> str:
-    """A name from a device as text that can be shown, logged and stored anywhere.
-
-    UTF-8 stays as it is; `%`, control characters, invisible and direction-changing characters, and bytes that are no
-    UTF-8 are percent-escaped, so that two names never look alike because of what cannot be seen. Reversible by
-    percent-decoding.
-    """
-    text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
-    return "".join(c if c.isprintable() and c != "%" else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    raw = character.encode("utf-8", "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass")
-    return "".join(f"%{byte:02X}" for byte in raw)
 
 
 class Standing(StrEnum):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,14 +18,13 @@ from agent import care, durable
 from agent.anchor import Anchor, trust_of, witness_asked
 from agent.belief import receipt_keys
 from agent.capture import Json, Standing
-from agent.clock import Clock, Step, boot_id
+from agent.clock import Clock, boot_id
 from agent.drill import Drill
 from agent.errors import (
     AgentError,
     ConfigError,
     DeviceError,
     JournalError,
-    SpoolDamaged,
     SpoolFull,
 )
 from agent.forward import Forward
@@ -36,7 +35,7 @@ from agent.journal import Desk, Event, Journal, copies
 from agent.journal.owing import Destinations
 from agent.power import Power
 from agent.presence import Presence, clocks_set
-from agent.process import ALIVE, first_of, locked, tell_systemd
+from agent.process import Ending, first_of, locked, tell_systemd
 from agent.reading import Reader
 from agent.registry import Equipment, equip
 from agent.release import TODO, Program, Proving, Release, believed_logs, compared, trusted
@@ -46,7 +45,7 @@ from agent.spool import Spool
 from agent.starting import check_epoch, config_claims, started
 from agent.station.control import Control
 from agent.station.troubles import Troubles, told_by
-from agent.supervising import clock_kept, hear, probed, receipts_come, supervised
+from agent.supervising import clock_kept, hear, housekept, probed, receipts_come, supervised
 from agent.traffic import class_of
 from agent.uplink import Probes, ReceiptsLater
 
@@ -76,7 +75,7 @@ class Agent:
         self._trust = trust_of(config)
         self.clock = Clock()
         self.started_at = datetime.now(UTC)
-        self._damaged: asyncio.Future[None] | None = None
+        self._ending = Ending()
         self._log = structlog.get_logger("agent")
         state, station = config.station.state, config.station
         durable.make_folder(state)
@@ -89,7 +88,7 @@ class Agent:
             self.desk,
             self.spool,
             on_held=self._held,
-            on_damage=self._stop_for,
+            on_damage=self._ending.damaged,
             classify=lambda capture: class_of(self.gate.traffic, capture),
             words=self._reader.words,
         )
@@ -248,12 +247,8 @@ class Agent:
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Raises `JournalError` or `SpoolDamaged` where no promise can be given."""
-        loop = asyncio.get_running_loop()
-        damaged = self._damaged = loop.create_future()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_asked.set)
+        self._ending.listen()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload_asked.set)
         with locked(self.config.station.state):
             async with AsyncExitStack() as stack:
                 stack.callback(self.spool.close)
@@ -269,13 +264,13 @@ class Agent:
                 await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
                 await self.ingest.recover()
                 await self.release.recover()
-                self.desk.on_broken = self._end_with
-                await self._work(stop, damaged)
+                self.desk.on_broken = self._ending.broken
+                await self._work()
                 with suppress(JournalError):
                     await self.joining.flush()
                     await self.desk.write(lambda journal: journal.record(Event.AGENT_STOPPED, {}))
 
-    async def _work(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
+    async def _work(self) -> None:
         try:
             async with asyncio.TaskGroup() as group, Control(self) as control, AsyncExitStack() as watched:
                 if self.config.status is not None:
@@ -292,13 +287,13 @@ class Agent:
                     self.joining.run(),
                     clock_kept(self.clock),
                     self.power.run(),
-                    self._housekeeping(),
+                    housekept(self.desk, self.clock, self.presence, self.anchor),
                 )
                 tasks += [group.create_task(room) for room in rooms]
                 tasks += () if self.broker is None else [group.create_task(self.broker.run(control.live))]
                 tell_systemd("READY=1")
                 self._log.info("ready", log=self.config.station.log, drivers=len(self.equipment.drivers))
-                await self._until(stop, damaged)
+                await self._ending.wait()
                 tell_systemd("STOPPING=1")
                 crew.cancel()
                 for task in tasks:
@@ -387,37 +382,3 @@ class Agent:
             await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
             crew.begin(self._jobs(found.begun, [one for one in self.forwards if one.link.name not in kept]))
         self._reloads.taken(found)
-
-    async def _until(self, stop: asyncio.Event, damaged: asyncio.Future[None]) -> None:
-        """Wait for a signal; raises what damaged the spool or the journal."""
-        stopped = asyncio.ensure_future(stop.wait())
-        either: set[asyncio.Future[Any]] = {stopped, damaged}
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if damaged.done():
-                damaged.result()
-        finally:
-            stopped.cancel()
-
-    def _stop_for(self, error: SpoolDamaged) -> None:
-        self._log.critical("spool_damaged", error=str(error), todo=error.what_to_do)
-        self._end_with(error)
-
-    def _end_with(self, error: AgentError) -> None:
-        if self._damaged is not None and not self._damaged.done():
-            self._damaged.set_exception(error)
-
-    async def _housekeeping(self) -> None:
-        """Notice who went away and whether the clock was set, and tell systemd that the event loop turns."""
-        step = Step(self.clock.stamp())
-        while True:
-            await asyncio.sleep(5)
-            await self.desk.read(lambda _: None)  # the journal's thread turns too
-            tell_systemd(ALIVE)
-            if await self.presence.notice_gone():
-                await self.anchor.dock_empties()
-            now = self.clock.stamp()
-            if (stepped := step.since(now)) is not None:
-                detail: dict[str, Json] = {"by_us": stepped // timedelta(microseconds=1)}
-                await self.desk.write(lambda journal, told=detail: journal.record(Event.CLOCK_STEPPED, told))  # type: ignore[misc]
-                self._log.warning("clock_stepped", by=str(stepped), todo="nothing, where time was just set right")

@@ -202,7 +202,7 @@ class Drill:
 
     async def _holding(self, film: _Film) -> Holding:
         token = film.capture.origin.token
-        found: Holding | None = await self._desk.read(lambda journal: journal.of_origin(token))
+        found: Holding | None = await self._desk.read(lambda journal: queries.of_origin(journal, token))
         if found is None:
             raise AgentError("what was taken for the drill is not in the journal")
         return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
+import signal
 import socket
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from agent import durable
 from agent.errors import AgentError, JournalError, Refusal
@@ -15,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["ALIVE", "first_of", "locked", "tell_systemd"]
+    from agent.errors import SpoolDamaged
+
+__all__ = ["ALIVE", "Ending", "first_of", "locked", "tell_systemd"]
 
 ALIVE: Final = "WATCHDOG=1"
 _HEARS_WITHIN: Final = 1.0
@@ -37,6 +43,43 @@ def locked(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+class Ending:
+    """What ends the daemon: a signal, or a journal or a disk that cannot be trusted any more."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._broken: asyncio.Future[None] | None = None
+        self._log = structlog.get_logger("agent")
+
+    def listen(self) -> None:
+        """From now on; what broke earlier was raised where it was found."""
+        loop = asyncio.get_running_loop()
+        self._broken = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked.set)
+
+    def damaged(self, error: SpoolDamaged) -> None:
+        """The spool's disk failed."""
+        self._log.critical("spool_damaged", error=str(error), todo=error.what_to_do)
+        self.broken(error)
+
+    def broken(self, error: AgentError) -> None:
+        """The first of several counts."""
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_exception(error)
+
+    async def wait(self) -> None:
+        """Wait for a signal; raises what damaged the spool or the journal. Once `listen` was called."""
+        broken, asked = self._broken, asyncio.ensure_future(self._asked.wait())
+        either: set[asyncio.Future[Any]] = {asked} if broken is None else {asked, broken}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if broken is not None and broken.done():
+                broken.result()
+        finally:
+            asked.cancel()
 
 
 def first_of(errors: BaseExceptionGroup[BaseException]) -> AgentError:

@@ -1,18 +1,21 @@
-"""What runs for as long as the daemon: drivers, started again when they fail, and the daily question to each DEMS."""
+"""What runs for as long as the daemon: drivers, started again when they fail, and the small rounds beside them."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
+from agent.clock import Step
 from agent.driver import HearsObservations
 from agent.errors import BadReceipt, DeviceError, JournalError, Refusal, SpoolDamaged, UplinkDown
 from agent.forward.late import came_late
+from agent.journal import Event
 from agent.machine.keeper import chrony
-from agent.process import first_of
+from agent.process import ALIVE, first_of, tell_systemd
 from agent.tasks import alone
 
 if TYPE_CHECKING:
@@ -20,16 +23,18 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-    from agent.capture import Observation
+    from agent.anchor import Anchor
+    from agent.capture import Json, Observation
     from agent.clock import Clock
     from agent.driver import Intake
     from agent.journal import Desk
     from agent.note import Verifier
+    from agent.presence import Presence
     from agent.registry import LoadedDriver, LoadedUplink
     from agent.station.troubles import Troubles
     from agent.uplink import Probes, ReceiptsLater
 
-__all__ = ["hear", "probed", "receipts_come", "supervised"]
+__all__ = ["clock_kept", "hear", "housekept", "probed", "receipts_come", "supervised"]
 
 _STEADY: Final = 30.0
 """Seconds that a driver must run before it counts as well again."""
@@ -37,6 +42,7 @@ _STEADY: Final = 30.0
 _A_DAY: Final = 86400.0
 _PROBE_AGAIN: Final = 600.0
 _KEEPER_AGAIN: Final = 60.0
+_HOUSEKEEPING: Final = 5.0
 
 
 async def supervised(loaded: LoadedDriver, intake: Intake, troubles: Troubles) -> None:
@@ -77,6 +83,22 @@ async def clock_kept(clock: Clock) -> None:
         if (kept := await asyncio.to_thread(chrony)) is not None:
             clock.heard(kept.synced_at)
         await asyncio.sleep(_KEEPER_AGAIN)
+
+
+async def housekept(desk: Desk, clock: Clock, presence: Presence, anchor: Anchor) -> None:
+    """Notice who went away and whether the clock was set, and tell systemd that the event loop turns."""
+    log, step = structlog.get_logger("agent"), Step(clock.stamp())
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING)
+        await desk.read(lambda _: None)  # the journal's thread turns too
+        tell_systemd(ALIVE)
+        if await presence.notice_gone():
+            await anchor.dock_empties()
+        now = clock.stamp()
+        if (stepped := step.since(now)) is not None:
+            detail: dict[str, Json] = {"by_us": stepped // timedelta(microseconds=1)}
+            await desk.write(lambda journal, told=detail: journal.record(Event.CLOCK_STEPPED, told))  # type: ignore[misc]
+            log.warning("clock_stepped", by=str(stepped), todo="nothing, where time was just set right")
 
 
 async def probed(uplink: Probes) -> None:

@@ -27,7 +27,7 @@ COMMAND: Final = (sys.executable, "-m", "benchmarks.share", "{config}")
 """The daemon with the clocks; it writes `share.json` beside its configuration when it ends."""
 
 CALLS: Final = {
-    "leaf: the entry as canonical JSON": ("agent.journal.book:statement",),
+    "leaf: the entry as canonical JSON": ("agent.journal.pen:statement",),
     "tree: the row of the leaf, its hash, tiles": ("agent.journal.leaves:Leaves.append",),
     "checkpoint: signed, kept, published": (
         "agent.journal.anchors:unsigned_head",

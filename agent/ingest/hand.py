@@ -112,7 +112,7 @@ class Ingest:
         """The standing of what is offered, where we have it, as far as can be told without reading it."""
         given = self._given.get(token)
         if given is None:
-            known = await self._desk.read(lambda journal: journal.standing_of(token))
+            known = await self._desk.read(lambda journal: queries.standing_of(journal, token))
         elif capture.length != given.digest.length:
             return None  # it flips: what it gives now may be anything
         else:
@@ -250,7 +250,7 @@ class Ingest:
             aside = queries.parts_of(journal, capture.origin.token, digest.length)
             if held.index == journal.leaves.size - 1:  # it was not known before
                 return held, True, aside
-            last = journal.of_origin(capture.origin.token)
+            last = queries.of_origin(journal, capture.origin.token)
             return held, last is None or last.id == held.id, aside
 
         try:

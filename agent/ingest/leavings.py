@@ -48,7 +48,7 @@ class Leavings:
         await whole(self._set_aside(name, reason))
 
     async def _set_aside(self, name: str, reason: str) -> None:
-        part = await self._spool.run(self._spool.seal_part, name)
+        part = await self._spool.run(self._spool.aside.seal, name)
         about: dict[str, Json] = {} if part.about is None else json.loads(part.about)
         await self._desk.write(
             lambda journal: journal.quarantine_part(part.digest, reason, origin=_token_of(name), about=about)
@@ -67,7 +67,7 @@ class Leavings:
                 lambda journal, sha256=sha256, count=count: journal.explain_part(sha256, count, held)  # type: ignore[misc]
             )
             if explained:
-                await self._spool.run(self._spool.drop_part, sha256)
+                await self._spool.run(self._spool.aside.drop, sha256)
                 self._log.info("part_explained", part=sha256.hex(), length=count, capture=held.id)
 
     async def _explain_kept(self, name: str) -> None:
@@ -94,10 +94,10 @@ class Leavings:
     async def _explain_parts(self) -> None:
         """A part that came to lie there just before an earlier run ended gets the entry that it lacks."""
         told = {sha256 for sha256, _, _ in await self._desk.read(queries.parts)}
-        for name in await self._spool.run(self._spool.set_aside):
+        for name in await self._spool.run(self._spool.aside.names):
             if name in told:
                 continue
-            part = await self._spool.run(self._spool.part, name)
+            part = await self._spool.run(self._spool.aside.part, name)
             reason = "it was set aside, and the agent ended before it could write why"
             await self._explain_part(part.digest, reason)
 

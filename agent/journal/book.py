@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Self
 
 from agent.capture import (
     NO_CLAIMS,
-    STEPS,
     Capture,
     Digest,
     Holding,
@@ -29,10 +28,11 @@ from agent.capture import (
 from agent.errors import JournalError, Refusal
 from agent.journal import spans
 from agent.journal.database import open_database, transaction, translated
-from agent.journal.entry import Event, held_detail, statement, told_reason
+from agent.journal.entry import Event, held_detail, told_reason
 from agent.journal.leaves import Leaves
 from agent.journal.owing import Destinations, owe
-from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, raw_id
+from agent.journal.pen import Pen
+from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
 from agent.journal.words import words
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Journal:
         self.settle = spans.SETTLE
         """Time between the taking of a capture and the first look at what belongs to it."""
         self._stamp = stamp
+        self._pen = Pen(connection, log, self.leaves, stamp)
 
     @classmethod
     def open(
@@ -113,12 +114,14 @@ class Journal:
         if known is None:
             return self._hold_new(name, capture, digest, parts)
         if known.standing in (Standing.RELEASED, Standing.PURGED):
-            return self._step(known, Standing.RECEIPTED, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0, reason=None)
+            return self._pen.step(
+                known, Standing.RECEIPTED, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0, reason=None
+            )
         if not known.spooled:
             # Lost from the spool and given again by its device: it is sent as if it were new.
             standing = Standing.HELD if known.standing is Standing.QUARANTINED else known.standing
-            return self._step(known, standing, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0, reason=None)
-        return self._set(known, superseded=0)
+            return self._pen.step(known, standing, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0, reason=None)
+        return self._pen.set(known, superseded=0)
 
     def receipt(self, capture: str, receipt: Receipt, *, detail: Mapping[str, Json] = NO_CLAIMS) -> Holding:
         """A receipt was verified. A weaker one never replaces a stronger one."""
@@ -137,7 +140,7 @@ class Journal:
         }
         if receipt.note is not None:
             told["note_sha256"] = sha256(receipt.note).hexdigest()
-        holding_ = self._step(
+        holding_ = self._pen.step(
             known,
             Standing.RECEIPTED,
             Event.RECEIPTED,
@@ -160,13 +163,13 @@ class Journal:
     def refuse(self, capture: str, reason: str) -> Holding:
         """The DEMS said no, for ever."""
         reason = told_reason(reason)
-        return self._step(self.get(capture), Standing.REFUSED, Event.REFUSED, {"reason": reason}, reason=reason)
+        return self._pen.step(self.get(capture), Standing.REFUSED, Event.REFUSED, {"reason": reason}, reason=reason)
 
     def quarantine(self, capture: str, reason: str, *, superseded: bool = False) -> Holding:
         """We doubt it. `superseded`: the device holds other bytes under this origin, which are to be taken anew."""
         reason = told_reason(reason)
         event = Event.CHANGED_AFTER_SEEN if superseded else Event.QUARANTINED
-        return self._step(
+        return self._pen.step(
             self.get(capture),
             Standing.QUARANTINED,
             event,
@@ -179,7 +182,7 @@ class Journal:
         """Its kept file is missing. If its device offers it again it is taken anew."""
         known, reason = self.get(capture), "its file is missing from the spool"
         standing = known.standing if known.standing in (Standing.RELEASED, Standing.RECEIPTED) else Standing.QUARANTINED
-        return self._step(
+        return self._pen.step(
             known,
             standing,
             Event.QUARANTINED,
@@ -195,7 +198,7 @@ class Journal:
             return
         reason = told_reason(reason)
         detail: dict[str, Json] = {"part": {"about": dict(about), "length": digest.length}, "reason": reason}
-        seq = self._append(Event.QUARANTINED, f"part:{digest.sha256.hex()}", digest, detail, None)
+        seq = self._pen.append(Event.QUARANTINED, f"part:{digest.sha256.hex()}", digest, detail, None)
         self.connection.execute(
             "INSERT INTO part VALUES (?, ?, ?, ?, ?)", (digest.sha256, digest.length, origin, reason, seq)
         )
@@ -206,7 +209,7 @@ class Journal:
             return False
         whole: dict[str, Json] = {"capture": holding.id, "sha256": holding.digest.sha256.hex()}
         detail: dict[str, Json] = {"part": {"begins": whole, "length": length}}
-        self._append(Event.PART_EXPLAINED, f"part:{sha256.hex()}", sha256, detail, None)
+        self._pen.append(Event.PART_EXPLAINED, f"part:{sha256.hex()}", sha256, detail, None)
         self.connection.execute("DELETE FROM part WHERE sha256 = ?", (sha256,))
         return True
 
@@ -218,7 +221,7 @@ class Journal:
         if known.standing is not Standing.RECEIPTED:
             raise Refusal(f"capture {capture} stands {known.standing} and cannot be released")
         _may_go(known)
-        intended = self._step(known, known.standing, Event.RELEASE_INTENDED, detail)
+        intended = self._pen.step(known, known.standing, Event.RELEASE_INTENDED, detail)
         self.connection.execute(
             "INSERT OR REPLACE INTO intended SELECT row, ? FROM capture WHERE id = ?",
             (self.leaves.size - 1, raw_id(capture)),
@@ -229,7 +232,7 @@ class Journal:
         """The device has forgotten it, or never kept it."""
         known = self.get(capture)
         _may_go(known)
-        return self._step(known, Standing.RELEASED, Event.RELEASED, detail, reason=None)
+        return self._pen.step(known, Standing.RELEASED, Event.RELEASED, detail, reason=None)
 
     def infer_release(self, capture: str, listing: Mapping[str, Json]) -> Holding:
         """Its release was begun, nobody wrote how it ended, and a complete listing made later has it no more."""
@@ -246,7 +249,7 @@ class Journal:
         known, reason = self.get(capture), told_reason(reason)
         if known.reason == reason:
             return known
-        return self._step(known, known.standing, Event.RELEASE_REFUSED, {"reason": reason}, reason=reason)
+        return self._pen.step(known, known.standing, Event.RELEASE_REFUSED, {"reason": reason}, reason=reason)
 
     def purge(self, capture: str) -> Holding:
         """Its bytes left the spool: the DEMS has them, by a receipt that the policy trusts."""
@@ -255,16 +258,16 @@ class Journal:
             raise Refusal(f"capture {capture} stands {known.standing} and must stay in the spool")
         _may_go(known)
         standing = Standing.PURGED if known.standing is Standing.RELEASED else known.standing
-        return self._step(known, standing, Event.PURGED, {}, spooled=0)
+        return self._pen.step(known, standing, Event.PURGED, {}, spooled=0)
 
     def record(self, event: Event, detail: Mapping[str, Json], *, actor: str = "agent") -> None:
         """An entry about the agent, its devices or its surroundings, not about one capture."""
-        self._append(event, self.log, self.leaves.root(), detail, None, actor=actor)
+        self._pen.append(event, self.log, self.leaves.root(), detail, None, actor=actor)
 
     def check_fixity(self, capture: str, detail: Mapping[str, Json]) -> Holding:
         """Its bytes were read again and compared."""
         known = self.get(capture)
-        return self._step(known, known.standing, Event.FIXITY_CHECKED, detail)
+        return self._pen.step(known, known.standing, Event.FIXITY_CHECKED, detail)
 
     def note(
         self, capture: str, event: Event, detail: Mapping[str, Json], *, priority: Priority | None = None
@@ -272,9 +275,9 @@ class Journal:
         """An entry about a capture that stays where it stands, and whose class may change."""
         known = self.get(capture)
         if priority is None:
-            return self._step(known, known.standing, event, detail)
+            return self._pen.step(known, known.standing, event, detail)
         self.connection.execute("UPDATE owed SET priority = ? WHERE capture = ?", (int(priority), self.row(capture)))
-        return self._step(known, known.standing, event, detail, priority=int(priority))
+        return self._pen.step(known, known.standing, event, detail, priority=int(priority))
 
     def now(self) -> datetime:
         """The station's time."""
@@ -288,8 +291,8 @@ class Journal:
         if not known.spooled:
             raise Refusal(f"the bytes of capture {capture} are no longer in the spool")
         if known.standing is Standing.HELD:
-            return self._act(known, known.standing, "retry", actor, why)
-        return self._act(
+            return self._pen.act(known, known.standing, "retry", actor, why)
+        return self._pen.act(
             known,
             Standing.HELD,
             "retry",
@@ -306,19 +309,19 @@ class Journal:
         """Send it before (or after) others."""
         known = self.get(capture)
         self.connection.execute("UPDATE owed SET priority = ? WHERE capture = ?", (int(priority), self.row(capture)))
-        return self._act(
+        return self._pen.act(
             known, known.standing, f"prioritise {priority.name.lower()}", actor, why, priority=int(priority)
         )
 
     def hand_out(self, capture: str, *, actor: str, why: str) -> Holding:
         """A person takes a copy of it and of all that proves it."""
         known = self.get(capture)
-        return self._act(known, known.standing, "export", actor, why)
+        return self._pen.act(known, known.standing, "export", actor, why)
 
     def retain(self, capture: str, *, keep: bool, actor: str, why: str) -> Holding:
         """Keep it on device and in spool whatever the policy says, or lift that order."""
         known = self.get(capture)
-        return self._act(known, known.standing, "hold" if keep else "lift hold", actor, why, retained=int(keep))
+        return self._pen.act(known, known.standing, "hold" if keep else "lift hold", actor, why, retained=int(keep))
 
     # -- one capture --------------------------------------------------------------------------------------------------
 
@@ -342,36 +345,13 @@ class Journal:
             raise Refusal(f"no capture {capture} is known here", hint="List them: evidock capture list.")
         return found
 
-    def of_origin(self, token: bytes) -> Holding | None:
-        """What was last taken of this origin, unless the device is known to hold other bytes there now."""
-        row = self.connection.execute(
-            f"SELECT {COLUMNS} FROM capture WHERE origin = ? AND superseded = 0 ORDER BY row DESC LIMIT 1",  # noqa: S608
-            (token,),
-        ).get
-        return None if row is None else holding(row, self.log)
-
-    def standing_of(self, token: bytes) -> tuple[Standing, int] | None:
-        """The standing and the length of the same: all that a device that offers everything again has to be told."""
-        row = self.connection.execute(
-            "SELECT standing, length FROM capture WHERE origin = ? AND superseded = 0 ORDER BY row DESC LIMIT 1",
-            (token,),
-        ).fetchone()
-        return None if row is None else (STANDINGS[row[0]], row[1])
-
-    def doubts(self, token: bytes) -> bool:
-        """Whether anything of this origin stands quarantined: then its device may not forget it."""
-        found = self.connection.execute(
-            "SELECT 1 FROM capture WHERE origin = ? AND standing = ? LIMIT 1", (token, CODES[Standing.QUARANTINED])
-        ).get
-        return found is not None
-
     # -- how it is written --------------------------------------------------------------------------------------------
 
     def _hold_new(self, name: str, capture: Capture, digest: Digest, parts: Parts) -> Holding:
         origin, now = capture.origin, self._stamp().at
         row = (self.connection.execute("SELECT max(row) FROM capture").get or 0) + 1
         told = held_detail(capture, digest, parts)
-        seq = self._append(Event.HELD, name, digest, told, row)
+        seq = self._pen.append(Event.HELD, name, digest, told, row)
         began_at = origin.claims["began_at"]
         made = self.connection.execute(
             "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"  # noqa: S608 - names are ours
@@ -389,71 +369,9 @@ class Journal:
         found = holding(made, self.log)
         if not found.drill:
             spans.begun(self.connection, row, told, now, now + self.settle)
-        self._count(found, Standing.HELD, 1)
+        self._pen.count(found, Standing.HELD, 1)
         owe(self.connection, row, self.destinations.copies)
         return found
-
-    def _act(
-        self, known: Holding, standing: Standing, verb: str, actor: str, why: str, **columns: int | str | bytes | None
-    ) -> Holding:
-        detail: dict[str, Json] = {"command": verb, "why": why}
-        return self._step(known, standing, Event.OPERATOR_COMMAND, detail, actor=actor, **columns)
-
-    def _step(
-        self,
-        known: Holding,
-        standing: Standing,
-        event: Event,
-        detail: Mapping[str, Json],
-        *,
-        actor: str = "agent",
-        **columns: int | str | bytes | None,
-    ) -> Holding:
-        """Append the entry and move the capture; the same standing again is an entry without a step."""
-        if standing is not known.standing and standing not in STEPS[known.standing]:
-            raise Refusal(f"capture {known.id} stands {known.standing} and cannot become {standing}")
-        row = self.connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(known.id),)).get
-        self._append(event, known.id, known.digest, detail, row, actor=actor)
-        if standing is not known.standing:
-            if known.standing is Standing.RECEIPTED:
-                self.connection.execute("DELETE FROM intended WHERE capture = ?", (row,))
-            self._count(known, known.standing, -1)
-            self._count(known, standing, 1)
-        return self._set(known, standing=CODES[standing], changed_at=micros(self._stamp().at), **columns)
-
-    def _set(self, known: Holding, **columns: int | str | bytes | None) -> Holding:
-        names = ", ".join(f"{name} = ?" for name in columns)
-        changed = self.connection.execute(
-            f"UPDATE capture SET {names} WHERE id = ? RETURNING {COLUMNS}",  # noqa: S608 - names are ours
-            (*columns.values(), raw_id(known.id)),
-        ).get
-        return holding(changed, self.log)
-
-    def _append(
-        self,
-        event: Event,
-        subject: str,
-        digest: Digest | bytes,
-        detail: Mapping[str, Json],
-        row: int | None,
-        *,
-        actor: str = "agent",
-    ) -> int:
-        seq = self.leaves.size
-        leaf = statement(
-            event, seq=seq, stamp=self._stamp(), actor=actor, subject=subject, digest=digest, detail=detail
-        )
-        self.leaves.append(leaf, row)
-        return seq
-
-    def _count(self, known: Holding, standing: Standing, change: int) -> None:
-        if known.drill:  # no evidence, and never counted as such
-            return
-        self.connection.execute(
-            "INSERT INTO tally VALUES (?1, ?2, ?3) ON CONFLICT (standing)"
-            " DO UPDATE SET captures = captures + ?2, bytes = bytes + ?3",
-            (CODES[standing], change, change * known.digest.length),
-        )
 
 
 def _may_go(known: Holding) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.capture import LENGTH_MAX, Priority
+from agent.capture import LENGTH_MAX, Priority, Standing
 from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id, text_id
 from agent.journal.words import folded
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from agent.capture import Holding, Standing
+    from agent.capture import Holding
     from agent.journal.book import Journal
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Tally",
     "aside",
     "devices",
+    "doubts",
     "evictable",
     "first_held_at",
     "forgotten",
@@ -31,6 +32,7 @@ __all__ = [
     "intended",
     "keepers",
     "listing",
+    "of_origin",
     "oldest_held",
     "parts",
     "parts_count",
@@ -43,6 +45,7 @@ __all__ = [
     "rows_between",
     "spooled",
     "spooled_under",
+    "standing_of",
     "story",
     "taken_in",
     "tally",
@@ -66,6 +69,32 @@ class DeviceTally:
     captures: int
     bytes: int
     last_held_at: datetime
+
+
+def of_origin(journal: Journal, token: bytes) -> Holding | None:
+    """What was last taken of this origin, unless the device is known to hold other bytes there now."""
+    row = journal.connection.execute(
+        f"SELECT {COLUMNS} FROM capture WHERE origin = ? AND superseded = 0 ORDER BY row DESC LIMIT 1",  # noqa: S608
+        (token,),
+    ).get
+    return None if row is None else holding(row, journal.log)
+
+
+def standing_of(journal: Journal, token: bytes) -> tuple[Standing, int] | None:
+    """The standing and the length of the same: all that a device that offers everything again has to be told."""
+    row = journal.connection.execute(
+        "SELECT standing, length FROM capture WHERE origin = ? AND superseded = 0 ORDER BY row DESC LIMIT 1",
+        (token,),
+    ).fetchone()
+    return None if row is None else (STANDINGS[row[0]], row[1])
+
+
+def doubts(journal: Journal, token: bytes) -> bool:
+    """Whether anything of this origin stands quarantined: then its device may not forget it."""
+    found = journal.connection.execute(
+        "SELECT 1 FROM capture WHERE origin = ? AND standing = ? LIMIT 1", (token, CODES[Standing.QUARANTINED])
+    ).get
+    return found is not None
 
 
 def queue(journal: Journal, limit: int, after: tuple[int, int] = (-1, -1)) -> list[Holding]:

@@ -164,7 +164,7 @@ class Release:
 
     def _look(self, journal: Journal, token: bytes, listed: int | None) -> _Case:
         """What the journal knows of this origin, in one visit."""
-        holding = journal.of_origin(token)
+        holding = queries.of_origin(journal, token)
         if holding is None or holding.standing is not Standing.RECEIPTED:
             return _Case(holding)
         ripe = self._stamp().at >= (holding.receipted_at or holding.changed_at) + self._policy.grace
@@ -172,7 +172,7 @@ class Release:
         proof = self._proving.prove(journal, holding.index) if ripe and self._policy.device == "release" else None
         leaf = b"" if proof is None else journal.leaves.leaf(holding.index)
         waits = None if self._policy.device == "keep" else self.recordings.look(journal, holding, listed)
-        return _Case(holding, journal.doubts(token), ripe, proof, leaf, waits)
+        return _Case(holding, queries.doubts(journal, token), ripe, proof, leaf, waits)
 
     def _why_not(self, holding: Holding, *, doubted: bool, ripe: bool = True) -> str | None:
         """The reason why its device may not forget it, in words for a person; None when it may.

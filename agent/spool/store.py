@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from agent import durable
 from agent.errors import SpoolDamaged, SpoolFull
+from agent.spool.aside import Aside, SealedPart
 from agent.spool.hashing import Hasher
 from agent.spool.lanes import Lanes, Road
 from agent.spool.memory import reuse_blocks
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Digest, Json, Parts
 
-__all__ = ["BLOCK", "Leftover", "Room", "SealedPart", "Spool"]
+__all__ = ["BLOCK", "Leftover", "Room", "Spool"]
 
 T = TypeVar("T")
 
@@ -55,15 +56,6 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class SealedPart:
-    """Bytes that were set aside under parts/<sha256>."""
-
-    digest: Digest
-    about: bytes | None
-    """Canonical JSON of the description that stood beside them, where it could be read."""
-
-
-@dataclass(frozen=True, slots=True)
 class Leftover:
     """A file that an earlier run left in stage/."""
 
@@ -84,6 +76,7 @@ class Spool:
             os.open(root / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             for name in ("stage", "kept", "parts")
         )
+        self.aside = Aside(self._stage_fd, self._parts_fd)
         self._sealer = Sealer(self._stage_fd, self._kept_fd, read_back=read_back)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="spool")
         self._road = Road(self._workers)
@@ -186,58 +179,14 @@ class Spool:
         """Forcing this stage file failed: nothing may continue it."""
         durable.move(name, self._stage_fd, f"{name}.doubtful", self._stage_fd)
 
-    def seal_part(self, name: str) -> SealedPart:
-        """Set a stage file that cannot be continued aside as parts/<sha256>; never deletes anything."""
-        told = read_about(name.removesuffix(".doubtful"), self._stage_fd)
-        doubtful = name.endswith(".doubtful")
-        mode = os.O_RDWR if doubtful else os.O_RDONLY
-        fd = os.open(name, mode | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._stage_fd)
-        try:
-            if doubtful:
-                _write_anew(fd)
-            durable.force(fd)
-            digest = _digest_of(fd)
-        finally:
-            os.close(fd)
-        self._name_part(name, self._stage_fd, digest)
-        with suppress(FileNotFoundError):  # a small capture has none
-            os.unlink(name.removesuffix(".doubtful") + ABOUT, dir_fd=self._stage_fd)
-        return SealedPart(digest, None if told is None else told[0])
-
     def set_kept_aside(self, sha256: bytes) -> SealedPart:
         """Move a kept file that no capture rests on, or whose bytes are not its name, to the parts."""
         hasher = Hasher()
         for block in self.read(sha256):
             hasher.feed(block)
         digest, _ = hasher.finish()
-        self._name_part(sha256.hex(), self._kept_fd, digest)
+        self.aside.move(sha256.hex(), self._kept_fd, digest)
         return SealedPart(digest, None)
-
-    def set_aside(self) -> list[str]:
-        """Names of all parts."""
-        with os.scandir(self._parts_fd) as entries:
-            return [entry.name for entry in entries]
-
-    def part(self, name: str) -> SealedPart:
-        """A part that was set aside earlier; what was written beside it is known no more."""
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._parts_fd)
-        try:
-            return SealedPart(_digest_of(fd), None)
-        finally:
-            os.close(fd)
-
-    def drop_part(self, sha256: bytes) -> None:
-        """Let a part go, durably. The caller knows that the same bytes begin a kept file."""
-        try:
-            os.unlink(sha256.hex(), dir_fd=self._parts_fd)
-        except FileNotFoundError:
-            return
-        durable.force_folder(self._parts_fd)
-
-    def _name_part(self, name: str, folder_fd: int, digest: Digest) -> None:
-        durable.move(name, folder_fd, digest.sha256.hex(), self._parts_fd)
-        durable.force_folder(self._parts_fd)
-        durable.force_folder(folder_fd)
 
     # -- kept ---------------------------------------------------------------------------------------------------------
 
@@ -390,24 +339,3 @@ def _translated(act: Callable[[bytes], None], block: bytes) -> None:
         act(block)
     except OSError as error:
         raise spool_error("working in the spool", error) from error
-
-
-def _write_anew(fd: int) -> None:
-    """Write every byte that can be read back to its place.
-
-    Of what could not be forced once the kernel takes bytes and length for written, and they are not.
-    """
-    offset = 0
-    while block := os.pread(fd, _READ_AHEAD, offset):
-        durable.write_all(fd, block, offset)
-        offset += len(block)
-
-
-def _digest_of(fd: int) -> Digest:
-    """Of what the disk gives back: of bytes whose writing failed memory would tell something else."""
-    hasher, offset = Hasher(), 0
-    durable.drop_cache(fd)
-    while block := os.pread(fd, _READ_AHEAD, offset):
-        hasher.feed(block)
-        offset += len(block)
-    return hasher.finish()[0]

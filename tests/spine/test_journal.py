@@ -63,7 +63,7 @@ def test_a_released_capture_that_is_offered_again_is_taken_and_stands_receipted(
     assert hold(journal, "a").standing is Standing.RECEIPTED
     assert entry(journal)["predicate"]["event"] == "capture.offered_again"
     assert read_journal(journal).problems == []
-    assert known.id == journal.of_origin(capture("a").origin.token).id
+    assert known.id == queries.of_origin(journal, capture("a").origin.token).id
 
 
 def test_purging_a_receipted_capture_leaves_it_receipted(journal: Journal) -> None:
@@ -135,7 +135,7 @@ def test_holding_the_same_bytes_twice_is_one_entry(journal: Journal) -> None:
 def test_other_bytes_of_one_origin_are_another_capture(journal: Journal) -> None:
     first, second = hold(journal, "a", b"one"), hold(journal, "a", b"two")
     assert first.id != second.id
-    assert journal.of_origin(capture("a").origin.token).id == second.id
+    assert queries.of_origin(journal, capture("a").origin.token).id == second.id
 
 
 @pytest.mark.parametrize("act", ["refuse", "quarantine", "receipt", "release", "purge", "lose"])

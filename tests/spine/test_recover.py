@@ -136,7 +136,7 @@ async def test_a_file_whose_purge_was_written_and_not_done_is_let_go(station: St
 async def test_a_part_whose_entry_was_not_written_gets_it_at_the_next_start(station: Station) -> None:
     """Killed between the move to parts/ and the journal: nothing may lie there without a reason."""
     (station.spool.root / "stage" / "left").write_bytes(b"half a capture")
-    station.spool.seal_part("left")
+    station.spool.aside.seal("left")
     assert await reasons(station) == {}
     await station.restart()
     assert len(await reasons(station)) == 1

@@ -263,7 +263,7 @@ def test_a_part_is_kept_under_its_digest_with_its_description(spool: Spool) -> N
     stage = spool.stage(TOKEN, ABOUT)
     stage.write(b"what arrived")
     stage.close()
-    part = spool.seal_part(NAME)
+    part = spool.aside.seal(NAME)
     assert part.digest.sha256 == sha256(b"what arrived")
     assert part.about == b'{"length":10,"origin":{"key":"a"}}'
     assert names(spool, "stage") == []

@@ -183,7 +183,7 @@ def test_a_torn_description_beside_bytes_makes_a_part_and_a_fresh_start(tmp_path
     os.truncate(spool.root / "stage" / f"{NAME}.about", cut)
     spool = again(spool)
     assert [(one.name, one.continuable) for one in spool.leftovers()] == [(NAME, False)]
-    assert spool.seal_part(NAME).about is None
+    assert spool.aside.seal(NAME).about is None
     assert spool.stage(TOKEN, ABOUT).offset == 0
     spool.close()
 
@@ -216,7 +216,7 @@ def test_bytes_of_another_capture_under_this_name_must_go_aside_first(tmp_path: 
     other = {**ABOUT, "length": 2000}
     with pytest.raises(FileExistsError):
         spool.stage(TOKEN, other)
-    spool.seal_part(NAME)
+    spool.aside.seal(NAME)
     assert spool.stage(TOKEN, other).offset == 0
     spool.close()
 
@@ -242,7 +242,7 @@ def test_a_doubtful_file_is_written_anew_before_it_is_set_aside(
     inode = path.stat().st_ino
     monkeypatch.setattr(stage.durable, "write_all", write_all)
     monkeypatch.setattr(stage.durable, "force", force)
-    part = spool.seal_part(path.name)
+    part = spool.aside.seal(path.name)
     assert (spool.root / "parts" / part.digest.sha256.hex()).read_bytes() == written == DATA
     spool.close()
 
@@ -252,7 +252,7 @@ def test_a_doubtful_file_is_never_continued(tmp_path: Path) -> None:
     copy(spool, 300)
     spool.doubt(NAME)
     assert [(one.name, one.continuable) for one in spool.leftovers()] == [(f"{NAME}.doubtful", False)]
-    part = spool.seal_part(f"{NAME}.doubtful")
+    part = spool.aside.seal(f"{NAME}.doubtful")
     assert part.about is not None
     assert os.listdir(spool.root / "stage") == []  # noqa: PTH208
     spool.close()

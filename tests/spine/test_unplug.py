@@ -148,7 +148,7 @@ async def test_a_crash_after_the_entry_leaves_a_part_that_is_found(
     device.record("a", some_bytes(BIG), wire="rrrG")
     await station.dock(device)
     device.plug_in()
-    monkeypatch.setattr(station.spool, "drop_part", lambda _: None)
+    monkeypatch.setattr(station.spool.aside, "drop", lambda _: None)
     assert await station.dock(device) == {Standing.HELD: 1}
     assert len(parts(station)) == 1
     await station.restart()

@@ -1,0 +1,95 @@
+"""How an act is written: an entry for the custody log, and with it the step of the capture that it speaks of.
+
+The journal says what happened; the pen puts it down. Every method is called inside a transaction of the journal's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.capture import STEPS, Digest, Holding, Json, Stamp, Standing
+from agent.errors import Refusal
+from agent.journal.entry import Event, statement
+from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import apsw
+
+    from agent.journal.leaves import Leaves
+
+__all__ = ["Pen"]
+
+
+class Pen:
+    """Writes into one journal."""
+
+    def __init__(self, connection: apsw.Connection, log: str, leaves: Leaves, stamp: Callable[[], Stamp]) -> None:
+        self._connection, self._log, self._leaves, self._stamp = connection, log, leaves, stamp
+
+    def act(
+        self, known: Holding, standing: Standing, verb: str, actor: str, why: str, **columns: int | str | bytes | None
+    ) -> Holding:
+        """What a person ordered: `verb` is the command, `why` the reason that was given."""
+        detail: dict[str, Json] = {"command": verb, "why": why}
+        return self.step(known, standing, Event.OPERATOR_COMMAND, detail, actor=actor, **columns)
+
+    def step(
+        self,
+        known: Holding,
+        standing: Standing,
+        event: Event,
+        detail: Mapping[str, Json],
+        *,
+        actor: str = "agent",
+        **columns: int | str | bytes | None,
+    ) -> Holding:
+        """Append the entry and move the capture; the same standing again is an entry without a step."""
+        if standing is not known.standing and standing not in STEPS[known.standing]:
+            raise Refusal(f"capture {known.id} stands {known.standing} and cannot become {standing}")
+        row = self._connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(known.id),)).get
+        self.append(event, known.id, known.digest, detail, row, actor=actor)
+        if standing is not known.standing:
+            if known.standing is Standing.RECEIPTED:
+                self._connection.execute("DELETE FROM intended WHERE capture = ?", (row,))
+            self.count(known, known.standing, -1)
+            self.count(known, standing, 1)
+        return self.set(known, standing=CODES[standing], changed_at=micros(self._stamp().at), **columns)
+
+    def set(self, known: Holding, **columns: int | str | bytes | None) -> Holding:
+        """Change the capture's row; no entry says so."""
+        names = ", ".join(f"{name} = ?" for name in columns)
+        changed = self._connection.execute(
+            f"UPDATE capture SET {names} WHERE id = ? RETURNING {COLUMNS}",  # noqa: S608 - names are ours
+            (*columns.values(), raw_id(known.id)),
+        ).get
+        return holding(changed, self._log)
+
+    def append(
+        self,
+        event: Event,
+        subject: str,
+        digest: Digest | bytes,
+        detail: Mapping[str, Json],
+        row: int | None,
+        *,
+        actor: str = "agent",
+    ) -> int:
+        """Append an entry; returns its index. `row`: of the capture that it speaks of."""
+        seq = self._leaves.size
+        leaf = statement(
+            event, seq=seq, stamp=self._stamp(), actor=actor, subject=subject, digest=digest, detail=detail
+        )
+        self._leaves.append(leaf, row)
+        return seq
+
+    def count(self, known: Holding, standing: Standing, change: int) -> None:
+        """So many captures more (or fewer) stand there."""
+        if known.drill:  # no evidence, and never counted as such
+            return
+        self._connection.execute(
+            "INSERT INTO tally VALUES (?1, ?2, ?3) ON CONFLICT (standing)"
+            " DO UPDATE SET captures = captures + ?2, bytes = bytes + ?3",
+            (CODES[standing], change, change * known.digest.length),
+        )
