@@ -20,7 +20,6 @@ import statistics
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -31,7 +30,8 @@ from agent.capture import rfc3339
 from agent.testing.broker import Mosquitto, free_port, mosquitto_program
 from agent.testing.dems import DemsProcess
 from agent.testing.process import COMMAND, DaemonProcess, tus
-from benchmarks.heard import ALERTS, Heard
+from benchmarks.counted import Sums, over_the_broker, quarters, wrong
+from benchmarks.heard import ALERTS
 from benchmarks.measured import cpu_seconds
 from drivers.alpr.emulator import MESSAGES, Passage, Sender, jpeg
 from drivers.alpr.hotlist.emulator import Publisher, invented, public_pem, write_list
@@ -51,27 +51,6 @@ SECRET: Final = "0123456789abcdef"  # noqa: S105 - of this run
 LISTED_EVERY: Final = 49
 """No multiple of the number of makers: each of them brings hits."""
 WITHIN: Final = 120.0
-FLAT: Final = 24 << 20
-"""Bytes by which memory may differ between the second and the last quarter: caches of hits and of the journal fill."""
-
-
-@dataclass
-class Sums:
-    """What the cameras saw."""
-
-    sent: int = 0
-    again: int = 0
-    lost: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    """Why a message was sent again: the status, `none` where nothing was answered."""
-    hits: set[str] = field(default_factory=set)
-    seconds: list[float] = field(default_factory=list)
-    memory: list[int] = field(default_factory=list)
-    heard: Heard = field(default_factory=Heard)
-    """What the agency's broker told; what was receipted before it came back is not announced any more."""
-    posted: dict[str, float] = field(default_factory=dict)
-    """When each hit was posted first, by the moment at which it drove by: no two have the same."""
-    away: float = 0.0
 
 
 class Road:
@@ -141,13 +120,13 @@ async def soak(
             if hearing is not None:
                 hearing.cancel()
                 await asyncio.gather(hearing, return_exceptions=True)
-                found["over the broker"] = _over_the_broker(sums)
+                found["over the broker"] = over_the_broker(sums)
             found["receipted"] = told.get("receipted", 0) + told.get("released", 0) + told.get("purged", 0)
             await daemon.stop()
         await daemon.verify([], at_rest=True)
     if broker is not None:
         await broker.stop()
-    found["wrong"] = list(_wrong(found, sums))
+    found["wrong"] = list(wrong(found, sums))
     return found
 
 
@@ -260,7 +239,7 @@ async def _driven(
         "answer ms, p99": round(ordered[int(len(ordered) * 0.99)] * 1000, 1),
         "cpu s": round(cpu, 1),
         "reads a second on one core": round(sums.sent / cpu) if cpu else 0,
-        "memory MiB by quarter": _quarters(sums.memory),
+        "memory MiB by quarter": quarters(sums.memory),
     }
 
 
@@ -326,50 +305,6 @@ async def _settled(daemon: DaemonProcess, sums: Sums) -> Counter[str]:
                 break
             await asyncio.sleep(0.5)
     return told
-
-
-def _over_the_broker(sums: Sums) -> dict[str, Any]:
-    """What came of hits, and why some came more than once: a broker may lose what it took, and is told it again."""
-    heard = sums.heard
-    soon = sorted(
-        (heard.at[moment] - at) * 1000
-        for moment, at in sums.posted.items()
-        if moment in heard.at and heard.listened(at, 1.0)
-    )
-    return {
-        "hits announced": len(heard.announced),
-        "receipted before the broker was back": len(sums.hits) - len(heard.announced),
-        "announced again after a connection was lost": heard.announced.total() - len(heard.announced),
-        "by how often they had been told": dict(sorted(heard.stated.items())),
-        "alerts": len(heard.alerted),
-        "alerts told twice": heard.alerted.total() - len(heard.alerted),
-        "station back at the broker after s": [round(one, 1) for one in heard.back],
-        "post to broker ms, both there": len(soon),
-        "median": round(statistics.median(soon), 1) if soon else None,
-        "p99": round(soon[int(len(soon) * 0.99)], 1) if soon else None,
-        "longest": round(soon[-1], 1) if soon else None,
-    }
-
-
-def _quarters(memory: list[int]) -> list[float]:
-    step = max(1, len(memory) // 4)
-    return [
-        round(statistics.median(memory[at : at + step]) / (1 << 20), 1)
-        for at in range(0, step * 4, step)
-        if memory[at : at + step]
-    ]
-
-
-def _wrong(found: dict[str, Any], sums: Sums) -> list[str]:
-    said = []
-    if found["unanswered"]:
-        said.append(f"{found['unanswered']} reads were not answered")
-    if found["receipted"] != len(sums.hits):
-        said.append(f"{len(sums.hits)} hits were answered, and {found['receipted']} are receipted")
-    quarters = found["memory MiB by quarter"]
-    if len(quarters) == 4 and (quarters[3] - quarters[1]) * (1 << 20) > FLAT:  # noqa: PLR2004 - quarters
-        said.append(f"memory grew: {quarters}")
-    return said
 
 
 def main() -> int:

@@ -5,15 +5,10 @@ A new parser of `firmware_specs/formats` needs one entry here; `test_every_parse
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
 import struct
-import tarfile
-import zlib
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,24 +25,23 @@ from firmware_specs.formats import (
     freegps,
     gpmf,
     hikvision_anpr,
-    json_spans,
     layout,
     mender,
     multipart,
     ng911,
-    onvif_json,
     onvif_replay,
     openalpr,
     plain_xml,
     platerecognizer,
-    templated,
     vapix_recordings,
 )
 from firmware_specs.formats.firmware import dfu, rauc, uimage
 from firmware_specs.formats.media import claims, film
 from firmware_specs.formats.recognised import recognise
 from firmware_specs.formats.source import Text
+from tests.formats import camera_messages as camera
 from tests.formats import car_parsers as car
+from tests.formats.firmware_images import dfu_image, fit_image, mender_artifact, rauc_bundle, uboot_image
 from tests.formats.make import FTYP, box, camm_film, full, mvhd, trak
 
 if TYPE_CHECKING:
@@ -139,173 +133,6 @@ TRAIL = (
     b'{"CoordinateEntries": [{"LocationWKT": "POINT(1 2)", "SecondsFromStart": 6.5,'
     b' "Timestamp": "2022-08-23T11:48:10Z"}]}'
 )
-
-
-# -- firmware images ---------------------------------------------------------------------------------------------------
-
-PAYLOAD = bytes(range(64))
-
-
-def dfu_image() -> bytes:
-    whole = PAYLOAD + struct.pack("<HHHH3sB", 0x0123, 0x0001, 0x1209, 0x0100, b"UFD", 16)
-    return whole + struct.pack("<I", zlib.crc32(whole) ^ 0xFFFFFFFF)
-
-
-def uboot_image() -> bytes:
-    rest = struct.pack(">6I4B32s", 0, 0, 0, 0, 0, 0, 5, 2, 5, 0, b"BWC fw 1.2.3")
-    rest = struct.pack(">5I", 1_763_800_000, len(PAYLOAD), 0x80008000, 0x80008000, zlib.crc32(PAYLOAD)) + rest[24:]
-    crc = zlib.crc32(b"\x27\x05\x19\x56" + bytes(4) + rest)
-    return b"\x27\x05\x19\x56" + struct.pack(">I", crc) + rest + PAYLOAD
-
-
-def fit_image() -> bytes:
-    """A flattened tree of one image with its hash."""
-    names: dict[str, int] = {}
-    strings = b""
-
-    def prop(name: str, value: bytes) -> bytes:
-        nonlocal strings
-        if name not in names:
-            names[name] = len(strings)
-            strings += name.encode() + b"\0"
-        return struct.pack(">III", 3, len(value), names[name]) + value + bytes(-len(value) % 4)
-
-    def node(name: str, *inside: bytes) -> bytes:
-        raw = name.encode() + b"\0"
-        return struct.pack(">I", 1) + raw + bytes(-len(raw) % 4) + b"".join(inside) + struct.pack(">I", 2)
-
-    hashed = node("hash-1", prop("algo", b"sha256\0"), prop("value", sha256(PAYLOAD).digest()))
-    image = node("firmware-1", prop("description", b"fw 1.2.3\0"), prop("data", PAYLOAD), hashed)
-    chosen = node("configurations", prop("default", b"conf-1\0"))
-    tree = node("", prop("description", b"BWC FIT\0"), prop("timestamp", bytes(4)), node("images", image), chosen)
-    tree += struct.pack(">I", 9)
-    total = 56 + len(tree) + len(strings)
-    head = struct.pack(">10I", 0xD00DFEED, total, 56, 56 + len(tree), 40, 17, 16, 0, len(strings), len(tree))
-    return head + bytes(16) + tree + strings
-
-
-def rauc_bundle() -> bytes:
-    """A verity bundle: the manifest is what the CMS holds."""
-
-    def der(tag: int, *inside: bytes) -> bytes:
-        raw = b"".join(inside)
-        length = bytes([len(raw)]) if len(raw) < 0x80 else b"\x82" + struct.pack(">H", len(raw))
-        return bytes([tag]) + length + raw
-
-    manifest = b"[update]\ncompatible=BWC-1\nversion=1.2.3\n"
-    data, signed = bytes.fromhex("2a864886f70d010701"), bytes.fromhex("2a864886f70d010702")
-    content = der(0x30, der(0x06, data), der(0xA0, der(0x04, manifest)))
-    cms = der(0x30, der(0x06, signed), der(0xA0, der(0x30, der(0x02, b"\3"), der(0x31), content)))
-    squashfs = b"hsqs" + bytes(36) + struct.pack("<Q", 64) + bytes(16)
-    return squashfs + cms + struct.pack(">Q", len(cms))
-
-
-def mender_artifact() -> bytes:
-    def tar(members: dict[str, bytes]) -> bytes:
-        made = io.BytesIO()
-        with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            for name, data in members.items():
-                about = tarfile.TarInfo(name)
-                about.size = len(data)
-                archive.addfile(about, io.BytesIO(data))
-        length = sum(512 + len(data) + -len(data) % 512 for data in members.values())
-        return made.getvalue()[: length + 1024]  # without the padding to a record of tape
-
-    told = {"payloads": [{"type": "single-file"}], "artifact_provides": {"artifact_name": "fw-1.2.3"}}
-    told["artifact_depends"] = {"device_type": ["bwc-1"]}
-    header = gzip.compress(tar({"header-info": json.dumps(told).encode()}), mtime=0)
-    version = b'{"format":"mender","version":3}'
-    named = {"version": version, "header.tar.gz": header, "data/0000/payload.bin": PAYLOAD}
-    manifest = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in named.items()).encode()
-    payload = gzip.compress(tar({"payload.bin": PAYLOAD}), mtime=0)
-    return tar({"version": version, "manifest": manifest, "header.tar.gz": header, "data/0000.tar.gz": payload})
-
-
-# -- messages of cameras -----------------------------------------------------------------------------------------------
-
-ANPR = (
-    b'<EventNotificationAlert xmlns="http://www.hikvision.com/ver20/XMLSchema"><eventType>ANPR</eventType>'
-    b"<dateTime>2026-11-22T10:11:12+01:00</dateTime><ANPR><licensePlate>AB123CD</licensePlate><confidenceLevel>97"
-    b"</confidenceLevel></ANPR></EventNotificationAlert>"
-)
-PUSHED = (
-    b'--b\r\nContent-Disposition: form-data; name="anpr.xml"\r\nContent-Type: application/xml\r\n\r\n'
-    + ANPR
-    + b"\r\n--b\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\xff\xd9\r\n--b--\r\n"
-)
-PLATES = b"<Plates><Plate><picName>20261122101112</picName><plateNumber>AB123CD</plateNumber></Plate></Plates>"
-PLATES_JSON = b'{"Plates": {"Plate": [{"picName": "20261122101112", "plateNumber": "AB123CD"}]}}'
-
-GROUP = (
-    b'{"data_type": "alpr_results", "epoch_time": 1795333263120, "uuid": "u", "results": [{"plate": "EVDK042",'
-    b' "confidence": 92.94, "plate_crop_jpeg": "/9j/2Q=="}, {"plate": "EVDK701", "confidence": 71}]}'
-)
-LPV = b'{"packetCounter": "42", "carState": "new", "carID": "7", "plateUTF8": "EVDK042", "plateConfidence": "0.94"}'
-LPV_PUSHED = (
-    b'--b\r\nContent-Disposition: form-data; name="event"\r\n\r\n'
-    + LPV
-    + b'\r\n--b\r\nContent-Disposition: form-data; name="image"\r\nContent-Length: 4\r\n\r\n\xff\xd8\xff\xd9'
-    + b"\r\n--b--\r\n"
-)
-HOOK = (
-    b'{"hook": {"event": "recognition"}, "data": {"camera_id": "c", "timestamp": "2026-11-22T07:41:03.120456Z",'
-    b' "results": [{"plate": "evdk042", "score": 0.9}, {"plate": "evdk701", "score": 0.8}]}}'
-)
-HOOK_PUSHED = b'--b\r\nContent-Disposition: form-data; name="json"\r\n\r\n' + HOOK + b"\r\n--b--\r\n"
-AUTOVU = b"<AutoVu><Plate>EVDK042</Plate><Read a='1'><P>1</P></Read><Read><P>2</P></Read></AutoVu>"
-LINES = b"Plate=EVDK042\r\nTime: 2026-11-22\n"
-
-
-EJ = (
-    b'{"UtcTime": "2026-11-22T07:41:03.120Z", "Source": {"VideoSource": "1"}, "Data": {"Likelihood": "0.92",'
-    b' "LicensePlateInfo": {"LicensePlateInfo": {"PlateNumber": {"@Likelihood": 0.9, "#text": "EVDK 042"}}}}}'
-)
-MJ = b'{"Frame": [{"@UtcTime": "2026-11-22T07:41:03Z", "Object": {"Appearance": {"LicensePlateInfo": null}}}]}'
-STREAM = (
-    b'<tt:MetadataStream xmlns:tt="http://www.onvif.org/ver10/schema"><tt:VideoAnalytics><tt:Frame UtcTime="2026">'
-    b'<tt:Object ObjectId="16"/></tt:Frame></tt:VideoAnalytics></tt:MetadataStream>'
-)
-
-
-def _onvif(data: bytes) -> object:
-    """An event, metadata, or a stream of them: what each holds is looked at as the driver does."""
-    read = {b"<": onvif_json.frames_of_xml}.get(data.lstrip()[:1], onvif_json.frames)
-    found = read(data)
-    if not found:
-        told = onvif_json.event(data)
-        info = onvif_json.inner(told.data, "LicensePlateInfo")
-        onvif_json.text(info.get("PlateNumber"))
-        onvif_json.sure(info.get("PlateNumber"))
-    return None
-
-
-def _templated(data: bytes) -> object:
-    """A message through each encoding that a mapping may name."""
-    good = 0
-    for encoding, part in (("xml", None), ("json", None), ("form", None), ("lines", None), ("multipart", "json")):
-        try:
-            document = templated.read(data, "multipart/form-data; boundary=b", encoding, part)
-            document.spans("AutoVu/Read")
-            templated.dropped(document, ("AutoVu/Read", "$.hook", "Plate", "json"))
-            for path in ("AutoVu/Read/P", "AutoVu/Read@a", "$.data.results[0].plate", "Plate", "json"):
-                templated.look(document.told, path)
-                document.look(path)
-            good += 1
-        except SpecError:
-            continue
-    if not good:
-        raise SpecError("no document in any encoding")
-    return None
-
-
-def _spans(data: bytes) -> object:
-    """JSON, and where its values lie: what lies there is each value."""
-    told = json_spans.loads(data)
-    for path, start, end in json_spans.values(data):
-        if not path:
-            assert json.loads(data[start:end]) == told
-    json_spans.entries(data, "results")
-    return None
 
 
 # -- electronic notes --------------------------------------------------------------------------------------------------
@@ -432,28 +259,32 @@ PARSERS: dict[str, Parser] = {
     ),
     "hikvision": Parser(
         lambda data: hikvision_anpr.event(data, "multipart/form-data; boundary=b"),
-        (PUSHED, ANPR),
+        (camera.PUSHED, camera.ANPR),
         ("alpr/*/hikvision/*.xml", "alpr/*/hikvision/*.http"),
     ),
-    "plates": Parser(hikvision_anpr.stored, (PLATES, PLATES_JSON), ("alpr/*/hikvision/plates*.xml",)),
-    "onvif": Parser(_onvif, (EJ, MJ, STREAM), ("alpr/*/onvif/*",)),
+    "plates": Parser(hikvision_anpr.stored, (camera.PLATES, camera.PLATES_JSON), ("alpr/*/hikvision/plates*.xml",)),
+    "onvif": Parser(camera.onvif, (camera.EJ, camera.MJ, camera.STREAM), ("alpr/*/onvif/*",)),
     "openalpr": Parser(
         lambda data: openalpr.picture(openalpr.message(data).told, "vehicle_crop_jpeg"),
-        (GROUP,),
+        (camera.GROUP,),
         ("alpr/*/openalpr/*.json",),
     ),
     "axis plates": Parser(
-        lambda data: axis_lpv.event(data, "multipart/form-data; boundary=b"), (LPV_PUSHED, LPV), ("alpr/*/axis/*.json",)
+        lambda data: axis_lpv.event(data, "multipart/form-data; boundary=b"),
+        (camera.LPV_PUSHED, camera.LPV),
+        ("alpr/*/axis/*.json",),
     ),
     "plate recognizer": Parser(
         lambda data: platerecognizer.hook(data, "multipart/form-data; boundary=b"),
-        (HOOK_PUSHED, HOOK, b"json=%7B%22hook%22%3A%7B%7D%7D"),
+        (camera.HOOK_PUSHED, camera.HOOK, b"json=%7B%22hook%22%3A%7B%7D%7D"),
         ("alpr/*/platerecognizer/*.json",),
     ),
-    "templated": Parser(_templated, (AUTOVU, LINES, HOOK_PUSHED, b"a=1&b=2"), ("alpr/*/generic/*",)),
-    "json": Parser(_spans, (GROUP, HOOK, b'[1, "a\\"b", {"c": []}]'), ("alpr/*/*/*.json",)),
-    "multipart": Parser(lambda data: multipart.parse(data, b"b"), (PUSHED, LPV_PUSHED)),
-    "xml": Parser(plain_xml.parse, (ANPR, AUTOVU), ("alpr/*/hikvision/*.xml",)),
+    "templated": Parser(
+        camera.templated, (camera.AUTOVU, camera.LINES, camera.HOOK_PUSHED, b"a=1&b=2"), ("alpr/*/generic/*",)
+    ),
+    "json": Parser(camera.spans, (camera.GROUP, camera.HOOK, b'[1, "a\\"b", {"c": []}]'), ("alpr/*/*/*.json",)),
+    "multipart": Parser(lambda data: multipart.parse(data, b"b"), (camera.PUSHED, camera.LPV_PUSHED)),
+    "xml": Parser(plain_xml.parse, (camera.ANPR, camera.AUTOVU), ("alpr/*/hikvision/*.xml",)),
     "notes": Parser(_notes, (note_envelope(),)),
     "note": Parser(_payload, (enote.unb64url(json.loads(note_envelope())["payload"]),)),
     "ng911": Parser(

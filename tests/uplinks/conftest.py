@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from agent.uplink.http import body, trip
 from agent.uplink.tus import TusUplink
@@ -16,6 +17,7 @@ from tests.uplinks.double import Double
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from tests.uplinks.double import Connect, Serve
 
@@ -70,3 +72,15 @@ def buckets_as_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
         return known("127.0.0.1" if host and host.endswith(".localhost") else host, *words, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path

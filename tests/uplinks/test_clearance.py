@@ -13,34 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agent.capture import Standing, Strength
-from agent.errors import BadReceipt, ConfigError, SpoolDamaged, UplinkDown
+from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
 from agent.journal import queries
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
 from agent.testing.station import Station
-from agent.testing.uplink_conformance import UplinkConformance, UplinkRig, sent
-from agent.uplink.clearance import ClearanceOptions, ClearanceUplink, words
+from agent.testing.uplink_conformance import UplinkConformance, sent
 from agent.uplink.clearance.envelope import cipher_length, pin_of
 from agent.uplink.clearance.rate import Rate
-from agent.uplink.clearance.sealed import block_length
-from agent.uplink.clearance.upload import Upload
 from tests.uplinks import azurite, swift
 from tests.uplinks.azurite import Azurite
 from tests.uplinks.brief import Brief, long_form
-from tests.uplinks.clearance_emulator import DAY, KEY_ID, Clearance, Item, made_key
-from tests.uplinks.s3_proxy import S3Proxy
+from tests.uplinks.clearance_emulator import DAY, KEY_ID, made_key
+from tests.uplinks.clearance_rig import MIB, ClearanceRig, broken_off, rigged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from agent.testing.uplinks import Arrived
 
-MIB = 1 << 20
 LONG = some_bytes(5 * MIB + 77, "six blocks")
 pytestmark = pytest.mark.interop
 
@@ -51,69 +44,6 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
         pytest.skip(why)
     with Azurite(tmp_path_factory.mktemp("azurite")) as made:
         yield made
-
-
-class ClearanceRig(UplinkRig):
-    """A tenant, its storage behind a proxy, in blocks of 1 MiB."""
-
-    request = MIB + 16
-
-    def __init__(self, folder: Path, service: Clearance, proxy: S3Proxy) -> None:
-        self.service, self.proxy = service, proxy
-        folder.mkdir(exist_ok=True)
-        self.file = service.connection_file(folder / "connection.json")
-        self.more: dict[str, object] = {}
-
-    def options(self, **more: object) -> ClearanceOptions:
-        words = {"use": "clearance", "name": "dems", "connection_file": self.file, "storage": ["127.0.0.1"]}
-        return ClearanceOptions.model_validate({**words, "block_length": MIB, "stall": 20.0, **self.more, **more})
-
-    def uplink(self, **more: object) -> ClearanceUplink:
-        return ClearanceUplink(self.options(**more))
-
-    @property
-    def done(self) -> list[Item]:
-        return [item for item in self.service.items.values() if item.complete and "canary" not in item.told["Name"]]
-
-    async def arrived(self) -> Arrived:
-        found: dict[str, list[bytes]] = {}
-        for item in self.done:
-            for plain in await self.service.opened(item):
-                found.setdefault(item.told["SourceId"], []).append(hashlib.sha256(plain).digest())
-        return found
-
-    async def received(self) -> int:
-        return self.proxy.received
-
-    async def cut(self, after: int) -> None:
-        self.proxy.cut_after = after
-
-    async def lose_answer(self) -> None:
-        self.proxy.answers_lost = 1
-
-    async def refuse(self) -> None:
-        self.service.refuses = 422
-
-    async def lie(self, how: str) -> None:
-        match how:
-            case "wrong-length":
-                self.proxy.lies = {"Content-Length": "7"}
-            case "wrong-digest":
-                self.more, self.proxy.rots = {"read_back": True}, True
-            case _:
-                await super().lie(how)
-
-    async def down(self) -> None:
-        self.service.is_down = self.proxy.is_down = True
-
-    async def up(self) -> None:
-        self.service.is_down = self.proxy.is_down = False
-
-
-@asynccontextmanager
-async def rigged(folder: Path, storage: Azurite) -> AsyncIterator[ClearanceRig]:
-    async with S3Proxy(storage.port) as proxy, Clearance(storage.port, proxy.port) as service:
-        yield ClearanceRig(folder, service, proxy)
 
 
 class Rigged:
@@ -146,13 +76,6 @@ async def rig(tmp_path: Path, storage: Azurite) -> AsyncIterator[ClearanceRig]:
 async def station(tmp_path: Path) -> AsyncIterator[Station]:
     async with Station(tmp_path / "station") as made:
         yield made
-
-
-async def broken_off(rig: ClearanceRig, sending: Any, after: int) -> None:  # noqa: ANN401 - a HeldSending
-    rig.proxy.cut_after, rig.proxy.stays_down = after, True
-    with pytest.raises(UplinkDown):
-        await sent(rig.uplink(blocks=1), sending)
-    rig.proxy.is_down = False
 
 
 # --- what others make of it -------------------------------------------------------------------------------------------
@@ -466,46 +389,6 @@ async def test_a_blob_of_somebody_else_is_never_overwritten(rig: ClearanceRig, s
         await sent(rig.uplink(), sending)
 
 
-# --- without a storage ------------------------------------------------------------------------------------------------
-
-
-def test_blocks_are_as_many_as_azure_takes() -> None:
-    assert block_length(100, 8 * MIB) == 8 * MIB
-    length = 5 * (1 << 40)
-    block = block_length(length, 8 * MIB)
-    assert block % MIB == 0
-    assert -(-length // block) <= 50_000
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"TenantId": None}, "TenantId"),
-        ({"DocumentStoreBaseAddresses": []}, "DocumentStoreBaseAddresses"),
-        ({"DocumentStoreBaseAddresses": ["http://ds.example.org"]}, "plain http"),
-        ({"DisableEncryption": True}, "unencrypted"),
-        ({"ServicePrincipalKey": {"kty": "RSA", "n": "AQAB", "e": "AQAB", "d": "AQAB"}}, "bits is not used"),
-        ({"ServicePrincipalKey": {"kty": "EC"}}, "ServicePrincipalKey"),
-    ],
-)
-async def test_a_connection_file_that_is_none(tmp_path: Path, change: dict[str, Any], says: str) -> None:
-    path = tmp_path / "connection.json"
-    async with Clearance(1, 1) as service:
-        service.connection_file(path)
-    told = json.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    path.write_text(json.dumps({k: v for k, v in (told | change).items() if v is not None}))
-    with pytest.raises(ConfigError, match=says) as error:
-        ClearanceUplink(ClearanceOptions(use="clearance", name="dems", connection_file=path))
-    assert told["ServicePrincipalKey"]["d"] not in str(error.value), "a secret is told"
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b" " * 100_000])
-def test_connection_files_of_any_bytes(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "c.json").write_bytes(content)
-    with pytest.raises(ConfigError):
-        ClearanceUplink(ClearanceOptions(use="clearance", name="dems", connection_file=tmp_path / "c.json"))
-
-
 async def test_a_held_capture_stands_where_the_receipt_leaves_it(rig: ClearanceRig, station: Station) -> None:
     await held_sending(station, LONG)
     station.connect(rig.uplink())
@@ -513,34 +396,3 @@ async def test_a_held_capture_stands_where_the_receipt_leaves_it(rig: ClearanceR
     assert await station.count(Standing.RECEIPTED) == 1
     await station.verify()
     await station.hang_up()
-
-
-ANSWERS = [
-    b'{"EvidenceId": "812", "Uri": "https://a.blob.core.windows.net/c/b?sv=1&sig=x"}',
-    b'{"key": {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "k"}}',
-    b'[{"ResourceId": 813, "UploadedTimeUtc": null}]',
-    b'{"Uri": "https://[?sig=x", "EvidenceId": [], "key": []}',
-]
-
-
-@given(st.sampled_from(ANSWERS), st.integers(0, 90), st.binary(max_size=8))
-def test_answers_of_any_bytes_are_a_value_or_none(answer: bytes, at: int, put: bytes) -> None:
-    """Cut after every byte, and with other bytes in their middle."""
-    for body in (answer[:at], answer[:at] + put + answer[at:], answer[:at] + put + answer[at + len(put) :]):
-        words.text_in(body, "EvidenceId")
-        words.listed(body, "813")
-        uri = words.uri_in(body)
-        assert uri is None or uri.startswith(("http://", "https://"))
-        if (jwk := words.key_in(body)) is not None:
-            with suppress(ValueError):
-                jwk.public()
-        block = Upload.read(body.decode("latin-1"))
-        assert block is None
-
-
-def test_answers_as_they_should_be_are_read() -> None:
-    assert words.text_in(ANSWERS[0], "EvidenceId") == "812"
-    assert words.uri_in(ANSWERS[0]) == "https://a.blob.core.windows.net/c/b?sv=1&sig=x"
-    assert words.listed(ANSWERS[2], "813") == {"ResourceId": 813, "UploadedTimeUtc": None}
-    assert words.uri_in(ANSWERS[3]) is None
-    assert words.key_in(b"[" * 100_000) is None

@@ -1,0 +1,122 @@
+"""Through an agency's proxy: with its login, unseen where it is https, and named where it is the proxy that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from agent.capture import Strength
+from agent.errors import UplinkDown
+from tests.uplinks.memory import MIB, MemorySending, some_bytes
+from tests.uplinks.tls import failure, served_with
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import trustme
+    from aiohttp import web
+
+    from tests.uplinks.double import Connect, Double, Seen, Serve
+
+
+async def test_plain_http_goes_through_a_proxy_with_its_login(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    double = await serve(signs=True)
+    login = tmp_path / "login"
+    login.write_text("dock:pass word\n")
+    expected = "Basic " + base64.b64encode(b"dock:pass word").decode()
+    proxied = []
+
+    async def proxy(double: Double, request: web.Request, seen: Seen) -> web.StreamResponse:
+        proxied.append((request.headers.get("Proxy-Authorization"), request.raw_path))
+        return await double.work(request, seen)
+
+    for method in ("OPTIONS", "POST"):
+        double.next(method, proxy)
+    address = f"http://127.0.0.1:{double.port}"
+    uplink = connect("http://dems.invalid/files", proxy=address, proxy_login_file=login)
+    assert (await uplink.send(MemorySending(b"abc"))).strength is Strength.SIGNED
+    assert proxied == [(expected, "http://dems.invalid/files")] * 2
+    assert {finding.state for finding in await uplink.check()} == {"ok"}
+
+
+class Tunnel:
+    """A proxy that knows CONNECT, and who may use it."""
+
+    def __init__(self, answer: str = "200 OK") -> None:
+        self.answer = answer
+        self.asked: list[bytes] = []
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # a connection that was opened and not needed
+            writer.close()
+            return
+        self.asked.append(head)
+        writer.write(f"HTTP/1.1 {self.answer}\r\n\r\n".encode())
+        if self.answer.startswith("200"):
+            port = int(head.split()[1].rpartition(b":")[2])
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer), return_exceptions=True)
+        writer.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while block := await reader.read(65536):
+        writer.write(block)
+        await writer.drain()
+    writer.close()
+
+
+async def test_https_goes_through_a_proxy_unseen(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path, tmp_path: Path
+) -> None:
+    double = await serve(tls=served_with(authority.issue_cert("127.0.0.1")), signs=True)
+    login = tmp_path / "login"
+    login.write_text("dock:secret")
+    async with Tunnel() as tunnel:
+        address = f"http://127.0.0.1:{tunnel.port}"
+        uplink = connect(double.url, ca_file=ca_file, proxy=address, proxy_login_file=login)
+        assert (await uplink.send(MemorySending(some_bytes(MIB)))).strength is Strength.SIGNED
+        found = {finding.what: finding for finding in await uplink.check()}
+        await uplink.aclose()
+    assert str(tunnel.port) in found["proxy"].detail
+    assert (found["certificate"].state, "signed by" in found["certificate"].detail) == ("ok", True)
+    assert tunnel.asked[0].startswith(b"CONNECT 127.0.0.1")
+    assert base64.b64encode(b"dock:secret") in tunnel.asked[0]
+    assert "Proxy-Authorization" not in double.seen[0].headers
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence", "hint"),
+    [
+        ("407 Proxy Authentication Required", "wants a login", "proxy_login_file"),
+        ("403 Forbidden", "refused to connect us", "CONNECT"),
+    ],
+)
+async def test_a_proxy_that_refuses_is_named(connect: Connect, answer: str, sentence: str, hint: str) -> None:
+    async with Tunnel(answer) as tunnel:
+        uplink = connect("https://dems.invalid/files", proxy=f"http://127.0.0.1:{tunnel.port}")
+        error = await failure(uplink)
+    assert sentence in str(error)
+    assert hint in error.what_to_do
+
+
+async def test_a_proxy_that_is_gone_is_named(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    await double.stop()
+    uplink = connect("https://dems.invalid/files", proxy=f"http://127.0.0.1:{double.port}")
+    with pytest.raises(UplinkDown, match="proxy"):
+        await uplink.send(MemorySending(b"abc"))

@@ -1,0 +1,31 @@
+"""An authority of the tests' own, a server with its certificate, and how a connection that fails is told."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import UplinkDown
+from tests.uplinks.memory import MemorySending
+
+if TYPE_CHECKING:
+    import trustme
+
+    from agent.uplink.tus import TusUplink
+
+
+def served_with(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    return context
+
+
+async def failure(uplink: TusUplink) -> UplinkDown:
+    with pytest.raises(UplinkDown) as caught:
+        await uplink.send(MemorySending(b"abc"))
+    checked = [finding for finding in await uplink.check() if finding.state == "problem"]
+    assert [finding.detail for finding in checked] == [str(caught.value)]
+    assert [finding.todo for finding in checked] == [caught.value.what_to_do]
+    return caught.value
