@@ -17,6 +17,7 @@ import apsw
 
 from agent import durable
 from agent.errors import JournalError
+from agent.journal import wal
 from agent.journal.spans import span_as_json
 from agent.journal.words import words_as_json
 
@@ -77,6 +78,7 @@ def open_database(path: Path) -> apsw.Connection:
         raise JournalError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a journal; 3.51.3 or later is needed")
     with translated(f"the journal {path} cannot be opened"):
         _forget_what_memory_says(path)
+        _look_at_the_log(path)
         connection = apsw.Connection(str(path))
         try:
             _prepare(connection)
@@ -107,6 +109,21 @@ def _forget_what_memory_says(path: Path) -> None:
             raise JournalError(f"the journal {path} cannot be opened: {file.name}: {error.strerror}") from error
         finally:
             os.close(fd)
+
+
+def _look_at_the_log(path: Path) -> None:
+    """Before SQLite does: whatever it takes for the end of the log it throws away."""
+    log = path.with_name(path.name + "-wal")
+    try:
+        found = wal.damage(log)
+    except OSError as error:
+        raise JournalError(f"the journal {path} cannot be opened: {log.name}: {error.strerror}") from error
+    if found is not None:
+        raise JournalError(
+            f"the journal {path} cannot be opened: the disk has changed what was committed ({log.name}: {found})",
+            hint="Nothing was changed, and devices keep what they have. Copy the state folder to another disk before"
+            " anything else, and call the station's administrator: this disk is not to be trusted.",
+        )
 
 
 def _prepare(connection: apsw.Connection) -> None:

@@ -1,6 +1,6 @@
 """Is the journal what it says: every leaf, the tree over them and the tables that follow from them, step by step.
 
-What this can show is that the file is consistent in itself, the last checkpoints that were signed over it included.
+What this can show is that the file is consistent in itself, every checkpoint that was signed over it included.
 Whoever may write the file can make another consistent one; only heads that were kept elsewhere show that.
 """
 
@@ -16,8 +16,9 @@ import apsw
 
 from agent.capture import Origin, Priority, Standing, Strength, canonical, capture_id
 from agent.errors import JournalError
-from agent.journal import anchors, pages
+from agent.journal import pages
 from agent.journal.entry import PREDICATE_TYPE, STATEMENT_TYPE, Event
+from agent.journal.heads import Heads
 from agent.journal.replay import Replay
 from agent.journal.rows import COLUMNS, STANDINGS, holding, micros, raw_id
 from agent.journal.surroundings import Surroundings
@@ -75,8 +76,7 @@ class Verification:
         self.done = False
         self._work = self._all()
         self._journal = journal
-        heads = (anchors.newest(journal), anchors.newest_cosigned(journal))
-        self._heads = {signed.size: signed.root for signed in heads if signed is not None}
+        self._heads = Heads(journal, self._size)
         self._frontier = Frontier()
         self._tails: list[bytearray] = [bytearray()]
         self._told = 0
@@ -116,8 +116,7 @@ class Verification:
             yield False
         if self._frontier.size != self._size or self._frontier.root() != self._root:
             self._say("log", "the root over the leaves is not the one that the journal gives")
-        for size in self._heads:
-            self._say(f"checkpoint over {size} entries", "was signed, and there are not so many entries")
+        self._heads.end(self._journal, self._say)
         row = 0
         while (row := self._some_captures(row)) != 0:
             yield False
@@ -158,6 +157,7 @@ class Verification:
         hashes = dict(
             self._journal.connection.execute("SELECT seq, hash FROM tail WHERE seq >= ? AND seq < ?", (first, end))
         )
+        heads = self._heads.between(self._journal, first, end, self._say)
         expected = first
         for seq, capture, leaf in rows:
             if seq != expected:
@@ -167,8 +167,7 @@ class Verification:
             self._grow(hashed := leaf_hash(leaf))
             if hashes.get(seq, hashed) != hashed:
                 self._say(f"entry {seq}", "is not what was hashed when it was written")
-            signed = self._heads.pop(seq + 1, None)
-            if signed is not None and signed != self._frontier.root():
+            if seq + 1 in heads and heads[seq + 1] != self._frontier.root():
                 self._say(f"checkpoint over {seq + 1} entries", "was signed with another root than these entries have")
             self.seen += 1
         if expected != end:
@@ -187,6 +186,7 @@ class Verification:
             if predicate["seq"] != seq:
                 self._say(place, f"says that it is entry {predicate['seq']}")
             self._surroundings.read(self._journal, seq, predicate, self._say)
+            self._heads.read(self._journal, seq, predicate, self._say)
             if predicate["event"] not in _EVENTS:
                 self._say(place, f"tells of {predicate['event']!r}, which nobody knows")
             # An entry about the log itself names the root before it: the one place where the past is nailed down.

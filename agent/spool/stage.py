@@ -93,12 +93,15 @@ class Stage:
         _, before, marks = told
         about_fd = os.open(name + ABOUT, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
         end = os.fstat(fd).st_size
+        true = _last_true_mark(fd, marks, end)
         if before == boot_id:
-            if (true := _end_on_disk(fd, marks, end)) < end:
+            # What was marked is asked for as well: a disk may give back other bytes than those that were forced to it.
+            if true == max((offset for offset, _ in marks if offset <= end), default=0):
+                true = _end_on_disk(fd, true, end)
+            if true < end:
                 os.ftruncate(fd, end := true)
         else:
-            end = _last_true_mark(fd, marks, end)
-            os.ftruncate(fd, end)
+            os.ftruncate(fd, end := true)
             # From here on the page cache of this boot has every byte, and a restart need not go back once more. Not
             # forced: if this line is lost, so is this boot.
             durable.write_all(about_fd, b"boot %s\n" % boot_id.encode(), os.fstat(about_fd).st_size)
@@ -179,12 +182,11 @@ def read_about(name: str, folder_fd: int) -> tuple[bytes, str, list[tuple[int, s
     return about, boot_id, marks
 
 
-def _end_on_disk(fd: int, marks: list[tuple[int, str]], end: int) -> int:
+def _end_on_disk(fd: int, marked: int, end: int) -> int:
     """`end`, or the last mark where the disk gives back other bytes after it than memory did.
 
     A write that failed once is taken for done by the kernel: only memory has the bytes then, and only until it forgets.
     """
-    marked = max((offset for offset, _ in marks if offset <= end), default=0)
     remembered = _digest(fd, marked, end)
     durable.force(fd)
     durable.drop_cache(fd)

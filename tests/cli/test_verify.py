@@ -13,19 +13,30 @@ from blake3 import blake3
 
 from agent.capture import Capture, Device, Digest, Parts, Priority, Receipt, Standing, Strength, canonical
 from agent.clock import Clock
+from agent.custody.checkpoint import Checkpoint, sign_checkpoint
 from agent.journal import Journal, anchors
 from agent.journal.verify import PROBLEMS_MAX, Report, Verification
 from agent.merkle import leaf_hash
+from agent.note import Signer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LOG = "edge.example.org/dock-1/log1"
 CAPTURES = 60
+FORGED = "CAST(substr(note, 1, length(note) - 9) || 'AAAA' || substr(note, length(note) - 4) AS BLOB)"
+"""With other bytes in its signature."""
+KEY = Signer.ed25519(LOG, bytes(range(32)))
+WITNESS = Signer.cosigner("dems.example.org/witness1", bytes(32))
 
 
 def opened(path: Path) -> Journal:
     return Journal.open(path, log=LOG, stamp=Clock().stamp)
+
+
+def signed(size: int, root: bytes, *others: Signer) -> bytes:
+    """The station's word for a head."""
+    return sign_checkpoint(Checkpoint(LOG, size, root), KEY, *others)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +128,7 @@ class Tampered:
             report = verified(journal)
         finally:
             journal.close()
-        assert report.ok is not report.problems
+        assert report.ok is (not report.problems)
         return report.problems
 
     def leaf(self, seq: int) -> dict[str, Any]:
@@ -228,7 +239,7 @@ def test_a_tree_that_is_not_the_one_that_was_signed(tampered: Tampered, size: in
     journal = opened(tampered.path)
     with journal.transaction():
         root = anchors.root_at(journal, size)
-        anchors.keep_signed(journal, anchors.Signed(size, root, b"note", Clock().stamp().at))
+        anchors.keep_signed(journal, anchors.Signed(size, root, signed(size, root), Clock().stamp().at))
     journal.close()
     assert tampered.problems() == []
     told = tampered.leaf(290)
@@ -239,6 +250,55 @@ def test_a_tree_that_is_not_the_one_that_was_signed(tampered: Tampered, size: in
     tampered.by("DELETE FROM tail WHERE seq >= 280", look=False)
     problems = tampered.by("DELETE FROM entry WHERE seq >= 280")
     assert f"checkpoint over {size} entries: was signed, and there are not so many entries" in problems
+
+
+@pytest.fixture
+def quoted(tampered: Tampered) -> Tampered:
+    """Signed, cosigned, stamped and quoted, and signed once more: (size, event) of the quotes are its last entries."""
+    journal, now = opened(tampered.path), Clock().stamp().at
+    with journal.transaction():
+        anchors.keep_log_vkey(journal, KEY.vkey)
+        size = journal.leaves.size
+        first = anchors.Signed(size, root := journal.leaves.root(), signed(size, root), now)
+        anchors.keep_signed(journal, first)
+        note = signed(size, root, WITNESS.at(now))
+        anchors.keep_cosigned(journal, first, note, now)
+        assert anchors.anchor_cosigned(journal, [WITNESS.verifier.name])
+        anchors.keep_time_stamp(journal, anchors.TimeStamp(size, note, b"token", "https://tsa.example", now))
+        last = journal.leaves.size
+        anchors.keep_signed(journal, anchors.Signed(last, root := journal.leaves.root(), signed(last, root), now))
+    journal.close()
+    assert tampered.problems() == []
+    return tampered
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (f"checkpoint SET note = {FORGED} WHERE anchored IS NOT NULL", "did not sign"),
+        (f"checkpoint SET note = {FORGED} WHERE anchored IS NULL", "did not sign"),
+        ("checkpoint SET root = zeroblob(32) WHERE anchored IS NOT NULL", "with another root"),
+        ("checkpoint SET root = zeroblob(32) WHERE anchored IS NULL", "states another head"),
+        ("checkpoint SET cosigned = note WHERE anchored IS NOT NULL", "not kept as it was"),
+        ("checkpoint SET cosigned_at = cosigned_at + 60000000 WHERE anchored IS NOT NULL", "not kept as it was"),
+        ("checkpoint SET anchored = NULL", "not kept as it was"),
+        ("checkpoint SET anchored = 7 WHERE anchored IS NULL", "the table checkpoint names 2"),
+        ("time_stamp SET token = CAST('tokem' AS BLOB)", "not kept as it was"),
+        ("time_stamp SET authority = 'https://tsb.example'", "not kept as it was"),
+        ("time_stamp SET stamped_at = stamped_at - 60000000", "not kept as it was"),
+        ("time_stamp SET note = CAST('nothing' AS BLOB)", "is over no checkpoint"),
+        ("time_stamp SET note = CAST(replace(note, 'edge', 'edgy') AS BLOB)", "states another head"),
+    ],
+)
+def test_what_was_signed_and_quoted_cannot_be_changed(quoted: Tampered, change: str, named: str) -> None:
+    """Only the newest heads were compared once; what courts are shown are the older ones, with their witnesses."""
+    problems = quoted.by(f"UPDATE {change}")
+    assert any(named in problem for problem in problems), problems
+
+
+def test_a_quoted_checkpoint_cannot_be_taken_away(quoted: Tampered) -> None:
+    assert any("not kept as it was" in problem for problem in quoted.by("DELETE FROM checkpoint WHERE anchored > 0"))
+    assert any("not kept as it was" in problem for problem in quoted.by("DELETE FROM time_stamp"))
 
 
 def test_problems_beyond_count_are_counted(tampered: Tampered) -> None:

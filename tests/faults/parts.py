@@ -40,7 +40,7 @@ class Part:
 
 
 DISKS = ("full_disk", "lying_disk", "pulled", "migration")
-BITS = ("order", "journal_bits", "device_bits")
+BITS = ("order", "journal_bits", "wal_bits", "device_bits")
 PARTS: tuple[Part, ...] = (
     Part(
         "kills", (1,), ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"), 600

@@ -110,13 +110,14 @@ def test_after_a_power_cut_only_what_was_marked_is_believed(
     spool.close()
 
 
-def test_a_mark_whose_bytes_are_others_is_not_believed(tmp_path: Path, small_marks: None) -> None:
+@pytest.mark.parametrize("boot_id", ["boot-1", "boot-2"])
+def test_a_mark_whose_bytes_are_others_is_not_believed(tmp_path: Path, small_marks: None, boot_id: str) -> None:
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="boot-1")
     copy(spool, 550)
     with (spool.root / "stage" / NAME).open("r+b") as file:
         file.seek(320)
         file.write(b"\0\0\0\0")
-    spool = again(spool, "boot-2")
+    spool = again(spool, boot_id)
     going = spool.stage(TOKEN, ABOUT)
     assert going.offset == 300
     going.close()
