@@ -83,8 +83,8 @@ class Heads:
                 "SELECT size, token, authority, stamped_at FROM time_stamp WHERE anchored = ?", (seq,)
             ).fetchone()
             self._stamped += row is not None
-            kept = None if row is None else (row[0], _hex(row[1]), row[2], rfc3339(moment(row[3])))
-            if kept != (told["size"], told["sha256"], told["authority"], told["stamped_at"]):
+            stamp = None if row is None else (row[0], _hex(row[1]), row[2], rfc3339(moment(row[3])))
+            if stamp != (told["size"], told["sha256"], told["authority"], told["stamped_at"]):
                 say(f"entry {seq}", f"quotes a time stamp over {told['size']} entries that is not kept as it was")
 
     def end(self, journal: Journal, say: Callable[[str, str], None]) -> None:

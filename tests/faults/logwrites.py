@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 MAGIC = 0x6A736677736872
 SUPER, ENTRY = struct.Struct("<QQQI"), struct.Struct("<QQQQ")
 DISCARD, MARK = 4, 8
-SECTOR = 512
-"""Bytes in which sectors of a bio are counted, whatever the disk's own are."""
+PIECE = 4096
+"""Bytes that a disk writes in one piece: its physical sector. ext4 keeps 1,024 bytes under one checksum, twice, and
+btrfs 4,096: torn within them neither is mounted again, and no program can do anything about that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,10 @@ class Record:
         return next(number for number, entry in enumerate(self.entries) if entry.mark == "start")
 
     def apply(self, entry: Entry, disk: int, share: float = 1.0) -> None:
-        """Do what it says to an open image; with a `share`, only so much of its sectors."""
-        length = int(entry.length * share) // SECTOR * SECTOR
+        """Do what it says to an open image; with a `share`, only so many of its pieces."""
+        end = entry.offset + entry.length
+        if share < 1.0:
+            end = max(entry.offset, int(entry.offset + entry.length * share) // PIECE * PIECE)
+        length = end - entry.offset
         if length:
             os.pwrite(disk, os.pread(self._fd, length, entry.at), entry.offset)

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 RECOVERED = 3
 """Of so many entries, after one it is also looked at what recovery makes of the disk: it takes as long as the rest."""
 TORN = 0.1
-"""Of the points, how many cut the last write in two: a disk promises whole sectors, and no more."""
+"""Of the points, how many cut the last write in two: a disk promises whole pieces, and no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One moment: after this entry, of whose sectors so much was written."""
+    """One moment: after this entry, of which so much was written."""
 
     entry: int
     share: float = 1.0

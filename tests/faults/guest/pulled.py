@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -116,8 +117,18 @@ class Dock:
         remove(self._name)
 
     def hand_back(self) -> None:
-        """As a person does it who asked before."""
-        unmount(BAY)
+        """As a person does it who asked before: again, while somebody is just looking at it."""
+
+        def asked() -> bool:
+            try:
+                unmount(BAY)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                return False
+            return True
+
+        assert until(asked, 60), "the daemon does not let go of an empty camera"
         remove(self._name)
 
 
