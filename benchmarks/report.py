@@ -1,7 +1,7 @@
 """docs/benchmarks.md and its pictures, written anew from what the cases found; what people wrote in it stays.
 
-The measured part stands between two marks. Pictures are plain SVG: a bar from nothing to the median, a line over the
-range, ours in another colour, bounds of the machine hatched by a lighter one.
+The measured part stands between two marks, and begins with every goal and whether it was reached. Pictures are plain
+SVG: a bar from nothing to the median, a line over the range, ours and the bounds of the machine in other colours.
 """
 
 from __future__ import annotations
@@ -9,27 +9,44 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from benchmarks.contest import Figures, Row
+    from benchmarks.contest import Figures
 
-__all__ = ["BEGIN", "END", "chart", "machine", "markdown", "write"]
+__all__ = ["BEGIN", "END", "Run", "chart", "machine", "write"]
 
 BEGIN: Final = "<!-- measured: from here on `make bench` writes -->"
 END: Final = "<!-- measured: to here -->"
 
-_WIDTH, _NAME, _BAR, _STEP = 760, 270, 14, 24
+_BARS, _BAR, _STEP = 400, 14, 24
+"""Pixels: of the longest line, of a bar, from one bar to the next."""
+_LETTER: Final = 7
+"""Pixels of a character at 12 px, on the generous side: a name that is cut off names nobody."""
+_REACHED: Final = {True: "yes", False: "**no**", None: "not shown"}
+_NOTHING: Final = "| everything | | nothing was found | not shown |"
 _COLOURS: Final = {"ours": "#1a7f5a", "limit": "#c9b458", "peer": "#6b7a99"}
 
 
-def machine() -> str:
-    """On what it was measured: processor, memory, disk of the folder, kernel, Python."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What holds for all cases of a page."""
+
+    machine: str
+    versions: str
+    sizes: str
+    left_out: Sequence[str] = ()
+    """Cases that nobody asked for this time."""
+
+
+def machine(folder: Path) -> str:
+    """On what it was measured: processor, memory, file system of the folder, kernel, Python."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -41,12 +58,24 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     return (
-        f"{model}, {os.cpu_count()} processors, {memory:.0f} GiB of memory, Linux {platform.release()}, "
-        f"Python {platform.python_version()}; load when it began: {load}"
+        f"{model}, {os.cpu_count()} processors, {memory:.0f} GiB of memory, files on {_disk(folder)}, "
+        f"Linux {platform.release()}, Python {platform.python_version()}; load when it began: {load}"
     )
 
 
-def write(page: Path, found: Sequence[Figures], about: str) -> None:
+def _disk(folder: Path) -> str:
+    """Type and source of the file system that a folder lies on (proc_pid_mountinfo(5))."""
+    place, best, disk = str(folder.resolve()), "", "a file system that is not listed"
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        before, _, after = line.partition(" - ")
+        mount = before.split()[4]
+        if len(mount) >= len(best) and (place == mount or place.startswith(mount.rstrip("/") + "/")):
+            kind, source = after.split()[:2]
+            best, disk = mount, f"{kind} ({source.removeprefix('/dev/')})"
+    return disk
+
+
+def write(page: Path, found: Sequence[Figures], run: Run) -> None:
     """Put what was found into the page, and the pictures beside it in a folder of the page's name."""
     pictures = page.with_suffix("")
     pictures.mkdir(exist_ok=True)
@@ -57,24 +86,39 @@ def write(page: Path, found: Sequence[Figures], about: str) -> None:
             (pictures / f"{one.name}.svg").write_text(chart(one), encoding="utf-8")
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(found, about, pictures.name)}\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n\n{_markdown(found, run, pictures.name)}\n{END}{after}", encoding="utf-8")
 
 
-def markdown(found: Iterable[Figures], about: str, pictures: str) -> str:
-    """The measured part of the page."""
-    lines = [f"Measured on {datetime.now(UTC):%Y-%m-%d}: {about}.", ""]
+def _markdown(found: Sequence[Figures], run: Run, pictures: str) -> str:
+    lines = [f"Measured on {datetime.now(UTC):%Y-%m-%d}: {run.machine}.", "", f"{run.versions}.", "", run.sizes, ""]
+    lines += _in_short(found, run)
     for one in found:
         lines += [f"## {one.title}", "", one.about, ""]
-        lines += _goals(one) + _table(one)
+        if one.goals:
+            lines += ["| asked for | goal | found | reached |", "|---|---|---|---|", *_goals(one), ""]
+        lines += _table(one)
         if one.drawn and any(row.values for row in one.rows):
             lines += [f"![{escape(one.title)}]({pictures}/{one.name}.svg)", ""]
     return "\n".join(lines)
 
 
+def _in_short(found: Sequence[Figures], run: Run) -> list[str]:
+    """Every goal in one table: what was not reached is to be seen at once, and what was not measured as well."""
+    met = [met for one in found for met in ([goal.met for goal in one.goals] or [None])]
+    lines = ["## In short", ""]
+    if met:
+        lines += [f"{met.count(True)} of {len(met)} goals were reached, {met.count(False)} were not"]
+        lines[-1] += f", and {met.count(None)} could not be shown." if None in met else "."
+        lines += ["", "| | asked for | goal | found | reached |", "|---|---|---|---|---|"]
+        lines += [f"| {one.title} {row}" for one in found for row in _goals(one) or [_NOTHING]]
+        lines.append("")
+    if run.left_out:
+        lines += [f"Not measured this time: {'; '.join(run.left_out)}.", ""]
+    return lines
+
+
 def _goals(figures: Figures) -> list[str]:
-    words = {True: "yes", False: "**no**", None: "-"}
-    rows = [f"| {goal.text} | {goal.asked} | {goal.found} | {words[goal.met]} |" for goal in figures.goals]
-    return ["| asked for | goal | found | reached |", "|---|---|---|---|", *rows, ""] if rows else []
+    return [f"| {goal.text} | {goal.asked} | {goal.found} | {_REACHED[goal.met]} |" for goal in figures.goals]
 
 
 def _table(figures: Figures) -> list[str]:
@@ -102,27 +146,23 @@ def chart(figures: Figures) -> str:
     """One bar for each row that has a median."""
     rows = [row for row in figures.rows if row.values]
     most = max(max(row.values) for row in rows)
-    room = _WIDTH - _NAME - 90
-    height = 16 + _STEP * len(rows)
+    said = [f"{_number(row.median or 0.0)} {row.unit}" for row in rows]
+    left = 16 + _LETTER * max(len(row.name) for row in rows)
+    width, height = left + _BARS + 16 + _LETTER * max(map(len, said)), 16 + _STEP * len(rows)
     body = []
     for number, row in enumerate(rows):
         middle, top = row.median or 0.0, 8 + number * _STEP
-        low, high = (_NAME + room * one / most for one in (min(row.values), max(row.values)))
+        low, high = (left + _BARS * one / most for one in (min(row.values), max(row.values)))
         colour = _COLOURS["ours" if row.ours else "limit" if row.limit else "peer"]
         across = top + _BAR / 2
         body += [
-            f'<text x="{_NAME - 8}" y="{top + 11}" text-anchor="end">{escape(row.name)}</text>',
-            f'<rect x="{_NAME}" y="{top}" width="{room * middle / most:.1f}" height="{_BAR}" fill="{colour}"/>',
+            f'<text x="{left - 8}" y="{top + 11}" text-anchor="end">{escape(row.name)}</text>',
+            f'<rect x="{left}" y="{top}" width="{_BARS * middle / most:.1f}" height="{_BAR}" fill="{colour}"/>',
             f'<path d="M{low:.1f} {across}H{high:.1f}" stroke="#222" stroke-width="1.5"/>',
-            f'<text x="{high + 6:.1f}" y="{top + 11}">{_number(middle)} {escape(row.unit)}</text>',
+            f'<text x="{high + 6:.1f}" y="{top + 11}">{escape(said[number])}</text>',
         ]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'font-family="sans-serif" font-size="12" role="img"><title>{escape(figures.title)}</title>'
-        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>{"".join(body)}</svg>\n'
+        f'<rect width="{width}" height="{height}" fill="#fff"/>{"".join(body)}</svg>\n'
     )
-
-
-def names(found: Iterable[Row]) -> list[str]:
-    """Names of rows that failed."""
-    return [row.name for row in found if row.failed]

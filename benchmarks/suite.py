@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import compileall
 import os
 import shutil
 import signal
@@ -27,7 +28,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.contest import Figures
-from benchmarks.report import machine, write
+from benchmarks.report import Run, machine, write
+from benchmarks.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["CASES", "Plan", "main"]
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_PACKAGES: Final = ("agent", "drivers", "firmware_specs")
 _LEAST: Final = 0.6
 """Of its share of the time, what a case may begin rounds in; the rest is for the round that it is in, and for peers."""
 
@@ -80,6 +83,7 @@ CASES: Final = {
     "taking-small": Case("taking:small", 3, "very many captures of 4 KiB: volume to spool, both digests"),
     "cameras": Case("taking:cameras", 2, "sixty cameras docked at once"),
     "sending-large": Case("ways_out:sending_large", 3, "one large capture: spool to server, over TLS", "sending"),
+    "sending-plain": Case("ways_out:sending_plain", 2, "one large capture: spool to server, in the clear", "sending"),
     "sending-clips": Case("ways_out:sending_clips", 3, "captures of 4 MiB: spool to server, over TLS", "sending"),
     "sending-small": Case("ways_out:sending_small", 4, "captures of 4 KiB: spool to server, over TLS", "sending"),
     "stores": Case("object_stores:stores", 3, "one capture to an object store, beside aws-cli and rclone", "stores"),
@@ -119,10 +123,18 @@ def main() -> int:
 
 
 def _all(told: argparse.Namespace, names: list[str]) -> int:
-    about, began, found = machine(), monotonic(), []
-    print(f"{about}\n", flush=True)
+    began, found = monotonic(), list[Figures]()
+    for package in _PACKAGES:  # as an installed one is; where Python may not write, each start would compile it anew
+        compileall.compile_dir(PAGE.parents[1] / package, quiet=2)
     with tempfile.TemporaryDirectory(dir=told.folder, prefix="evidock-bench-") as place:
         folder = Path(place)
+        run = Run(
+            machine(folder),
+            versions(),
+            _sizes(told),
+            [f"{name} ({case.about})" for name, case in CASES.items() if name not in names],
+        )
+        print(f"{run.machine}\n{run.versions}\n{run.sizes}\n", flush=True)
         for number, name in enumerate(names):
             left = told.minutes * 60 - (monotonic() - began)
             share = CASES[name].share / sum(CASES[one].share for one in names[number:])
@@ -131,9 +143,23 @@ def _all(told: argparse.Namespace, names: list[str]) -> int:
             print(_told(figures), flush=True)
             if str(told.page) != "-":
                 # After each case: whoever ends the whole of it has what was measured so far.
-                write(told.page, found, about)
+                write(told.page, found, run)
     print(f"{(monotonic() - began) / 60:.1f} minutes", flush=True)
     return int(any(not any(row.values for row in one.rows) for one in found))
+
+
+def _sizes(told: argparse.Namespace) -> str:
+    """How much there was: a goal that was reached with less than it is meant for is not quite reached."""
+    sizes = (
+        ("MiB in the large capture", told.large, 10_240),
+        ("captures of 4 MiB", told.clips, 1_000),
+        ("of 4 KiB", told.count, 100_000),
+        ("entries in the longest journal", told.entries, 10_000_000),
+        ("plates", told.plates, 5_000_000),
+    )
+    here = ", ".join(f"{size:,} {what}" for what, size, _ in sizes)
+    meant = ", ".join(f"{size:,}" for _, _, size in sizes)
+    return f"This run had {here}; the goals are meant for {meant}."
 
 
 def _apart(told: argparse.Namespace, name: str, folder: Path, seconds: float) -> Figures:

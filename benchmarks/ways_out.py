@@ -21,16 +21,22 @@ if TYPE_CHECKING:
     from benchmarks.sending import Files
     from benchmarks.suite import Plan
 
-__all__ = ["life_clips", "life_large", "life_small", "sending_clips", "sending_large", "sending_small"]
+__all__ = ["life_clips", "life_large", "life_small", "sending_clips", "sending_large", "sending_plain", "sending_small"]
 
 _SERVERS: Final = ("DEMS", "@tus/server", "rclone")
 _WHY_MAX: Final = 200
 _RESUMABLE: Final = ("tuspy", "tus-js-client")
+_RCLONE: Final = "rclone copy to rclone serve webdav"
 
 
 async def sending_large(plan: Plan) -> None:
     """One large capture."""
     await _sending(plan, "large")
+
+
+async def sending_plain(plan: Plan) -> None:
+    """One large capture, without TLS."""
+    await _sending(plan, "large", tls=False)
 
 
 async def sending_clips(plan: Plan) -> None:
@@ -43,11 +49,11 @@ async def sending_small(plan: Plan) -> None:
     await _sending(plan, "small")
 
 
-async def _sending(plan: Plan, which: str) -> None:
+async def _sending(plan: Plan, which: str, *, tls: bool = True) -> None:
     files = _files(plan, which)
     figures = Figures(
-        f"sending-{which}",
-        f"Sending: {files.name}, over TLS",
+        f"sending-{which}" if tls else "sending-plain",
+        f"Sending: {files.name}, {'over TLS' if tls else 'in the clear'}",
         "From what stands held until the last receipt. The emulated DEMS verifies, forces and signs whoever sends; "
         "@tus/server and rclone's do none of it. The processor's time is the client's.",
     )
@@ -55,7 +61,7 @@ async def _sending(plan: Plan, which: str) -> None:
     while number < plan.rounds and (not number or monotonic() + (monotonic() - began) / number < plan.until):
         for server in _SERVERS:
             try:
-                found = await sending(plan.folder / "sending", files, 1, tls=True, servers=(server,))
+                found = await sending(plan.folder / "sending", files, 1, tls=tls, servers=(server,))
             except Exception as error:  # noqa: BLE001 - whatever a peer does wrong is its own
                 _failed(figures, f"to {server}", files.unit, error)
                 clear(plan.folder / "sending")
@@ -72,13 +78,16 @@ def _sent_goals(figures: Figures, which: str) -> list[Goal]:
     names = {row.name for row in figures.rows if row.values}
     if {"Evidock to DEMS", "curl -T to DEMS"} <= names:
         times = ratio(figures, "Evidock to DEMS", "curl -T to DEMS")
-        goals.append(judged("as fast as curl -T, times", times, least=0.9 if which == "large" else 1))
+        goals.append(judged("as fast as curl -T, times", times, least=0.9))
     peers = [f"{client} to @tus/server" for client in _RESUMABLE if f"{client} to @tus/server" in names]
     if "Evidock to @tus/server" in names and peers:
         best = max(peers, key=lambda name: figures.row(name).median or 0)
         times = ratio(figures, "Evidock to @tus/server", best)
         least = 5 if which == "small" else 1
         goals.append(judged("as fast as the best other resumable client, times", times, least=least))
+    if {"Evidock to DEMS", _RCLONE} <= names:
+        times = ratio(figures, "Evidock to DEMS", _RCLONE)
+        goals.append(judged("as fast as rclone, each to its own server, times", times, least=1))
     return goals
 
 

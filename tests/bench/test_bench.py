@@ -13,7 +13,8 @@ import pytest
 from benchmarks import suite
 from benchmarks.contest import Contest, Entrant, Figures, Row, hold, judged, ratio
 from benchmarks.measured import Measured, command
-from benchmarks.report import BEGIN, END, chart, write
+from benchmarks.report import BEGIN, END, Run, chart, machine, write
+from benchmarks.versions import versions
 
 ODD = 0.05
 """Times as fast as its peer; below it, something is wrong with the measuring or with us."""
@@ -54,7 +55,9 @@ def test_the_page_keeps_what_people_wrote(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for _ in range(2):
-        write(page, [figures()], "a machine")
+        write(
+            page, [figures(), Figures("hung", "One that hung", "")], Run("a machine", "a 1, b 2", "Small.", ["other"])
+        )
     told = page.read_text()
     assert told.startswith(f"before\n{BEGIN}\n")
     assert told.endswith(f"{END}\nafter\n")
@@ -62,8 +65,32 @@ def test_the_page_keeps_what_people_wrote(tmp_path: Path) -> None:
     assert "| **ours** | 3 MB/s | 2 to 4 | 3 | 1.00 s | 5 MB |" in told
     assert "| gone | OSError: it is not here | | | | |" in told
     assert "| as fast, times | at least 3 | 2 | **no** |" in told
+    assert "0 of 2 goals were reached, 1 were not, and 1 could not be shown." in told
+    assert "| A case | as fast, times | at least 3 | 2 | **no** |" in told
+    assert "| One that hung | everything | | nothing was found | not shown |" in told
+    assert "Not measured this time: other." in told
     assert (tmp_path / "page" / "case.svg").read_text() == chart(figures())
     assert "theirs &amp; others" in chart(figures())
+
+
+def test_no_name_is_cut_off_in_a_picture() -> None:
+    """A letter of a usual sans-serif takes 6 to 7 of 12 pixels; every text begins and ends inside."""
+    longest = Row("a name as long as that of a bound with four libraries in it, " * 2, "captures/s", [12345.0])
+    drawn = chart(Figures("case", "A case", "", [longest, Row("short", "captures/s", [1.0])]))
+    width = int(re.search(r'width="(\d+)"', drawn)[1])  # type: ignore[index]
+    for at, anchor, text in re.findall(r'<text x="([\d.]+)"[^>]*?(text-anchor="end")?>([^<]*)</text>', drawn):
+        begins = float(at) - 6.5 * len(text) if anchor else float(at)
+        assert begins >= 0
+        assert begins + 6.5 * len(text) <= width
+
+
+def test_a_page_says_on_what_and_beside_whom(tmp_path: Path) -> None:
+    told = machine(tmp_path)
+    assert re.search(r"processors, .* GiB of memory, files on \w+ \(.+\), Linux \S+, Python 3", told)
+    found = versions()
+    assert re.match(r"Evidock \d+\.\d+", found)
+    for name in ("coreutils", "b3sum", "openssl", "curl", "rclone", "aws-cli", "tuspy", "tus-js-client", "@tus/server"):
+        assert re.search(rf"{name} (\d+\.\d|not here)", found), name
 
 
 def test_what_a_command_used_is_its_own(tmp_path: Path) -> None:
