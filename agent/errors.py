@@ -86,7 +86,7 @@ class Refusal(AgentError):
     """A person's act that the rules do not permit; nothing was changed."""
 
     exit_code = 3
-    hint = "Nothing was changed. `evidock capture show` tells where the capture stands."
+    hint = "Nothing was changed."
 
 
 class DeviceError(AgentError):

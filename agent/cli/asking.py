@@ -16,7 +16,10 @@ from agent.errors import Refusal
 if TYPE_CHECKING:
     from agent.config import Config
 
-__all__ = ["Source", "daemon_of", "order", "source"]
+__all__ = ["START", "Source", "daemon_of", "order", "source"]
+
+START: Final = "Start the daemon: systemctl start evidock (by hand: evidock run)."
+"""What to do where nobody answers."""
 
 _STARTING: Final = 3.0
 """Seconds that a daemon may hold the lock before its socket is there."""
@@ -107,7 +110,7 @@ def order(
             hint="Nothing was changed. List them: evidock driver list.",
         )
     if (daemon := daemon_of(config)) is None:
-        raise Refusal("no daemon runs, and nobody else can tell the driver", hint="Start the daemon: evidock run.")
+        raise Refusal("no daemon runs, and nobody else can tell the driver", hint=START)
     return daemon.order(found[0], word, arguments)
 
 
@@ -160,9 +163,7 @@ def _look_at(state: Path) -> None:
         if (state / "journal.db").stat():
             return
     except FileNotFoundError:
-        raise Refusal(
-            f"nothing was ever taken here: there is no journal in {state}", hint="Start the daemon: evidock run."
-        ) from None
+        raise Refusal(f"nothing was ever taken here: there is no journal in {state}", hint=START) from None
     except PermissionError:
         raise Refusal(
             f"you may not look into {state}", hint="Nothing was changed. Run this as root or as the daemon's user."

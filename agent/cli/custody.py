@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from agent.cli import configuration
-from agent.cli.asking import daemon_of
+from agent.cli.asking import START, daemon_of
 from agent.cli.owner import as_owner
 from agent.cli.telling import AsJson, line, pairs, print_json
 from agent.errors import ConfigError, JournalError, Problem, Refusal, UplinkDown
@@ -100,9 +100,7 @@ def rotate(
     """Change the log's key: checkpoints carry the lines of both keys until --finish."""
     daemon = daemon_of(configuration(ctx))
     if daemon is None:
-        raise Refusal(
-            "no daemon runs, and it must sign with both keys", hint="Nothing was changed. Start it: evidock run."
-        )
+        raise Refusal("no daemon runs, and it must sign with both keys", hint=f"Nothing was changed. {START}")
     told = daemon.rotate(finish=finish, why=why)
     if as_json:
         print_json(told)

@@ -49,7 +49,7 @@ class Daemon:
             except PermissionError:
                 raise Refusal(
                     f"you may not open {self._path}",
-                    hint="Nothing was changed. Run this as root, or ask for membership in the group evidock.",
+                    hint="Run this as root, or ask for membership in the group evidock.",
                 ) from None
             except OSError:
                 return False

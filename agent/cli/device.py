@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from agent.cli import configuration
-from agent.cli.asking import Source, source
+from agent.cli.asking import START, Source, source
 from agent.cli.assigning import assign, assign_all, unassign, whose_now
 from agent.cli.recording import record
 from agent.cli.telling import AsJson, length, line, lines, moment, pairs, print_json, table
@@ -74,7 +74,7 @@ def watch(
     """Tell what happens at the dock as it happens, until interrupted."""
     with source(ctx) as station:
         if not station.running:
-            raise Refusal("no daemon runs: nothing happens", hint="Start the daemon: evidock run.")
+            raise Refusal("no daemon runs: nothing happens", hint=START)
         wanted = None if device is None else _one(_joined(station.devices()), device)["id"]
         entries = _following(station, wanted)
         if as_json:
@@ -170,7 +170,7 @@ def _todo(one: dict[str, Any], *, running: bool) -> list[str]:
     if running and not one["present"]:
         advice.append("It is not here now. Put it back if it still holds captures.")
     if not running:
-        advice.append("No daemon runs: what is known stands in the journal only. Start it: evidock run.")
+        advice.append(f"No daemon runs: what is known stands in the journal only. {START}")
     return advice
 
 

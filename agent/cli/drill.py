@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from agent import errors
 from agent.cli import configuration
-from agent.cli.asking import daemon_of
+from agent.cli.asking import START, daemon_of
 from agent.cli.telling import AsJson, line, print_json
 from agent.errors import AgentError, Refusal
 from agent.quantities import Length
@@ -34,7 +34,7 @@ def drill(
     """Try the whole way with a capture that is no evidence; the result is an entry of the custody log."""
     daemon = daemon_of(configuration(ctx))
     if daemon is None:
-        raise Refusal("no daemon runs: a drill goes the way that evidence goes", hint="Start it: evidock run.")
+        raise Refusal("no daemon runs: a drill goes the way that evidence goes", hint=START)
     report: dict[str, Any] | None = None
     failed: dict[str, Any] | None = None
     for told in daemon.drill(length=_bytes(length), patience=patience):

@@ -14,7 +14,7 @@ from agent.cli.sealing import SYSTEM, Seal, given, instance, place
 from agent.cli.sealing import seal as seal_key
 from agent.cli.telling import line
 from agent.config import Config, load, parse
-from agent.errors import Refusal
+from agent.errors import ConfigError, Refusal
 
 if TYPE_CHECKING:
     from agent.note import Signer
@@ -46,12 +46,10 @@ def init(
     if path.exists():
         raise Refusal(f"{path} is there already", hint="Nothing was changed. Edit it, then run: evidock check.")
     ask = _Questions()
-    name = name or ask("--name", "What is this station called? (such as dock-0042)")
-    agency = agency or ask("--agency", "What is the agency's domain? (such as example.org)")
-    dems = ask("--dems", "Where is the DEMS? (https address; leave it empty for later)", "") if dems is None else dems
-    bays = _number(ask("--bays", "How many bays does this dock have for cameras?", "0")) if bays is None else bays
-    if bays > _BAYS_MAX:
-        raise Refusal(f"a station has at most {_BAYS_MAX} bays", hint="Nothing was changed.")
+    name = name or ask("name", "What is this station called? (such as dock-0042)")
+    agency = agency or ask("agency", "What is the agency's domain? (such as example.org)")
+    dems = ask("dems", "Where is the DEMS? (https address; leave it empty for later)", "") if dems is None else dems
+    bays = _number(ask("bays", "How many bays does this dock have for cameras?", "0") if bays is None else str(bays))
     if seal is not None and (place(path) is None or os.geteuid() != 0):
         raise Refusal(
             "only the service is handed a sealed key, and only root can seal one",
@@ -59,7 +57,11 @@ def init(
         )
     folder, socket = _places(path)
     text = agent_toml(name=name, agency=agency, dems=dems, bays=bays, state=state or folder, socket=socket)
-    equip(parse(text, str(path)))
+    try:
+        equip(parse(text, str(path)))
+    except ConfigError as error:
+        hint = "Nothing was changed. Run it again with another answer."
+        raise ConfigError(list(error.problems), hint=hint) from error
     with ExitStack() as stack:
         _write(path, text)
         stack.callback(path.unlink)
@@ -70,18 +72,39 @@ def init(
 
 
 class _Questions:
-    """Asks at a terminal; elsewhere says which flag answers."""
+    """Asks at a terminal, until the answer will do; elsewhere says which flag answers."""
 
-    def __call__(self, flag: str, question: str, default: str | None = None) -> str:
+    def __call__(self, name: str, question: str, default: str | None = None) -> str:
         if not sys.stdin.isatty():
-            raise Refusal(f"nobody is here to answer: {question}", hint=f"Nothing was changed. Give {flag}.")
-        answer: str = typer.prompt(question, default=default, show_default=bool(default))
-        return answer.strip()
+            raise Refusal(f"nobody is here to answer: {question}", hint=f"Nothing was changed. Give --{name}.")
+
+        def looked_at(answer: str) -> str:
+            _try(**{name: answer.strip()})
+            return answer.strip()
+
+        answer: str = typer.prompt(question, default=default, show_default=bool(default), value_proc=looked_at)
+        return answer
+
+
+def _try(*, name: str = "dock-1", agency: str = "example.org", dems: str = "", bays: str = "0") -> None:
+    """Raise what makes the prompt ask again where this one answer will not do."""
+    from agent.cli.templates import agent_toml  # noqa: PLC0415
+    from agent.registry import equip  # noqa: PLC0415 - loads every driver
+
+    try:
+        text = agent_toml(name=name, agency=agency, dems=dems, bays=_number(bays), state=Path("/nowhere"), socket=None)
+        equip(parse(text))
+    except ConfigError as error:
+        raise typer.BadParameter("; ".join(problem.message for problem in error.problems)) from error
+    except Refusal as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 4):  # noqa: PLR2004
         raise Refusal(f"{text!r} is no number of bays", hint="Nothing was changed.")
+    if int(text) > _BAYS_MAX:
+        raise Refusal(f"a station has at most {_BAYS_MAX} bays", hint="Nothing was changed.")
     return int(text)
 
 
@@ -184,4 +207,5 @@ def _tell(path: Path, config: Config, vkey: str, *, sealed: Path | None) -> None
         line("No bay is named yet: nothing is taken until a [[driver]] table is filled in.", "yellow")
     service = "evidock" if path.stem == "agent" else f"evidock@{path.stem}"
     start = f"systemctl enable --now {service}" if path.parent == SYSTEM else f"evidock --config {path} run"
-    line(f"Next: evidock check, then: {start}")
+    check = "sudo evidock check" if path == SYSTEM / "agent.toml" else f"evidock --config {path} check"
+    line(f"Next: {check}, then: {start}")

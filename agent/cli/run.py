@@ -1,7 +1,10 @@
 """`evidock run`: the daemon in the foreground, as systemd starts it."""
 
 import asyncio
+import os
+import pwd
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import agent.cli.lean  # noqa: F401 - what follows imports structlog
@@ -13,7 +16,7 @@ import typer
 from agent.cli import UNEXPECTED, configuration
 from agent.cli.logs import configure
 from agent.daemon import Agent
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError, ConfigError, Refusal
 
 app = typer.Typer(add_completion=False)
 
@@ -39,5 +42,24 @@ def run(
         sys.exit(UNEXPECTED)
 
 
+def _not_for_another(state: Path) -> None:
+    """Root's daemon would leave files in the state folder that the service's user cannot open any more."""
+    try:
+        owner = state.stat().st_uid
+    except OSError:
+        return
+    if os.geteuid() == 0 and owner != 0:
+        try:
+            user = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            user = f"#{owner}"
+        raise Refusal(
+            f"{state} is that of {user}, and you are root: what you write there the service could not open",
+            hint=f"Nothing was changed. Start it with: systemctl start evidock (by hand: sudo -u {user} evidock run).",
+        )
+
+
 async def _run(ctx: typer.Context) -> None:
-    await Agent(configuration(ctx), reread=lambda: configuration(ctx)).run()
+    config = configuration(ctx)
+    _not_for_another(config.station.state)
+    await Agent(config, reread=lambda: configuration(ctx)).run()

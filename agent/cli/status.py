@@ -35,13 +35,20 @@ def _show(told: dict[str, Any]) -> None:
         }
     )
     line("")
-    table(
-        ("standing", "captures", "bytes"),
-        [(name, sums["captures"], length(sums["bytes"])) for name, sums in told["tally"].items() if sums["captures"]],
-        right=("captures", "bytes"),
-    )
+    tally = [
+        (name, sums["captures"], length(sums["bytes"])) for name, sums in told["tally"].items() if sums["captures"]
+    ]
+    if tally:
+        table(("standing", "captures", "bytes"), tally, right=("captures", "bytes"))
+    else:
+        line("Nothing was taken yet.")
     if told["aside"]["parts"]:
-        line(f"{told['aside']['parts']} parts of captures lie aside, with their reasons in the journal")
+        count = (
+            "1 part of a capture lies"
+            if told["aside"]["parts"] == 1
+            else f"{told['aside']['parts']} parts of captures lie"
+        )
+        line(f"{count} aside, with the reason in the journal")
     _show_movement(told)
     for problem in told["problems"]:
         line("")

@@ -29,7 +29,8 @@ COLOURS: Final = {
     "quarantined": "red",
 }
 
-_WIDE: Final = 500
+_WIDE: Final = 1_000_000
+"""Columns of what is no terminal: nothing is cut, nothing is wrapped."""
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
 

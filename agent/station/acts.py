@@ -51,7 +51,10 @@ def hand_out(journal: Journal, names: list[str], *, actor: str, why: str) -> Non
 def chosen(journal: Journal, beginning: str) -> str:
     """The id of the one capture whose id begins so. `Refusal` where there is none, or more than one."""
     if len(beginning) < _SHORTEST:
-        raise Refusal(f"give at least the first {_SHORTEST} characters of a capture's id")
+        raise Refusal(
+            f"give at least the first {_SHORTEST} characters of a capture's id",
+            hint="Nothing was changed. List them: evidock capture list.",
+        )
     found = queries.resolve(journal, beginning)
     if len(found) > 1:
         raise Refusal(

@@ -12,7 +12,7 @@ import pytest
 from agent.cli.check import WARNED, closed, machine
 from agent.cli.check.state import secrets
 from agent.config import parse
-from agent.errors import ConfigError
+from agent.errors import ConfigError, Refusal
 from agent.machine.disk import Disk, Ground
 from agent.machine.smart import Silent, Smart
 from agent.registry import equip
@@ -193,6 +193,32 @@ def test_a_certificate_that_is_none_is_told_in_words(tmp_path: Path) -> None:
         assert problem.path == f"uplink[0].{name}"
         assert words in problem.message
         assert "_ssl.c" not in problem.message
+
+
+def test_a_daemon_that_does_not_run_is_no_trifle(evidock: Evidock, still: Dock) -> None:
+    line = lines(evidock("--config", still.config, "check", "--json").out)["daemon", "daemon"]
+    assert line["state"] == "warning"
+    assert "systemctl start evidock" in line["todo"]
+
+
+def test_without_a_terminal_nothing_is_cut_however_long_a_line_is(evidock: Evidock, still: Dock) -> None:
+    long = "x" * 3000
+    still.config.write_text(still.config.read_text() + f'\n[[driver]]\nuse = "{long}"\nname = "x"\n')
+    told = evidock("--config", still.config, "check")
+    row = next(row for row in told.out.splitlines() if "driver[1].use" in row)
+    assert row.startswith("problem  config    driver[1].use")
+    assert "…" not in told.out
+
+
+@ROOT
+def test_root_does_not_run_the_daemon_of_another_user(evidock: Evidock, still: Dock) -> None:
+    """Its files would be root's, and the service could not open them any more."""
+    for path in (still.state, *still.state.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    told = evidock("--config", still.config, "run")
+    assert told.code == Refusal.exit_code
+    assert "systemctl start evidock" in told.err
+    assert {path.stat().st_uid for path in still.state.rglob("*")} == {NOBODY}
 
 
 def test_warnings_alone_have_a_code_of_their_own(

@@ -124,6 +124,7 @@ def test_a_wrong_answer_is_told_and_nothing_is_made(
     assert told.code == 2
     assert place in told.err
     assert "secret" not in told.err
+    assert "Edit agent.toml" not in told.err, "there is none"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -156,6 +157,47 @@ def test_questions_are_asked_at_a_terminal(tmp_path: Path) -> None:
         os.close(writer)
     assert process.returncode == 0, out
     assert len(load(tmp_path / "agent.toml").driver) == 3
+
+
+def test_an_answer_that_will_not_do_is_asked_for_again(tmp_path: Path) -> None:
+    reader, writer = os.openpty()
+    answers = (
+        "Dock 7",
+        "dock-7",
+        "not a domain",
+        "example.org",
+        "dems",
+        "https://dems.example.org/",
+        "many",
+        "999",
+        "3",
+    )
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "agent.cli", "--config", tmp_path / "agent.toml", "init"],
+            stdin=writer,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            for answer in answers:
+                os.write(reader, answer.encode() + b"\n")
+            out, _ = process.communicate(timeout=60)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert process.returncode == 0, out
+    told = out.decode()
+    for words in (
+        "lower-case letters",
+        "a domain",
+        "no http or https address",
+        "no number of bays",
+        "at most 128 bays",
+    ):
+        assert words in told
+    config = load(tmp_path / "agent.toml")
+    assert (config.station.name, config.station.agency, len(config.driver)) == ("dock-7", "example.org", 3)
+    assert f"evidock --config {tmp_path / 'agent.toml'} check" in told
 
 
 # -- the schema --------------------------------------------------------------------------------------------------------

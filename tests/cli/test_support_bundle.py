@@ -13,6 +13,7 @@ import pytest
 from agent.capture import Capture, Device, Digest, Parts
 from agent.cli.support_bundle.words import ours, plain, stack, word
 from agent.clock import Clock
+from agent.config import Config
 from agent.errors import Refusal
 from agent.journal import Event, Journal
 from tests.cli.conftest import TOML, Dock
@@ -115,6 +116,8 @@ def test_what_is_left_helps(evidock: Evidock, full: Dock) -> None:
     assert not any("cannot_be_had" in content for content in told.values() if isinstance(content, dict)), told
     assert told["configuration.json"]["driver"][0]["use"] == "body_worn.usb_volume"
     assert told["configuration.json"]["policy"]["device"] == "keep"
+    assert told["configuration.json"]["policy"]["spool_keep"] == 7 * 86400
+    assert told["configuration.json"]["spool"]["read_back"] is True
     assert told["configuration.json"]["station"]["agency"] == "(text of 18 characters)"
     assert told["status.json"]["aside"]["refused"] == 1
     events = [entry["event"] for entry in told["journal.json"]["entries"]]
@@ -123,6 +126,28 @@ def test_what_is_left_helps(evidock: Evidock, full: Dock) -> None:
     assert held["device"] == attached["device"], "the same device is the same number"
     assert told["events.json"][0] == {"event": "destination_down", "level": "warning", "at": "2026-11-22T07:02:17Z"}
     assert {"kind": "config", "state": "ok"} in told["check.json"]
+
+
+def test_every_setting_keeps_its_name(evidock: Evidock, full: Dock) -> None:
+    """What a person wrote as the name of something is a text; what agent.toml calls it is not."""
+    told = evidock(*words_of(full, "--json")).json["configuration.json"]
+    for name in Config.model_fields:
+        assert name in told
+        if isinstance(told[name], dict):
+            assert not [inner for inner in told[name] if inner.startswith("(text")], name
+
+
+def test_where_no_log_is_found_that_is_said(
+    evidock: Evidock, still: Dock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = evidock("--config", still.config, "support-bundle", "--yes", "--to", tmp_path / "bundle.tar.gz")
+    assert "--log" in told.out
+
+
+def test_words_of_emulators_do_not_pass() -> None:
+    """A plate or a name that stands in a test is one all the same."""
+    assert "EVDK042" not in ours()
 
 
 def test_what_goes_in_is_listed_before_it_is_written(

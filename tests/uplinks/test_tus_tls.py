@@ -70,6 +70,30 @@ async def test_every_certificate_of_the_chain_is_told(
     assert found["chain"].state == "ok"
 
 
+async def test_what_is_shown_instead_is_told_so_that_a_person_can_ask_about_it(
+    serve: Serve, connect: Connect, ca_file: Path
+) -> None:
+    """The DEMS has another authority, or somebody else answers: only its administrator can say which."""
+    leaf = trustme.CA(organization_name="Another").issue_cert("127.0.0.1", "dems.example.org")
+    double = await serve(tls=served_with(leaf))
+    (_, found) = await connect(double.url, ca_file=ca_file).check()
+    shown = x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes())
+    assert (found.what, found.state) == ("connection", "problem")
+    assert "it shows one for 127.0.0.1, dems.example.org, signed by " in found.detail
+    assert "O=Another, from 2000-01-01 to " in found.detail
+    assert shown.fingerprint(hashes.SHA256()).hex(":").upper() in found.detail
+
+
+async def test_a_proxy_that_is_gone_is_not_taken_for_the_dems(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    await double.stop()
+    for proxy in (f"http://127.0.0.1:{double.port}", "http://proxy.invalid:3128"):
+        found = (await connect("https://dems.example.org/files", proxy=proxy).check())[-1]
+        assert found.detail.startswith("the proxy, through which")
+        assert "`proxy`" in str(found.todo)
+        assert "DEMS running" not in str(found.todo)
+
+
 async def test_an_authority_that_ends_soon_is_a_warning_though_its_certificate_is_young(
     serve: Serve, connect: Connect, tmp_path: Path
 ) -> None:

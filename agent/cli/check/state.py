@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
-from agent.cli.asking import daemon_of
+from agent.cli.asking import START, daemon_of
 from agent.cli.check.closed import handed
 from agent.cli.check.lines import Lines, ok, problem, warning
 from agent.cli.telling import duration, length
@@ -53,7 +53,7 @@ def daemon(config: "Config", *, uplinks_tried: bool = True) -> Lines:
         yield problem("daemon", "daemon", str(error), error.what_to_do)
         return
     if told is None:
-        yield ok("daemon", "daemon", "not running")
+        yield warning("daemon", "daemon", "not running: nothing is taken and nothing is sent", START)
         return
     for one in told["problems"]:
         if one["what"] not in hidden:
@@ -91,7 +91,7 @@ def rights(config: "Config") -> Lines:
 
 def secrets(config: "Config", equipment: "Equipment", closed: "Closed") -> Lines:
     """Files with secrets must be there, and be closed to others."""
-    fine = True
+    fine = len(equipment.uplinks) == len(config.uplink) and len(equipment.drivers) == len(config.driver)
     tables: list[Any] = [*(one.options for one in equipment.uplinks), *(one.options for one in equipment.drivers)]
     for owner, options in [*((one.name, one) for one in tables), ("mqtt", config.mqtt)]:
         for what, path in _secret_files(owner, options):

@@ -51,6 +51,10 @@ def support_bundle(
             line(raw.decode())
         return
     table(("file", "length", "what it holds"), [(name, length(len(raw)), WHAT[name]) for name, raw in files.items()])
+    if closed := [name for name, content in parts.items() if "cannot_be_had" in content]:
+        line(f"Could not be had: {', '.join(closed)}. Run this as root to have all of it.", "yellow")
+    if not parts["events.json"]:
+        line("No log was found. Where the daemon does not log to journald, name its file with --log.", "yellow")
     line("No text of devices, people or configuration is in it. To read all of it first: --show.")
     path = to or Path(f"evidock-support-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
     if not yes and not typer.confirm(f"Write {path}?"):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from importlib.metadata import distributions, requires
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -68,7 +69,19 @@ def _versions() -> dict[str, Any]:
 
 def _configuration(config: "Config") -> Any:  # noqa: ANN401 - any JSON
     """Settings as they are where they are numbers, switches or words of ours; their names are words of ours too."""
-    return plain(json.loads(config.model_dump_json()))
+    return plain(_counted(config.model_dump()))
+
+
+def _counted(value: Any) -> Any:  # noqa: ANN401 - what a configuration holds
+    """Durations are numbers: of seconds."""
+    match value:
+        case timedelta():
+            return value.total_seconds()
+        case dict():
+            return {name: _counted(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_counted(inner) for inner in value]
+    return value
 
 
 _STATUS: Final = ("running", "uptime", "started_at", "clock", "room", "tally", "aside")

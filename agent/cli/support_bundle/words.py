@@ -6,6 +6,7 @@ the source. A name, a plate, a note or a token is no such word. What is none bec
 
 import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 __all__ = ["ours", "plain", "stack", "word"]
 
 _WORD: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.]{1,39}")
+_MADE_UP: Final = frozenset({"testing", "emulator", "demo"})
 _PACKAGES: Final = ("agent", "drivers", "firmware_specs")
 _FRAME: Final = re.compile(r'File "([^"]{1,300})", line (\d{1,6})')
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|\+00:00)")
@@ -20,18 +22,31 @@ _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|\+
 
 @cache
 def ours() -> frozenset[str]:
-    """Every text of our source that is one word, and the names of its device specs and layouts."""
+    """Every text of our source that is one word, its settings, and the names of its device specs and layouts.
+
+    Not those of emulators and tests: there stand names and plates.
+    """
     found: set[str] = set()
     root = Path(__file__).resolve().parents[3]
     for package in _PACKAGES:
         for path in (root / package).rglob("*.py"):
+            if not _MADE_UP.isdisjoint((*path.relative_to(root).parts[:-1], path.stem)):
+                continue
             for node in ast.walk(ast.parse(path.read_bytes())):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and _WORD.fullmatch(node.value):
                     found.add(node.value)
                 elif isinstance(node, ast.ClassDef):
                     found.add(node.name)
+                    found |= set(_settings(node))
         found |= {path.stem for path in (root / package).rglob("*.toml")}
     return frozenset(found)
+
+
+def _settings(table: ast.ClassDef) -> Iterator[str]:
+    """Names of the fields of a class: what agent.toml may say."""
+    for one in table.body:
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
+            yield one.target.id
 
 
 def word(text: object) -> str | None:

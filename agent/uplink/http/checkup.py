@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from agent.errors import UplinkDown
@@ -27,6 +28,9 @@ __all__ = ["checked"]
 RENEW_DAYS: Final = 21
 """Days before the end of a certificate from which a person should see to it."""
 _DAY: Final = 86400.0
+_PROXY_TODO: Final = "Look at `proxy` in agent.toml, and ask the network's people whether that proxy works."
+_NAMES_MOST: Final = 3
+"""Names of a certificate that are repeated."""
 _DER: Final = 2
 """`_ssl.ENCODING_DER`."""
 
@@ -52,7 +56,12 @@ async def checked(
         able = await greeted()
     except UplinkDown as error:
         what = ("name", "connection", "round trip")[min(len(findings), 2)]
-        return [*findings, Finding(what=what, state="problem", detail=str(error), todo=error.what_to_do)]
+        detail, todo = str(error), error.what_to_do
+        if door.proxy is not None and what != "round trip":
+            detail, todo = f"the proxy, through which the DEMS is reached: {detail}", _PROXY_TODO
+        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            detail += await _shown(first, wait)
+        return [*findings, Finding(what=what, state="problem", detail=detail, todo=todo)]
     milliseconds = (time.monotonic() - started) * 1000
     if door.proxy is None:
         findings.append(Finding(what="proxy", state="ok", detail="none is used"))
@@ -145,6 +154,38 @@ def _verified(tls: ssl.SSLObject) -> list[bytes]:
         return [bytes(one) for one in ask()]
     ask = getattr(getattr(tls, "_sslobj", None), "get_verified_chain", None)
     return [] if ask is None else [one.public_bytes(_DER) for one in ask() or ()]
+
+
+async def _shown(url: URL, wait: float) -> str:
+    """What is shown there though we do not believe it, so that a person can ask the administrator of the DEMS about it.
+
+    Nothing is sent on that connection.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(wait):
+            _, writer = await asyncio.open_connection(url.host, url.port, ssl=context, server_hostname=url.host)
+        tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        writer.transport.abort()
+        der = tls.getpeercert(binary_form=True) or b""
+        return f"; it shows {_described(x509.load_der_x509_certificate(der))}"
+    except (OSError, ValueError):
+        return ""
+
+
+def _described(certificate: x509.Certificate) -> str:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = [bounded(str(one.value)) for one in found][:_NAMES_MOST]
+    except (x509.ExtensionNotFound, ValueError):
+        names = []
+    issuer = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    signer = bounded(str(issuer[0].value) if issuer else certificate.issuer.rfc4514_string())
+    days = f"{certificate.not_valid_before_utc:%Y-%m-%d} to {certificate.not_valid_after_utc:%Y-%m-%d}"
+    digest = certificate.fingerprint(SHA256()).hex(":").upper()
+    return f"one for {', '.join(names) or _named(certificate)}, signed by {signer}, from {days}, SHA-256 {digest}"
 
 
 def _named(certificate: x509.Certificate) -> str:

@@ -187,8 +187,9 @@ def _certificate(error: ssl.SSLCertVerificationError, host: str) -> UplinkDown:
             return UplinkDown(f"the certificate of {host} has expired", hint=hint)
         case 2 | 18 | 19 | 20 | 21:  # no issuer found, self-signed, in some order
             hint = (
-                "Name the file of the authority that signed it in `ca_file`. If it worked before, something between "
-                "this station and the DEMS opens the encryption."
+                "Name the file of the authority that signed it in `ca_file`. If it worked before, ask the "
+                "administrator of the DEMS, by another way, whether its authority is another one now; if not, "
+                "something between this station and the DEMS opens the encryption."
             )
             return UplinkDown(f"nobody whom we trust signed the certificate of {host}", hint=hint)
         case 62 | 64:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
