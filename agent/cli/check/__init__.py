@@ -121,9 +121,11 @@ def findings(ctx: typer.Context) -> Lines:
     yield from machine.usb()
     yield from machine.serial(config)
     yield from equipment.devices(config, equipped)
+    told = {found.what for _, found in wrong}
     for expiry in expiries(config.shows, datetime.now(UTC)):
-        if not closed.explains(Problem(expiry.what, expiry.detail)):
-            yield "uplink", Finding(state=expiry.state, what=expiry.what, detail=expiry.detail, todo=expiry.todo)
+        if expiry.what not in told and not closed.explains(Problem(expiry.what, expiry.detail)):
+            kind = "daemon" if expiry.what == "status.cert_file" else "uplink"
+            yield kind, Finding(state=expiry.state, what=expiry.what, detail=expiry.detail, todo=expiry.todo)
     with _as_daemon(config):
         reached = asyncio.run(equipment.destinations(config, equipped))
         heard = asyncio.run(broker(config))
