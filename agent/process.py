@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from agent import durable
+from agent import durable, tasks
 from agent.errors import AgentError, JournalError, Refusal
 
 if TYPE_CHECKING:
@@ -82,17 +82,9 @@ class Ending:
             asked.cancel()
 
 
-def first_of(errors: BaseExceptionGroup[BaseException]) -> AgentError:
+def first_of(errors: BaseExceptionGroup[AgentError]) -> AgentError:
     """The one that matters of several that ended the daemon: the journal's before all."""
-    found: list[AgentError] = []
-    pending: list[BaseException] = [errors]
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        elif isinstance(error, AgentError):
-            found.append(error)
-    return min(found, key=lambda error: not isinstance(error, JournalError))
+    return tasks.first_of(errors, JournalError)
 
 
 def tell_systemd(state: str) -> None:

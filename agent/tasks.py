@@ -4,6 +4,8 @@ Two things make that needful before Python 3.13. `asyncio.wait_for` drops a canc
 which what it waits for is there (until 3.12). And `Task.cancelling()` says nothing of a task in which a `TaskGroup`
 failed: the group cancels the task that waits for it, and does not always take that back (cpython gh-116720). A task of
 its own keeps both to itself.
+
+Of several that failed together one is told: which one matters is the caller's word.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-__all__ = ["alone"]
+__all__ = ["alone", "first_of"]
 
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 
 _AGAIN: Final = 10.0
 """Seconds after which one who was told to end, and has not ended, is told again."""
@@ -42,3 +45,16 @@ async def alone(work: Coroutine[Any, Any, T]) -> T:
     if task.cancelled():
         raise RuntimeError("it ended as if it had been cancelled, and nobody did")
     return task.result()
+
+
+def first_of(errors: BaseExceptionGroup[E], *order: type[BaseException]) -> E:
+    """The one that matters of several that failed together: of the first of these kinds; any, where it is of none."""
+    flat: list[E] = []
+    pending: list[E | BaseExceptionGroup[E]] = [errors]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, BaseExceptionGroup):
+            pending.extend(one.exceptions)
+        else:
+            flat.append(one)
+    return min(flat, key=lambda one: next((n for n, kind in enumerate(order) if isinstance(one, kind)), len(order)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ from benchmarks.sending import SETS, dock_to_receipt, sending
 from benchmarks.stations import clear
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from benchmarks.contest import Goal
     from benchmarks.measured import Series
     from benchmarks.sending import Files
@@ -29,26 +32,6 @@ _RESUMABLE: Final = ("tuspy", "tus-js-client")
 _RCLONE: Final = "rclone copy to rclone serve webdav"
 
 
-async def sending_large(plan: Plan) -> None:
-    """One large capture."""
-    await _sending(plan, "large")
-
-
-async def sending_plain(plan: Plan) -> None:
-    """One large capture, without TLS."""
-    await _sending(plan, "large", tls=False)
-
-
-async def sending_clips(plan: Plan) -> None:
-    """Captures of 4 MiB."""
-    await _sending(plan, "clips")
-
-
-async def sending_small(plan: Plan) -> None:
-    """Captures of 4 KiB."""
-    await _sending(plan, "small")
-
-
 async def _sending(plan: Plan, which: str, *, tls: bool = True) -> None:
     files = _files(plan, which)
     figures = Figures(
@@ -57,8 +40,7 @@ async def _sending(plan: Plan, which: str, *, tls: bool = True) -> None:
         "From what stands held until the last receipt. The emulated DEMS verifies, forces and signs whoever sends; "
         "@tus/server and rclone's do none of it. The processor's time is the client's.",
     )
-    number, began = 0, monotonic()
-    while number < plan.rounds and (not number or monotonic() + (monotonic() - began) / number < plan.until):
+    for _ in _rounds(plan):
         for server in _SERVERS:
             try:
                 found = await sending(plan.folder / "sending", files, 1, tls=tls, servers=(server,))
@@ -70,7 +52,6 @@ async def _sending(plan: Plan, which: str, *, tls: bool = True) -> None:
                 _add(figures, f"{client} to {where}", files, series, ours=client == "Evidock")
             figures.goals = _sent_goals(figures, which)
             figures.write(plan.out)
-        number += 1
 
 
 def _sent_goals(figures: Figures, which: str) -> list[Goal]:
@@ -91,21 +72,6 @@ def _sent_goals(figures: Figures, which: str) -> list[Goal]:
     return goals
 
 
-async def life_large(plan: Plan) -> None:
-    """One large capture."""
-    await _life(plan, "large")
-
-
-async def life_clips(plan: Plan) -> None:
-    """Captures of 4 MiB."""
-    await _life(plan, "clips")
-
-
-async def life_small(plan: Plan) -> None:
-    """Captures of 4 KiB."""
-    await _life(plan, "small")
-
-
 async def _life(plan: Plan, which: str) -> None:
     files = _files(plan, which)
     figures = Figures(
@@ -118,8 +84,7 @@ async def _life(plan: Plan, which: str) -> None:
     bounds["TLS alone, for a GiB"] = await asyncio.to_thread(sent, plan.folder / "tls")
     alone = sum(bounds.values())
     figures.about += "".join(f" {name}: {spent:.2f} core-seconds." for name, spent in bounds.items())
-    number, began = 0, monotonic()
-    while number < plan.rounds and (not number or monotonic() + (monotonic() - began) / number < plan.until):
+    for _ in _rounds(plan):
         try:
             found = await dock_to_receipt(plan.folder / "life", files, 1)
         except Exception as error:  # noqa: BLE001 - whatever a peer does wrong is its own
@@ -135,7 +100,15 @@ async def _life(plan: Plan, which: str) -> None:
             spent = statistics.median(each.cpu) / (files.count * files.length / 2**30)
             figures.goals.append(judged("core-seconds for a GiB, in times of the two bounds'", spent / alone, most=1.5))
         figures.write(plan.out)
-        number += 1
+
+
+def _rounds(plan: Plan) -> Iterator[None]:
+    """As many as there is time for, and one in any case."""
+    began = monotonic()
+    for number in range(plan.rounds):
+        if number and monotonic() + (monotonic() - began) / number >= plan.until:
+            return
+        yield
 
 
 def _add(figures: Figures, name: str, files: Files, series: Series, *, ours: bool) -> None:
@@ -156,3 +129,12 @@ def _failed(figures: Figures, name: str, unit: str, error: Exception) -> None:
 def _files(plan: Plan, which: str) -> Files:
     # Half of the one large capture: it is made, held and sent anew for each server, and a round is to end in time.
     return SETS[which](plan.large // 2 if which == "large" else plan.clips * 4, plan.count)
+
+
+sending_large = partial(_sending, which="large")
+sending_plain = partial(_sending, which="large", tls=False)
+sending_clips = partial(_sending, which="clips")
+sending_small = partial(_sending, which="small")
+life_large = partial(_life, which="large")
+life_clips = partial(_life, which="clips")
+life_small = partial(_life, which="small")

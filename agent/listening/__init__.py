@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from agent.errors import DeviceRefused
+from agent.listening.admission import admit
 from agent.listening.door import Bound, Door, hang_up
 from agent.listening.options import ListenOptions, Network, check_certificates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["Bound", "ListenOptions", "Network", "check_certificates", "hang_up", "listening"]
+__all__ = ["Bound", "ListenOptions", "Network", "admit", "check_certificates", "hang_up", "listening"]
 
 _QUEUE: Final = 4096
 """Connections that the system lets wait for us at most; fewer where it is set to fewer."""

@@ -14,7 +14,7 @@ from aiohttp import ClientError, hdrs, web
 from multidict import CIMultiDict
 
 from agent.errors import DeviceError, JournalError, SpoolDamaged, SpoolError
-from agent.listening import hang_up
+from agent.listening import admit, hang_up
 from drivers.alpr.door import Door
 from drivers.alpr.hearing import Hearing
 from drivers.alpr.makers import MAKERS, generic
@@ -63,7 +63,7 @@ class Reception:
     def application(self) -> web.Application:
         """Return a new application; each start of the listener needs one."""
         app = web.Application()
-        app.router.add_route("*", r"/{rest:[\s\S]*}", self._answer, expect_handler=self._expected)
+        admit(app, self._answer, self._refusal)
         return app
 
     # -- who -----------------------------------------------------------------------------------------------------------
@@ -95,19 +95,9 @@ class Reception:
             return web.Response(status=405, headers={hdrs.ALLOW: "POST"}, text="Reads are posted here.\n")
         return None
 
-    async def _expected(self, request: web.Request) -> web.StreamResponse | None:
-        """Ask for the body only of who may send it."""
-        if (refusal := await self._refusal(request)) is not None:
-            return refusal
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-        return None
-
     # -- what ----------------------------------------------------------------------------------------------------------
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if (refusal := await self._refusal(request)) is not None:
-            return refusal
         camera, _ = self._who(request)
         if camera is None:  # pragma: no cover - the refusal above
             return web.Response(status=404)

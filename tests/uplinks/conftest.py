@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
+from agent.testing.dems import EmulatedDems
+from agent.testing.station import Station
 from agent.uplink.http import body, trip
 from agent.uplink.tus import TusUplink
 from tests.uplinks import swift
@@ -84,3 +86,15 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return path
+
+
+@pytest.fixture
+async def dems(tmp_path: Path) -> AsyncIterator[EmulatedDems]:
+    async with EmulatedDems(tmp_path / "dems") as started:
+        yield started
+
+
+@pytest.fixture
+async def station(tmp_path: Path) -> AsyncIterator[Station]:
+    async with Station(tmp_path / "station") as made:
+        yield made

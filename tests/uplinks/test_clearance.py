@@ -19,7 +19,6 @@ from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
 from agent.journal import queries
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
-from agent.testing.station import Station
 from agent.testing.uplink_conformance import UplinkConformance, sent
 from agent.uplink.clearance.envelope import cipher_length, pin_of
 from agent.uplink.clearance.rate import Rate
@@ -32,6 +31,8 @@ from tests.uplinks.clearance_rig import MIB, ClearanceRig, broken_off, rigged
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from agent.testing.station import Station
 
 
 LONG = some_bytes(5 * MIB + 77, "six blocks")
@@ -69,12 +70,6 @@ class TestClearanceInShort(Rigged, Brief):
 @pytest.fixture
 async def rig(tmp_path: Path, storage: Azurite) -> AsyncIterator[ClearanceRig]:
     async with rigged(tmp_path / "clearance", storage) as made:
-        yield made
-
-
-@pytest.fixture
-async def station(tmp_path: Path) -> AsyncIterator[Station]:
-    async with Station(tmp_path / "station") as made:
         yield made
 
 

@@ -110,12 +110,6 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderRig:
     return FolderRig(tmp_path / "folder", monkeypatch)
 
 
-@pytest.fixture
-async def station(tmp_path: Path) -> AsyncIterator[Station]:
-    async with Station(tmp_path / "station") as made:
-        yield made
-
-
 def evidock(*words: object) -> Any:  # noqa: ANN401 - typer's own type
     return CliRunner().invoke(cli.app, ["handover", *map(str, words)])
 

@@ -14,7 +14,7 @@ from yarl import URL
 
 from agent import forward
 from agent.capture import PART_LENGTH, Standing, Strength
-from agent.errors import BadReceipt, SpoolDamaged, UplinkDown, UplinkRefused
+from agent.errors import BadReceipt, SpoolDamaged, UplinkRefused
 from agent.note import Verifier
 from agent.testing.dems import DemsProcess, EmulatedDems
 from agent.testing.devices import BenchDevice
@@ -22,24 +22,17 @@ from agent.testing.station import Station
 from agent.uplink.http import metadata
 from agent.uplink.ietf import IetfUplink, NotResumable
 from agent.uplink.tus import TusUplink
+from tests.uplinks.arriving import sent, settled, verified
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
-from tests.uplinks.test_tus_dems import settled, verified
 from tests.uplinks.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from agent.capture import Receipt
     from agent.uplink.http import Answer
 
     Make = Callable[..., IetfUplink]
-
-
-@pytest.fixture
-async def dems(tmp_path: Path) -> AsyncIterator[EmulatedDems]:
-    async with EmulatedDems(tmp_path / "dems") as started:
-        yield started
 
 
 @pytest.fixture
@@ -70,15 +63,6 @@ def heard(uplink: IetfUplink) -> list[Answer]:
 
 def methods(answers: list[Answer]) -> list[str]:
     return [answer.method for answer in answers]
-
-
-async def sent(uplink: IetfUplink, sending: MemorySending) -> Receipt:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return await uplink.send(sending)
-            except UplinkDown:
-                await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("length", [0, 1, 3 * MIB + 1, PART_LENGTH + 1])

@@ -6,21 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.testing.dems import EmulatedDems
 from agent.uplink.ietf import IetfUplink
 from agent.uplink.tus import TusUplink
+from tests.uplinks.arriving import settled, verified
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
-from tests.uplinks.test_tus_dems import settled, verified
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-
-@pytest.fixture
-async def dems(tmp_path: Path) -> AsyncIterator[EmulatedDems]:
-    async with EmulatedDems(tmp_path / "dems") as started:
-        yield started
+    from agent.testing.dems import EmulatedDems
 
 
 @pytest.mark.parametrize("protocol", ["tus", "ietf"])

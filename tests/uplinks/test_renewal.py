@@ -17,8 +17,8 @@ from agent.uplink.http import Answer, renew_at
 from agent.uplink.http.expiry import kept_for
 from agent.uplink.ietf import IetfUplink
 from agent.uplink.tus import TusUplink
+from tests.uplinks.arriving import settled, verified
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
-from tests.uplinks.test_tus_dems import settled, verified
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -15,7 +15,6 @@ from agent.capture import Priority, Standing, Strength
 from agent.errors import BadReceipt, ConfigError, SpoolDamaged, UplinkDown, UplinkRefused
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
-from agent.testing.station import Station
 from agent.testing.uplink_conformance import UplinkConformance, sent
 from agent.uplink.s3 import S3Options, S3Uplink
 from agent.uplink.s3.named import METADATA_MAX, metadata
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.testing.sendings import HeldSending
+    from agent.testing.station import Station
 
 pytestmark = pytest.mark.interop
 
@@ -49,12 +49,6 @@ class TestS3(UplinkConformance):
 @pytest.fixture
 async def rig(tmp_path: Path, store: swift.Swift) -> AsyncIterator[S3Rig]:
     async with rigged(tmp_path / "s3", store) as made:
-        yield made
-
-
-@pytest.fixture
-async def station(tmp_path: Path) -> AsyncIterator[Station]:
-    async with Station(tmp_path / "station") as made:
         yield made
 
 

@@ -13,7 +13,6 @@ from agent.capture import Standing, Strength
 from agent.errors import UplinkDown, UplinkRefused
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
-from agent.testing.station import Station
 from agent.testing.uplink_conformance import UplinkConformance, sent
 from agent.uplink.s3 import S3Options
 from tests.uplinks import swift
@@ -25,6 +24,8 @@ from tests.uplinks.s3_rig import LONG, MIB, S3Rig, client
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from agent.testing.station import Station
 
 pytestmark = pytest.mark.interop
 
@@ -91,12 +92,6 @@ class TestS3Brokered(UplinkConformance):
 @pytest.fixture
 async def rig(tmp_path: Path, store: swift.Swift) -> AsyncIterator[BrokeredRig]:
     async with brokered(tmp_path / "s3", store) as made:
-        yield made
-
-
-@pytest.fixture
-async def station(tmp_path: Path) -> AsyncIterator[Station]:
-    async with Station(tmp_path / "station") as made:
         yield made
 
 

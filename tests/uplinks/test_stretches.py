@@ -16,8 +16,8 @@ from agent.uplink.http import parts
 from agent.uplink.http.stretches import COUNT_MAX, STRETCHES, Stretches, stretch_length
 from agent.uplink.ietf import IetfUplink
 from agent.uplink.tus import TusUplink
+from tests.uplinks.arriving import settled, verified
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
-from tests.uplinks.test_tus_dems import settled, verified
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 
 LEAST = 256 * 1024
 BOTH = pytest.mark.parametrize("protocol", ["tus", "ietf"])
-
-
-@pytest.fixture
-async def dems(tmp_path: Path) -> AsyncIterator[EmulatedDems]:
-    async with EmulatedDems(tmp_path / "dems") as started:
-        yield started
 
 
 def uplink_to(protocol: str, dems: EmulatedDems, part_length: int = PART_LENGTH) -> TusUplink | IetfUplink:

@@ -63,12 +63,6 @@ async def docked(tmp_path: Path, dems: EmulatedDems, count: int, **options: Any)
             await uplink.aclose()
 
 
-@pytest.fixture
-async def dems(tmp_path: Path) -> AsyncIterator[EmulatedDems]:
-    async with EmulatedDems(tmp_path / "dems") as started:
-        yield started
-
-
 async def test_many_small_ones_go_in_few_requests(tmp_path: Path, dems: EmulatedDems, posts: list[str]) -> None:
     async with docked(tmp_path, dems, 400) as station:
         await station.send()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from yarl import URL
 
 from agent.capture import PART_LENGTH, Strength
-from agent.custody.receipt import check_receipt
 from agent.errors import BadReceipt, UplinkDown
-from agent.note import Verifier
 from agent.testing.dems import DemsProcess, EmulatedDems
+from tests.uplinks.arriving import sent, settled, verified
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.wire import Wire
 
@@ -22,55 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from agent.capture import Receipt
-    from agent.uplink.tus import TusUplink
     from tests.uplinks.double import Connect
 
     Dems = EmulatedDems | DemsProcess
-
-
-def verified(receipt: Receipt, sending: MemorySending, dems: Dems) -> None:
-    holding = sending.holding
-    assert receipt.strength is Strength.SIGNED
-    assert receipt.note is not None
-    check_receipt(
-        receipt.note,
-        [Verifier.parse(dems.receipt_vkey)],
-        capture=holding.id,
-        sha256=holding.digest.sha256,
-        length=holding.digest.length,
-        log=holding.log,
-        index=holding.index,
-        not_before=holding.held_at - timedelta(days=1),
-    )
-
-
-async def sent(uplink: TusUplink, sending: MemorySending) -> Receipt:
-    """Try again as `forward` does, without its pauses."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return await uplink.send(sending)
-            except UplinkDown:
-                await asyncio.sleep(0.05)
-
-
-async def settled(dems: Dems, *sendings: MemorySending, again: int = 0) -> None:
-    """Each capture is there once and whole, at most `again` bytes came twice, and nothing forbidden was done."""
-    entries = [entry for entry in await dems.index() if entry.state == "stored"]
-    assert {entry.capture for entry in entries} == {sending.holding.id for sending in sendings}
-    assert len(entries) == len(sendings)
-    data = {sending.holding.id: sending.data for sending in sendings}
-    for entry in entries:
-        assert dems.stored(entry).read_bytes() == data[str(entry.capture)]
-        assert entry.received <= entry.length + again
-    assert await dems.violations() == []
-
-
-@pytest.fixture
-async def dems(tmp_path: Path) -> AsyncIterator[EmulatedDems]:
-    async with EmulatedDems(tmp_path / "dems") as started:
-        yield started
 
 
 @pytest.mark.parametrize("length", [0, 1, 150 * 1024, PART_LENGTH, PART_LENGTH + 1])

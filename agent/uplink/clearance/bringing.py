@@ -17,6 +17,7 @@ import structlog
 from yarl import URL
 
 from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
+from agent.tasks import first_of
 from agent.uplink.clearance.blob import ENCRYPTION_DATA, Blob, NotSigned, number_of
 from agent.uplink.clearance.doors import Purged
 from agent.uplink.clearance.envelope import Envelope, cipher_length, pin_of
@@ -174,7 +175,7 @@ class Bringing:
                     else:
                         group.create_task(send(block))
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise first_of(errors, SpoolDamaged, Purged, BadReceipt) from errors
         upload = Upload.read(self._sending.recall()) or upload
         data = upload.envelope.data()
         made, upload = await self._signed(upload, lambda blob: blob.commit(names, data))
@@ -284,17 +285,3 @@ class Bringing:
         finally:
             response.close()
         return whole.hexdigest()
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one that matters of several blocks that failed together."""
-    flat: list[BaseException] = []
-    pending: list[BaseException] = [errors]
-    while pending:
-        one = pending.pop()
-        if isinstance(one, BaseExceptionGroup):
-            pending.extend(one.exceptions)
-        else:
-            flat.append(one)
-    order = (SpoolDamaged, Purged, BadReceipt)
-    return min(flat, key=lambda one: next((n for n, kind in enumerate(order) if isinstance(one, kind)), len(order)))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent.uplink.http.door import Door
 
-__all__ = ["checked"]
+__all__ = ["checked", "receipts"]
 
 RENEW_DAYS: Final = 21
 """Days before the end of a certificate from which a person should see to it."""
@@ -33,6 +33,18 @@ _NAMES_MOST: Final = 3
 """Names of a certificate that are repeated."""
 _DER: Final = 2
 """`_ssl.ENCODING_DER`."""
+
+
+def receipts(*, signs: bool) -> Finding:
+    """What a server's receipts are worth, for `greeted`."""
+    if signs:
+        return Finding(what="receipts", state="ok", detail="signs receipts: what it confirms can be proven")
+    return Finding(
+        what="receipts",
+        state="warning",
+        detail="signs no receipts: unless it tells a digest, devices keep everything that is sent there",
+        todo="Devices are released only against a signed receipt or a digest.",
+    )
 
 
 async def checked(

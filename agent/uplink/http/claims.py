@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from typing import TYPE_CHECKING
 
-from agent.capture import rfc3339
+from agent.capture import DRILL, rfc3339
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.capture import Holding
     from agent.uplink.http.answer import Answer
 
-__all__ = ["metadata", "named_in"]
+__all__ = ["canary", "metadata", "named_in"]
 
 
 def metadata(holding: Holding) -> str:
@@ -30,7 +33,25 @@ def metadata(holding: Holding) -> str:
         "group_members": str(holding.members) if holding.members else None,
     }
     # A value of no bytes is legal, yet there are servers that refuse it: what is not known is not named.
-    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items() if value)
+    return _written({key: value for key, value in pairs.items() if value})
+
+
+def canary(key: str, sha256: bytes) -> str:
+    """Return the same for an upload of a few bytes that is begun to see what a server makes of wrong ones."""
+    return _written(
+        {
+            "capture": str(uuid.uuid4()),
+            "sha256": sha256.hex(),
+            "device": f"{DRILL}canary",
+            "key": key,
+            "log": "canary 0",
+            "media_type": "text/plain",
+        }
+    )
+
+
+def _written(pairs: Mapping[str, str]) -> str:
+    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items())
 
 
 def named_in(answer: Answer, key: str) -> str | None:

@@ -6,12 +6,10 @@ few bytes that is begun, sent with the digest of other ones, and given up; it is
 
 from __future__ import annotations
 
-import base64
-import uuid
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from agent.capture import DRILL
+from agent.uplink.http.claims import canary
 from agent.uplink.ietf.fields import PARTIAL, digest_field
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ async def tried(door: IetfDoor, method: str) -> bool:
         "Upload-Length": str(length),
         "Content-Type": "text/plain",
         "Repr-Digest": digest_field(sha256(_RIGHT).digest()),
-        "Upload-Metadata": _metadata(),
+        "Upload-Metadata": canary("a request with a wrong digest", sha256(_RIGHT).digest()),
     }
     created = await door.ask(method, door.url, headers, b"")
     location = created.headers.get("Location")
@@ -67,15 +65,3 @@ async def _refused(door: IetfDoor, url: URL, body: bytes) -> bool:
     # Whatever it answered: only an offset that stayed says that nothing was kept.
     now = await door.ask("HEAD", url)
     return answer.status >= 400 and (now.offset == 0 or now.status in {404, 410})  # noqa: PLR2004 - a no
-
-
-def _metadata() -> str:
-    told = {
-        "capture": str(uuid.uuid4()),
-        "sha256": sha256(_RIGHT).hexdigest(),
-        "device": f"{DRILL}canary",
-        "key": "a request with a wrong digest",
-        "log": "canary 0",
-        "media_type": "text/plain",
-    }
-    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in told.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent.uplink import Finding
+from agent.uplink.http.checkup import receipts
 from agent.uplink.ietf.canary import tried
 from agent.uplink.ietf.door import NotResumable
 
@@ -38,12 +39,5 @@ async def greeted(door: IetfDoor, options: IetfOptions) -> list[Finding]:
     return [
         Finding(what="uploads", state="ok", detail=f"resumes captures of {longest}"),
         _REQUESTS[verifies],
-        Finding(
-            what="receipts",
-            state="ok" if offer.signs else "warning",
-            detail="signs receipts: what it confirms can be proven"
-            if offer.signs
-            else "signs no receipts: unless it tells a digest, devices keep everything that is sent there",
-            todo=None if offer.signs else "Devices are released only against a signed receipt or a digest.",
-        ),
+        receipts(signs=offer.signs),
     ]

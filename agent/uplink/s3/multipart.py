@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import SpoolDamaged, UplinkError
+from agent.tasks import first_of
 from agent.uplink.s3.named import b64, key_of, made_with
 from agent.uplink.s3.parts import Reading, part_length
 from agent.uplink.s3.trouble import NoUpload, WrongDigest
@@ -110,7 +111,7 @@ class _Bringing:
                     else:
                         await self._compare(known, number)
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise first_of(errors, SpoolDamaged, WrongDigest, NoUpload, Differs) from errors
         parts = [
             {"ETag": tag, "PartNumber": number, "ChecksumSHA256": b64(self._reading.digests[number])}
             for number, tag in sorted(self._tags.items())
@@ -166,17 +167,3 @@ class _Bringing:
         while self._told + 1 in self._tags:
             self._told += 1
         self._sending.progress(min(self._told * self._upload.part, self._length))
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one that matters of several parts that failed together."""
-    flat: list[BaseException] = []
-    pending: list[BaseException] = [errors]
-    while pending:
-        one = pending.pop()
-        if isinstance(one, BaseExceptionGroup):
-            pending.extend(one.exceptions)
-        else:
-            flat.append(one)
-    order = (SpoolDamaged, WrongDigest, NoUpload, Differs)
-    return min(flat, key=lambda one: next((n for n, kind in enumerate(order) if isinstance(one, kind)), len(order)))

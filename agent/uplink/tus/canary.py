@@ -6,12 +6,10 @@ the SHA-256 of other ones; whatever the server makes of it, it is given up after
 
 from __future__ import annotations
 
-import base64
-import uuid
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from agent.capture import DRILL
+from agent.uplink.http.claims import canary
 from agent.uplink.http.proofs import Proof
 from agent.uplink.tus.trouble import explained
 from agent.uplink.tus.wire import BYTES_TYPE, CHECKSUM_MISMATCH, stated
@@ -43,7 +41,8 @@ async def tried(door: TusDoor) -> bool | None:
 
 async def _refuses_wrong_parts(door: TusDoor) -> bool:
     """Whether the server refused it. Raises `UplinkDown` where it answered with something else than tus prescribes."""
-    created = await door.ask("POST", door.url, {"Upload-Length": str(len(_WRONG)), "Upload-Metadata": _metadata()})
+    named = canary("a part with a wrong checksum", sha256(_RIGHT).digest())
+    created = await door.ask("POST", door.url, {"Upload-Length": str(len(_WRONG)), "Upload-Metadata": named})
     location = created.headers.get("Location")
     if created.status != 201 or not created.spoken or not location:  # noqa: PLR2004 - Created
         raise explained(created)
@@ -65,15 +64,3 @@ async def _refused(door: TusDoor, url: URL) -> bool:
     if answer.spoken and answer.status in {CHECKSUM_MISMATCH, 200, 204}:
         return answer.status == CHECKSUM_MISMATCH
     raise explained(answer)
-
-
-def _metadata() -> str:
-    told = {
-        "capture": str(uuid.uuid4()),
-        "sha256": sha256(_RIGHT).hexdigest(),
-        "device": f"{DRILL}canary",
-        "key": "a part with a wrong checksum",
-        "log": "canary 0",
-        "media_type": "text/plain",
-    }
-    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in told.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent.uplink import Finding
+from agent.uplink.http.checkup import receipts
 from agent.uplink.tus.canary import tried
 
 if TYPE_CHECKING:
@@ -42,12 +43,5 @@ async def greeted(door: TusDoor) -> list[Finding]:
             todo=None if creates else "Does `url` name the place where the DEMS creates uploads?",
         ),
         _PARTS[verifies],
-        Finding(
-            what="receipts",
-            state="ok" if abilities.signs else "warning",
-            detail="signs receipts: what it confirms can be proven"
-            if abilities.signs
-            else "signs no receipts: unless it tells a digest, devices keep everything that is sent there",
-            todo=None if abilities.signs else "Devices are released only against a signed receipt or a digest.",
-        ),
+        receipts(signs=abilities.signs),
     ]

@@ -24,7 +24,7 @@ from multidict import CIMultiDict
 
 from agent.capture import printable
 from agent.driver import Notice
-from agent.listening import check_certificates, hang_up, listening
+from agent.listening import admit, check_certificates, hang_up, listening
 from drivers.alpr.door import Door
 from drivers.alpr.hotlist.arriving import BESIDE, Proof, proof_of, written
 from drivers.alpr.hotlist.errors import BadList
@@ -100,7 +100,7 @@ class Pushed:
     async def run(self) -> None:
         """Listen, until cancelled."""
         app = web.Application()
-        app.router.add_route("*", r"/{rest:[\s\S]*}", self._answer, expect_handler=self._expected)
+        admit(app, self._answer, self._refusal)
         try:
             async with listening(app, self._listen) as self.bound:
                 await self.bound.serve()
@@ -153,19 +153,9 @@ class Pushed:
         self.refused[name] += 1
         sent.refused_at = monotonic()
 
-    async def _expected(self, request: web.Request) -> web.StreamResponse | None:
-        """Ask for the body only of who may send it."""
-        if (refusal := await self._refusal(request)) is not None:
-            return refusal
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-        return None
-
     # -- what ----------------------------------------------------------------------------------------------------------
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if (refusal := await self._refusal(request)) is not None:
-            return refusal
         sent, ending = self._which(request)
         if sent is None:  # pragma: no cover - the refusal above
             return web.Response(status=404)

@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from agent.capture import printable
 from agent.errors import DeviceError, DeviceGone, SpoolDamaged, SpoolError, SpoolFull
-from agent.listening import hang_up
+from agent.listening import admit, hang_up
 from drivers.body_worn.axis_dock.body import Body, WrongEtag
 from drivers.body_worn.axis_dock.offers import key_of
 from drivers.body_worn.axis_dock.receiving import REMEMBER, OtherBytes, Receiving
@@ -81,20 +81,12 @@ class Destination:
     def application(self) -> web.Application:
         """Return a new application; each start of the listener needs one."""
         app = web.Application()
-        app.router.add_route("*", r"/{rest:[\s\S]*}", self._answer, expect_handler=self._expected)
+        admit(app, self._answer, self._refusal)
         return app
 
     # -- what every request goes through -------------------------------------------------------------------------------
 
-    async def _expected(self, request: web.Request) -> web.StreamResponse | None:
-        """Ask for the body only of who may send it."""
-        if (refusal := self._refusal(request)) is not None:
-            return refusal
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-        return None
-
-    def _refusal(self, request: web.Request) -> web.Response | None:
+    async def _refusal(self, request: web.Request) -> web.Response | None:
         if request.path == AUTH:
             return None
         if not self._tokens.good(request.headers.get("X-Auth-Token", "")):
@@ -104,8 +96,6 @@ class Destination:
         return None
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if (refusal := self._refusal(request)) is not None:
-            return refusal
         try:
             if request.path == AUTH:
                 return await self._authenticate(request)

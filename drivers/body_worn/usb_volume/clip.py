@@ -7,13 +7,11 @@ import os
 import stat
 import threading
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 from agent.capture import Capture, Priority
-from agent.descent import FILE, open_at
+from agent.descent import FILE, changed, changed_at, names_of, open_at
 from agent.driver import BLOCK_LENGTH, Place
 from agent.errors import BadCapture, CannotResume, DeviceGone, DeviceRefused
 
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from firmware_specs.formats.layout import Layout
 
 __all__ = ["Clip"]
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CLOSE_SECONDS = 1.0
 """How long a reader that is given up waits for its thread; a device that hangs keeps the thread, not the agent."""
@@ -97,7 +93,7 @@ class Clip:
     def place(self) -> Place:
         """See `agent.driver.ReleasesByPath`."""
         ground, entry = self._volume.ground, self._entry
-        path = b"/".join(_names(entry))
+        path = b"/".join(names_of(entry.key))
         root = os.fsencode(ground.path.absolute())
         return Place(root, ground.root, path, entry.length, entry.mtime_ns, self._volume.plugged)
 
@@ -110,13 +106,15 @@ class Clip:
 
     def _unlink(self) -> None:
         volume, entry = self._volume, self._entry
-        *parts, name = _names(entry)
+        *parts, name = names_of(entry.key)
         try:
             with volume.folder(parts) as folder:
                 # Not there: an earlier release came as far as here, and what is left to do is to make it last.
                 with suppress(FileNotFoundError):
                     there = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                    if why := _changed(there, volume, entry):
+                    if why := changed(
+                        there, device=volume.ground.root[0], length=entry.length, mtime_ns=entry.mtime_ns
+                    ):
                         raise DeviceRefused(f"{entry.key} stays on the device, for it is not what was offered: {why}")
                     volume.wire.unlink(name, folder)
                 self._window.sync(folder)
@@ -182,7 +180,7 @@ class _Reader:
 
     def _open(self) -> int:
         volume, entry = self._volume, self._entry
-        *parts, name = _names(entry)
+        *parts, name = names_of(entry.key)
         try:
             with volume.folder(parts) as folder:
                 fd = self._fd = open_at(name, FILE, folder)
@@ -207,24 +205,10 @@ class _Reader:
             there = os.fstat(fd)
         except OSError as error:
             raise self._volume.failure(error, self._entry.key) from error
-        if why := _changed(there, self._volume, self._entry):
+        if why := changed(
+            there, device=self._volume.ground.root[0], length=self._entry.length, mtime_ns=self._entry.mtime_ns
+        ):
             raise BadCapture(f"{self._entry.key} changed while it was read: {why}")
-
-
-def _changed(there: os.stat_result, volume: Volume, entry: Entry) -> str | None:
-    if not stat.S_ISREG(there.st_mode):
-        return "it is no plain file any more"
-    if there.st_dev != volume.ground.root[0]:
-        return "it lies on another file system now"
-    if there.st_size != entry.length:
-        return f"it has {there.st_size} bytes, no longer {entry.length}"
-    if there.st_mtime_ns != entry.mtime_ns:
-        return "its time of change moved"
-    return None
-
-
-def _names(entry: Entry) -> list[bytes]:
-    return [unquote_to_bytes(part) for part in entry.key.split("/")]
 
 
 def described(
@@ -247,7 +231,7 @@ def described(
         "layout": layout.name,
     }
     if place is None:
-        return Capture(device, entry.key, _time(entry), entry.length, claims=claims)
+        return Capture(device, entry.key, changed_at(entry.mtime_ns), entry.length, claims=claims)
     claims["role"] = place.rule.role
     if place.rule.conformant is not None:
         claims["dcf_conformant"] = place.rule.conformant
@@ -259,7 +243,7 @@ def described(
     return Capture(
         device=device,
         key=entry.key,
-        began_at=_time(entry),
+        began_at=changed_at(entry.mtime_ns),
         length=entry.length,
         media_type=place.media_type,
         group=(group := place.group),
@@ -268,10 +252,3 @@ def described(
         priority=URGENCY[layout.locked if locked else place.rule.urgency],
         claims=claims,
     )
-
-
-def _time(entry: Entry) -> datetime | None:
-    try:
-        return EPOCH + timedelta(microseconds=entry.mtime_ns // 1000)
-    except OverflowError:
-        return None  # a year beyond 9999: nothing that a clock could have said

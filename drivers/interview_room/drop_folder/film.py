@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import stat
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote_to_bytes
 
 from agent.capture import Capture, Priority
-from agent.descent import FILE, open_at
+from agent.descent import FILE, changed, changed_at, names_of, open_at
 from agent.driver import BLOCK_LENGTH
 from agent.errors import BadCapture, CannotResume, DeviceGone, DeviceRefused
 from drivers.interview_room.drop_folder.names import Said, media_type
@@ -28,9 +25,7 @@ if TYPE_CHECKING:
     from drivers.interview_room.drop_folder.share import Share
     from drivers.interview_room.drop_folder.sidecars import Told
 
-__all__ = ["Film", "Reading", "names_of"]
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+__all__ = ["Film", "Reading"]
 
 _CLOSE_SECONDS: Final = 1.0
 """How long a reader that is given up waits for its thread."""
@@ -91,13 +86,13 @@ class Film:
 
     def _unlink(self) -> None:
         share, entry = self._share, self._entry
-        *parts, name = names_of(entry)
+        *parts, name = names_of(entry.key)
         try:
             with share.opened(parts) as folder:
                 self._may_delete()
                 with suppress(FileNotFoundError):
                     there = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                    if why := _changed(there, share, entry):
+                    if why := changed(there, device=share.ground.root[0], length=entry.length, mtime_ns=entry.mtime_ns):
                         raise DeviceRefused(f"{entry.key} stays, for it is not what was offered: {why}")
                     share.wire.unlink(name, folder)
                 share.wire.sync(folder)
@@ -168,7 +163,7 @@ class Reading:
             raise self._share.failure(error, f"{self._entry.key} at byte {offset}") from error
 
     def _open(self) -> int:
-        *parts, name = names_of(self._entry)
+        *parts, name = names_of(self._entry.key)
         try:
             with self._share.opened(parts) as folder:
                 fd = self._fd = open_at(name, FILE, folder)
@@ -201,25 +196,10 @@ class Reading:
             there = os.fstat(fd)
         except OSError as error:
             raise self._share.failure(error, self._entry.key) from error
-        if why := _changed(there, self._share, self._entry):
+        if why := changed(
+            there, device=self._share.ground.root[0], length=self._entry.length, mtime_ns=self._entry.mtime_ns
+        ):
             raise BadCapture(f"{self._entry.key} changed while it was read: {why}")
-
-
-def _changed(there: os.stat_result, share: Share, entry: Entry) -> str | None:
-    if not stat.S_ISREG(there.st_mode):
-        return "it is no plain file any more"
-    if there.st_dev != share.ground.root[0]:
-        return "it lies on another file system now"
-    if there.st_size != entry.length:
-        return f"it has {there.st_size} bytes, no longer {entry.length}"
-    if there.st_mtime_ns != entry.mtime_ns:
-        return "its time of change moved"
-    return None
-
-
-def names_of(entry: Entry) -> list[bytes]:
-    """The names on the way to a file, as the file system has them."""
-    return [unquote_to_bytes(part) for part in entry.key.split("/")]
 
 
 def described(device: Device, ready: Ready, said: Said | None, members: int | None, share: Share) -> Capture:
@@ -258,7 +238,7 @@ def described(device: Device, ready: Ready, said: Said | None, members: int | No
     return Capture(
         device=device,
         key=entry.key,
-        began_at=_time(entry),
+        began_at=changed_at(entry.mtime_ns),
         length=entry.length,
         media_type=media_type(entry.key),
         group=group,
@@ -267,10 +247,3 @@ def described(device: Device, ready: Ready, said: Said | None, members: int | No
         priority=Priority.INTERVIEW,
         claims=claims,
     )
-
-
-def _time(entry: Entry) -> datetime | None:
-    try:
-        return EPOCH + timedelta(microseconds=entry.mtime_ns // 1000)
-    except OverflowError:
-        return None  # a year beyond 9999: nothing that a clock could have said

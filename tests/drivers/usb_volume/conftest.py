@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +9,11 @@ import structlog
 
 from drivers.body_worn.usb_volume import UsbVolume, clip
 from drivers.body_worn.usb_volume.emulator import VolumeEmulator
+from tests.drivers.descriptors import given_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from structlog.typing import EventDict
 
@@ -57,20 +57,6 @@ def log() -> Iterator[list[EventDict]]:
 
 
 @pytest.fixture(autouse=True)
-def no_descriptor_is_left_open() -> Iterator[None]:
-    before = _descriptors()
-    yield
-    ends = time.monotonic() + 2.0
-    while left := {path for path in _descriptors() - before if "pytest-of" in path}:
-        assert time.monotonic() < ends, left
-        time.sleep(0.01)  # a thread that nobody waits for any more ends what it began
-
-
-def _descriptors() -> set[str]:
-    found = set()
-    for fd in Path("/proc/self/fd").iterdir():
-        try:
-            found.add(str(fd.readlink()))
-        except OSError:
-            continue
-    return found
+def no_descriptor_is_left_open(tmp_path: Path) -> Iterator[None]:
+    with given_back(tmp_path.resolve()):
+        yield
