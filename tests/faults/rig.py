@@ -101,7 +101,7 @@ class Rig:
         self.folder, self.dems, self.nursery = folder, dems, nursery
         self.told = folder / "told"
         """Which calls failed, a line each."""
-        table = tus(dems.url, dems.receipt_vkey, **{"part_length": PART, **(uplink or {})})
+        table = {**tus(dems.url, dems.receipt_vkey), "part_length": PART, **(uplink or {})}
         self.daemon = DaemonProcess(
             folder / "station",
             drivers=[self.camera.driver()],

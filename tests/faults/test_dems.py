@@ -12,13 +12,16 @@ import signal
 import time
 from random import Random
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
 from agent.capture import Standing
 from agent.testing.dems import DemsProcess, EmulatedDems
+from agent.testing.dems.certificates import make_certificates
 from agent.testing.devices import some_bytes
 from tests.faults.form import LONG, SEED, form, time_is_over, why
+from tests.faults.renegotiating import Renegotiating
 from tests.faults.report import reached
 from tests.faults.rig import Rig
 
@@ -175,6 +178,19 @@ async def test_the_certificate_of_another_authority_gets_no_byte(tmp_path: Path,
             "TLS: another authority's certificate, then the right one",
             wrong or await rig.wrong() or await rig.drained(),
         )
+
+
+async def test_a_new_handshake_in_mid_upload_costs_nothing(tmp_path: Path, quick: Nursery) -> None:
+    certificates = make_certificates(tmp_path / "tls", "127.0.0.1")
+    async with EmulatedDems(tmp_path / "dems") as dems:
+        port, path = urlsplit(dems.url).port or 0, urlsplit(dems.url).path
+        with Renegotiating(certificates, port, every=100_000) as wire:
+            there = {"url": f"https://127.0.0.1:{wire.port}{path}", "ca_file": str(certificates.ca_file)}
+            rig = Rig(tmp_path, quick, dems, uplink=there)
+            recorded(rig)
+            wrong = await rig.drained()
+        wrong += [] if wire.handshakes else ["there was no new handshake"]
+        tell("TLS renegotiated in mid-upload", wrong, f"{wire.handshakes} handshakes")
 
 
 @pytest.mark.parametrize("years", [-30, -1, 1, 10] if LONG else [-1])

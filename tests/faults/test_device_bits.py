@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from random import Random
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import pytest
 from agent.capture import Standing
 from agent.testing.dems import EmulatedDems
 from agent.testing.devices import some_bytes
-from tests.faults.form import SEED, form, time_is_over, why
+from tests.faults.form import LONG, SEED, form, time_is_over, why
 from tests.faults.report import reached
 from tests.faults.rig import POLICY, Nursery, Rig
 
@@ -34,11 +35,11 @@ async def quick() -> AsyncIterator[Nursery]:
     await made.close()
 
 
-def flip(path: Path, chance: Random) -> None:
+def flip(path: Path, chance: Random, within: int | None = None) -> None:
     """Turn one bit over, and leave every time as it was."""
     facts = path.stat()
     with path.open("r+b") as file:
-        at = chance.randrange(facts.st_size)
+        at = chance.randrange(within or facts.st_size)
         file.seek(at)
         byte = file.read(1)[0]
         file.seek(at)
@@ -87,6 +88,42 @@ async def test_a_bit_of_the_device_that_reads_differently_the_second_time(tmp_pa
         violations=len(wrong),
         seed=SEED,
         detail=why(FLIPS, done),
+    )
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.skipif(not LONG, reason="in the long form only: a mark is made every 64 MiB")
+async def test_a_bit_of_what_was_copied_before_the_daemon_was_killed(tmp_path: Path, quick: Nursery) -> None:
+    """What a mark vouches for is not gone on from, and nothing but what was recorded is ever held."""
+    chance, wrong, done, flips = Random(SEED), list[str](), 0, 4
+    for number in range(flips):
+        if time_is_over() or wrong:
+            break
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        async with EmulatedDems(folder / "dems") as dems:
+            rig = Rig(folder, quick, dems, uplink={"part_length": 16 << 20})
+            rig.camera.record(some_bytes(150 << 20, number))
+            pid = await rig.start()
+            stage = rig.daemon.state / "spool" / "stage"
+            async with asyncio.timeout(60):
+                while not any(b"mark" in about.read_bytes() for about in stage.glob("*.about")):  # noqa: ASYNC110
+                    await asyncio.sleep(0.002)
+            await quick.end(pid)
+            if not (left := [path for path in stage.iterdir() if not path.name.endswith(".about")]):
+                continue  # it was quicker than we
+            flip(left[0], chance, within=64 << 20)
+            wrong += await rig.drained()
+            done += 1
+        shutil.rmtree(folder)
+    reached(
+        7,
+        "bits of a half-made copy, after a kill",
+        asked=flips,
+        reached=done,
+        violations=len(wrong),
+        seed=SEED,
+        detail=why(flips, done),
     )
     assert not wrong, "\n".join(wrong)
 
