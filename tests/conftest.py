@@ -1,10 +1,11 @@
-"""What all tests share: the profile of hypothesis, and logs that no earlier test has bent."""
+"""What all tests share: the profile of hypothesis, their order, and logs that no earlier test has bent."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 # Whoever starts the tests in the background makes them deaf to SIGINT, and their children with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the files: those that take long first, so that none is left alone with one."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    many = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -many[item.path]))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,8 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from agent.belief import install
 from agent.cli.daemon import Daemon
 from agent.config import load
@@ -83,6 +85,7 @@ def standings(asked: Daemon) -> list[Any]:
     return [one["standing"] for one in asked.captures()["captures"]]
 
 
+@pytest.mark.slow
 async def test_a_camera_forgets_under_the_witnesss_word_and_never_after_a_rollback(
     tmp_path: Path, dems: EmulatedDems
 ) -> None:

@@ -45,6 +45,7 @@ async def in_every_trial(trial: Callable[[int, random.Random], Awaitable[bool]])
     return sum(await asyncio.gather(*map(one, range(TRIALS))))
 
 
+@pytest.mark.slow
 async def test_a_rollback_is_detected_in_every_trial(tmp_path: Path, dems: EmulatedDems) -> None:
     async def trial(number: int, chance: random.Random) -> bool:
         log = f"edge.example.org/bench-{number}/log1"
@@ -62,6 +63,7 @@ async def test_a_rollback_is_detected_in_every_trial(tmp_path: Path, dems: Emula
     assert await in_every_trial(trial) == TRIALS
 
 
+@pytest.mark.slow
 async def test_a_clone_is_detected_in_every_trial(tmp_path: Path, dems: EmulatedDems) -> None:
     async def trial(number: int, chance: random.Random) -> bool:
         log, witness = f"edge.example.org/bench-{number}/log1", (dems.witness_vkey, dems.witness_url)

@@ -46,6 +46,7 @@ async def test_an_agent_killed_in_mid_upload_sends_at_most_one_request_again(
         assert await received(dems) - FILM <= PART
 
 
+@pytest.mark.slow
 async def test_killed_five_times_it_sends_at_most_five_requests_again(tmp_path: Path, nursery: Nursery) -> None:
     async with EmulatedDems(tmp_path / "dems") as dems:
         rig = Rig(tmp_path, nursery, dems)

@@ -40,6 +40,7 @@ async def opened(clock: Path, hands: Hands) -> Nursery:
     return await Nursery.open(LD_PRELOAD=str(clock), EVIDOCK_CLOCK=str(hands.path), EVIDOCK_FORKED="1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("month", range(MONTHS))
 async def test_nothing_is_lost_in_a_month(tmp_path: Path, clock: Path, month: int) -> None:
     seed, done, wrong = SEED * 1_000_003 + month, 0, list[str]()

@@ -148,6 +148,7 @@ async def test_restarted_with_nothing_of_what_it_was_sent(tmp_path: Path, quick:
         tell("the DEMS restarted empty", await rig.wrong() or await rig.drained())
 
 
+@pytest.mark.slow
 async def test_the_certificate_of_another_authority_gets_no_byte(tmp_path: Path, quick: Nursery) -> None:
     async with DemsProcess(tmp_path / "dems", tls=True) as dems:
         rig = Rig(tmp_path, quick, dems, uplink={"ca_file": str(dems.ca_file)})

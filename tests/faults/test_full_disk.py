@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MEGABYTE = 1 << 20
-POINTS = {"blocks": form(4, 70), "inodes": form(4, 12), "quota": form(0, 25)}
+POINTS = {"blocks": form(3, 70), "inodes": form(4, 12), "quota": form(0, 25)}
 FORMATS = {
     "blocks": (48 * MEGABYTE, "ext4", "-b", "4096", "-m", "0"),
     "inodes": (48 * MEGABYTE, "ext4", "-b", "4096", "-m", "0", "-N", "256"),
@@ -28,6 +28,7 @@ FORMATS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["blocks", "inodes", "quota"] if LONG else ["blocks"])
 def test_a_full_disk_costs_nothing_and_work_goes_on_by_itself(tmp_path: Path, what: str) -> None:
     length, file_system, *options = FORMATS[what]

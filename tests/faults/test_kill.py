@@ -56,6 +56,7 @@ async def one_life(rig: Rig, nursery: Nursery, chance: Random) -> str:
     return "at a call" if rig.fired() > before else "at a moment"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("campaign", range(-(-POINTS // TOGETHER)))
 async def test_killed_at_any_moment_nothing_is_lost_or_doubled_or_released_unproven(
     tmp_path: Path, failing: Nursery, campaign: int

@@ -62,6 +62,7 @@ def test_nothing_is_promised_on_what_the_disk_has_lost(tmp_path: Path, file_syst
     assert said["codes"], "the daemon never noticed: this test did nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file_system", "how"), [("xfs", "kill"), ("ext4", "close")] if LONG else [("ext4", "kill")])
 def test_what_is_committed_after_a_failed_commit_is_on_the_disk(tmp_path: Path, file_system: str, how: str) -> None:
     """Memory still shows the commit that failed: entries behind it would go with it when the power does."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RECORDS = {"ext4": 8, "xfs": 2, "btrfs": 2} if LONG else {"ext4": 1}
 """Several short records are looked through faster than a long one, and differ more."""
-POINTS = form(30, 1_250)
+POINTS = form(20, 1_250)
 """Of one record."""
 CAPTURES = form(6, 60)
 STARTS = form(1, 5)
@@ -81,6 +81,7 @@ def look_inside(recorded: Recorded, cuts: list[Cut]) -> list[Wrong]:
         return [Wrong(Cut(entry, share), said) for entry, share, said in machine.told("WRONG")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file_system", "number"), [(name, n) for name, many in RECORDS.items() for n in range(many)])
 async def test_a_power_cut_after_any_write_breaks_no_promise(
     tmp_path: Path, nursery: Nursery, file_system: str, number: int

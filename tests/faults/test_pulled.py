@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.faults.form import SEED, form, why
 from tests.faults.machine import Machine, disk, needed
 from tests.faults.report import reached
@@ -15,9 +17,10 @@ from tests.faults.report import reached
 if TYPE_CHECKING:
     from pathlib import Path
 
-PULLS = form(6, 200)
+PULLS = form(4, 200)
 
 
+@pytest.mark.slow
 def test_a_camera_pulled_and_exchanged_never_gives_a_mixed_or_partial_capture(tmp_path: Path) -> None:
     needed("mkfs.fat")
     (out := tmp_path / "out").mkdir()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.faults.form import SEED, form, why
 from tests.faults.machine import SIZES, Machine, disk, needed
 from tests.faults.replaying import copy_sparse
@@ -15,9 +17,10 @@ from tests.faults.report import reached
 if TYPE_CHECKING:
     from pathlib import Path
 
-CLIPS, POINTS = form(8, 350), form(20, 1_000)
+CLIPS, POINTS = form(6, 350), form(14, 1_000)
 
 
+@pytest.mark.slow
 def test_a_cut_while_a_camera_forgets_brings_nothing_back_and_hurts_nothing_else(tmp_path: Path) -> None:
     needed("mkfs.fat")
     (out := tmp_path / "out").mkdir()

@@ -45,6 +45,7 @@ def unpacked(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     return made
 
 
+@pytest.mark.slow
 def test_built_again_it_is_the_same_bytes(built: dict[str, Path], tmp_path: Path) -> None:
     whole = "EVIDOCK_FIELD" in os.environ  # `make field`: the Debian package too, which takes ten seconds
     again = build(tmp_path / "again", "all" if whole else "python")

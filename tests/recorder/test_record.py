@@ -172,6 +172,7 @@ def test_a_recording_cannot_lead_out_of_the_volume(tmp_path: Path) -> None:
         lay_out(tmp_path, tmp_path / "volume")
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, camera: VolumeEmulator) -> None:
     def evidock(*words: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "agent.cli", *map(str, words)]

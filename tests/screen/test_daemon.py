@@ -44,6 +44,7 @@ def bay(folder: Path, number: int) -> tuple[VolumeEmulator, Mapping[str, Any]]:
     return camera, table
 
 
+@pytest.mark.slow
 async def test_the_daemon_is_killed_while_the_page_is_open(browser: BrowserContext, tmp_path: Path) -> None:
     (tmp_path / "dock").mkdir()
     camera, table = bay(tmp_path, 1)

@@ -86,6 +86,7 @@ def command_lines() -> dict[int, bytes]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.proves("interview_room.live", peer="GStreamer's RTSP server; ffprobe and ffmpeg as second readers")
 async def test_segments_are_held_while_it_goes_on_and_join_without_loss(
     camera: CameraEmulator, made: Callable[..., LiveRoom], tmp_path: Path
