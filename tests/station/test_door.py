@@ -13,7 +13,7 @@ from agent.station import door as door_module
 from agent.station import news as news_module
 from agent.station import screen as screen_module
 from tests.screen.dock import served
-from tests.station.test_status import ask
+from tests.station.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,8 +12,8 @@ from agent.driver import Lead, ShowsLeads
 from agent.station.leads import PLACE
 from agent.station.status import EVENTS
 from tests.screen.dock import Bays, served
+from tests.station.asking import TOKEN, ask
 from tests.station.test_news import listening
-from tests.station.test_status import TOKEN, ask
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.screen.dock import served
-from tests.station.test_status import ask
+from tests.station.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

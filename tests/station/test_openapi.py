@@ -13,9 +13,9 @@ import pytest
 
 from agent.station.status import EVENTS
 from tests.screen.dock import served
+from tests.station.asking import TOKEN, ask
 from tests.station.test_leads import LEAD, PICTURE
 from tests.station.test_news import listening
-from tests.station.test_status import TOKEN, ask
 
 if TYPE_CHECKING:
     from tests.screen.dock import Dock
