@@ -28,11 +28,12 @@ from agent.errors import DeviceRefused
 from agent.listening.admission import admit
 from agent.listening.door import Bound, Door, hang_up
 from agent.listening.options import ListenOptions, Network, check_certificates
+from agent.listening.strangers import server_log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["Bound", "ListenOptions", "Network", "admit", "check_certificates", "hang_up", "listening"]
+__all__ = ["Bound", "ListenOptions", "Network", "admit", "check_certificates", "hang_up", "listening", "server_log"]
 
 _QUEUE: Final = 4096
 """Connections that the system lets wait for us at most; fewer where it is set to fewer."""
@@ -53,6 +54,7 @@ async def listening(app: web.Application, options: ListenOptions) -> AsyncIterat
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=server_log,
         auto_decompress=False,  # bytes are evidence as they come
         keepalive_timeout=options.idle,
         lingering_time=_LINGER,

@@ -41,6 +41,7 @@ ATTACKS = {
         "tests/drivers/hotlist/test_lists.py::test_what_is_wrong_with_a_list_leaves_the_one_before",
     ],
     "the status service under schemathesis": ["tests/station/test_openapi.py"],
+    "the intake servers under schemathesis": ["tests/listening/test_everything.py"],
     "who may order, and who may look": ["tests/station/test_orders.py", "tests/station/test_control.py"],
     "slow clients of the intake servers and of the screen": [
         "tests/listening/test_listening.py",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.testing.dems import EmulatedDems
-from tests.faults.form import SEED, form, time_is_over, why
+from tests.faults.form import OVER, SEED, form, time_is_over, why
 from tests.faults.report import reached
 from tests.faults.rig import Rig
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.faults.rig import Nursery
 
 POINTS = form(24, 10_000)
-TOGETHER = form(12, 25)
+TOGETHER = form(12, 50)
 """Points that share a camera, a DEMS and a state folder."""
 CALLS = 130
 """A life that ends in order makes about so many calls that change its disk."""
@@ -63,6 +63,9 @@ async def test_killed_at_any_moment_nothing_is_lost_or_doubled_or_released_unpro
 ) -> None:
     seed, asked = SEED * 1_000_003 + campaign, min(TOGETHER, POINTS - campaign * TOGETHER)
     chance, points, wrong = Random(seed), Counter[str](), list[str]()
+    if time_is_over():
+        reached(1, "killed at a moment", asked=asked, reached=0, violations=0, seed=seed, detail=OVER)
+        return
     async with EmulatedDems(tmp_path / "dems") as dems:
         rig = Rig(tmp_path, failing, dems, read_back=False)
         while points.total() < asked and not wrong and not time_is_over():
