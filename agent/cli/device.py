@@ -133,8 +133,10 @@ def enrol(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Write the file that devices of a driver need to find this station, and make what the driver needs for it."""
-    told = enrolled(configuration(ctx), driver)
+    config = configuration(ctx)
+    told = enrolled(config, driver)
     for file in told.made:
+        _give(Path(file), config.station.state)
         line(f"made {file}")
     if out == Path("-"):
         sys.stdout.buffer.write(told.content)
@@ -144,6 +146,16 @@ def enrol(
     line(f"wrote {path}")
     for advice in told.todo:
         line(advice, "yellow")
+
+
+def _give(file: Path, state: Path) -> None:
+    """Let it be the daemon's, whose the state folder is: root made it in a folder that may be root's."""
+    try:
+        owner = state.stat()
+        if os.geteuid() == 0 and owner.st_uid != 0:
+            os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    except FileNotFoundError:
+        return  # nothing runs here yet; what is made keeps the owner of its folder
 
 
 def _write_secret(path: Path, content: bytes, *, force: bool) -> None:

@@ -93,6 +93,11 @@ def explain(
         table(columns, [tuple(one[name] for name in names) for one in told["matches"]])
     else:
         line("no hit: a read of it would be passed by")
+    for one in told["lists"]:
+        if not one["searched"]:
+            line(f"{one['list']} is not searched, for it is {one['state']}: what stands in it is no hit", "yellow")
+        elif one["degraded"]:
+            line(f"{one['list']} is {one['state']}: a hit by it is marked as degraded", "yellow")
     if told["beyond_policy"]:
         line("Listed, and no hit, for more characters differ than max_confusable permits:")
         table(columns, [tuple(one[name] for name in names) for one in told["beyond_policy"]])

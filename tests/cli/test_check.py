@@ -100,7 +100,10 @@ def test_for_the_daemons_user_the_same_file_is_a_problem(evidock: Evidock, still
     opened(still.folder)
     told = evidock("--config", still.config, "check", "--json")
     assert told.json["exit_code"] == ConfigError.exit_code
-    assert lines(told.out)["config", "uplink[0].token_file"]["detail"] == f"{token}: Permission denied"
+    line = lines(told.out)["config", "uplink[0].token_file"]
+    assert line["detail"] == f"{token}: Permission denied"
+    assert os.system(line["todo"].partition(": ")[2]) == 0  # noqa: S605 - what a person would type
+    assert ("config", "agent.toml") in lines(evidock("--config", still.config, "check", "--json").out)
 
 
 def test_what_systemd_hands_to_the_service_is_missed_by_nobody(
@@ -138,6 +141,28 @@ def test_how_a_secret_is_closed_leaves_it_open_to_the_daemon(evidock: Evidock, s
     assert (token.stat().st_uid, stat.S_IMODE(token.stat().st_mode)) == (NOBODY, 0o600)
     found = lines(evidock("--config", still.config, "check", "--json").out)
     assert found["rights", "secrets"]["state"] == "ok"
+
+
+@ROOT
+def test_what_enrol_makes_in_a_folder_of_root_the_daemon_can_read(evidock: Evidock, still: Dock) -> None:
+    """As /etc/evidock is: root's, and the group may look into it."""
+    folder = still.folder / "etc"
+    folder.mkdir(mode=0o755)
+    still.config.write_text(
+        still.config.read_text()
+        + '\n[[driver]]\nuse = "alpr.receiver"\nname = "car42"\n'
+        + f'listen = {{ address = "127.0.0.1", port = 8443, certificate = "{folder}/a.pem", key = "{folder}/a.key" }}\n'
+        + f'[[driver.camera]]\nname = "front"\nmaker = "hikvision"\nsecret_file = "{folder}/front.secret"\n'
+    )
+    for path in (still.state, *still.state.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    opened(still.folder)
+    told = evidock("--config", still.config, "device", "enrol", "car42", "--out", still.folder / "page.txt")
+    assert told.code == 0, told.err
+    assert {path.name for path in folder.iterdir()} == {"a.pem", "a.key", "front.secret"}
+    assert {(path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in folder.iterdir()} == {(NOBODY, 0o600)}
+    found = lines(evidock("--config", still.config, "check", "--json").out)
+    assert ("config", "agent.toml") in found
 
 
 # -- the file itself ---------------------------------------------------------------------------------------------------

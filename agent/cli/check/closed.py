@@ -4,7 +4,9 @@ A technician may read agent.toml and no secret; and what systemd hands to the se
 Neither is a fault of the configuration.
 """
 
+import errno
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +20,21 @@ from agent.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from agent.config import Config
 
-__all__ = ["HANDED", "Closed", "handed"]
+__all__ = ["HANDED", "Closed", "handed", "opening"]
 
 HANDED: Final = Path("/run/credentials")
 """Where systemd puts the credentials of a service, for its user alone (systemd.exec(5), `LoadCredential=`)."""
 
 _MINE: Final = "Run this as root: sudo evidock check."
+
+
+def opening(path: Path, state: Path) -> str:
+    """What root types so that the daemon, whose the state folder is, may read a file that is closed to others."""
+    try:
+        user = pwd.getpwuid(state.stat().st_uid).pw_name
+    except (OSError, KeyError):
+        return f"chmod go= {path}"
+    return f"chown {user}: {path} && chmod go= {path}"
 
 
 def handed(path: Path) -> bool:
@@ -35,8 +46,10 @@ class Closed:
     """Those of one configuration, for the user who asks now."""
 
     def __init__(self, config: "Config") -> None:
-        ours = _is_ours(config.station.state)
-        self._why = {str(path): why for path in _named(config) if (why := _closed(path, ours=ours)) is not None}
+        ours, named = _is_ours(config.station.state), [*_named(config)]
+        self._why = {str(path): why for path in named if (why := _closed(path, ours=ours)) is not None}
+        self._named = sorted(map(str, named), key=len, reverse=True)  # the longest first: one may begin as another does
+        self._state = config.station.state
         self._met: dict[str, str] = {}
 
     def lines(self) -> Lines:
@@ -52,9 +65,8 @@ class Closed:
     def explains(self, found: Problem) -> bool:
         """Whether this is no problem but for whoever asks."""
         said = f"{found.path} {found.message}"
-        # The longest first: one name may begin as another one does.
-        path = next((one for one in sorted(self._why, key=len, reverse=True) if one in said), None)
-        if path is None:
+        path = next((one for one in self._named if one in said), None)
+        if path not in self._why:
             return False
         self._met.setdefault(path, found.path)
         return True
@@ -62,8 +74,11 @@ class Closed:
     def told(self, error: ConfigError) -> Lines:
         """A line for each of its problems that is one for the daemon, too."""
         for found in error.problems:
-            if not self.explains(found):
-                yield problem("config", found.path, found.message, error.what_to_do)
+            if self.explains(found):
+                continue
+            path = next((one for one in self._named if found.message == f"{one}: {os.strerror(errno.EACCES)}"), None)
+            todo = error.what_to_do if path is None else f"Let the daemon read it: {opening(Path(path), self._state)}"
+            yield problem("config", found.path, found.message, todo)
 
 
 def _is_ours(state: Path) -> bool:

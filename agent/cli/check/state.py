@@ -1,7 +1,6 @@
 """The daemon, who may do what in its folders, and how much room there is."""
 
 import os
-import pwd
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel
 
 from agent.cli.asking import START, daemon_of
-from agent.cli.check.closed import handed
+from agent.cli.check.closed import handed, opening
 from agent.cli.check.lines import Lines, ok, problem, warning
 from agent.cli.telling import duration, length
 from agent.errors import AgentError, Refusal, SpoolFull
@@ -115,11 +114,10 @@ def secrets(config: "Config", equipment: "Equipment", closed: "Closed") -> Lines
 def _closing(path: Path, found: os.stat_result, state: Path) -> str:
     """How to close a file to others, so that the daemon can read it still."""
     try:
-        owner = state.stat().st_uid
-        user = pwd.getpwuid(owner).pw_name
-    except (OSError, KeyError):
-        return f"chmod go= {path}"
-    return f"chmod go= {path}" if found.st_uid == owner else f"chown {user}: {path} && chmod go= {path}"
+        mine = state.stat().st_uid == found.st_uid
+    except OSError:
+        mine = True
+    return f"chmod go= {path}" if mine else opening(path, state)
 
 
 def _secret_files(where: str, options: object) -> "Iterator[tuple[str, Path]]":

@@ -136,7 +136,7 @@ class Arrivals:
             if proof.manifest is None or not self.has(proof):
                 await self.put_up(path, proof)
         except BadList as error:  # it stays where it is, and is looked at again when it is another one
-            self.shelf.trouble = str(error)
+            self.shelf.blame(error)
         else:
             # Where the folder is not ours to write it stays, and is remembered as looked at.
             if await asyncio.to_thread(_removed, path):
@@ -150,9 +150,9 @@ class Arrivals:
             try:
                 await self._look(self._options.url)
             except BadList as error:
-                self.shelf.trouble = str(error)
+                self.shelf.blame(error)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                self.shelf.trouble = f"the server of the list cannot be reached: {type(error).__name__}"
+                self.shelf.blame(_unreached(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.every.total_seconds()):
                     await self._asked.wait()
@@ -254,6 +254,21 @@ def _facts_of(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return facts.st_size, facts.st_mtime_ns
+
+
+def _unreached(error: Exception) -> BadList:
+    """The server did not answer, or not as the one that we trust; in words that quote nothing that it sent."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            why = f"its certificate is not accepted ({getattr(error.certificate_error, 'verify_message', 'no reason')})"
+        case aiohttp.ClientConnectorError():
+            why = in_words(error.os_error)
+        case TimeoutError():
+            why = "it gave no answer in time"
+        case _:
+            why = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+    hint = "Look at `url`, `ca_file` and the network; it is asked again by itself. What was in use stays in use."
+    return BadList(f"the server of the list cannot be reached: {why}", hint=hint)
 
 
 def beside(path: Path) -> bytes | None:

@@ -185,6 +185,8 @@ class _Reading:
     def judge(self, entries: int, wanted: int | None) -> None:
         """Raise `BadList` where this is not a whole list of this layout. `entries`: lines that are indexed."""
         bad, lines = self.bad.total(), max(1, self.lines)
+        if not entries and not bad:
+            raise BadList("no line of the list holds a plate to look for")
         if bad > max(1, lines * BAD_MOST) or not entries:
             raise BadList(f"{bad} of {self.lines} lines cannot be read: this is not a list of this layout")
         whole = entries + self.skipped.total() - self.skipped["empty"] + bad

@@ -17,7 +17,6 @@ from drivers.alpr.hotlist.alerts import Alerts
 from drivers.alpr.hotlist.arriving import Arrivals, Proof
 from drivers.alpr.hotlist.counting import Counts
 from drivers.alpr.hotlist.enrolling import enrolment
-from drivers.alpr.hotlist.errors import BadList
 from drivers.alpr.hotlist.hits import Hits
 from drivers.alpr.hotlist.keeping import Sealed
 from drivers.alpr.hotlist.layouts import known_layouts
@@ -275,7 +274,7 @@ class Hotlists:
                     "warning",
                     what,
                     f"a newer {what} was not put to use: {shelf.trouble}",
-                    BadList.hint,
+                    shelf.todo,
                 )
 
     def _of_hits(self) -> Iterator[Notice]:

@@ -10,4 +10,4 @@ __all__ = ["BadList"]
 class BadList(DeviceError):
     """A list that is not put to use: cut off, too old, of another layout, not signed by whom we know."""
 
-    hint = "The list before stays in use. evidock hotlist status tells its age; have the list sent again."
+    hint = "What was in use stays in use: evidock hotlist status tells its age. Have the list sent again."

@@ -80,8 +80,9 @@ def opened(envelope: bytes, keys: Sequence[Key]) -> tuple[Manifest, str]:
     try:
         return Manifest.model_validate(_json(_bytes(told["payload"]))), thumbprint(signer)
     except ValidationError as error:
-        names = ", ".join(sorted({str(found["loc"][0]) if found["loc"] else "it" for found in error.errors()}))
-        raise BadList(f"the manifest is signed, and these of its members cannot be used: {names}") from error
+        names = ", ".join(sorted({str(found["loc"][0]) for found in error.errors() if found["loc"]}))
+        why = f"look at {names}" if names else error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise BadList(f"the manifest is signed, and cannot be used: {why}") from error
 
 
 def read_keys(paths: Sequence[Path]) -> tuple[Key, ...]:

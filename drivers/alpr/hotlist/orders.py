@@ -148,12 +148,16 @@ async def _import(lists: Lists, arguments: Mapping[str, Json], record: Record) -
     if name is None and len(names) == 1:
         name = names[0]
     if not isinstance(name, str) or name not in lists.arrivals:
-        raise Refusal(f"say which list it is, with --list; there are: {', '.join(names)}")
+        raise Refusal(
+            f"say which list it is, with --list; there are: {', '.join(names)}",
+            hint="Nothing was changed. Their ages: evidock hotlist status.",
+        )
     if not isinstance(file, str) or not Path(file).is_absolute():
         raise Refusal("say which file, with its whole path")
     why, arrivals, path = _why(arguments), lists.arrivals[name], Path(file)
     confirmed = arguments.get("confirm") is True
     try:
+        await asyncio.to_thread(arrivals.shelf.looked_at, path)
         proof = proof_of(arrivals.shelf.options, arrivals.keys, await asyncio.to_thread(beside, path))
 
         async def announce(told: Mapping[str, Json]) -> None:
@@ -161,7 +165,7 @@ async def _import(lists: Lists, arguments: Mapping[str, Json], record: Record) -
 
         return await lists.put_up(arrivals.shelf, path, proof, announce=announce, confirmed=confirmed)
     except BadList as error:
-        arrivals.shelf.trouble = str(error)
+        arrivals.shelf.blame(error)
         raise Refusal(str(error), hint=error.what_to_do) from error
 
 
@@ -208,7 +212,10 @@ async def _outcome(lists: Lists, arguments: Mapping[str, Json], record: Record) 
     if outcome not in OUTCOMES:
         raise Refusal(f"an outcome is one of {', '.join(OUTCOMES)}", hint="Nothing was changed.")
     if not isinstance(beginning, str) or len(beginning) < _ID_SHORTEST:
-        raise Refusal(f"give at least the first {_ID_SHORTEST} characters of a hit's id")
+        raise Refusal(
+            f"give at least the first {_ID_SHORTEST} characters of a hit's id",
+            hint="Nothing was changed. List them: evidock hotlist hits.",
+        )
     hits = lists.hits.chosen(beginning)
     if len(hits) != 1:
         raise Refusal(f"{len(hits)} hits have an id that begins so", hint="List them: evidock hotlist hits.")

@@ -162,7 +162,7 @@ class Pushed:
         try:
             return await (self._proof(sent, request, ending) if ending else self._list(sent, request))
         except BadList as error:
-            sent.arrivals.shelf.trouble = str(error)
+            sent.arrivals.shelf.blame(error)
             return _told(422, f"{error}. {error.what_to_do}")
         except (ClientError, ConnectionError, TimeoutError):  # whoever sent it is gone, and sends it again
             return hang_up(request)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from agent.errors import AgentError
     from drivers.alpr.hotlist.index import Entry
     from drivers.alpr.hotlist.layouts import Layout
     from drivers.alpr.hotlist.manifest import Manifest
@@ -75,6 +76,8 @@ class Shelf:
         self.index: Index | None = None
         self.trouble: str | None = None
         """Why the newest file was not put to use."""
+        self.todo = BadList.hint
+        """What a person does about it."""
         self._turn = asyncio.Lock()
 
     @property
@@ -94,7 +97,7 @@ class Shelf:
             try:
                 self.index = Index.open(self._path, verify=False)
             except BadList as error:
-                self.trouble = str(error)
+                self.blame(error)
 
     async def check(self) -> None:
         """Read the index once: one that is damaged is not used."""
@@ -103,8 +106,12 @@ class Shelf:
         try:
             (await asyncio.to_thread(Index.open, self._path)).close()
         except BadList as error:
-            self.trouble = str(error)
+            self.blame(error)
             self.close()
+
+    def blame(self, error: AgentError) -> None:
+        """Remember why the newest file was not put to use, and what to do."""
+        self.trouble, self.todo = str(error), error.what_to_do
 
     def close(self) -> None:
         """Let go of the index."""
@@ -182,7 +189,7 @@ class Shelf:
                 finally:
                     new.unlink(missing_ok=True)
             except BadList as error:
-                self.trouble = str(error)
+                self.blame(error)
                 raise
             self.trouble = None
             old, self.index = self.index, index
@@ -195,7 +202,7 @@ class Shelf:
     ) -> tuple[Index, Path]:
         """The new index, read back, and where it lies."""
         self.wants(manifest, now)
-        modified_at = self._looked_at(source)
+        modified_at = self.looked_at(source)
         about: dict[str, Any] = {
             "list": self.options.name,
             "layout": self.options.layout,
@@ -216,12 +223,12 @@ class Shelf:
             new.unlink(missing_ok=True)
             raise
 
-    def _looked_at(self, source: Path) -> int:
-        """When the file was written: how old the list is, where nothing else says so."""
+    def looked_at(self, source: Path) -> int:
+        """When the file was written: how old the list is, where nothing else says so. Raises `BadList`."""
         try:
             facts = source.stat()
         except OSError as error:
-            hint = "The service reads it, as its own user: put it where that may. The list before stays in use."
+            hint = "The service reads it, as its own user: put it where that may. What was in use stays in use."
             raise BadList(f"the list cannot be read: {error.strerror}", hint=hint) from error
         if facts.st_size > self.options.largest:
             raise BadList(f"the list has {facts.st_size} bytes, and `largest` is {self.options.largest}")
@@ -258,12 +265,12 @@ class Shelf:
         if index.plates < before * (1 - self.options.may_shrink):
             raise BadList(
                 f"the list has {index.plates} plates, and the one in use {before}: a person must confirm that",
-                hint="If it is right: evidock hotlist import FILE --confirm. The list before stays in use until then.",
+                hint="If it is right: evidock hotlist import FILE --confirm. What was in use stays in use until then.",
             )
         if index.plates > before * self.options.may_grow:
             raise BadList(
                 f"the list has {index.plates} plates, and the one in use {before}: a person must confirm that",
-                hint="If it is right: evidock hotlist import FILE --confirm. The list before stays in use until then.",
+                hint="If it is right: evidock hotlist import FILE --confirm. What was in use stays in use until then.",
             )
 
     def _rename(self, new: Path) -> None:

@@ -39,6 +39,7 @@ async def test_the_commands(tmp_path: Path) -> None:
     assert "no daemon runs" in await said(car, "status", code=3)
     async with car.daemon as daemon:
         await daemon.ready(within=120)
+        assert "region is not searched, for it is missing" in await said(car, "explain", "EVDK042")
         await car.has_list()
         status = await said(car, "status")
         assert re.search(r"region +4 +2026-\d\d-\d\d .*fresh|unknown", status)
@@ -71,7 +72,7 @@ async def test_the_commands(tmp_path: Path) -> None:
     assert report["hits_by_rule"] == {"region": {"exact": 2, "ocr(1)": 1}}
     assert report["outcomes"] == {"misread": 1}
     assert [one["plates"] for one in report["lists"]] == [4, 54]
-    assert report["orders"] == {"explain": 2, "hits": 2, "import": 1, "outcome": 1}
+    assert report["orders"] == {"explain": 3, "hits": 2, "import": 1, "outcome": 1}
     html = (tmp_path / "audit.html").read_text()
     assert "<td>ocr(1)</td>" in html
     assert "EVDK" not in html + json.dumps(report)

@@ -74,6 +74,21 @@ async def test_a_list_is_imported_and_the_log_knows_of_it_first(tmp_path: Path) 
         assert status["signer"]
 
 
+async def test_a_list_without_a_plate_and_one_that_ends_before_it_begins_are_told_as_that(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    async with bench.open(()) as driver:
+        with pytest.raises(Refusal, match="no line of the list holds a plate"):
+            await bench.order(driver, "import", file=str(bench.publisher.publish(iter(()))), why="a test")
+        path = bench.publisher.publish(iter(LISTED))
+        bench.publisher.manifest_file.write_bytes(bench.publisher.manifest(expires_at="2026-01-01T00:00:00Z"))
+        with pytest.raises(Refusal, match="it expires before it was made"):
+            await bench.order(driver, "import", file=str(path), why="a test")
+        with pytest.raises(Refusal, match="the list cannot be read: No such file"):
+            await bench.order(driver, "import", file=str(tmp_path / "none"), why="a test")
+        (notice,) = [one for one in driver.notices() if one.id == "hotlist.not_taken"]
+        assert "put it where that may" in notice.todo
+
+
 async def test_a_list_survives_a_restart(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     async with bench.open():
@@ -112,6 +127,8 @@ async def test_what_is_wrong_with_a_list_leaves_the_one_before(tmp_path: Path, f
         assert sorted(path.name for path in (tmp_path / "hotlists").glob("*.index")) == ["region.index"]
         assert list((tmp_path / "hotlists").glob(".*")) == []
         assert len(bench.entries) == 1, "what was refused is no entry"
+        (notice,) = [one for one in driver.notices() if one.id == "hotlist.not_taken"]
+        assert ("--confirm" in notice.todo) is (fault in ("shorter", "longer")), "what is to be done is what was told"
         if fault in ("shorter", "longer"):
             await bench.order(driver, "import", file=str(path), confirm=True, why="the region was split")
             assert in_use(driver, plates[0])

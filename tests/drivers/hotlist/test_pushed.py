@@ -119,7 +119,7 @@ async def test_what_is_wrong_with_a_list_leaves_the_one_before(tmp_path: Path, f
         if told[0][0] == 202:
             told.append(await put(f"{url}/hotlists/region", path.read_bytes()))
         assert told[-1][0] == 422, told
-        assert "The list before stays in use" in told[-1][1] or "evidock hotlist import" in told[-1][1]
+        assert "What was in use stays in use" in told[-1][1] or "evidock hotlist import" in told[-1][1]
         assert in_use(driver, *LISTED)
         assert "hotlist.not_taken" in ids(driver)
         assert list((tmp_path / "hotlists").glob(".*")) == []
