@@ -31,6 +31,8 @@ _PATIENCE: Final = 60.0
 _ANSWER_MAX: Final = 256 * 1024
 _OK: Final = 200
 _ACCEPTED: Final = 202
+_WHO: Final = 401
+_ANSWER_TODO: Final = "Nothing was changed. Does identity.est_url name the agency's EST server? Ask those who run it."
 
 
 def enrol(
@@ -88,13 +90,15 @@ def _certificates(answer: http.client.HTTPResponse, content: bytes) -> Sequence[
         said = content[:200].decode("utf-8", "replace").strip()
         sentence = f"the authority said no ({answer.status} {answer.reason}): {said}"
         kind = UplinkDown if answer.status >= 500 else UplinkRefused  # noqa: PLR2004 - RFC 9110 section 15.6
-        raise kind(sentence, hint="Nothing was changed. Ask the agency's certificate authority.")
+        known = "Look at identity.est_login_file, or ask" if answer.status == _WHO else "Ask"
+        raise kind(sentence, hint=f"Nothing was changed. {known} the agency's certificate authority.")
     if len(content) > _ANSWER_MAX:
-        raise UplinkRefused("the authority's answer is too long for a certificate")
+        raise UplinkRefused("the authority's answer is too long for a certificate", hint=_ANSWER_TODO)
     try:
         return pkcs7.load_der_pkcs7_certificates(base64.b64decode(content))
     except (binascii.Error, ValueError) as error:
-        raise UplinkRefused("the authority's answer is no certificate (RFC 7030 section 4.2.3)") from error
+        told = "the authority's answer is no certificate (RFC 7030 section 4.2.3)"
+        raise UplinkRefused(told, hint=_ANSWER_TODO) from error
 
 
 def _context(ca_file: Path | None, certificate: Path | None) -> ssl.SSLContext:

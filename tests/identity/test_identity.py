@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption
 from cryptography.hazmat.primitives.serialization import PrivateFormat as Format
 
-from agent.errors import ConfigError, Refusal, UplinkDown, UplinkRefused
+from agent.errors import AgentError, ConfigError, Refusal, UplinkDown, UplinkRefused
 from agent.identity import CERTIFICATE, Certificate, expiries, install, look, pending_key, renewal, request
 from agent.identity.est import enrol
 from tests.cli.conftest import Answer, evidock
@@ -199,8 +200,10 @@ def test_an_authority_that_says_no_changes_nothing(
 ) -> None:
     server.answer = status, headers, content
     wanted = asked(keys)
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         enrol(server.url, wanted, ca_file=server.authority.certificate)
+    assert isinstance(caught.value, AgentError)
+    assert "DEMS" not in caught.value.what_to_do, "whoever makes certificates is somebody else"
     assert not (keys / CERTIFICATE).exists()
     assert (keys / "client.next.pem").exists()
 
@@ -210,6 +213,15 @@ def test_nobody_is_believed_on_first_use(keys: Path, server: EstServer, tmp_path
     with pytest.raises(UplinkDown, match="is not accepted: self-signed"):
         enrol(server.url, asked(keys), ca_file=stranger.certificate)
     assert server.seen == []
+
+
+def test_a_server_that_does_not_answer_is_told_in_words(keys: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(UplinkDown, match="localhost did not answer: Connection refused") as caught:
+        enrol(f"https://localhost:{port}", asked(keys))
+    assert "identity.est_url" in caught.value.what_to_do
 
 
 def test_a_label_of_the_authority_is_part_of_the_path(keys: Path, server: EstServer, tmp_path: Path) -> None:

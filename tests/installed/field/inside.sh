@@ -154,7 +154,16 @@ is "and the change is ended" $north custody rotate --why field --finish
 mv /etc/credstore.encrypted/evidock-north.log.key.next /etc/credstore.encrypted/evidock-north.log.key
 systemctl restart evidock@north; until_ "it starts with the other key" $north status
 is "which is another" test "$key" != "$($north identity show --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["vkey"])')"
+is "a token is sealed by hand" sh -c 'printf lab-token | systemd-creds encrypt --name=dems.token - /etc/credstore.encrypted/evidock-north.dems.token'
+sed -i -e 's|^# token_file = .*|token_file = "/run/credentials/evidock@north.service/dems.token"|' /etc/evidock/north.toml
+is "and named in the configuration" grep -q '^token_file' /etc/evidock/north.toml
+systemctl restart evidock@north; until_ "it starts with the token" $north status
+said=$($north check)
+is "check takes its access list for no open door" test -z "$(grep -e 'others may read' -e 'systemd hands it' <<<"$said")"
 is "it stops by itself" systemctl stop evidock@north
+said=$($north check)
+is "stopped, check says that systemd hands it to the service" has "$said" "systemd hands it to the service alone"
+is "and takes that for no fault" test -z "$(grep '^problem *config' <<<"$said")"
 mv /etc/credstore.encrypted/evidock-north.log.key /tmp/sealed
 install -d -o evidock -g evidock -m 0700 /var/lib/evidock-north/keys
 setpriv --reuid evidock --regid evidock --clear-groups sh -c 'umask 077; cat > /var/lib/evidock-north/keys/log.key' < <(systemd-creds decrypt --name= /tmp/sealed -)
@@ -162,7 +171,7 @@ is "a key that lay in the clear is sealed" $north identity seal host
 not "and shredded" test -e /var/lib/evidock-north/keys/log.key
 systemctl start evidock@north; until_ "it starts with it" $north status
 systemctl stop evidock@north
-umount /srv/north; rm -rf /etc/evidock/north.toml /etc/evidock/releaser-north.json /var/lib/evidock-north /etc/credstore.encrypted/evidock-north.log.key
+umount /srv/north; rm -rf /etc/evidock/north.toml /etc/evidock/releaser-north.json /var/lib/evidock-north /etc/credstore.encrypted/evidock-north.log.key /etc/credstore.encrypted/evidock-north.dems.token
 
 # -- upgraded, downgraded, removed, purged -----------------------------------------------------------------------------
 is "the journal is whole" evidock journal verify
