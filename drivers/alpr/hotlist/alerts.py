@@ -70,6 +70,8 @@ class _Way:
         self._log = structlog.get_logger("hotlist")
         self.trouble: str | None = None
         self.missed = 0
+        """Hits that were pushed out of the line."""
+        self._missed_told = 0
 
     def add(self, hit: Hit) -> None:
         if len(self._line) == LINE:
@@ -82,7 +84,15 @@ class _Way:
             await self._wanted.wait()
             while self._line:
                 await self._told(self._line.popleft())
+            self._caught_up()
             self._wanted.clear()
+
+    def _caught_up(self) -> None:
+        """The line is empty: say once what did not fit into it."""
+        if more := self.missed - self._missed_told:
+            todo = "Nobody was told of them by this alert; they wait for an answer: evidock hotlist hits."
+            self._log.warning("alert_passed_over", alert=self.name, hits=more, todo=todo)
+        self._missed_told = self.missed
 
     async def _told(self, hit: Hit) -> None:
         try:
@@ -133,6 +143,7 @@ class _Published(_Way):
                 await connection.publish(Outgoing(self._options.topic, told, qos=1, content_type="application/json"))
                 if self._line and self._line[0] is hit:
                     self._line.popleft()
+            self._caught_up()
             self._wanted.clear()
             await self._wanted.wait()
 

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.capture import Priority, Standing
 from agent.errors import Refusal
@@ -239,6 +240,22 @@ async def test_a_program_is_told_of_a_hit_on_its_standard_input(tmp_path: Path) 
         await bench.station.take(read_of("EVDK701", 4))
         await until(lambda: (tmp_path / "told").read_text().count("\n") == 2)
         assert len(driver.hits.newest()) == 4, "each is a hit; the same plate alerts once, a late one nobody"
+
+
+async def test_hits_that_an_alert_could_not_tell_of_are_counted_in_the_log(tmp_path: Path) -> None:
+    waits = "import pathlib, time\nwhile not pathlib.Path('GO').exists(): time.sleep(0.02)"
+    command = [sys.executable, "-c", waits.replace("GO", str(tmp_path / "go"))]
+    bench = Bench(tmp_path, quiet="0 s", alert=[{"kind": "command", "command": command, "within": "60 s"}])
+    with capture_logs() as said:
+        async with bench.open() as driver:
+            for number in range(LINE + 8):
+                await bench.station.take(read_of("EVDK042", number))
+            (tmp_path / "go").touch()
+            await until(lambda: any(one["event"] == "alert_passed_over" for one in said))
+            assert not driver.alerts.troubles
+    (told,) = [one for one in said if one["event"] == "alert_passed_over"]
+    assert told["hits"] in (7, 8)  # the first one may have left the line
+    assert "EVDK" not in repr(told)
 
 
 async def test_a_program_that_fails_or_hangs_delays_nothing(tmp_path: Path) -> None:
