@@ -7,6 +7,7 @@ Neither is a fault of the configuration.
 import errno
 import os
 import pwd
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ class Closed:
     def __init__(self, config: "Config") -> None:
         ours, named = _is_ours(config.station.state), [*_named(config)]
         self._why = {str(path): why for path in named if (why := _closed(path, ours=ours)) is not None}
-        self._named = sorted(map(str, named), key=len, reverse=True)  # the longest first: one may begin as another does
+        self._named = [*map(str, named)]
         self._state = config.station.state
         self._met: dict[str, str] = {}
 
@@ -65,8 +66,8 @@ class Closed:
     def explains(self, found: Problem) -> bool:
         """Whether this is no problem but for whoever asks."""
         said = f"{found.path} {found.message}"
-        path = next((one for one in self._named if one in said), None)
-        if path not in self._why:
+        path = next((one for one in self._why if re.search(rf"{re.escape(one)}(?=[\s:,;]|$)", said)), None)
+        if path is None:
             return False
         self._met.setdefault(path, found.path)
         return True

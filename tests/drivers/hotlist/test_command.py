@@ -36,10 +36,15 @@ async def said(car: Car, *words: str, code: int = 0) -> str:
 async def test_the_commands(tmp_path: Path) -> None:
     car = Car(tmp_path)
     car.daemon._command = BARE
+    drop = car.folder / "drop"
+    drop.rename(car.folder / "later")
+    drop.mkdir()
     assert "no daemon runs" in await said(car, "status", code=3)
     async with car.daemon as daemon:
         await daemon.ready(within=120)
         assert "region is not searched, for it is missing" in await said(car, "explain", "EVDK042")
+        for name in ("list.jws", "list"):
+            (car.folder / "later" / name).rename(drop / name)
         await car.has_list()
         status = await said(car, "status")
         assert re.search(r"region +4 +2026-\d\d-\d\d .*fresh|unknown", status)
