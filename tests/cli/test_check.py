@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.cli.check import WARNED, closed, machine
-from agent.cli.check.state import secrets
+from agent.cli.check.state import SECRETS, secrets
+from agent.cli.schema import schema
 from agent.config import parse
 from agent.errors import ConfigError, Refusal
 from agent.machine.disk import Disk, Ground
@@ -163,6 +165,29 @@ def test_what_enrol_makes_in_a_folder_of_root_the_daemon_can_read(evidock: Evido
     assert {(path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in folder.iterdir()} == {(NOBODY, 0o600)}
     found = lines(evidock("--config", still.config, "check", "--json").out)
     assert ("config", "agent.toml") in found
+
+
+def test_every_setting_that_names_a_secret_is_looked_at() -> None:
+    """Of every table of every driver and uplink that is installed."""
+    named: set[str] = set()
+
+    def look(node: Any) -> None:  # noqa: ANN401 - JSON
+        if isinstance(node, list):
+            for one in node:
+                look(one)
+        if isinstance(node, dict):
+            for name, told in node.get("properties", {}).items():
+                if '"format": "path"' in json.dumps(told) and re.search(
+                    r"(^|_)(secret|password|login|token|keys?)(_|$)", name
+                ):
+                    named.add(name)
+            for one in node.values():
+                look(one)
+
+    look(schema())
+    assert {"password_file", "secret_file", "est_login_file"} <= named
+    public, of_the_log = {"public_key", "keys"}, {"log_key"}  # who opens the log's key looks at its mode itself
+    assert named - public - of_the_log <= set(SECRETS)
 
 
 # -- the file itself ---------------------------------------------------------------------------------------------------

@@ -320,7 +320,9 @@ def test_a_secret_that_others_may_read_is_found_in_every_table(tmp_path: Path) -
         path.chmod(mode)
     options = Room(stream=tuple(Camera(password_file=path) for path in paths))
     equipment = SimpleNamespace(uplinks=(), drivers=[SimpleNamespace(options=options)])
-    config = SimpleNamespace(mqtt=None, uplink=(), driver=(None,), station=SimpleNamespace(state=tmp_path))
+    config = SimpleNamespace(
+        mqtt=None, identity=None, status=None, uplink=(), driver=(None,), station=SimpleNamespace(state=tmp_path)
+    )
     told = list(secrets(config, equipment, Closed(parse(STATION))))  # type: ignore[arg-type]
     assert [line.what for _, line in told] == ["room-1.stream[0].password_file", "room-1.stream[2].password_file"]
     assert "others may read" in told[0][1].detail

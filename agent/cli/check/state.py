@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.registry import Equipment
 
-__all__ = ["daemon", "nearest", "rights", "room", "secrets"]
+__all__ = ["SECRETS", "daemon", "nearest", "rights", "room", "secrets"]
 
-_SECRETS: Final = (
+SECRETS: Final = (
     "token_file",
     "client_key",
     "proxy_login_file",
@@ -33,7 +33,11 @@ _SECRETS: Final = (
     "password_file",
     "login_file",
     "connection_file",
+    "secret_file",
+    "client_file",
+    "est_login_file",
 )
+"""Settings that name a file with a secret in it, whatever table they stand in."""
 _OTHERS: Final = 0o077
 _LOOKED_AT_HERE: Final = frozenset({"clock", "room", "disk", "uplink", "driver"})
 """Notices of the daemon about what this command tries itself."""
@@ -92,7 +96,8 @@ def secrets(config: "Config", equipment: "Equipment", closed: "Closed") -> Lines
     """Files with secrets must be there, and be closed to others."""
     fine = len(equipment.uplinks) == len(config.uplink) and len(equipment.drivers) == len(config.driver)
     tables: list[Any] = [*(one.options for one in equipment.uplinks), *(one.options for one in equipment.drivers)]
-    for owner, options in [*((one.name, one) for one in tables), ("mqtt", config.mqtt)]:
+    ours: list[tuple[str, Any]] = [("mqtt", config.mqtt), ("identity", config.identity), ("status", config.status)]
+    for owner, options in [*((one.name, one) for one in tables), *ours]:
         for what, path in _secret_files(owner, options):
             if handed(path) or closed.meets(path, what):
                 fine = fine and handed(path)
@@ -128,7 +133,9 @@ def _secret_files(where: str, options: object) -> "Iterator[tuple[str, Path]]":
     elif isinstance(options, BaseModel):
         for name in type(options).model_fields:
             value = getattr(options, name)
-            if name in _SECRETS and isinstance(value, Path):
+            # A certificate without a key beside it has the key in its own file.
+            inside = name == "client_cert" and getattr(options, "client_key", None) is None
+            if (name in SECRETS or inside) and isinstance(value, Path) and f"{where}.{name}" != "status.token_file":
                 yield f"{where}.{name}", value
             else:
                 yield from _secret_files(f"{where}.{name}", value)
