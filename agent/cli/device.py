@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -150,12 +151,12 @@ def enrol(
 
 def _give(file: Path, state: Path) -> None:
     """Let it be the daemon's, whose the state folder is: root made it in a folder that may be root's."""
-    try:
+    if os.geteuid() != 0:
+        return
+    with suppress(FileNotFoundError):  # nothing runs here yet; what is made keeps the owner of its folder
         owner = state.stat()
-        if os.geteuid() == 0 and owner.st_uid != 0:
+        if owner.st_uid != 0:
             os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
-    except FileNotFoundError:
-        return  # nothing runs here yet; what is made keeps the owner of its folder
 
 
 def _write_secret(path: Path, content: bytes, *, force: bool) -> None:
