@@ -63,8 +63,8 @@ def enrol(
     )
     try:
         connection.request("POST", f"{path}/{act}", body, headers)
-        answer = connection.getresponse()
-        content = answer.read(_ANSWER_MAX + 1)
+        with connection.getresponse() as answer:  # closed here too where it is longer than anybody reads
+            content = answer.read(_ANSWER_MAX + 1)
     except (OSError, http.client.HTTPException) as error:
         raise _unanswered(error, parsed.hostname) from error
     finally:
