@@ -3,6 +3,9 @@
 A parser may be led astray by a hostile file. So it runs apart: no network, no writing, bounded memory, and ended where
 it takes too long. What it finds stands in the entry among the device's claims, under `media`, and says so; what it does
 not find costs the capture nothing but these words.
+
+Those that wait at the same time are asked about together: of many small captures, a question each would cost more than
+taking them. Where one of them leads the process astray, each is asked about alone, and that shows which it was.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections import deque
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,6 +23,7 @@ import structlog
 from agent.capture import canonical
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from agent.capture import Capture, Json
@@ -32,7 +37,16 @@ _WORDS_MAX: Final = 16 * 1024
 """Bytes that the words may take in an entry."""
 _ALL_MAX: Final = 32 * 1024
 """Bytes that all claims of a capture may take there; the driver's own come first."""
-_LINE_MAX: Final = 256 * 1024
+_TOGETHER: Final = 64
+"""Captures that are asked about at once, at most."""
+_LINE_MAX: Final = 1024 * 1024
+"""Bytes of an answer: what does not go in together is asked about one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    path: Path
+    told: asyncio.Future[dict[str, Json]]
 
 
 class Reader:
@@ -41,7 +55,8 @@ class Reader:
     def __init__(self, *, within: float = 5.0) -> None:
         self._within = within
         self._process: asyncio.subprocess.Process | None = None
-        self._lock = asyncio.Lock()
+        self._waiting: deque[_Asked] = deque()
+        self._asking: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("reading")
 
     async def words(self, capture: Capture, path: Path) -> Capture:
@@ -59,33 +74,78 @@ class Reader:
 
     async def aclose(self) -> None:
         """End the process."""
-        async with self._lock:
-            await self._end()
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait({self._asking})
+        await self._end()
 
     async def _told(self, path: Path) -> dict[str, Json]:
-        async with self._lock:
-            try:
-                process = await self._running()
-                if process.stdin is None or process.stdout is None:
-                    raise ConnectionResetError  # noqa: TRY301 - it cannot be: both are pipes
-                process.stdin.write(json.dumps(str(path)).encode() + b"\n")
-                async with asyncio.timeout(self._within):
-                    await process.stdin.drain()
-                    answer = await process.stdout.readline()
-                told = json.loads(answer)
-                if isinstance(told, dict):
-                    return told
-                why = "the reader gave no answer"
-            except TimeoutError:
-                why = f"reading it takes longer than {self._within:g} s"
-            except (OSError, ValueError, asyncio.LimitOverrunError):
-                why = "the reader was ended by it"
-            except BaseException:
-                await self._end()  # its answer would be taken for that to the next question
-                raise
-            await self._end()
+        asked = _Asked(path, asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_all())
+        return await asked.told
+
+    async def _ask_all(self) -> None:
+        """Until nobody waits any more; whoever was not told in the end hears why."""
+        some: list[_Asked] = []
+        why: dict[str, Json] = {"unread": "the station ended meanwhile"}
+        try:
+            while self._waiting:
+                some = [self._waiting.popleft() for _ in range(min(_TOGETHER, len(self._waiting)))]
+                await self._ask([one for one in some if not one.told.done()])
+        except Exception as error:  # noqa: BLE001 - no fault of ours in reading may keep a capture from being held
+            why = {"unread": "reading it failed"}
+            self._not_read(some[0].path, f"a fault of Evidock itself: {error!r}")
+        finally:
+            self._asking = None
+            for one in (*some, *self._waiting):
+                if not one.told.done():
+                    one.told.set_result(why)
+            self._waiting.clear()
+
+    async def _ask(self, some: Sequence[_Asked]) -> None:
+        answers = await self._answers([str(one.path) for one in some])
+        if isinstance(answers, str):
+            if len(some) > 1:
+                for one in some:
+                    if not one.told.done():
+                        await self._ask([one])
+                return
+            self._not_read(some[0].path, answers)
+            answers = [{"unread": answers}]
+        for one, told in zip(some, answers, strict=True):
+            if not one.told.done():  # whoever was cancelled meanwhile
+                one.told.set_result(told)
+
+    def _not_read(self, path: Path, why: str) -> None:
         self._log.warning("film_not_read", path=path.name, why=why, todo="nothing: its bytes are kept as they are")
-        return {"unread": why}
+
+    async def _answers(self, paths: list[str]) -> list[dict[str, Json]] | str:
+        """An answer for each, in their order; or what was wrong with one of them."""
+        if not paths:
+            return []
+        try:
+            process = await self._running()
+            if process.stdin is None or process.stdout is None:
+                raise ConnectionResetError  # noqa: TRY301 - it cannot be: both are pipes
+            process.stdin.write(json.dumps(paths).encode() + b"\n")
+            async with asyncio.timeout(self._within):
+                await process.stdin.drain()
+                answer = await process.stdout.readline()
+            told = json.loads(answer)
+            if isinstance(told, list) and len(told) == len(paths) and all(isinstance(one, dict) for one in told):
+                return told
+            why = "the reader gave no answer"
+        except TimeoutError:
+            why = f"reading it takes longer than {self._within:g} s"
+        except (OSError, ValueError, asyncio.LimitOverrunError):
+            why = "the reader was ended by it"
+        except BaseException:
+            await self._end()  # its answer would be taken for that to the next question
+            raise
+        await self._end()
+        return why
 
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:

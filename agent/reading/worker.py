@@ -1,4 +1,4 @@
-"""The process that reads: a path a line comes in, what the film says goes out as a line of JSON."""
+"""The process that reads: a line comes in with the paths of films, and one goes out with what each of them says."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def main() -> None:
     except OSError as error:
         sys.stderr.write(f"not confined by itself: {error}\n")  # bounded all the same, and without rights of its own
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(told(json.loads(line))) + "\n")
+        sys.stdout.write(json.dumps([told(path) for path in json.loads(line)]) + "\n")
         sys.stdout.flush()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from pathlib import Path
@@ -103,6 +104,82 @@ async def test_who_is_cancelled_leaves_no_answer_for_the_next(tmp_path: Path, re
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+    await asyncio.to_thread((tmp_path / "pipe").write_bytes, b"it goes on")
+    assert (await media(reader, film))["structure"]["verdict"] == "complete"
+
+
+async def test_those_that_wait_are_asked_about_together_and_each_gets_its_own_answer(
+    tmp_path: Path, reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    whole = reader._answers
+
+    async def counted(paths: list[str]) -> list[dict[str, Any]] | str:
+        lengths.append(len(paths))
+        return await whole(paths)
+
+    monkeypatch.setattr(reader, "_answers", counted)
+    noise = [tmp_path / f"noise-{number}" for number in range(150)]
+    for path in noise:
+        path.write_bytes(some_bytes(500))
+    found = await asyncio.gather(*(media(reader, path) for path in [*noise, film, *noise]))
+    assert [index for index, told in enumerate(found) if "structure" in told] == [len(noise)]
+    assert sum(lengths) == len(found)
+    assert max(lengths) == 64
+    assert len(lengths) < 10
+
+
+async def test_one_that_leads_the_process_astray_costs_the_others_nothing(
+    tmp_path: Path, reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while many are asked about together: exactly that one has no words."""
+    bad, whole = tmp_path / "bad.mp4", reader._answers
+
+    async def led_astray(paths: list[str]) -> list[dict[str, Any]] | str:
+        if str(bad) not in paths:
+            return await whole(paths)
+        if reader._process is not None:
+            reader._process.kill()
+            await reader._end()
+        return "the reader was ended by it"
+
+    monkeypatch.setattr(reader, "_answers", led_astray)
+    found = await asyncio.gather(*(media(reader, one) for one in [film, film, bad, film, film]))
+    assert found[2] == {"unread": "the reader was ended by it"}
+    assert {told["structure"]["verdict"] for told in found[:2] + found[3:]} == {"complete"}
+
+
+async def test_an_answer_that_is_too_long_for_all_is_asked_for_one_by_one(
+    reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = len(json.dumps([told(str(film))]))
+    monkeypatch.setattr("agent.reading._LINE_MAX", alone + 100)
+    found = await asyncio.gather(*(media(reader, film) for _ in range(8)))
+    assert {one["structure"]["verdict"] for one in found} == {"complete"}
+
+
+async def test_whoever_waits_while_the_station_ends_is_told_so(tmp_path: Path) -> None:
+    """Not cancelled: a cancellation that nobody ordered would end whatever task group the taking is in."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = Reader()
+    asking = [asyncio.create_task(media(reader, tmp_path / "pipe")) for _ in range(3)]
+    while reader._process is None:  # noqa: ASYNC110 - the reader sets no event
+        await asyncio.sleep(0.01)
+    await reader.aclose()
+    for one in asking:
+        assert (await one)["unread"] == "the station ended meanwhile"
+    assert reader._process is None
+
+
+async def test_a_fault_of_reading_keeps_no_capture_from_being_held(
+    reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken() -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(reader, "_running", broken)
+    assert "reading it failed" in (await media(reader, film))["unread"]
+    monkeypatch.undo()
     assert (await media(reader, film))["structure"]["verdict"] == "complete"
 
 
