@@ -104,7 +104,7 @@ async def test_who_is_cancelled_leaves_no_answer_for_the_next(tmp_path: Path, re
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await asyncio.to_thread((tmp_path / "pipe").write_bytes, b"it goes on")
+    os.close(await asyncio.to_thread(os.open, tmp_path / "pipe", os.O_WRONLY))  # and it goes on, with nothing to read
     assert (await media(reader, film))["structure"]["verdict"] == "complete"
 
 
