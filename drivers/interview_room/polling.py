@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 import structlog
 from pydantic import Field
 
+from agent.capture import rfc3339
 from agent.driver import ClockReading, Notice, offer_all, reckoning
 from agent.errors import DeviceError, DeviceGone
 from drivers.interview_room.room import RoomOptions
+from drivers.interview_room.rounds import Rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from agent.capture import Device
     from agent.driver import Intake, Readable
+    from drivers.interview_room.rounds import Grid
 
 __all__ = ["FORGETS", "PolledOptions", "Polling"]
 
@@ -56,6 +59,8 @@ class Polling:
         self._trouble: DeviceError | None = None
         self._ahead: timedelta | None = None
         self._sums = ""
+        self._unlisted = 0
+        self._rounds, self._long = Rounds(), False
 
     async def run(self, look: Callable[[], Awaitable[None]], intake: Intake) -> None:
         """Look, rest for as long as that took, and look again, until cancelled."""
@@ -74,17 +79,29 @@ class Polling:
                 await asyncio.sleep(_STAY)
             await asyncio.sleep(rest % _STAY)
 
-    async def answered(self, intake: Intake, ahead: timedelta | None) -> datetime:
-        """It gave its list; what its clock, which is `ahead` of ours, shows now."""
-        self._ahead = ahead
+    async def answered(self, intake: Intake, ahead: timedelta | None, *, unlisted: int) -> datetime:
+        """It gave its list, but for so many; what its clock, which is `ahead` of ours, shows now."""
+        self._ahead, self._unlisted = ahead, unlisted
         if self._trouble is not None:
             self._log.info("camera_asked", device=self._device.id)
             self._trouble = None
         await intake.sight(self._device)
         return datetime.now(UTC) + (ahead or timedelta())
 
+    def round(self, grids: Sequence[Grid]) -> Iterator[tuple[int, range]]:
+        """What this look offers: (index of a recording, numbers of its slices)."""
+        total = sum(one.count for one in grids)
+        at_once = self._rounds.at_once
+        if total > at_once and not self._long:
+            began_at = rfc3339(max(grids, key=lambda one: one.count).begins)
+            self._log.warning(
+                "camera_in_rounds", device=self._device.id, captures=total, at_once=at_once, longest_began_at=began_at
+            )
+        self._long = total > at_once
+        return self._rounds.next(grids)
+
     async def offer(
-        self, intake: Intake, offers: Sequence[Readable], recordings: int, *, in_flight: int, complete: bool
+        self, intake: Intake, offers: Sequence[Readable], grids: Sequence[Grid], *, in_flight: int, complete: bool
     ) -> None:
         """Offer what it has; it is here for as long as it is read. `complete`: no recording of it goes on."""
         staying = asyncio.create_task(self._stay(intake))
@@ -92,8 +109,10 @@ class Polling:
             standings = await offer_all(intake, offers, in_flight=in_flight)
         finally:
             staying.cancel()
-        sums = reckoning.counted(len(offers), 0, standings, complete=complete)
-        self._sums = f"{recordings} recordings in {len(offers)} captures, {sums['safe']} safe"
+        sums = reckoning.counted(len(offers), 0, standings, complete=complete and not self._long and not self._unlisted)
+        total = sum(one.count for one in grids)
+        of = f" of the {len(offers)} of this round" if self._long else ""
+        self._sums = f"{len(grids)} recordings in {total} captures, {sums['safe']}{of} safe"
         await intake.observe(reckoning.observation(self._device.id, sums))
 
     async def _stay(self, intake: Intake) -> None:
@@ -115,7 +134,11 @@ class Polling:
 
     def notices(self) -> list[Notice]:
         """See `agent.driver.RaisesNotices`."""
-        if self._trouble is None:
-            return []
         what = f"room {self._options.name}"
-        return [Notice("room.camera_away", "problem", what, str(self._trouble), self._trouble.what_to_do)]
+        if self._trouble is not None:
+            return [Notice("room.camera_away", "problem", what, str(self._trouble), self._trouble.what_to_do)]
+        if self._unlisted:
+            detail = f"it has {self._unlisted} recordings more than are read of one camera: these are not taken"
+            todo = "Have old recordings deleted on the camera that are safe here; or give each of its disks a table."
+            return [Notice("room.list_too_long", "problem", what, detail, todo)]
+        return []

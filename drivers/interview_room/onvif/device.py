@@ -55,6 +55,8 @@ class Recorder:
         self.password = ""
         self.ahead: timedelta | None = None
         """How far its clock is ahead of ours."""
+        self.unlisted = 0
+        """Recordings that it found beyond those that are kept in mind."""
         self.words: dict[str, str] = {}
         """Maker, model, firmware and serial number, as it says."""
 
@@ -98,7 +100,8 @@ class Recorder:
         return urlunsplit((ours.scheme, ours.netloc, theirs.path or "/", theirs.query, ""))
 
     async def recordings(self) -> list[Found]:
-        """All recordings with pictures, the oldest first."""
+        """Recordings with pictures, the oldest first; `unlisted` are left out."""
+        self.unlisted = 0
         scope = {"RecordingInformationFilter": 'boolean(//Track[TrackType = "Video"])'}
         token = await self._ask("search", "FindRecordings", Scope=scope, KeepAliveTime=timedelta(minutes=1))
         if not isinstance(token, str) or not 0 < len(token) <= _WORD_MAX:
@@ -110,8 +113,12 @@ class Recorder:
                     "search", "GetRecordingSearchResults", SearchToken=token, WaitTime=timedelta(seconds=5)
                 )
                 for one in _get(page, "RecordingInformation") or []:
-                    if (read := _recording(one)) is not None and len(found) < _FOUND_MAX:
+                    if (read := _recording(one)) is None:
+                        continue
+                    if len(found) < _FOUND_MAX or read.token in found:
                         found[read.token] = read
+                    else:
+                        self.unlisted += 1
                 if _get(page, "SearchState") == "Completed":
                     return sorted(found.values(), key=lambda one: (one.began_at, one.token))
             raise DeviceGone("the recorder's search does not come to an end")

@@ -16,6 +16,7 @@ from drivers.interview_room.onvif.relay import Relay
 from drivers.interview_room.onvif.rtsp import Login
 from drivers.interview_room.polling import FORGETS, Polling
 from drivers.interview_room.room import device_of
+from drivers.interview_room.rounds import Grid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
     from agent.capture import Device, Json
     from agent.driver import ClockReading, Intake, Notice
 
-__all__ = ["OnvifRecorder", "slices"]
+__all__ = ["OnvifRecorder", "grid", "slices"]
 
 _SETTLED: Final = timedelta(minutes=1)
-_SLICES_MAX: Final = 10_000
 _GAPS_TOLD: Final = 100
 
 
@@ -50,19 +50,17 @@ def ended(found: Found) -> bool:
     return found.status == "Stopped" and found.ended_at is not None
 
 
-def slices(found: Found, length: timedelta, now: datetime) -> Iterator[Slice]:
-    """What of a recording can be taken; `now` by the recorder's clock. Slices lie on a grid that never moves."""
+def grid(found: Found, length: timedelta, now: datetime) -> Grid:
+    """What of a recording can be taken; `now` by the recorder's clock."""
     stopped = ended(found)
     ends = found.ended_at if stopped and found.ended_at is not None else now - _SETTLED
-    if stopped and ends - found.began_at <= length:
-        yield Slice(found, None, found.began_at, None)
-        return
-    begins = found.began_at
-    for number in range(_SLICES_MAX):
-        if begins >= ends or (begins + length > ends and not stopped):
-            return
-        yield Slice(found, number, begins, min(begins + length, ends))
-        begins += length
+    return Grid(found.began_at, ends, length, stopped)
+
+
+def slices(found: Found, of: Grid, numbers: range) -> Iterator[Slice]:
+    """Those slices of it; one that is short is replayed to its end, wherever that is."""
+    for number in numbers:
+        yield Slice(found, None, found.began_at, None) if of.single else Slice(found, number, *of.at(number))
 
 
 class Replay:
@@ -142,15 +140,16 @@ class OnvifRecorder:
     async def _look(self, recorder: Recorder, intake: Intake) -> None:
         await recorder.greet()
         recordings = await recorder.recordings()
-        now = await self._polling.answered(intake, recorder.ahead)
+        now = await self._polling.answered(intake, recorder.ahead, unlisted=recorder.unlisted)
         length = timedelta(minutes=self._options.slice)
-        offers: list[Replay] = []
-        for recording in recordings:
-            found = list(slices(recording, length, now))
-            members = len(found) if ended(recording) else 0
-            offers += [self._offer(self._device, one, recorder, self._options, intake, members) for one in found]
+        grids = [grid(one, length, now) for one in recordings]
+        offers = [
+            self._offer(self._device, one, recorder, self._options, intake, grids[index].members)
+            for index, numbers in self._polling.round(grids)
+            for one in slices(recordings[index], grids[index], numbers)
+        ]
         complete = all(one.status == "Stopped" for one in recordings)
-        await self._polling.offer(intake, offers, len(recordings), in_flight=1, complete=complete)
+        await self._polling.offer(intake, offers, grids, in_flight=1, complete=complete)
 
     async def read_clock(self, device: Device, /) -> ClockReading:
         """See `agent.driver.ReadsClock`."""

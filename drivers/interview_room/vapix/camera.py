@@ -44,6 +44,8 @@ class Camera:
         self._session: aiohttp.ClientSession | None = None
         self.ahead: timedelta | None = None
         """How far the camera's clock is ahead of ours, by the `Date` of its last answer; None where it sends none."""
+        self.unlisted = 0
+        """Recordings that it has beyond those that were read."""
 
     async def __aenter__(self) -> Self:
         options = self._options
@@ -61,8 +63,9 @@ class Camera:
             await self._session.close()
 
     async def recordings(self) -> list[spec.Recording]:
-        """All that the camera lists, the oldest first."""
+        """What the camera lists, the oldest first; `unlisted` are left out."""
         found: dict[tuple[str, str], spec.Recording] = {}
+        self.unlisted = 0
         for page in range(_PAGES_MAX):
             wanted = {"recordingid": "all", "sortorder": "ascending"}
             wanted |= {"maxnumberofresults": str(_PAGE), "startatresultnumber": str(page * _PAGE + 1)}
@@ -74,6 +77,7 @@ class Camera:
                 found.setdefault((one.disk, one.id), one)
             if len(found) >= told.matching or len(found) == before:
                 break
+            self.unlisted = told.matching - len(found) if page == _PAGES_MAX - 1 else 0
         return sorted(found.values(), key=lambda one: (one.began_at, one.disk, one.id))
 
     async def properties(self, wanted: Mapping[str, str]) -> spec.Export:

@@ -11,7 +11,7 @@ from drivers.interview_room.polling import FORGETS, Polling
 from drivers.interview_room.room import device_of
 from drivers.interview_room.vapix.camera import Camera
 from drivers.interview_room.vapix.options import VapixOptions
-from drivers.interview_room.vapix.slices import Slice, ended, slices
+from drivers.interview_room.vapix.slices import Slice, grid, slices
 from firmware_specs.formats.matroska_reach import Reach
 
 if TYPE_CHECKING:
@@ -100,16 +100,17 @@ class Vapix:
 
     async def _look(self, camera: Camera, intake: Intake) -> None:
         recordings = await camera.recordings()
-        now = await self._polling.answered(intake, camera.ahead)
+        now = await self._polling.answered(intake, camera.ahead, unlisted=camera.unlisted)
         length = timedelta(minutes=self._options.slice)
-        offers: list[Export] = []
-        for recording in recordings:
-            found = list(slices(recording, length, now))
-            members = len(found) if ended(recording, now) else 0
-            offers += [Export(self._device, one, camera, self._options, members) for one in found]
+        grids = [grid(one, length, now) for one in recordings]
+        offers = [
+            Export(self._device, one, camera, self._options, grids[index].members)
+            for index, numbers in self._polling.round(grids)
+            for one in slices(recordings[index], grids[index], numbers)
+        ]
         # A recording that goes on has an end that is not offered yet: then the list is not all that there is.
         complete = all(one.status == "completed" for one in recordings)
-        await self._polling.offer(intake, offers, len(recordings), in_flight=_IN_FLIGHT, complete=complete)
+        await self._polling.offer(intake, offers, grids, in_flight=_IN_FLIGHT, complete=complete)
 
     async def read_clock(self, device: Device, /) -> ClockReading:
         """See `agent.driver.ReadsClock`: the `Date` of the camera's last answer."""

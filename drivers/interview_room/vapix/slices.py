@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from drivers.interview_room.rounds import Grid
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from firmware_specs.formats.vapix_recordings import Recording
 
-__all__ = ["Slice", "ended", "slices"]
+__all__ = ["Slice", "ended", "grid", "slices"]
 
 _SETTLED: Final = timedelta(minutes=1)
 """What was recorded within this time may still be on its way to the camera's storage."""
-_SLICES_MAX: Final = 10_000
 
 
 class Slice(NamedTuple):
@@ -40,7 +41,7 @@ def ended(recording: Recording, now: datetime) -> bool:
     )
 
 
-def slices(recording: Recording, length: timedelta, now: datetime) -> Iterator[Slice]:
+def grid(recording: Recording, length: timedelta, now: datetime) -> Grid:
     """What of a recording can be taken. `now` is by the camera's clock.
 
     A recording that is complete is taken to its end; one that goes on, or does not say that it ended, in those slices
@@ -48,12 +49,10 @@ def slices(recording: Recording, length: timedelta, now: datetime) -> Iterator[S
     """
     complete = ended(recording, now)
     ends = recording.ended_at if complete and recording.ended_at is not None else now - _SETTLED
-    if complete and ends - recording.began_at <= length:
-        yield Slice(recording, None, recording.began_at, ends)
-        return
-    begins = recording.began_at
-    for number in range(_SLICES_MAX):
-        if begins >= ends or (begins + length > ends and not complete):
-            return
-        yield Slice(recording, number, begins, min(begins + length, ends))
-        begins += length
+    return Grid(recording.began_at, ends, length, complete)
+
+
+def slices(recording: Recording, of: Grid, numbers: range) -> Iterator[Slice]:
+    """Those slices of it."""
+    for number in numbers:
+        yield Slice(recording, None if of.single else number, *of.at(number))

@@ -23,7 +23,7 @@ from agent.testing.rig import running, until
 from drivers.interview_room.live.emulator import PYTHON
 from drivers.interview_room.onvif import OnvifRecorder
 from drivers.interview_room.onvif.device import Found
-from drivers.interview_room.onvif.driver import ended, slices
+from drivers.interview_room.onvif.driver import ended, grid, slices
 from drivers.interview_room.onvif.emulator import Kept, RecorderEmulator
 from drivers.interview_room.onvif.relay import Relay, Seen
 from drivers.interview_room.onvif.rtsp import Frame, Login, read, written
@@ -162,7 +162,8 @@ def test_nothing_breaks_out_of_a_header() -> None:
     ],
 )
 def test_slices(found: Found, after: float, expected: list[int | None]) -> None:
-    assert [one.number for one in slices(found, timedelta(minutes=10), BEGAN + timedelta(minutes=after))] == expected
+    of = grid(found, timedelta(minutes=10), BEGAN + timedelta(minutes=after))
+    assert [one.number for one in slices(found, of, range(of.count))] == expected
     assert ended(found) is (found.status == "Stopped" and found.ended_at is not None)
 
 

@@ -126,6 +126,17 @@ async def test_requests_and_answers_fit_the_published_schemas(made: Callable[...
         assert schemas[service].validate(content), (schemas[service].error_log, body)
 
 
+async def test_recordings_beyond_those_that_are_kept_in_mind_are_counted(
+    made: Callable[..., OnvifOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.interview_room.onvif.device._FOUND_MAX", 7)
+    kept = [Kept(f"REC_{number:03}", BEGAN, BEGAN + timedelta(minutes=41)) for number in range(45)]
+    async with RecorderEmulator(kept=kept) as emulator, Recorder(made(emulator)) as recorder:
+        await recorder.greet()
+        assert len(await recorder.recordings()) == 7
+        assert recorder.unlisted == 38
+
+
 async def test_its_clock_is_hours_off_and_the_login_goes_by_it(made: Callable[..., OnvifOptions]) -> None:
     async with RecorderEmulator(ahead=timedelta(hours=-7)) as emulator, Recorder(made(emulator)) as recorder:
         await recorder.greet()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from agent.errors import DeviceRefused
 from agent.testing.probe import Probe, read_all
@@ -18,7 +19,7 @@ from agent.testing.rig import held, running, until
 from agent.testing.station import Station
 from drivers.interview_room.vapix import Vapix
 from drivers.interview_room.vapix.emulator import CameraEmulator, Stored
-from drivers.interview_room.vapix.slices import slices
+from drivers.interview_room.vapix.slices import grid, slices
 from firmware_specs import SpecError
 from firmware_specs.formats import vapix_recordings as spec
 from firmware_specs.formats.matroska_reach import Reach
@@ -107,7 +108,8 @@ def recording(minutes: float, status: str = "completed") -> spec.Recording:
 def test_slices(one: spec.Recording, after: float, expected: list[tuple[int | None, float, float]]) -> None:
     """Those of a recording that goes on lie before now, and stay what they are when it has ended."""
     now = BEGAN + timedelta(minutes=after)
-    found = slices(one, timedelta(minutes=10), now)
+    of = grid(one, timedelta(minutes=10), now)
+    found = slices(one, of, range(of.count))
     minute = timedelta(minutes=1)
     assert [(cut.number, (cut.begins - BEGAN) / minute, (cut.ends - BEGAN) / minute) for cut in found] == expected
 
@@ -233,6 +235,38 @@ async def test_a_slice_is_exported_with_the_times_that_the_camera_gives(made: Ca
     assert "starttime=2026-11-22T07:09:55Z" in asked[1].replace("%3A", ":"), "07:10:00 was asked, a key frame is before"
     assert [offer.capture.clip for offer in read[:3]] == [0, 1, 2]
     assert {(offer.capture.group, offer.capture.members) for offer in read} == {(film.id, 3)}
+
+
+async def test_a_recording_of_months_is_taken_to_its_end_round_by_round(made: Callable[..., Vapix]) -> None:
+    """Not so many slices at most and silence: each look goes on where the last one ended, and it is said."""
+    months = Stored("months", b"", BEGAN, BEGAN + timedelta(minutes=10 * 101), "completed")
+    async with CameraEmulator(stored=[stored(b"", name="short"), months]) as camera:
+        driver, probe = made(camera), Probe()
+        driver._polling._rounds.at_once = 40
+        with capture_logs() as logs:
+            async with running(driver, probe):
+                await until(lambda: len(probe.keys) == 102 and len(probe.offered) > 204)
+                (word,) = (await driver.health()).values()
+    assert {offer.capture.members for offer in probe.offered if offer.capture.group == "months"} == {101}
+    (told,) = [one for one in logs if one["event"] == "camera_in_rounds"]
+    assert (told["captures"], told["at_once"]) == (102, 40)
+    assert word.startswith("2 recordings in 102 captures, ")
+    assert " of this round safe" in word
+
+
+async def test_a_list_that_is_longer_than_is_read_is_a_notice(
+    made: Callable[..., Vapix], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.interview_room.vapix.camera._PAGES_MAX", 2)
+    many = [stored(b"", name=f"{number:04}") for number in range(405)]
+    async with CameraEmulator(stored=many) as camera:
+        driver, probe = made(camera), Probe()
+        async with running(driver, probe):
+            await until(lambda: bool(driver.notices()))
+            (notice,) = driver.notices()
+            assert (notice.id, notice.detail[:19]) == ("room.list_too_long", "it has 5 recordings")
+            camera.stored = many[:400]
+            await until(lambda: not driver.notices())
 
 
 @pytest.mark.parametrize(
