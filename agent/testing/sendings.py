@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.errors import NotNow
 from agent.testing.devices import BenchDevice
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ class HeldSending:
         self.state: str | None = None
         self.renew_at: datetime | None = None
         self.confirmed: list[int] = []
+        self.turns: int | None = None
+        """How many requests may still bring bytes; None: as many as want to."""
+        self.outgone = 0
+        """Bytes of all bodies that were begun."""
+        self.unasked: list[int] = []
+        """Bytes of each body that was begun without a turn of its own, or is longer than that."""
+        self._granted = 0
 
     @property
     def holding(self) -> Holding:
@@ -34,11 +42,20 @@ class HeldSending:
         """Its bytes from the spool."""
         return self._station.spool.blocks(self._holding.digest.sha256, offset, length)
 
-    async def turn(self, _: int, /) -> None:
-        """Nothing else wants to go."""
+    async def turn(self, length: int, /) -> None:
+        """Raises `NotNow` where something else wants to go."""
+        if self.turns == 0:
+            raise NotNow("another capture goes first")
+        if self.turns is not None:
+            self.turns -= 1
+        self._granted = length
 
     def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
         """The same, as fast as they can be read."""
+        if length > self._granted:
+            self.unasked.append(length)
+        self._granted = 0
+        self.outgone += length
         return self.blocks(offset, length)
 
     async def sha256_through(self, offset: int, /) -> bytes:

@@ -11,6 +11,7 @@
 5. A wrong receipt is never a yes.
 6. Bytes that are not what the journal says never become a receipt.
 7. Cancellation at any await leaves a state from which `send` continues.
+8. Each request that brings bytes asks for its turn; one that may not go is not made, and what went is not sent again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.capture import PART_LENGTH, Standing
-from agent.errors import UplinkDown, UplinkRefused
+from agent.errors import NotNow, UplinkDown, UplinkRefused
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.rig import WITHIN, not_given
 from agent.testing.sendings import HeldSending, held_sending
@@ -42,6 +43,8 @@ __all__ = ["UplinkConformance", "UplinkRig"]
 
 LIES = ("wrong-digest", "wrong-length", "wrong-signature", "other-capture", "other-log")
 FILM = some_bytes(5 << 20, "film")
+BESIDE = 64 * 1024
+"""Bytes that are no capture's: canaries, envelopes, what is said of it."""
 
 
 class UplinkRig:
@@ -260,6 +263,44 @@ class UplinkConformance:
                 assert task.done(), "a cancelled sending still runs"
             await sent(uplink, sending, tries=5)
             assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+    # 8
+
+    async def test_8_nothing_goes_before_its_turn(self, tmp_path: Path) -> None:
+        """The policy says no: not a byte comes. And every byte that comes is asked for first."""
+        async with self.rig(tmp_path) as rig, Station(tmp_path / "station") as station:
+            sending, uplink = await held_sending(station, FILM), rig.uplink()
+            sending.turns = 0
+            async with asyncio.timeout(WITHIN):
+                with pytest.raises(NotNow):
+                    await uplink.send(sending)
+            assert await rig.arrived() == {}
+            with suppress(pytest.skip.Exception):
+                assert await rig.received() < BESIDE
+            sending.turns = None
+            await sent(uplink, sending)
+            assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+            assert not sending.unasked, "the body of a request is `outgoing`, after a turn of its own, and no longer"
+            assert sending.outgone >= len(FILM), "bytes were sent that are not `outgoing`: no cap holds for them"
+
+    @pytest.mark.parametrize("turns", [1, 2])
+    async def test_8_it_gives_way_between_requests(self, tmp_path: Path, turns: int) -> None:
+        """So many requests at a time, and no byte twice."""
+        async with self.rig(tmp_path) as rig, Station(tmp_path / "station") as station:
+            data = some_bytes(max(len(FILM), 2 * rig.request + 1), "gives way")
+            sending, uplink = await held_sending(station, data), rig.uplink()
+            for _ in range(-(-len(data) // rig.request) + 1):
+                sending.turns = turns
+                with suppress(NotNow):
+                    async with asyncio.timeout(WITHIN):
+                        await uplink.send(sending)
+                    break
+            else:
+                pytest.fail("it gets no further when it gives way")
+            await uplink.aclose()
+            assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+            with suppress(pytest.skip.Exception):
+                assert await rig.received() - len(data) < BESIDE, "what went before it gave way was sent again"
 
     # All of it together.
 

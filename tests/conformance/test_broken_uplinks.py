@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.capture import Receipt, Strength
-from agent.errors import UplinkDown, UplinkRefused
+from agent.errors import NotNow, UplinkDown, UplinkRefused
 from agent.testing import uplink_conformance
 from agent.testing.uplink_conformance import UplinkConformance
 from tests.conformance.benches import BenchRig, BenchTrip
@@ -131,6 +131,50 @@ class OneAtATime(BenchTrip):
             OneAtATime.busy = False
 
 
+class NeverAsks(BenchTrip):
+    """Sends when it likes."""
+
+    async def send(self, sending: Sending, /) -> Receipt:
+        if not self.store.whole[sending.holding.id]:
+            async for block in sending.blocks(0, sending.holding.digest.length):
+                self.store.take(sending.holding.id, block)
+        return await super().send(sending)
+
+
+class AsksOnce(BenchTrip):
+    """One turn for a byte, and then everything."""
+
+    async def send(self, sending: Sending, /) -> Receipt:
+        if not self.store.whole[sending.holding.id]:
+            await sending.turn(1)
+            async for block in sending.outgoing(0, sending.holding.digest.length):
+                self.store.take(sending.holding.id, block)
+        return await super().send(sending)
+
+
+class AsksAndPasses(BenchTrip):
+    """Asks, and sends what no cap has slowed down."""
+
+    async def send(self, sending: Sending, /) -> Receipt:
+        if not self.store.whole[sending.holding.id]:
+            await sending.turn(sending.holding.digest.length)
+            async for block in sending.blocks(0, sending.holding.digest.length):
+                self.store.take(sending.holding.id, block)
+            self.store.finish(sending.holding.id, sending.holding.digest.sha256)
+        return await super().send(sending)
+
+
+class DropsWhatWasUnderWay(BenchTrip):
+    """Gives way, and has nothing kept."""
+
+    async def send(self, sending: Sending, /) -> Receipt:
+        try:
+            return await super().send(sending)
+        except NotNow:
+            self.store.parts.pop(sending.holding.id, None)
+            raise
+
+
 CASES: list[tuple[type[BenchTrip], str, tuple[Any, ...]]] = [
     (SendsNothing, "test_1_it_arrives_whole_and_once", (1,)),
     (SkipsEmpty, "test_1_it_arrives_whole_and_once", (0,)),
@@ -147,6 +191,10 @@ CASES: list[tuple[type[BenchTrip], str, tuple[Any, ...]]] = [
     (ClaimsForThem, "test_5_a_wrong_receipt_is_never_a_yes", ("wrong-digest",)),
     (HashesItself, "test_6_other_bytes_never_become_a_receipt", ("flip",)),
     (CannotBeEnded, "test_7_cancelled_at_any_await_it_continues", ()),
+    (NeverAsks, "test_8_nothing_goes_before_its_turn", ()),
+    (AsksOnce, "test_8_nothing_goes_before_its_turn", ()),
+    (AsksAndPasses, "test_8_nothing_goes_before_its_turn", ()),
+    (DropsWhatWasUnderWay, "test_8_it_gives_way_between_requests", (1,)),
     (SendsNothing, "test_a_whole_life", ()),
 ]
 

@@ -22,4 +22,5 @@ class Brief:
     test_4_a_no_is_a_no = Whole.test_4_a_no_is_a_no
     test_4_a_receiver_that_does_not_answer_is_down = Whole.test_4_a_receiver_that_does_not_answer_is_down
     test_6_other_bytes_never_become_a_receipt = Whole.test_6_other_bytes_never_become_a_receipt
+    test_8_it_gives_way_between_requests = Whole.test_8_it_gives_way_between_requests
     test_a_whole_life = Whole.test_a_whole_life

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from yarl import URL
 
-from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
+from agent.errors import BadReceipt, NotNow, SpoolDamaged, UplinkDown
 from agent.tasks import first_of
 from agent.uplink.clearance.blob import ENCRYPTION_DATA, Blob, NotSigned, number_of
 from agent.uplink.clearance.doors import Purged
@@ -164,10 +164,15 @@ class Bringing:
                 self._places.release()
             self._came(done, block, reading)
 
+        waits: NotNow | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(reading.count):
-                    block = await self._next(reading, number, listed_=number in known)
+                    try:
+                        block = await self._next(reading, number, listed_=number in known)
+                    except NotNow as error:
+                        waits = error  # what is on its way arrives first: cut off, it would be sent again
+                        break
                     names.append(block.name)
                     if there.get(block.name) == len(block.content):
                         self._places.release()
@@ -176,6 +181,8 @@ class Bringing:
                         group.create_task(send(block))
         except BaseExceptionGroup as errors:
             raise first_of(errors, SpoolDamaged, Purged, BadReceipt) from errors
+        if waits is not None:
+            raise waits
         upload = Upload.read(self._sending.recall()) or upload
         data = upload.envelope.data()
         made, upload = await self._signed(upload, lambda blob: blob.commit(names, data))

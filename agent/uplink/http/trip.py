@@ -59,7 +59,6 @@ class Trip(Generic[DoorT_co]):
         self, door: DoorT_co, sending: Sending, part: PartLength, stall: float, confirmed: dict[str, int]
     ) -> None:
         """`confirmed`: how far each upload was confirmed, kept by the uplink from one `send` to the next."""
-        """`confirmed`: how far each upload was confirmed, kept by the uplink from one `send` to the next."""
         self.door = door
         self.sending = sending
         self.holding = sending.holding
