@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from benchmarks.sending import Files
     from benchmarks.suite import Plan
 
-__all__ = ["life_clips", "life_large", "life_small", "sending_clips", "sending_large", "sending_plain", "sending_small"]
+__all__ = [
+    "life_clips",
+    "life_large",
+    "life_reads",
+    "life_small",
+    "sending_clips",
+    "sending_large",
+    "sending_plain",
+    "sending_reads",
+    "sending_small",
+]
 
 _SERVERS: Final = ("DEMS", "@tus/server", "rclone")
 _WHY_MAX: Final = 200
@@ -134,7 +144,9 @@ def _files(plan: Plan, which: str) -> Files:
 sending_large = partial(_sending, which="large")
 sending_plain = partial(_sending, which="large", tls=False)
 sending_clips = partial(_sending, which="clips")
+sending_reads = partial(_sending, which="reads")
 sending_small = partial(_sending, which="small")
 life_large = partial(_life, which="large")
 life_clips = partial(_life, which="clips")
+life_reads = partial(_life, which="reads")
 life_small = partial(_life, which="small")

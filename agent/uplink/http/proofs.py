@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.capture import PART_LENGTH
 from agent.errors import SpoolDamaged
 
 if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
-
     from agent.capture import Holding
     from agent.uplink import Sending
 
@@ -42,13 +40,21 @@ def journaled(holding: Holding, end: int) -> bytes | None:
     return holding.parts.through[(count - 1) * _HASH : count * _HASH]
 
 
-async def hashed(sending: Sending, offset: int, end: int, *states: Hash) -> bytes:
+class Fed(Protocol):
+    """A digest under way, of any sort."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take more bytes."""
+
+
+async def hashed(sending: Sending, offset: int, end: int, *states: Fed) -> bytes:
     """Return the SHA-256 of a stretch of the kept file as it reads now; other states are fed with it too."""
     state = sha256()
     lot: list[bytes] = []
 
     def update() -> None:
-        for one in (state, *states):
+        fed: tuple[Fed, ...] = (state, *states)
+        for one in fed:
             for block in lot:
                 one.update(block)
 

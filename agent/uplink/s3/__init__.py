@@ -46,7 +46,7 @@ class S3Uplink:
     async def send(self, sending: Sending, /) -> Receipt:
         """See `agent.uplink.Uplink`."""
         compares = await self._tried()
-        there = await brought(self._store, sending, self._places)
+        there = await brought(self._store, sending, self._places, compares=compares)
         return await proven(self._store, sending.holding, there, compares=compares)
 
     async def probe(self) -> None:

@@ -12,7 +12,7 @@ import structlog
 from agent.errors import BadReceipt, SpoolDamaged, UplinkDown, UplinkError
 from agent.uplink.s3.multipart import Differs, Upload, in_parts
 from agent.uplink.s3.named import b64, key_of, made_with
-from agent.uplink.s3.parts import Reading
+from agent.uplink.s3.parts import Outgoing, Part
 from agent.uplink.s3.trouble import Exists, NoUpload, WrongDigest
 
 if TYPE_CHECKING:
@@ -34,18 +34,18 @@ class Brought:
     """It had been there before, by an earlier try whose answer was lost."""
 
 
-async def brought(store: Store, sending: Sending, places: asyncio.Semaphore) -> Brought:
+async def brought(store: Store, sending: Sending, places: asyncio.Semaphore, *, compares: bool) -> Brought:
     """Bring it. Raises `UplinkDown`, `UplinkRefused`, `BadReceipt`, `SpoolDamaged`, or what `Sending.turn` raised.
 
-    `places`: parts that may lie in memory at once, of all captures.
+    `places`: parts that may be on their way at once, of all captures. `compares`: the store refuses wrong digests.
     """
     log = structlog.get_logger("uplink").bind(capture=sending.holding.id)
     length = sending.holding.digest.length
     for _ in range(3):
         try:
             if length <= store.options.part_length:
-                return await _whole(store, sending, places)
-            return Brought(composite=await in_parts(store, sending, places))
+                return await _whole(store, sending, places, prove=not compares)
+            return Brought(composite=await in_parts(store, sending, places, prove=not compares))
         except NoUpload as error:
             # It was completed, and nobody heard; or the bucket's rule ended it.
             log.warning("upload_gone", url=str(error), status=404)
@@ -67,23 +67,24 @@ async def brought(store: Store, sending: Sending, places: asyncio.Semaphore) -> 
     raise UplinkDown("the object store loses this upload, or changes it, each time", alone=True)
 
 
-async def _whole(store: Store, sending: Sending, places: asyncio.Semaphore) -> Brought:
+async def _whole(store: Store, sending: Sending, places: asyncio.Semaphore, *, prove: bool) -> Brought:
+    """By one PUT, with the digest that the journal has: a store that compares refuses whatever else the spool gives."""
     holding = sending.holding
+    digest = holding.digest
     async with places:
-        await sending.turn(holding.digest.length)
+        await sending.turn(digest.length)
         sending.progress(0)
-        part = await Reading(sending, max(1, holding.digest.length)).part(1, paced=True)
+        outgoing = Outgoing(sending, Part(1, 0, digest.length, digest.sha256), store.options.stall, prove=prove)
         await store.ask(
             "put_object",
-            length=len(part.content),
+            outgoing=outgoing,
             Key=key_of(store.options, holding),
-            Body=part.content,
             ChecksumAlgorithm="SHA256",
-            ChecksumSHA256=b64(part.sha256),
+            ChecksumSHA256=b64(digest.sha256),
             IfNoneMatch="*",
             **made_with(store.options, holding),
         )
-    sending.progress(holding.digest.length)
+    sending.progress(digest.length)
     return Brought()
 
 

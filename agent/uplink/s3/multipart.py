@@ -11,10 +11,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import SpoolDamaged, UplinkError
+from agent.errors import NotNow, SpoolDamaged, UplinkError
 from agent.tasks import first_of
 from agent.uplink.s3.named import b64, key_of, made_with
-from agent.uplink.s3.parts import Reading, part_length
+from agent.uplink.s3.parts import Outgoing, Reading, part_length
 from agent.uplink.s3.trouble import NoUpload, WrongDigest
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class Upload:
             return None
 
 
-async def in_parts(store: Store, sending: Sending, places: asyncio.Semaphore) -> bytes:
+async def in_parts(store: Store, sending: Sending, places: asyncio.Semaphore, *, prove: bool) -> bytes:
     """Bring it and complete it; SHA-256 over the digests of its parts. Raises as `brought` does, and its own kinds."""
     upload = Upload.read(sending.recall())
     listed = {} if upload is None else await _listed(store, sending, upload)
     if upload is None:
         upload = await _begun(store, sending)
-    return await _Bringing(store, sending, places, upload).all(listed)
+    return await _Bringing(store, sending, places, upload, prove=prove).all(listed)
 
 
 async def _begun(store: Store, sending: Sending) -> Upload:
@@ -91,8 +91,11 @@ async def _listed(store: Store, sending: Sending, upload: Upload) -> dict[int, d
 class _Bringing:
     """One upload under way."""
 
-    def __init__(self, store: Store, sending: Sending, places: asyncio.Semaphore, upload: Upload) -> None:
+    def __init__(
+        self, store: Store, sending: Sending, places: asyncio.Semaphore, upload: Upload, *, prove: bool
+    ) -> None:
         self._store, self._sending, self._places, self._upload = store, sending, places, upload
+        self._prove = prove
         self._key, self._length = key_of(store.options, sending.holding), sending.holding.digest.length
         self._reading = Reading(sending, upload.part)
         self._tags: dict[int, str] = {}
@@ -102,16 +105,24 @@ class _Bringing:
         """Send what is not listed, and complete the object."""
         count = -(-self._length // self._upload.part)
         self._sending.progress(0)
+        waits: NotNow | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(1, count + 1):
-                    if (known := listed.get(number)) is None:
-                        part = await self._next(number)
-                        group.create_task(self._send(part))
-                    else:
+                    if (known := listed.get(number)) is not None:
                         await self._compare(known, number)
+                        continue
+                    try:
+                        part, outgoing = await self._next(number)
+                    except NotNow as error:
+                        waits = error  # what is on its way arrives first: cut off, it would be sent again
+                        break
+                    sent = group.create_task(self._send(part, outgoing))
+                    sent.add_done_callback(lambda _: self._places.release())
         except BaseExceptionGroup as errors:
             raise first_of(errors, SpoolDamaged, WrongDigest, NoUpload, Differs) from errors
+        if waits is not None:
+            raise waits
         parts = [
             {"ETag": tag, "PartNumber": number, "ChecksumSHA256": b64(self._reading.digests[number])}
             for number, tag in sorted(self._tags.items())
@@ -126,39 +137,39 @@ class _Bringing:
         )
         return self._reading.composite()
 
-    async def _next(self, number: int) -> Part:
-        """Read the next part, as soon as there is a place for it and it may go. `_send` gives the place back."""
+    async def _next(self, number: int) -> tuple[Part, Outgoing]:
+        """The next part, as soon as there is a place for it and it may go. Who sends it gives the place back."""
         await self._places.acquire()
         try:
             await self._sending.turn(min(self._upload.part, self._length - (number - 1) * self._upload.part))
-            return await self._reading.part(number, paced=True)
+            part = await self._reading.part(number)
+            outgoing = Outgoing(self._sending, part, self._store.options.stall, prove=self._prove)
+            await outgoing.begin()
         except BaseException:
             self._places.release()
             raise
+        return part, outgoing
 
-    async def _send(self, part: Part) -> None:
-        try:
-            answer = await self._store.ask(
-                "upload_part",
-                length=len(part.content),
-                Key=self._key,
-                UploadId=self._upload.id,
-                PartNumber=part.number,
-                Body=part.content,
-                ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=b64(part.sha256),
-            )
-        finally:
-            self._places.release()
+    async def _send(self, part: Part, outgoing: Outgoing) -> None:
+        answer = await self._store.ask(
+            "upload_part",
+            outgoing=outgoing,
+            Key=self._key,
+            UploadId=self._upload.id,
+            PartNumber=part.number,
+            ChecksumAlgorithm="SHA256",
+            ChecksumSHA256=b64(part.sha256),
+        )
         self._brought(part.number, str(answer.get("ETag", "")))
 
     async def _compare(self, listed: dict[str, Any], number: int) -> None:
         """Believe a part that the store lists where it is the same part of the kept file; raise `Differs` else."""
         async with self._places:
-            part = await self._reading.part(number, paced=False)
+            part = await self._reading.part(number)
             theirs = listed.get("ChecksumSHA256")
-            same = theirs == b64(part.sha256) if theirs else str(listed.get("ETag")).strip('"') == part.md5
-        if not same or listed.get("Size") != len(part.content):
+            tag = "" if theirs else await self._reading.tag(part)
+            same = theirs == b64(part.sha256) if theirs else str(listed.get("ETag")).strip('"') == tag
+        if not same or listed.get("Size") != part.length:
             raise Differs(f"part {number}")
         self._brought(number, str(listed["ETag"]))
 

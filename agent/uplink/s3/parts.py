@@ -1,8 +1,11 @@
-"""A capture's bytes part by part, each with its digests, proven on the way to be what the journal says."""
+"""A capture's bytes part by part: digests first, proven to be what the journal says, and the bytes as they are sent.
+
+A store wants the digest of a part before its first byte. So each part is read twice: once to be hashed, and, out of the
+page cache most often, once more on its way to the socket. In memory lie a few blocks, however long a part is.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from hashlib import md5, sha256
 from typing import TYPE_CHECKING, Final
@@ -10,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from agent.errors import SpoolDamaged
+from agent.uplink.http.body import Body
+from agent.uplink.http.proofs import hashed
 from agent.uplink.s3.options import PARTS_MAX
 
 if TYPE_CHECKING:
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
 
     from agent.uplink import Sending
 
-__all__ = ["Part", "Reading", "part_length"]
+__all__ = ["Outgoing", "Part", "Reading", "part_length"]
 
 _MIB: Final = 1 << 20
 
@@ -30,18 +35,13 @@ def part_length(length: int, wanted: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part, as it lies in memory."""
+    """One part, and what is stated of it."""
 
     number: int
     """From 1, as S3 counts."""
     offset: int
-    content: bytes
+    length: int
     sha256: bytes
-
-    @property
-    def md5(self) -> str:
-        """The tag that a store without check sums gives a part: a check of the way, and no proof of anything."""
-        return md5(self.content, usedforsecurity=False).hexdigest()
 
 
 class Reading:
@@ -49,7 +49,6 @@ class Reading:
 
     So nothing is completed at the store that is not, whatever the spool's disk did. SHA-256 is what the store is told
     of each part; of everything it is BLAKE3 that is compared, for SHA-256 of everything would cost as much once more.
-    What is one part needs no second digest at all.
     """
 
     def __init__(self, sending: Sending, length: int) -> None:
@@ -60,31 +59,80 @@ class Reading:
         self.digests: dict[int, bytes] = {}
         """SHA-256 of each part so far, by number."""
 
-    async def part(self, number: int, *, paced: bool) -> Part:
-        """The next part. `paced`: at the pace that the policy allows, since it is sent. Raises `SpoolDamaged`."""
+    async def part(self, number: int) -> Part:
+        """The next part. Raises `SpoolDamaged`."""
         offset, whole = (number - 1) * self._length, self._holding.digest
         length = min(self._length, whole.length - offset)
-        source = self._sending.outgoing(offset, length) if paced else self._sending.blocks(offset, length)
-        content = await _gathered(source)
-        if len(content) != length:
-            raise SpoolDamaged(f"the spool gave {len(content)} bytes of a part of {length}")
-        digest, proven = await asyncio.to_thread(self._hashed, content, last=offset + length == whole.length)
-        if not proven:
+        digest = await hashed(self._sending, offset, offset + length, self._whole)
+        if offset + length == whole.length and self._whole.digest() != whole.blake3:
             raise SpoolDamaged(f"capture {self._holding.id} in the spool is not what the journal says")
         self.digests[number] = digest
-        return Part(number, offset, content, digest)
+        return Part(number, offset, length, digest)
 
-    def _hashed(self, content: bytes, *, last: bool) -> tuple[bytes, bool]:
-        digest, whole = sha256(content).digest(), self._holding.digest
-        if len(content) == whole.length:
-            return digest, digest == whole.sha256
-        self._whole.update(content)
-        return digest, not last or self._whole.digest() == whole.blake3
+    async def tag(self, part: Part) -> str:
+        """MD5, the tag that a store without check sums gives a part: a check of the way, and no proof of anything."""
+        state = md5(usedforsecurity=False)
+        await hashed(self._sending, part.offset, part.offset + part.length, state)
+        return state.hexdigest()
 
     def composite(self) -> bytes:
         """What a store gives as SHA-256 of an object of parts: SHA-256 of the digests of its parts, joined."""
         return sha256(b"".join(self.digests[number] for number in sorted(self.digests))).digest()
 
 
-async def _gathered(source: AsyncIterator[bytes]) -> bytes:
-    return b"".join([block async for block in source])
+class Outgoing:
+    """The bytes of one request, at the pace that the policy allows; made anew where they are sent a second time."""
+
+    def __init__(self, sending: Sending, part: Part, stall: float, *, prove: bool) -> None:
+        """`prove`: the store compares nothing, so we do it once more: the last block goes only if all are right."""
+        self._sending, self._part, self._stall, self._prove = sending, part, stall, prove
+        self._begun: _Begun | None = None
+        self.length = part.length
+
+    async def begin(self) -> None:
+        """Read the first block: what was admitted by `Sending.turn` is this request from now on, and no later one."""
+        source = self._sending.outgoing(self._part.offset, self.length)
+        self._begun = _Begun(source, await anext(source, b""))
+
+    def body(self) -> Body:
+        """For one request."""
+        begun, self._begun = self._begun, None
+        blocks: AsyncIterator[bytes] = begun or self._sending.outgoing(self._part.offset, self.length)
+        return Body(_proven(blocks, self._part) if self._prove else blocks, self.length, self._stall)
+
+
+class _Begun:
+    """A source of which the first block was read already."""
+
+    def __init__(self, source: AsyncIterator[bytes], first: bytes) -> None:
+        self._source, self._first = source, first
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        first, self._first = self._first, b""
+        return first or await anext(self._source)
+
+    async def aclose(self) -> None:
+        """Close the source."""
+        if (aclose := getattr(self._source, "aclose", None)) is not None:
+            await aclose()
+
+
+async def _proven(blocks: AsyncIterator[bytes], part: Part) -> AsyncIterator[bytes]:
+    """The same, the last of them only once all together have the digest that was stated. Raises `SpoolDamaged`."""
+    state, held = sha256(), b""
+    try:
+        async for block in blocks:
+            if held:
+                yield held
+            state.update(block)
+            held = block
+        if state.digest() != part.sha256:
+            raise SpoolDamaged(f"the spool gave other bytes of a part than a moment before, from byte {part.offset}")
+        if held:
+            yield held
+    finally:
+        if (aclose := getattr(blocks, "aclose", None)) is not None:
+            await aclose()

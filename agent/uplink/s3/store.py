@@ -19,22 +19,24 @@ from agent.uplink.s3.presigned import placed
 from agent.uplink.s3.trouble import outdated, translated
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from agent.uplink.http.body import Body
     from agent.uplink.s3.options import S3Options
+    from agent.uplink.s3.parts import Outgoing
     from agent.uplink.s3.presigned import Signed
 
 __all__ = ["Store", "read_keys"]
 
 SLOWEST: Final = 64 * 1024
 """Bytes per second that a body is given to arrive."""
-_PIECE: Final = 256 * 1024
 _SIGNATURES: Final = 2
 """How often one request is signed, where the store says that it is not permitted: the first may have become too old."""
 
 _signed: ContextVar[Signed | None] = ContextVar("signed", default=None)
 """The broker's form of the request that this task is making."""
+_body: ContextVar[Body | None] = ContextVar("body", default=None)
+"""Its body."""
 
 
 def read_keys(path: Path) -> tuple[str, str]:
@@ -52,16 +54,24 @@ def read_keys(path: Path) -> tuple[str, str]:
     return key, secret
 
 
-def _in_pieces(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's request
-    """Hand a long body over in pieces: as one it is copied as a whole, and under TLS several times."""
-    if isinstance(request.body, bytes) and len(request.body) > _PIECE:
-        request.body = _pieces(request.body)
+class _Stated:
+    """What the client is shown instead of a body: its length. It would copy a body of bytes, and sign what it read."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, _: int = -1) -> bytes:
+        """By this the client knows something that it may send."""
+        raise OSError("a body is read by who sends it")
 
 
-async def _pieces(content: bytes) -> AsyncIterator[bytes]:
-    view = memoryview(content)
-    for at in range(0, len(content), _PIECE):
-        yield bytes(view[at : at + _PIECE])
+def _with_body(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's request
+    """Put the body into the request that is about to be sent."""
+    if isinstance(request.body, _Stated):
+        request.body = _body.get()
 
 
 class Store:
@@ -86,20 +96,29 @@ class Store:
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
 
-    async def ask(self, operation: str, *, length: int = 0, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
-        """One request on the bucket and what was answered. `length`: bytes of its body.
+    async def ask(
+        self,
+        operation: str,
+        *,
+        outgoing: Outgoing | None = None,
+        length: int = 0,
+        **words: Any,  # noqa: ANN401 - S3's own
+    ) -> dict[str, Any]:
+        """One request on the bucket and what was answered. `outgoing`: its body; else `length`: bytes of `Body`.
 
-        Raises what `agent.uplink.s3.trouble.translated` makes of what the client raised, and what `Broker.signed` does.
+        Raises what `agent.uplink.s3.trouble.translated` makes of what the client raised, what the body's source raised,
+        and what `Broker.signed` does.
         """
         client = await self._client()
+        length = length if outgoing is None else outgoing.length
         if self.broker is None:
-            return await self._asked(client, operation, length, words)
+            return await self._asked(client, operation, outgoing, length, words)
         again = _SIGNATURES
         while True:
             signed = await self.broker.signed(client.meta.method_to_api_mapping[operation], words, length=length)
             token, again = _signed.set(signed), again - 1
             try:
-                return await self._asked(client, operation, length, words)
+                return await self._asked(client, operation, outgoing, length, words)
             except UplinkDown as error:
                 if not outdated(error.__cause__):
                     raise
@@ -115,16 +134,30 @@ class Store:
         self,
         client: Any,  # noqa: ANN401 - aiobotocore's
         operation: str,
+        outgoing: Outgoing | None,
         length: int,
         words: dict[str, Any],
     ) -> dict[str, Any]:
-        limit = self.options.connect_timeout + self.options.stall + length / SLOWEST
+        body = None if outgoing is None else outgoing.body()
+        if body is not None:
+            words = {**words, "Body": _Stated(length)}
+        token = _body.set(body)
+        limit = self.options.connect_timeout + self.options.stall + (0 if body else length / SLOWEST)
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit) as watch:
+                if body is not None:
+                    body.watched_by(watch)  # which moves it as the bytes go
                 told: dict[str, Any] = await getattr(client, operation)(Bucket=self.options.bucket, **words)
                 return told
         except (theirs.BotoCoreError, theirs.ClientError, OSError, TimeoutError) as error:
+            if body is not None and body.failure is not None:
+                raise body.failure from error
             raise translated(error, self.place) from error
+        finally:
+            _body.reset(token)
+            if body is not None:
+                body.watched_by(None)
+                await body.close()
 
     async def blocks(self, key: str, **words: Any) -> Any:  # noqa: ANN401 - aiobotocore's stream
         """The body of an object, to be read in pieces and closed. Raises as `ask` does."""
@@ -144,7 +177,7 @@ class Store:
                 client = await self._stack.enter_async_context(self._made(keys))
                 if self.broker is not None:
                     client.meta.events.register_last("request-created.s3", self._as_signed)
-                client.meta.events.register("before-send.s3", _in_pieces)
+                client.meta.events.register("before-send.s3", _with_body)
                 self._opened = keys, client
             return self._opened[1]
 
@@ -167,8 +200,8 @@ class Store:
             s3={
                 "addressing_style": options.style,
                 "us_east_1_regional_endpoint": "regional",
-                # Over TLS the client leaves bodies unsigned whose digest is stated. On loopback it is the same digest.
-                **({"payload_signing_enabled": False} if str(options.endpoint).startswith("http:") else {}),
+                # The digest of each body is in a header that is signed: to sign the body would read it once more.
+                "payload_signing_enabled": False,
             },
             user_agent="evidock",
             proxies=None if options.proxy is None else {"http": options.proxy, "https": options.proxy},
