@@ -3,7 +3,8 @@
 Known:        framing and registers from "In-Car Trigger User Guide" V1.01 (2017-01-16), a public exhibit of the FCC
               (document 3628652); every frame here is computed from it.
 Not verified: on a device: the polarity of the recording flag, which the guide tells in two ways; what an error answer
-              looks like; registers 0008 to 0017 and above 006F.
+              looks like; registers 0008 to 0017 and above 006F. No client or simulator of other authors and no
+              recorded line was found in public: both sides of the tests are ours.
 
     read   A1 00 addrHi addrLo N ck                     answer  A1 00 addrHi addrLo N result data[N] ck
 

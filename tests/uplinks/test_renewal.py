@@ -81,8 +81,10 @@ async def test_an_announced_upload_is_kept_up_while_it_waits(
     assert DAY / 2 - 60 < due_in(sending) <= DAY / 2 + 60
     for _ in range(6):  # three days, of which one would have been the end
         clock.now += DAY / 2
+        sending.renew_at = None
         await uplink.announce(sending)
         assert sending.state == url
+        assert DAY / 2 - 60 < due_in(sending) <= DAY + 60, "it is known when it is due again"
     assert [entry.state for entry in await dems.index()] == ["open"]
     verified(await uplink.send(sending), sending, dems)
     await settled(dems, sending)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +11,7 @@ from agent.capture import Strength
 from agent.errors import UplinkDown
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.tls import failure, served_with
+from tests.uplinks.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,44 +40,6 @@ async def test_plain_http_goes_through_a_proxy_with_its_login(serve: Serve, conn
     assert (await uplink.send(MemorySending(b"abc"))).strength is Strength.SIGNED
     assert proxied == [(expected, "http://dems.invalid/files")] * 2
     assert {finding.state for finding in await uplink.check()} == {"ok"}
-
-
-class Tunnel:
-    """A proxy that knows CONNECT, and who may use it."""
-
-    def __init__(self, answer: str = "200 OK") -> None:
-        self.answer = answer
-        self.asked: list[bytes] = []
-        self.port = 0
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:  # a connection that was opened and not needed
-            writer.close()
-            return
-        self.asked.append(head)
-        writer.write(f"HTTP/1.1 {self.answer}\r\n\r\n".encode())
-        if self.answer.startswith("200"):
-            port = int(head.split()[1].rpartition(b":")[2])
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer), return_exceptions=True)
-        writer.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while block := await reader.read(65536):
-        writer.write(block)
-        await writer.drain()
-    writer.close()
 
 
 async def test_https_goes_through_a_proxy_unseen(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from agent.uplink.http.options import HttpOptions
 
-__all__ = ["proxy_headers", "tls_context", "token"]
+__all__ = ["proxy_headers", "proxy_login", "tls_context", "token"]
 
 
 def token(options: HttpOptions) -> str | None:
@@ -48,11 +48,17 @@ def proxy_headers(options: HttpOptions) -> dict[str, str]:
     """Return what only a proxy may see. Raises `ConfigError` where its file cannot be used."""
     if options.proxy_login_file is None:
         return {}
+    login = proxy_login(options.proxy_login_file)
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+def proxy_login(path: Path) -> str:
+    """Return `user:password`. Raises `ConfigError` where the file cannot be used."""
     where = "proxy_login_file"
-    login = _read(options.proxy_login_file, where)
+    login = _read(path, where)
     if ":" not in login:
         raise ConfigError([Problem(where, "the file must hold `user:password`")])
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+    return login
 
 
 def _read(path: Path, where: str) -> str:

@@ -53,6 +53,7 @@ class Broker:
                 client_key=options.client_key,
                 token_file=options.token_file,
                 proxy=options.proxy,
+                proxy_login_file=options.proxy_login_file,
                 connect_timeout=options.connect_timeout,
                 stall=options.stall,
             )

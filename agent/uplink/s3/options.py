@@ -92,6 +92,9 @@ class S3Options(UplinkOptions):
     ca_file: Path | None = None
     """Certificates (PEM) of the authorities that alone are trusted; without it, those that come with the client."""
     proxy: Annotated[str, AfterValidator(_proxy)] | None = None
+    """`http://proxy.example.org:3128`; HTTPS goes through it unseen (CONNECT)."""
+    proxy_login_file: Path | None = None
+    """File with `user:password` for the proxy."""
     part_length: Annotated[int, Field(ge=PART_MIN, le=1 << 30, multiple_of=MIB)] = PART_LENGTH
     """Bytes of one part; more where an object would have more than 10,000 of them."""
     parts: Annotated[int, Field(ge=1, le=32)] = 4
@@ -123,6 +126,8 @@ class S3Options(UplinkOptions):
             raise ValueError("token_file and client_cert are for a broker")
         if self.client_key is not None and self.client_cert is None:
             raise ValueError("client_key needs client_cert")
+        if self.proxy_login_file is not None and self.proxy is None:
+            raise ValueError("proxy_login_file needs proxy")
         if self.client_cert is not None and not str(self.broker).startswith("https://"):
             raise ValueError("client_cert needs a broker at an https address")
         dated = self.lock in {"governance", "compliance"}

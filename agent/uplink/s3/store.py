@@ -12,8 +12,10 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore import UNSIGNED
 from botocore import exceptions as theirs
+from yarl import URL
 
 from agent.errors import ConfigError, Problem, UplinkDown, in_words
+from agent.uplink.http.identity import proxy_login
 from agent.uplink.s3.broker import Broker
 from agent.uplink.s3.presigned import placed
 from agent.uplink.s3.trouble import outdated, translated
@@ -74,6 +76,14 @@ def _with_body(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's 
         request.body = _body.get()
 
 
+def _with_login(options: S3Options) -> str | None:
+    """The proxy as the client is told of it. Raises `ConfigError` where its login cannot be read."""
+    if options.proxy is None or options.proxy_login_file is None:
+        return options.proxy
+    user, _, password = proxy_login(options.proxy_login_file).partition(":")
+    return str(URL(options.proxy).with_user(user).with_password(password))
+
+
 class Store:
     """One bucket. Opened when it is first asked, and anew when the keys have changed."""
 
@@ -89,6 +99,7 @@ class Store:
             except (OSError, ssl.SSLError) as error:
                 problem = Problem("ca_file", f"{options.ca_file}: {in_words(error)}")
                 raise ConfigError([problem]) from error
+        self._proxy = _with_login(options)
         self.broker = None if options.broker is None else Broker(options)
         self.states_digests = True
         """False once a broker left the digest of a body unsigned, so that it could not be sent."""
@@ -204,7 +215,7 @@ class Store:
                 "payload_signing_enabled": False,
             },
             user_agent="evidock",
-            proxies=None if options.proxy is None else {"http": options.proxy, "https": options.proxy},
+            proxies=None if self._proxy is None else {"http": self._proxy, "https": self._proxy},
         )
         session = AioSession()
         # Nothing on this machine but agent.toml decides: no environment, no files of other programs.

@@ -97,7 +97,7 @@ def translated(error: Exception, place: str) -> UplinkError:  # noqa: PLR0911 - 
                 f"{place} cannot be reached", hint="Look at the network of this station, and at `endpoint`."
             )
         case theirs.ProxyConnectionError():
-            return UplinkDown("the proxy cannot be reached", hint="Look at `proxy` in agent.toml.")
+            return _proxy(error)
         case theirs.SSLError():
             return _tls(error, place)
         case theirs.NoCredentialsError() | theirs.PartialCredentialsError():
@@ -133,6 +133,15 @@ def _answered(response: Mapping[str, Any], place: str) -> UplinkError:  # noqa: 
     wait = _seconds(headers.get("retry-after"))
     said = ": ".join(filter(None, (f"{status} {bounded(code)}".strip(), sentence)))
     return Answered(f"{place} answered {said}", retry_after=wait)
+
+
+def _proxy(error: theirs.ProxyConnectionError) -> UplinkDown:
+    status = getattr(error.kwargs.get("error"), "status", None)
+    if status is None:
+        return UplinkDown("the proxy cannot be reached", hint="Look at `proxy` in agent.toml.")
+    if status == 407:  # noqa: PLR2004 - Proxy Authentication Required
+        return UplinkDown("the proxy wants a login (407)", hint="Put `user:password` into proxy_login_file.")
+    return UplinkDown(f"the proxy refused to connect us ({status})", hint="The proxy must permit CONNECT to the store.")
 
 
 def _tls(error: Exception, place: str) -> UplinkDown:
