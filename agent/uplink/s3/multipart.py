@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -151,15 +152,16 @@ class _Bringing:
         return part, outgoing
 
     async def _send(self, part: Part, outgoing: Outgoing) -> None:
-        answer = await self._store.ask(
-            "upload_part",
-            outgoing=outgoing,
-            Key=self._key,
-            UploadId=self._upload.id,
-            PartNumber=part.number,
-            ChecksumAlgorithm="SHA256",
-            ChecksumSHA256=b64(part.sha256),
-        )
+        async with aclosing(outgoing):
+            answer = await self._store.ask(
+                "upload_part",
+                outgoing=outgoing,
+                Key=self._key,
+                UploadId=self._upload.id,
+                PartNumber=part.number,
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=b64(part.sha256),
+            )
         self._brought(part.number, str(answer.get("ETag", "")))
 
     async def _compare(self, listed: dict[str, Any], number: int) -> None:

@@ -100,6 +100,12 @@ class Outgoing:
         blocks: AsyncIterator[bytes] = begun or self._sending.outgoing(self._part.offset, self.length)
         return Body(_proven(blocks, self._part) if self._prove else blocks, self.length, self._stall)
 
+    async def aclose(self) -> None:
+        """Give back what was admitted, where no request came to it."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            await begun.aclose()
+
 
 class _Begun:
     """A source of which the first block was read already."""
