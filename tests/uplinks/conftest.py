@@ -13,7 +13,8 @@ from agent.testing.dems import EmulatedDems
 from agent.testing.station import Station
 from agent.uplink.http import body, trip
 from agent.uplink.tus import TusUplink
-from tests.uplinks import swift
+from tests.uplinks import azurite, swift
+from tests.uplinks.azurite import Azurite
 from tests.uplinks.double import Double
 
 if TYPE_CHECKING:
@@ -62,6 +63,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[swift.Swift]:
     if (why := swift.missing()) is not None:
         pytest.skip(why)
     with swift.Swift(tmp_path_factory.mktemp("swift")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Azurite, one for all tests of a process."""
+    if (why := azurite.missing()) is not None:
+        pytest.skip(why)
+    with Azurite(tmp_path_factory.mktemp("azurite")) as made:
         yield made
 
 

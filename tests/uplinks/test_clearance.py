@@ -23,28 +23,20 @@ from agent.testing.uplink_conformance import UplinkConformance, sent
 from agent.uplink.clearance.envelope import cipher_length, pin_of
 from agent.uplink.clearance.rate import Rate
 from tests.uplinks import azurite, swift
-from tests.uplinks.azurite import Azurite
 from tests.uplinks.brief import Brief, long_form
 from tests.uplinks.clearance_emulator import DAY, KEY_ID, made_key
 from tests.uplinks.clearance_rig import MIB, ClearanceRig, broken_off, rigged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agent.testing.station import Station
+    from tests.uplinks.azurite import Azurite
 
 
 LONG = some_bytes(5 * MIB + 77, "six blocks")
 pytestmark = pytest.mark.interop
-
-
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    if (why := azurite.missing()) is not None:
-        pytest.skip(why)
-    with Azurite(tmp_path_factory.mktemp("azurite")) as made:
-        yield made
 
 
 class Rigged:

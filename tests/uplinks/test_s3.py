@@ -175,7 +175,7 @@ async def test_a_store_without_locks_stores_nothing_that_counts(rig: S3Rig, stat
     assert found == {f"dock-1/{sending.holding.id}": b"x"}, "it takes a request for a lock for the object"
 
 
-async def test_many_parts_lie_in_memory_only_so_many_at_once(rig: S3Rig, station: Station) -> None:
+async def test_of_many_parts_only_so_many_are_on_their_way_at_once(rig: S3Rig, station: Station) -> None:
     uplink = rig.uplink(parts=2)
     sendings = [await held_sending(station, some_bytes(6 * MIB, n), f"{n}") for n in range(4)]
     most, busy, true_ask = 0, 0, uplink._store.ask

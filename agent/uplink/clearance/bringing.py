@@ -155,13 +155,10 @@ class Bringing:
         self._sending.progress(0)
 
         async def send(block: Block) -> None:
-            try:
-                started = time.monotonic()
-                current = Upload.read(self._sending.recall()) or upload
-                await self._signed(current, lambda blob: blob.put(block.name, block.content))
-                self._rate.took(len(block.content), time.monotonic() - started)
-            finally:
-                self._places.release()
+            started = time.monotonic()
+            current = Upload.read(self._sending.recall()) or upload
+            await self._signed(current, lambda blob: blob.put(block.name, block.content))
+            self._rate.took(len(block.content), time.monotonic() - started)
             self._came(done, block, reading)
 
         waits: NotNow | None = None
@@ -178,7 +175,8 @@ class Bringing:
                         self._places.release()
                         self._came(done, block, reading)
                     else:
-                        group.create_task(send(block))
+                        # Not by the task itself: one that is ended before it begins does nothing at all.
+                        group.create_task(send(block)).add_done_callback(lambda _: self._places.release())
         except BaseExceptionGroup as errors:
             raise first_of(errors, SpoolDamaged, Purged, BadReceipt) from errors
         if waits is not None:

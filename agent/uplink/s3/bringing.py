@@ -44,7 +44,7 @@ async def brought(store: Store, sending: Sending, places: asyncio.Semaphore, *, 
     for _ in range(3):
         try:
             if length <= store.options.part_length:
-                return await _whole(store, sending, places, prove=not compares)
+                return await _whole(store, sending, prove=not compares)
             return Brought(composite=await in_parts(store, sending, places, prove=not compares))
         except NoUpload as error:
             # It was completed, and nobody heard; or the bucket's rule ended it.
@@ -67,23 +67,21 @@ async def brought(store: Store, sending: Sending, places: asyncio.Semaphore, *, 
     raise UplinkDown("the object store loses this upload, or changes it, each time", alone=True)
 
 
-async def _whole(store: Store, sending: Sending, places: asyncio.Semaphore, *, prove: bool) -> Brought:
+async def _whole(store: Store, sending: Sending, *, prove: bool) -> Brought:
     """By one PUT, with the digest that the journal has: a store that compares refuses whatever else the spool gives."""
-    holding = sending.holding
-    digest = holding.digest
-    async with places:
-        await sending.turn(digest.length)
-        sending.progress(0)
-        outgoing = Outgoing(sending, Part(1, 0, digest.length, digest.sha256), store.options.stall, prove=prove)
-        await store.ask(
-            "put_object",
-            outgoing=outgoing,
-            Key=key_of(store.options, holding),
-            ChecksumAlgorithm="SHA256",
-            ChecksumSHA256=b64(digest.sha256),
-            IfNoneMatch="*",
-            **made_with(store.options, holding),
-        )
+    holding, digest = sending.holding, sending.holding.digest
+    await sending.turn(digest.length)
+    sending.progress(0)
+    outgoing = Outgoing(sending, Part(1, 0, digest.length, digest.sha256), store.options.stall, prove=prove)
+    await store.ask(
+        "put_object",
+        outgoing=outgoing,
+        Key=key_of(store.options, holding),
+        ChecksumAlgorithm="SHA256",
+        ChecksumSHA256=b64(digest.sha256),
+        IfNoneMatch="*",
+        **made_with(store.options, holding),
+    )
     sending.progress(digest.length)
     return Brought()
 

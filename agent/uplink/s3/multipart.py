@@ -118,6 +118,7 @@ class _Bringing:
                     except NotNow as error:
                         waits = error  # what is on its way arrives first: cut off, it would be sent again
                         break
+                    # Not by the task itself: one that is ended before it begins does nothing at all.
                     sent = group.create_task(self._send(part, outgoing))
                     sent.add_done_callback(lambda _: self._places.release())
         except BaseExceptionGroup as errors:

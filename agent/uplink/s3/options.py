@@ -98,7 +98,7 @@ class S3Options(UplinkOptions):
     part_length: Annotated[int, Field(ge=PART_MIN, le=1 << 30, multiple_of=MIB)] = PART_LENGTH
     """Bytes of one part; more where an object would have more than 10,000 of them."""
     parts: Annotated[int, Field(ge=1, le=32)] = 4
-    """Parts that are on their way at once, of all captures together."""
+    """Parts that are on their way at once, of all captures together; what is one PUT goes beside them."""
     encryption: Literal["AES256", "aws:kms"] | None = None
     """How the store is asked to encrypt what it stores; without it, as the bucket says."""
     kms_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,2048}$")] | None = None

@@ -204,7 +204,7 @@ class Store:
             connect_timeout=options.connect_timeout,
             read_timeout=options.stall,
             retries={"total_max_attempts": 1},  # second tries are the business of `forward`
-            max_pool_connections=max(options.parts, options.in_flight),
+            max_pool_connections=options.parts + options.in_flight,  # whoever waited for one would look like a stall
             # Some stores cannot read the check sums that the client adds by itself. We state our own.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
