@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
-from contextlib import AbstractAsyncContextManager, aclosing
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,15 +15,13 @@ from agent.testing.station import Station
 from tests.uplinks import clearance_rig, s3_rig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from agent.testing.uplink_conformance import UplinkRig
     from agent.uplink import Uplink
     from tests.uplinks.azurite import Azurite
     from tests.uplinks.swift import Swift
-
-    Rig: TypeAlias = AbstractAsyncContextManager[UplinkRig]
 
 pytestmark = pytest.mark.interop
 MIB = 1 << 20
@@ -87,11 +85,11 @@ async def test_parts_to_an_object_store_do_not_lie_in_memory(tmp_path: Path, sto
         assert peak < 4 * rig.request, f"{peak / MIB:.1f} MiB"
 
 
-async def measured(act: Callable[[], object]) -> int:
+async def measured(act: Callable[[], Awaitable[object]]) -> int:
     """Bytes that Python had in use at most, beyond those before."""
     tracemalloc.start()
     try:
-        await act()  # type: ignore[misc]
+        await act()
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -38,7 +38,7 @@ async def port(store: swift.Swift, authority: trustme.CA) -> AsyncIterator[int]:
 
 def uplink_to(folder: Path, port: int, **more: object) -> S3Uplink:
     (folder / "keys").write_text(swift.KEYS)
-    words = {"use": "s3", "name": "dems", "endpoint": f"https://127.0.0.1:{port}", "bucket": BUCKET}
+    words: dict[str, object] = {"use": "s3", "name": "dems", "endpoint": f"https://127.0.0.1:{port}", "bucket": BUCKET}
     words |= {"keys_file": folder / "keys", "part_length": 5 * MIB, "stall": 20.0}
     return S3Uplink(S3Options.model_validate(words | more))
 

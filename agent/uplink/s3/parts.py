@@ -84,7 +84,7 @@ class Outgoing:
     """The bytes of one request, at the pace that the policy allows; made anew where they are sent a second time."""
 
     def __init__(self, sending: Sending, part: Part, stall: float, *, prove: bool) -> None:
-        """`prove`: the store compares nothing, so we do it once more: the last block goes only if all are right."""
+        """`prove`: hash what goes, so that the last block goes only if all are what is stated of them."""
         self._sending, self._part, self._stall, self._prove = sending, part, stall, prove
         self._begun: _Begun | None = None
         self.length = part.length
@@ -136,7 +136,7 @@ async def _proven(blocks: AsyncIterator[bytes], part: Part) -> AsyncIterator[byt
             state.update(block)
             held = block
         if state.digest() != part.sha256:
-            raise SpoolDamaged(f"the spool gave other bytes of a part than a moment before, from byte {part.offset}")
+            raise SpoolDamaged(f"the spool gave other bytes than are stated, from byte {part.offset} on")
         if held:
             yield held
     finally:
