@@ -24,21 +24,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.interop
-BUCKET = "behind-tls"
+
+
+def bucket_of(folder: Path) -> str:
+    return f"evidence-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
 
 
 @pytest.fixture
-async def port(store: swift.Swift, authority: trustme.CA) -> AsyncIterator[int]:
-    """Of TLS before Swift."""
+async def port(store: swift.Swift, authority: trustme.CA, tmp_path: Path) -> AsyncIterator[int]:
+    """Of TLS before Swift, where there is a bucket for this test."""
     async with client(store.port) as asked:
-        await asked.create_bucket(Bucket=BUCKET)
+        await asked.create_bucket(Bucket=bucket_of(tmp_path))
     async with terminated(served_with(authority.issue_cert("127.0.0.1")), store.port) as made:
         yield made
 
 
 def uplink_to(folder: Path, port: int, **more: object) -> S3Uplink:
     (folder / "keys").write_text(swift.KEYS)
-    words: dict[str, object] = {"use": "s3", "name": "dems", "endpoint": f"https://127.0.0.1:{port}", "bucket": BUCKET}
+    words: dict[str, object] = {
+        "use": "s3",
+        "name": "dems",
+        "endpoint": f"https://127.0.0.1:{port}",
+        "bucket": bucket_of(folder),
+    }
     words |= {"keys_file": folder / "keys", "part_length": 5 * MIB, "stall": 20.0}
     return S3Uplink(S3Options.model_validate(words | more))
 
@@ -58,7 +66,7 @@ async def test_through_a_proxy_with_its_login(
     assert all(base64.b64encode(b"dock:pass word/@:") in head for head in tunnel.asked)
     assert tunnel.asked[0].startswith(b"CONNECT 127.0.0.1")
     async with client(store.port) as asked:
-        body = (await asked.get_object(Bucket=BUCKET, Key=sending.holding.id))["Body"]
+        body = (await asked.get_object(Bucket=bucket_of(tmp_path), Key=sending.holding.id))["Body"]
         assert hashlib.sha256(await body.read()).digest() == sending.holding.digest.sha256
 
 

@@ -208,6 +208,7 @@ async def test_what_comes_after_complete_is_taken_and_described_again(desk: Desk
 async def test_only_complete_ends_a_recording(desk: Desk) -> None:
     async with desk.open(), desk.controller() as controller:
         await controller.send(recording(complete=False))
+        await controller._ask("POST", recording().container, {"X-Container-Meta-Status": "Incomplete"})
         await asyncio.sleep(0.2)
         assert not [key for key in await desk.held() if "description" in key]
         # By either prefix, in any case of letters.
