@@ -95,9 +95,9 @@ def explain(
         line("no hit: a read of it would be passed by")
     for one in told["lists"]:
         if not one["searched"]:
-            line(f"{one['list']} is not searched, for it is {one['state']}: what stands in it is no hit", "yellow")
+            line(f"{one['list']} is not searched ({_age(one)}): what stands in it is no hit", "yellow")
         elif one["degraded"]:
-            line(f"{one['list']} is {one['state']}: a hit by it is marked as degraded", "yellow")
+            line(f"{one['list']}: {_age(one)}, so a hit by it is marked as degraded", "yellow")
     if told["beyond_policy"]:
         line("Listed, and no hit, for more characters differ than max_confusable permits:")
         table(columns, [tuple(one[name] for name in names) for one in told["beyond_policy"]])
@@ -190,6 +190,10 @@ def export_audit(
         except OSError as error:
             raise Refusal(f"{html} cannot be written: {error.strerror}", hint="Give a place that can.") from error
     print_json(report)
+
+
+def _age(one: dict[str, Any]) -> str:
+    return "nobody knows how old it is" if one["state"] == "unknown" else f"it is {one['state']}"
 
 
 def _day(text: str | None) -> datetime | None:

@@ -118,7 +118,7 @@ class Watch:
                 "alpr.not_parsed",
                 "warning",
                 what,
-                f"{self.counts['not_parsed']} messages of {what} could not be read since the start.",
+                f"{_messages(self.counts['not_parsed'])} of {what} could not be read since the start.",
                 "Compare the camera's format with docs/alpr.md; `keep_unparsed_until` keeps such messages for a while.",
             )
         if self._lately("occupants"):
@@ -134,7 +134,7 @@ class Watch:
                 "alpr.refused",
                 "warning",
                 what,
-                f"{self.counts['refused']} messages for {what} did not show who sent them; they were not taken.",
+                f"{_messages(self.counts['refused'])} for {what} did not show who sent them; they were not taken.",
                 "Compare address, path and password in the camera with: evidock device enrol.",
             )
         if self._lately("not_kept"):
@@ -142,7 +142,7 @@ class Watch:
                 "alpr.not_kept",
                 "problem",
                 what,
-                f"{self.counts['not_kept']} messages of {what} could not be kept; it is to repeat them.",
+                f"{_messages(self.counts['not_kept'])} of {what} could not be kept; it is to repeat them.",
                 "See what else evidock status says: the disk, or a screen.",
             )
         if self._lately("too_large"):
@@ -150,7 +150,7 @@ class Watch:
                 "alpr.too_large",
                 "warning",
                 what,
-                f"{self.counts['too_large']} messages of {what} were longer than is taken since the start.",
+                f"{_messages(self.counts['too_large'])} of {what} went beyond `body_max` since the start.",
                 "Choose smaller pictures in the camera, or raise `body_max`.",
             )
         if self._lately("missing"):
@@ -158,7 +158,7 @@ class Watch:
                 "alpr.gap",
                 "warning",
                 what,
-                f"{self.counts['missing']} messages of {what} did not arrive since the start, by its own counter.",
+                f"{_messages(self.counts['missing'])} of {what} did not arrive since the start, by its own counter.",
                 "Look at the network between camera and station.",
             )
         if self._off is not None and self.present:
@@ -178,3 +178,7 @@ class Watch:
                 f"Not one of {self.counts['reads']} reads of {what} has a plate.",
                 "Look at the camera's view; for a mapping, at the path of `plate`.",
             )
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"

@@ -263,7 +263,8 @@ class Hotlists:
                     yield Notice("hotlist.stale", "problem", what, f"{what} is {old}: {more}", "Have a newer one sent.")
                 case Freshness.UNKNOWN:
                     detail = f"nobody knows how old {what} is, for this station's clock is not kept right"
-                    yield Notice("hotlist.unknown_age", "problem", what, detail, "Let the station keep its time.")
+                    todo = "Let the station keep its time by NTP or GNSS; timedatectl tells how it does."
+                    yield Notice("hotlist.unknown_age", "problem", what, detail, todo)
                 case Freshness.AGEING:
                     yield Notice("hotlist.ageing", "warning", what, f"{what} is {old}", "Have a newer one sent.")
                 case Freshness.FRESH:
@@ -287,7 +288,13 @@ class Hotlists:
             yield Notice("hotlist.hit", "warning", "hits", detail, todo)
         for name, why in self.alerts.troubles.items():
             todo = "Look at [[driver.alert]] in agent.toml: hits are kept, and nobody hears of them."
-            yield Notice("hotlist.alert_failed", "problem", f"alert {name}", f"it does not tell of hits: {why}", todo)
+            yield Notice(
+                "hotlist.alert_failed",
+                "problem",
+                f"alert {name}",
+                f"the alert {name} does not tell of hits: {why}",
+                todo,
+            )
 
     def _of_leaks(self) -> Iterator[Notice]:
         for what, todo in leaks():

@@ -42,7 +42,7 @@ async def test_the_commands(tmp_path: Path) -> None:
     assert "no daemon runs" in await said(car, "status", code=3)
     async with car.daemon as daemon:
         await daemon.ready(within=120)
-        assert "region is not searched, for it is missing" in await said(car, "explain", "EVDK042")
+        assert "region is not searched (it is missing)" in await said(car, "explain", "EVDK042")
         for name in ("list.jws", "list"):
             (car.folder / "later" / name).rename(drop / name)
         await car.has_list()

@@ -278,7 +278,7 @@ async def test_a_program_that_fails_or_hangs_delays_nothing(tmp_path: Path) -> N
         await until(lambda: len(driver.alerts.troubles) == 5)
         told = {one.what: one.detail for one in driver.notices() if one.id == "hotlist.alert_failed"}
         assert "it was not done in time" in told["alert command 3"]
-        assert "it ended with 3" in told["alert command 2"]
+        assert told["alert command 2"] == "the alert command 2 does not tell of hits: it ended with 3"
         assert "EVDK" not in repr(told)
         await until(lambda: (tmp_path / "told").read_text().count("\n") >= 1)
         assert "EVDK" not in (tmp_path / "told").read_text()
