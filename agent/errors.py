@@ -145,7 +145,7 @@ class SpoolFull(SpoolError):
 
     exit_code = 21
     again = True
-    hint = "Leave the devices docked. Room comes back as captures reach the DEMS; see evidock spool room."
+    hint = "Leave the devices docked. Room comes back as policy.spool lets go of what the DEMS has: evidock spool room."
 
 
 class SpoolDamaged(SpoolError):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.spool import Room
     from agent.station.views import View
 
-__all__ = ["SOON", "problems"]
+__all__ = ["SOON", "problems", "room_todo"]
 
 SOON: Final = 24 * 3600.0
 """Seconds: a spool that will be full within this time is told of."""
@@ -39,7 +39,7 @@ def problems(
     found = [
         *_of_witnesses(summary["checkpoint"]),
         *_of_links(links),
-        *_of_room(room, full_in),
+        *_of_room(config, room, full_in),
         *_of_disk(ground),
         *_of_clock(stamp),
         *_of_aside(summary["aside"]),
@@ -63,10 +63,20 @@ def _of_witnesses(checkpoint: Mapping[str, Any]) -> Iterator[View]:
         yield repair("witness.contradicts", "problem", "witness", detail, todo)
 
 
-def _of_room(room: Room, full_in: float | None) -> Iterator[View]:
+def room_todo(config: Config) -> str:
+    """What to do where nothing more fits. With the policy of a new station nothing ever leaves its disk by itself."""
+    if config.policy.spool != "keep":
+        return SpoolFull.hint
+    return (
+        'Leave the devices docked. policy.spool = "keep" lets nothing leave this disk: write "released" or "receipted" '
+        "into agent.toml and restart the service, or give it a larger disk."
+    )
+
+
+def _of_room(config: Config, room: Room, full_in: float | None) -> Iterator[View]:
     if not room.usable:
         detail = "the spool has no room above the watermark: nothing is taken"
-        yield repair("room.full", "problem", "room", detail, SpoolFull.hint)
+        yield repair("room.full", "problem", "room", detail, room_todo(config))
     elif full_in is not None and full_in < SOON:
         detail = f"the spool is full in {max(1, round(full_in / 3600))} h at today's rate"
         todo = (

@@ -245,6 +245,14 @@ def test_a_certificate_that_is_none_is_told_in_words(tmp_path: Path) -> None:
         assert "_ssl.c" not in problem.message
 
 
+def test_a_full_disk_whose_policy_keeps_everything_does_not_empty_by_itself(evidock: Evidock, still: Dock) -> None:
+    text = still.config.read_text().replace('"1 MiB"', '"900000 GiB"')
+    for policy, words in (("keep", 'policy.spool = "keep" lets nothing leave'), ("receipted", "Room comes back")):
+        still.config.write_text(f'{text}\n[policy]\nspool = "{policy}"\n')
+        line = lines(evidock("--config", still.config, "check", "--json").out)["room", "room"]
+        assert (line["state"], words in line["todo"]) == ("problem", True)
+
+
 def test_a_daemon_that_does_not_run_is_no_trifle(evidock: Evidock, still: Dock) -> None:
     line = lines(evidock("--config", still.config, "check", "--json").out)["daemon", "daemon"]
     assert line["state"] == "warning"

@@ -11,8 +11,8 @@ from agent.cli.asking import START, daemon_of
 from agent.cli.check.closed import handed, opening
 from agent.cli.check.lines import Lines, ok, problem, warning
 from agent.cli.telling import duration, length
-from agent.errors import AgentError, Refusal, SpoolFull
-from agent.station.problems import SOON
+from agent.errors import AgentError, Refusal
+from agent.station.problems import SOON, room_todo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +147,7 @@ def room(config: "Config") -> Lines:
     free, watermark = disk.f_bavail * disk.f_frsize, config.spool.watermark
     detail = f"{length(free)} free, of which {length(watermark)} always stay free"
     if free <= watermark:
-        yield problem("room", "room", detail, SpoolFull.hint)
+        yield problem("room", "room", detail, room_todo(config))
     elif free < 2 * watermark:
         yield warning("room", "room", detail, "Give the spool a larger disk, or let it forget sooner: policy.spool.")
     else:
