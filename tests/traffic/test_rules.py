@@ -105,6 +105,8 @@ DAY = datetime(2026, 11, 24, 17, tzinfo=UTC)  # Tuesday noon
         (Priority.BULK, LinkClass.WIRED, DAY, False, False),
         (Priority.BULK, LinkClass.STATION_WIFI, NIGHT, True, False),
         (Priority.BULK, LinkClass.LTE, NIGHT, False, True),
+        (Priority.BULK, LinkClass.WIRED, DAY.replace(hour=10), True, False),  # five in the morning there
+        (Priority.BULK, LinkClass.WIRED, DAY.replace(hour=23), False, False),  # six in the evening there
         (Priority.FIRST, LinkClass.OFFLINE, DAY, False, False),
     ],
 )
