@@ -30,8 +30,14 @@ class Heads:
 
     def __init__(self, journal: Journal, size: int) -> None:
         self._size, self._origin = size, journal.log
-        vkeys = {key.vkey: key for key in _keys(anchors.log_keys(journal).every)}
-        self._keys = [key for key in vkeys.values() if key.name == journal.log and key.kind != COSIGNATURE]
+        known = anchors.log_keys(journal)
+        self._foreign = [vkey for vkey in (known.key, known.former) if vkey is not None and vkey not in known.every]
+        self._keys: list[Verifier] = []
+        for vkey in known.every:
+            if (key := _key(vkey, journal.log)) is None:
+                self._foreign.append(vkey)
+            else:
+                self._keys.append(key)
         beyond = journal.connection.execute("SELECT size FROM checkpoint WHERE size > ? ORDER BY size", (size,))
         self._beyond: list[int] = [one for (one,) in beyond]
         self._quoted = self._stamped = 0
@@ -89,6 +95,8 @@ class Heads:
 
     def end(self, journal: Journal, say: Callable[[str, str], None]) -> None:
         """Every leaf was read: nothing was signed over more, and nothing is said to be quoted that is not."""
+        for vkey in self._foreign:
+            say("keys", f"{vkey[:200]!r} stands among the keys of this log, and is none of them")
         for size in self._beyond:
             say(f"checkpoint over {size} entries", "was signed, and there are not so many entries")
         for table, quoted in (("checkpoint", self._quoted), ("time_stamp", self._stamped)):
@@ -97,14 +105,13 @@ class Heads:
                 say("heads", f"the table {table} names {found} entries that quote it, and {quoted} do")
 
 
-def _keys(vkeys: tuple[str, ...]) -> list[Verifier]:
-    found: list[Verifier] = []
-    for vkey in vkeys:
-        try:
-            found.append(Verifier.parse(vkey))
-        except BadNote:  # then no signature is by it, and each of its checkpoints is named
-            continue
-    return found
+def _key(vkey: str, log: str) -> Verifier | None:
+    """The key of this log, or None: its id is made of all of it, so that no letter of it can be another one."""
+    try:
+        key = Verifier.parse(vkey)
+    except BadNote:
+        return None
+    return key if key.name == log and key.kind != COSIGNATURE else None
 
 
 def _hex(raw: bytes | None) -> str | None:

@@ -192,12 +192,12 @@ class Verification:
             # An entry about the log itself names the root before it: the one place where the past is nailed down.
             if name == self._origin and digest != self._frontier.root().hex():
                 self._say(place, "names another root than that of the entries before it")
-            of_capture = name != self._origin and not name.startswith("part:")
-            if of_capture:
-                raw_id(name)
+            row = None
+            if name != self._origin and not name.startswith("part:"):
+                row = self._journal.connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(name),)).get
                 self._told += 1
-            if of_capture is (capture is None):
-                self._say(place, f"speaks of {name}, and belongs to {'no' if capture is None else 'a'} capture")
+            if row != capture:
+                self._say(place, f"speaks of {name}, and belongs to {'no' if capture is None else 'another'} capture")
         except (ValueError, KeyError, TypeError) as error:
             self._say(place, f"is not an entry ({type(error).__name__}: {error})")
 

@@ -283,6 +283,8 @@ def quoted(tampered: Tampered) -> Tampered:
         ("checkpoint SET cosigned_at = cosigned_at + 60000000 WHERE anchored IS NOT NULL", "not kept as it was"),
         ("checkpoint SET anchored = NULL", "not kept as it was"),
         ("checkpoint SET anchored = 7 WHERE anchored IS NULL", "the table checkpoint names 2"),
+        ("meta SET value = replace(value, '+', '-') WHERE name = 'log_vkey'", "is none of them"),
+        ("meta SET value = replace(value, 'dock-1', 'dock-2') WHERE name = 'log_vkeys'", "is none of them"),
         ("time_stamp SET token = CAST('tokem' AS BLOB)", "not kept as it was"),
         ("time_stamp SET authority = 'https://tsb.example'", "not kept as it was"),
         ("time_stamp SET stamped_at = stamped_at - 60000000", "not kept as it was"),

@@ -135,7 +135,7 @@ class Days:
     async def upgrade(self) -> None:
         """Another program, or configuration, takes over what the last one left."""
         await self.stop()
-        self._parts = self.chance.choice((64, 256, 1024)) * 1024
+        self._parts = self.chance.choice((256, 512, 1024)) * 1024
         self._made()
         await self._begin()
 
