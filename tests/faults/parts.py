@@ -43,15 +43,15 @@ DISKS = ("full_disk", "lying_disk", "pulled", "migration")
 BITS = ("order", "journal_bits", "wal_bits", "device_bits", "wire_bits")
 PARTS: tuple[Part, ...] = (
     Part(
-        "kills", (1,), ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"), 600
+        "kills", (1,), ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"), 590
     ),
-    Part("calls", (3,), ("tests/faults/test_calls.py",), 660),
+    Part("calls", (3,), ("tests/faults/test_calls.py",), 600),
     Part("bits", (1, 7), tuple(f"tests/faults/test_{name}.py" for name in BITS), 240),
     Part("the DEMS", (8,), ("tests/faults/test_dems.py",), 240),
     Part("clocks", (9,), ("tests/faults/test_clock.py",), 60),
     Part("days", (12,), ("tests/faults/test_days.py",), 330),
     Part("surge", (11,), ("tests/faults/test_surge.py",), 110, workers=1),
-    Part("attacks", (14,), ("tests/faults/test_attacks.py",), 130),
+    Part("attacks", (14,), ("tests/faults/test_attacks.py",), 200),
     Part("the lab", (15,), ("tests/faults/test_mutations.py",), 120),
     Part("trees", (13,), ("tests/faults/test_trees.py", "tests/faults/test_fuzzed.py"), 150),
     Part("power", (2,), ("tests/faults/test_power.py", "tests/faults/test_volume.py"), 540),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -31,16 +32,14 @@ from tests.drivers.axis_dock.rig import options as axis_options
 from tests.drivers.dispatch.test_ng911 import EIDO
 from tests.drivers.enotes.rig import scanned
 from tests.drivers.enotes.rig import table as enotes_table
-from tests.faults.form import LONG, form
-from tests.faults.report import reached
 from tests.faults.test_surge import MEMORY, resident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXAMPLES = form(2, 40)
-"""Of each operation."""
-PHASES = "coverage,fuzzing" if LONG else "fuzzing"
+EXAMPLES = os.environ.get("EVIDOCK_SCHEMATHESIS")
+"""Of each operation: more with EVIDOCK_SCHEMATHESIS=1000."""
+PHASES = "coverage,fuzzing" if EXAMPLES else "fuzzing"
 TOKEN = "0123456789abcdef" * 2
 BEARER = ("-H", f"Authorization: Bearer {TOKEN}")
 INTERVAL = {"incident": "INC-1", "unit": "B12", "from": "2026-11-22T07:00:00Z", "until": "2026-11-22T08:00:00Z"}
@@ -185,7 +184,7 @@ async def asked(knock: Knock, folder: Path) -> tuple[int, str]:
     info = {"title": knock.name, "version": "1"}
     document.write_text(json.dumps({"openapi": "3.1.0", "info": info, "paths": knock.paths}))
     words = ["run", str(document), "--url", knock.url, "--checks", "not_a_server_error", "--phases", PHASES]
-    words += ["--max-examples", str(EXAMPLES), "--no-color", "--suppress-health-check", "all", *knock.more]
+    words += ["--max-examples", EXAMPLES or "2", "--no-color", "--suppress-health-check", "all", *knock.more]
     program = Path(sys.executable).with_name("schemathesis")
     process = await asyncio.create_subprocess_exec(program, *words, cwd=folder, stdout=-1, stderr=-2)
     said, _ = await process.communicate()
@@ -244,7 +243,6 @@ async def test_whatever_is_said_at_a_door_is_answered(tmp_path: Path) -> None:
             wrong += [f"{knock.name}: {said[-3000:]}"] if code else []
         wrong += [] if resident(daemon.pid or 0) < MEMORY else ["it took too much memory"]
     wrong += await audit_state(daemon.state, [])
-    reached(14, "intake servers under schemathesis", asked=len(knocks), reached=len(knocks), violations=len(wrong))
     assert not wrong, "\n".join(wrong)
     words = daemon.words.read_text()
     assert "Traceback" not in words
