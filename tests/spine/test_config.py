@@ -100,10 +100,10 @@ def test_what_is_no_toml_says_where(text: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_a_problem_of_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="No such file or directory"):
         load(tmp_path / "missing.toml")
     (tmp_path / "latin1.toml").write_bytes(b'name = "D\xfcsseldorf"')
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is no text in UTF-8"):
         load(tmp_path / "latin1.toml")
     os.mkfifo(tmp_path / "ok")
     (tmp_path / "good.toml").write_text(GOOD)

@@ -172,7 +172,7 @@ async def test_what_was_changed_at_the_store_is_found_by_reading_back(bench: Ben
 
     async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
         if operation == "put_object" and "canary" not in words["Key"]:
-            words["Body"] = some_bytes(1000, "the disk of the store rots")
+            words |= {"outgoing": None, "Body": some_bytes(1000, "the disk of the store rots"), "length": 1000}
         return await true_ask(operation, **words)
 
     uplink._store.ask = ask  # type: ignore[method-assign]

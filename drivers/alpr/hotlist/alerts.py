@@ -107,6 +107,8 @@ class _Way:
             if self.trouble is not None:
                 self._log.info("alert_works_again", alert=self.name)
             self.trouble = None
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError  # jeepney, hanging up, takes our end for that of its own task
 
     async def _tell(self, hit: Hit) -> None:
         options = self._options

@@ -131,7 +131,7 @@ def test_a_header_tells_the_age_and_a_trailer_the_number(tmp_path: Path) -> None
         (CALIFORNIA.rpartition("TOTAL")[0], "was cut off"),
         (CALIFORNIA.replace("DATE", "DATA"), "does not begin with the header"),
         (CALIFORNIA.replace("11/22", "13/22"), "no date"),
-        ("", "0 of 0 lines"),
+        ("", "no line of the list holds a plate"),
     ],
 )
 def test_a_list_that_is_not_whole_is_none(tmp_path: Path, text: str, why: str) -> None:

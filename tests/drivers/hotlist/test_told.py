@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from jeepney import HeaderFields, MatchRule, MessageType, message_bus, new_method_return
@@ -14,6 +15,8 @@ from jeepney.io.asyncio import Proxy, open_dbus_router
 
 from agent.capture import Standing
 from agent.mqtt import Outgoing, Session, Subscription
+from drivers.alpr.hotlist import alerts
+from drivers.alpr.hotlist.options import AlertOptions
 from tests.drivers.hotlist.rig import LISTED, Bench, read_of, until
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from agent.mqtt import Connection, Message
     from agent.testing.broker import Mosquitto
+    from drivers.alpr.hotlist.hits import Hit
 
 
 def table(broker: Mosquitto) -> dict[str, Any]:
@@ -135,3 +139,22 @@ async def test_a_desktop_shows_a_hit_until_somebody_closes_it(tmp_path: Path) ->
     assert "read EVDKD42" in told[4]
     assert told[6]["urgency"] == ("y", 2)
     assert told[7] == 0, "it stays"
+
+
+async def test_an_alert_whose_library_swallows_its_end_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """jeepney did, once in a hundred runs: the driver ran on, and the daemon waited for it."""
+    begun = asyncio.Event()
+
+    async def swallow(*_: object) -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(alerts, "_run", swallow)
+    told = alerts.Alerts((AlertOptions(kind="command", command=("/bin/true",)),))
+    running = asyncio.create_task(told.run())
+    told.tell(cast("Hit", SimpleNamespace(told=lambda *, plate: {"plate": plate})))
+    await begun.wait()
+    running.cancel()
+    await asyncio.wait({running}, timeout=10)
+    assert running.cancelled()
