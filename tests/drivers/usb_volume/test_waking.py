@@ -101,6 +101,8 @@ async def test_where_nothing_was_new_the_pause_grows_with_the_length_of_the_look
             await super().sight(device)
 
     monkeypatch.setattr(waking, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(waking, "MountWatch", silent)  # as above
+    monkeypatch.setattr(pyudev.Monitor, "from_netlink", silent)
     desk = Slow()
     desk.looks = []
     async with running(dock(rescan=0.05), desk):
