@@ -33,7 +33,7 @@ from agent.listening.strangers import server_log
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["Bound", "ListenOptions", "Network", "admit", "check_certificates", "hang_up", "listening", "server_log"]
+__all__ = ["Bound", "ListenOptions", "Network", "admit", "check_certificates", "hang_up", "listening"]
 
 _QUEUE: Final = 4096
 """Connections that the system lets wait for us at most; fewer where it is set to fewer."""

@@ -41,5 +41,5 @@ class _Strangers(logging.Filter):
 
 
 server_log: Final = logging.getLogger("agent.listening")
-"""For every server of the agent: what aiohttp reports of connections."""
+"""What aiohttp reports of connections of devices. The status service has a log of its own, which says nothing."""
 server_log.addFilter(_Strangers())
