@@ -95,6 +95,7 @@ def main() -> int:
     def tick(_number: int, _frame: FrameType | None) -> None:
         nonlocal at_last_tick
         if at_last_tick == done:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             raise Slow(f"more than {SECONDS_MAX} s")
         at_last_tick = done
 
