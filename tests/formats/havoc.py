@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,9 +51,9 @@ class Slow(Exception):
     """One input took more than its time."""
 
 
-def bend(kept: list[bytes], draw: random.Random, longest: int) -> bytes:
-    """One of the inputs, changed at one to eight places; at most `longest` bytes."""
-    data = bytearray(kept[int(draw.random() * len(kept))])
+def bend(kept: list[bytes], shares: list[float], draw: random.Random, longest: int) -> bytes:
+    """One of the inputs by their running `shares`, changed at one to eight places; at most `longest` bytes."""
+    data = bytearray(draw.choices(kept, cum_weights=shares)[0])
     for _ in range(1 << int(draw.random() * 4)):
         size = len(data)
         at = int(draw.random() * (size + 1))
@@ -89,6 +90,7 @@ def main() -> int:
     wanted = asked.parse_args()
     parser, draw, done = PARSERS[wanted.name], random.Random(wanted.seed), 0
     kept = [path.read_bytes() for path in sorted(wanted.folder.iterdir())]
+    shares = list(accumulate(1 / (64 + len(one)) for one in kept))  # as much time for each: short ones are read faster
     longest = max(4096, *(len(one) for one in kept))
     ends, at_last_tick = time.monotonic() + wanted.seconds, -1
 
@@ -106,7 +108,7 @@ def main() -> int:
     try:
         while done < wanted.count and time.monotonic() < ends:
             for _ in range(min(BATCH, wanted.count - done)):
-                data = bend(kept, draw, longest)
+                data = bend(kept, shares, draw, longest)
                 parser.accepts(data)
                 done += 1
     except Exception:  # noqa: BLE001 - whatever it is, it is what we look for

@@ -36,12 +36,12 @@ def folder(tmp_path: Path) -> Path:
 
 def test_an_input_is_longer_shorter_or_of_other_bytes_and_never_too_long() -> None:
     draw = random.Random(7)
-    made = [havoc.bend([b"0123456789" * 10, b"abc"], draw, 120) for _ in range(5000)]
+    made = [havoc.bend([b"0123456789" * 10, b"abc"], [2, 3], draw, 120) for _ in range(5000)]
     assert {len(one) > 100 for one in made} == {len(one) < 50 for one in made} == {True, False}
     assert max(map(len, made)) <= 120
     assert len(set(made)) > 3500
     assert any(b"\xff\xff\xff\xff" in one for one in made)
-    assert all(havoc.bend([b""], draw, 9) is not None for _ in range(100))
+    assert all(havoc.bend([b""], [1], draw, 9) is not None for _ in range(100))
 
 
 def test_what_is_no_typed_error_is_kept(
