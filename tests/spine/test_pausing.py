@@ -1,0 +1,81 @@
+"""The pauses of one destination by a clock of the test's own: what is forgotten when, and what never is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import UplinkDown
+from agent.forward import pausing
+from agent.forward.pausing import FIRST_PAUSE, STABLE, Pausing
+from agent.forward.watched import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DOWN = UplinkDown("nobody answers")
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(pausing, "monotonic", made)
+    return made
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> tuple[Pausing, Callable[[], int]]:
+    """A destination, and a function that lets it fail and says as which try in a row that counts."""
+    counted: list[int] = []
+    monkeypatch.setattr(pausing, "jitter", lambda tries: counted.append(tries) or 0.0)
+    made = Pausing(Link("dems"), on_change=lambda: None)
+
+    def fails() -> int:
+        made.failed(DOWN, made.round, advanced=False)
+        return counted[-1]
+
+    return made, fails
+
+
+def test_a_destination_that_serves_for_less_than_a_minute_has_its_failures_remembered(
+    tried: tuple[Pausing, Callable[[], int]], clock: Clock
+) -> None:
+    pauses, fails = tried
+    assert [fails() for _ in range(3)] == [FIRST_PAUSE, FIRST_PAUSE + 1, FIRST_PAUSE + 2]
+    for _ in range(5):
+        pauses.served()
+        clock.now += STABLE - 0.1
+        pauses.served()
+        assert fails() == FIRST_PAUSE + 1, "never again as if it were the first"
+
+
+def test_after_a_minute_that_held_the_next_failure_is_a_first_one(
+    tried: tuple[Pausing, Callable[[], int]], clock: Clock
+) -> None:
+    pauses, fails = tried
+    for _ in range(2):
+        assert fails() == FIRST_PAUSE
+        assert fails() == FIRST_PAUSE + 1
+        pauses.served()
+        clock.now += STABLE
+        pauses.served()
+
+
+def test_the_minute_begins_anew_with_each_outage(tried: tuple[Pausing, Callable[[], int]], clock: Clock) -> None:
+    pauses, fails = tried
+    fails()
+    pauses.served()
+    clock.now += STABLE / 2
+    fails()
+    pauses.served()
+    clock.now += STABLE / 2
+    pauses.served()
+    assert fails() == FIRST_PAUSE + 1
