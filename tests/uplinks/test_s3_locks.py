@@ -144,6 +144,30 @@ async def test_a_lock_that_the_store_forgets_is_none(bench: Bench) -> None:
         await sent(uplink, sending)
 
 
+async def test_a_hold_that_the_store_forgets_is_none(bench: Bench) -> None:
+    """Where no retention is asked for beside it either."""
+    uplink = bench.uplink(legal_hold=["routine"], read_back=True)
+    assert (await uplink.send(await held_sending(bench.station, b"x"))).strength is Strength.DIGEST
+    with pytest.raises(UplinkDown, match="not keep it locked: it is under no legal hold"):
+        await sent(uplink, await held_sending(bench.station, some_bytes(6 * MIB), "long"))
+
+
+async def test_a_lock_that_ends_too_soon_is_none(bench: Bench) -> None:
+    """The store keeps a day of the thirty that are asked for."""
+    until = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+    uplink = bench.uplink(lock="governance", retention_default=30, read_back=True)
+    sending, true_ask = await held_sending(bench.station, b"x"), uplink._store.ask
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        if "ObjectLockRetainUntilDate" in words:
+            words["ObjectLockRetainUntilDate"] = until
+        return await true_ask(operation, **words)
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+    with pytest.raises(UplinkDown, match=f"its retention is GOVERNANCE until {until:%Y-%m-%d}"):
+        await sent(uplink, sending)
+
+
 async def test_objects_are_encrypted_as_asked_for(bench: Bench) -> None:
     uplink = bench.uplink(encryption="AES256")
     sendings = [await held_sending(bench.station, some_bytes(length), f"{length}") for length in (1, 6 * MIB)]
