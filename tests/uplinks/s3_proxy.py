@@ -32,6 +32,8 @@ class S3Proxy:
         """After a cut."""
         self.answers_lost = 0
         self.refuses: str | None = None
+        self.busy: dict[str, str] | None = None
+        """Bodies are answered with 503 SlowDown and these headers."""
         self.is_down = False
         self.delay = 0.0
         """Seconds for which each request waits."""
@@ -75,6 +77,8 @@ class S3Proxy:
             async for _ in request.content.iter_chunked(_BLOCK):
                 pass
             return _error(400, self.refuses)
+        if self.busy is not None and bringing:
+            return _error(503, "SlowDown", self.busy)
         try:
             async with self._session.request(
                 request.method,
@@ -118,6 +122,6 @@ class S3Proxy:
         raise asyncio.CancelledError
 
 
-def _error(status: int, code: str) -> web.Response:
+def _error(status: int, code: str, headers: dict[str, str] | None = None) -> web.Response:
     text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>no</Message></Error>"
-    return web.Response(status=status, text=text, content_type="application/xml")
+    return web.Response(status=status, text=text, content_type="application/xml", headers=headers)

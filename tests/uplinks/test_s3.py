@@ -318,3 +318,22 @@ async def test_a_refusal_is_for_ever(rig: S3Rig, station: Station) -> None:
     rig.proxy.refuses = "MetadataTooLarge"
     with pytest.raises(UplinkRefused, match="longer than the store takes"):
         await sent(rig.uplink(), await held_sending(station, b"x"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "99999999"}, 3600),
+        ({"Retry-After": "Sun, 22 Nov 2026 07:15:00 GMT", "Date": "Sun, 22 Nov 2026 07:00:00 GMT"}, 900),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
+)
+async def test_a_store_that_asks_for_patience_gets_it(
+    rig: S3Rig, station: Station, headers: dict[str, str], seconds: float | None
+) -> None:
+    rig.proxy.busy = headers
+    with pytest.raises(UplinkDown, match="SlowDown") as down:
+        await sent(rig.uplink(), await held_sending(station, b"x"))
+    assert down.value.retry_after == seconds

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import socket
 import ssl
-import subprocess
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -24,7 +21,7 @@ from agent.errors import ConfigError, UplinkDown
 from agent.uplink.tus import TusUplink
 from tests.uplinks.double import lies, stranger
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
-from tests.uplinks.tls import failure, served_with
+from tests.uplinks.tls import failure, pin_by_openssl, served_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,13 +240,6 @@ async def test_a_dems_with_an_address_of_ipv6(
     uplink = connect(double.url, ca_file=ca_file)
     assert (await uplink.send(MemorySending(some_bytes(2 * MIB)))).strength is Strength.SIGNED
     assert {finding.state for finding in await uplink.check()} <= {"ok", "warning"}
-
-
-def pin_by_openssl(certificate: bytes) -> str:
-    key = subprocess.run(["openssl", "x509", "-pubkey", "-noout"], input=certificate, capture_output=True, check=True)
-    raw = ["openssl", "pkey", "-pubin", "-outform", "DER"]
-    der = subprocess.run(raw, input=key.stdout, capture_output=True, check=True).stdout
-    return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
 
 async def test_a_client_certificate_is_shown(

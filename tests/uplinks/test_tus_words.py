@@ -63,6 +63,18 @@ def test_repr_digest(text: str, value: bytes | None) -> None:
     assert repr_digest(answer(Repr_Digest=text)) == value
 
 
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Sun, 22 Nov 2026 07:00:00 GMT", 900),  # whatever our own clock says: only the two dates are compared
+        ("Sun, 22 Nov 2026 07:30:00 GMT", 0),
+        ("Sun, 22 Nov 2020 07:00:00 GMT", 3600),
+    ],
+)
+def test_a_date_until_which_to_wait_is_read_by_the_clock_that_wrote_it(date: str, seconds: float) -> None:
+    assert retry_after(answer(503, Retry_After="Sun, 22 Nov 2026 07:15:00 GMT", Date=date)) == seconds
+
+
 def test_metadata_leaves_nothing_empty() -> None:
     holding = holding_of(b"abc")
     for pair in metadata(holding).split(","):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ssl
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +23,14 @@ def served_with(certificate: trustme.LeafCert) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
     return context
+
+
+def pin_by_openssl(certificate: bytes) -> str:
+    """Of a certificate (PEM), as docs/uplinks.md says it."""
+    key = subprocess.run(["openssl", "x509", "-pubkey", "-noout"], input=certificate, capture_output=True, check=True)
+    raw = ["openssl", "pkey", "-pubin", "-outform", "DER"]
+    der = subprocess.run(raw, input=key.stdout, capture_output=True, check=True).stdout
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
 
 async def failure(uplink: TusUplink) -> UplinkDown:

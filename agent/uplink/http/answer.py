@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-__all__ = ["RECEIPT", "Answer", "note_as_body", "note_as_text", "note_in", "number", "repr_digest", "retry_after"]
+__all__ = [
+    "RECEIPT",
+    "Answer",
+    "moment",
+    "note_as_body",
+    "note_as_text",
+    "note_in",
+    "number",
+    "repr_digest",
+    "retry_after",
+    "seconds_asked",
+]
 
 RECEIPT: Final = "Evidock-Receipt"
 """Where a DEMS is asked what it can do: `signed`. In the answer for a complete upload: the signed note in base64."""
@@ -92,15 +103,29 @@ def _shaped(raw: bytes) -> bytes | None:
 
 
 def retry_after(answer: Answer) -> float | None:
-    """Return the seconds of `Retry-After` (RFC 9110 section 10.2.3), which may be a number or a date."""
-    text = answer.headers.get("Retry-After", "").strip()
-    seconds = number(text)
+    """Return the seconds of `Retry-After`."""
+    return seconds_asked(answer.headers.get("Retry-After", ""), answer.headers.get("Date"))
+
+
+def seconds_asked(text: str, date: str | None) -> float | None:
+    """Return the seconds that a `Retry-After` asks for (RFC 9110 section 10.2.3), which may be a number or a date.
+
+    A date is read against the answer's own `Date`, for clocks differ. None for what is neither.
+    """
+    seconds = number(text.strip())
     if seconds is not None:
         return min(float(seconds), RETRY_AFTER_MAX)
+    until = moment(text.strip())
+    if until is None:
+        return None
+    now = moment(date) or datetime.now(UTC)
+    return min(max((until - now).total_seconds(), 0.0), RETRY_AFTER_MAX)
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return the time of an HTTP date (RFC 9110 section 5.6.7), aware; None for anything else."""
     try:
-        moment = parsedate_to_datetime(text)
+        found = parsedate_to_datetime(text or "")
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), RETRY_AFTER_MAX)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found

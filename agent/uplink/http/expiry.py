@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
+
+from agent.uplink.http.answer import moment
 
 if TYPE_CHECKING:
     from agent.uplink.http.answer import Answer
@@ -27,10 +28,10 @@ def kept_for(answer: Answer) -> float | None:
     found = _MAX_AGE.search(answer.headers.get("Upload-Limit", ""))
     if found is not None:
         return min(float(found[1]), LONGEST)
-    until = _date(answer.headers.get("Upload-Expires"))
+    until = moment(answer.headers.get("Upload-Expires"))
     if until is None:
         return None
-    now = _date(answer.headers.get("Date")) or datetime.now(UTC)
+    now = moment(answer.headers.get("Date")) or datetime.now(UTC)
     return min(max((until - now).total_seconds(), 0.0), LONGEST)
 
 
@@ -38,11 +39,3 @@ def renew_at(answer: Answer) -> datetime | None:
     """Return when to ask again: when half of the time is over."""
     seconds = kept_for(answer)
     return None if seconds is None else datetime.now(UTC) + timedelta(seconds=max(seconds / 2, SOONEST))
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text or "")
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.uplink.http.answer import Answer
 
-__all__ = ["Cut", "bounded", "explained", "said", "translated", "unreachable"]
+__all__ = ["Cut", "bounded", "explained", "said", "tls_trouble", "translated", "unreachable"]
 
 SENTENCE_MAX: Final = 200
 """Characters of a stranger's words that are repeated to a person."""
@@ -53,9 +53,9 @@ def translated(  # noqa: PLR0911 - one line per thing that can fail
 ) -> UplinkDown:
     """Return what happened while `url` was asked, as an `UplinkDown`; a `Cut` where bytes may have gone out."""
     host = _place(url)
-    tls = _tls_cause(error)
+    tls = tls_trouble(error, host)
     if tls is not None:
-        return _tls(tls, host)
+        return tls
     match error:
         case aiohttp.ClientHttpProxyError():
             return _proxy_said(error, proxy)
@@ -79,7 +79,7 @@ def translated(  # noqa: PLR0911 - one line per thing that can fail
 def unreachable(error: OSError, url: URL) -> UplinkDown:
     """Return why no connection came about."""
     if isinstance(error, ssl.SSLError):
-        return _tls(error, _place(url))
+        return _tls(error, _place(url), "url")
     if isinstance(error, socket.gaierror):
         hint = "Look at the network of this station, its name servers, and the name in `url`."
         return UplinkDown(f"the name {printable(url.host or '')} cannot be resolved", hint=hint)
@@ -141,6 +141,12 @@ def _place(url: URL) -> str:
     return printable(url.authority)
 
 
+def tls_trouble(error: BaseException, host: str, *, option: str = "url") -> UplinkDown | None:
+    """Return what OpenSSL had against `host`, which agent.toml names in `option`; None where it was not OpenSSL."""
+    cause = _tls_cause(error)
+    return None if cause is None else _tls(cause, host, option)
+
+
 def _tls_cause(error: BaseException) -> ssl.SSLError | None:
     """Find what OpenSSL said: aiohttp hands it on as an attribute, a cause or an argument, depending on the moment."""
     seen: list[object] = [error]
@@ -154,9 +160,9 @@ def _tls_cause(error: BaseException) -> ssl.SSLError | None:
     return None
 
 
-def _tls(error: ssl.SSLError, host: str) -> UplinkDown:
+def _tls(error: ssl.SSLError, host: str, option: str) -> UplinkDown:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate(error, host)
+        return _certificate(error, host, option)
     reason = error.reason or str(error)
     if match := re.search(r"ALERT_(\w+)", reason):
         alert = match[1].replace("_", " ").lower()
@@ -167,12 +173,12 @@ def _tls(error: ssl.SSLError, host: str) -> UplinkDown:
         )
     if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"}:
         return UplinkDown(
-            f"{host} does not speak TLS there", hint="Is it http instead of https in `url`, or another port?"
+            f"{host} does not speak TLS there", hint=f"Is it http instead of https in `{option}`, or another port?"
         )
     return UplinkDown(f"no TLS connection with {host}: {bounded(reason)}")
 
 
-def _certificate(error: ssl.SSLCertVerificationError, host: str) -> UplinkDown:
+def _certificate(error: ssl.SSLCertVerificationError, host: str, option: str) -> UplinkDown:
     match error.verify_code:
         case _ if error.verify_code == NOT_PINNED:
             hint = (
@@ -193,7 +199,7 @@ def _certificate(error: ssl.SSLCertVerificationError, host: str) -> UplinkDown:
             )
             return UplinkDown(f"nobody whom we trust signed the certificate of {host}", hint=hint)
         case 62 | 64:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
-            hint = "Use in `url` a name that the certificate names, or have it renewed with this one."
+            hint = f"Use in `{option}` a name that the certificate names, or have it renewed with this one."
             return UplinkDown(f"the certificate shown by {host} is for another name", hint=hint)
         case _:
             return UplinkDown(f"the certificate of {host} is not accepted: {bounded(error.verify_message)}")

@@ -49,6 +49,7 @@ class Broker:
                 name=options.name,
                 url=options.broker,
                 ca_file=options.ca_file if self.url.scheme == "https" else None,
+                pins=options.pins if self.url.scheme == "https" else (),
                 client_cert=options.client_cert,
                 client_key=options.client_key,
                 token_file=options.token_file,

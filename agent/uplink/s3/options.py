@@ -11,6 +11,7 @@ from yarl import URL
 
 from agent.capture import PART_LENGTH, Priority
 from agent.uplink import UplinkOptions
+from agent.uplink.http.pinning import read_pin
 
 __all__ = ["PARTS_MAX", "PART_MIN", "S3Options", "class_name"]
 
@@ -91,6 +92,9 @@ class S3Options(UplinkOptions):
     """Its private key (PEM), where it does not stand in the same file."""
     ca_file: Path | None = None
     """Certificates (PEM) of the authorities that alone are trusted; without it, those that come with the client."""
+    pins: tuple[Annotated[str, AfterValidator(read_pin)], ...] = ()
+    """SHA-256 in base64 of the public keys (SubjectPublicKeyInfo) of which the store, and a broker, must show one,
+    beside a certificate that is right. Name the next key before it changes."""
     proxy: Annotated[str, AfterValidator(_proxy)] | None = None
     """`http://proxy.example.org:3128`; HTTPS goes through it unseen (CONNECT)."""
     proxy_login_file: Path | None = None
@@ -128,6 +132,8 @@ class S3Options(UplinkOptions):
             raise ValueError("client_key needs client_cert")
         if self.proxy_login_file is not None and self.proxy is None:
             raise ValueError("proxy_login_file needs proxy")
+        if self.pins and str(self.endpoint).startswith("http:"):
+            raise ValueError("pins need an https address")
         if self.client_cert is not None and not str(self.broker).startswith("https://"):
             raise ValueError("client_cert needs a broker at an https address")
         dated = self.lock in {"governance", "compliance"}

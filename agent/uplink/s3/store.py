@@ -18,6 +18,7 @@ from agent.errors import ConfigError, Problem, UplinkDown, in_words
 from agent.uplink.http.identity import proxy_login
 from agent.uplink.s3.broker import Broker
 from agent.uplink.s3.presigned import placed
+from agent.uplink.s3.session import session_with
 from agent.uplink.s3.trouble import outdated, translated
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ class Store:
     def _made(self, keys: tuple[str, str] | None) -> Any:  # noqa: ANN401 - a context that gives a client
         options = self.options
         config = AioConfig(
+            http_session_cls=session_with(options.pins),
             signature_version=UNSIGNED if keys is None else "s3v4",
             connect_timeout=options.connect_timeout,
             read_timeout=options.stall,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore import exceptions as theirs
 
 from agent.capture import printable
 from agent.errors import UplinkDown, UplinkError, UplinkRefused
+from agent.uplink.http.answer import seconds_asked
+from agent.uplink.http.trouble import tls_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Answered", "Exists", "NoUpload", "NotPermitted", "NotThere", "WrongDigest", "outdated", "translated"]
 
 _SENTENCE_MAX: Final = 200
-_RETRY_AFTER_MAX: Final = 3600.0
 
 
 class _Said(UplinkError):
@@ -130,7 +130,7 @@ def _answered(response: Mapping[str, Any], place: str) -> UplinkError:  # noqa: 
         return NotThere(f"{place} has nothing of this name ({bounded(code)})")
     if status in {401, 403}:
         return UplinkDown(f"{place} does not permit this ({status})", hint=_KEYS)
-    wait = _seconds(headers.get("retry-after"))
+    wait = seconds_asked(headers.get("retry-after", ""), headers.get("date"))
     said = ": ".join(filter(None, (f"{status} {bounded(code)}".strip(), sentence)))
     return Answered(f"{place} answered {said}", retry_after=wait)
 
@@ -144,18 +144,10 @@ def _proxy(error: theirs.ProxyConnectionError) -> UplinkDown:
     return UplinkDown(f"the proxy refused to connect us ({status})", hint="The proxy must permit CONNECT to the store.")
 
 
-def _tls(error: Exception, place: str) -> UplinkDown:
-    why = str(error)
-    hint = None
-    if "CERTIFICATE_VERIFY_FAILED" in why or isinstance(error.__cause__, ssl.SSLCertVerificationError):
-        hint = "Name the file of the authority that signed it in `ca_file`, and look at the clock of this station."
-    return UplinkDown(f"no TLS connection with {place}: {bounded(why)}", hint=hint)
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None or not (text.isascii() and text.isdecimal()) or len(text) > 6:  # noqa: PLR2004 - eleven days
-        return None
-    return min(float(text), _RETRY_AFTER_MAX)
+def _tls(error: theirs.SSLError, place: str) -> UplinkDown:
+    cause = error.kwargs.get("error")
+    told = tls_trouble(cause, place, option="endpoint") if isinstance(cause, BaseException) else None
+    return told or UplinkDown(f"no TLS connection with {place}: {bounded(str(error))}")
 
 
 def bounded(text: str) -> str:
