@@ -152,6 +152,31 @@ async def test_a_hold_that_the_store_forgets_is_none(bench: Bench) -> None:
         await sent(uplink, await held_sending(bench.station, some_bytes(6 * MIB), "long"))
 
 
+@pytest.mark.parametrize("held", ["ON", "OFF"])
+async def test_a_lock_of_which_head_says_nothing_is_asked_for_by_its_name(bench: Bench, held: str) -> None:
+    """Of the version that HEAD spoke of. moto gives the object itself for `?retention`, so that is answered here."""
+    uplink = bench.uplink(lock="governance", retention_default=30, legal_hold=["routine"], read_back=True)
+    true_ask, seen = uplink._store.ask, dict[str, Any]()
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        if operation in {"get_object_retention", "get_object_legal_hold"}:
+            assert words["VersionId"] == seen["VersionId"]
+            until = {"Mode": seen["ObjectLockMode"], "RetainUntilDate": seen["ObjectLockRetainUntilDate"]}
+            return {"Retention": until, "LegalHold": {"Status": held}}
+        told = await true_ask(operation, **words)
+        if operation == "head_object":
+            seen.update(told)
+        return {name: value for name, value in told.items() if not name.startswith("ObjectLock")}
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+    sending = await held_sending(bench.station, b"x")
+    if held == "OFF":
+        with pytest.raises(UplinkDown, match="it is under no legal hold"):
+            await sent(uplink, sending)
+    else:
+        assert (await sent(uplink, sending)).strength is Strength.DIGEST
+
+
 async def test_a_lock_that_ends_too_soon_is_none(bench: Bench) -> None:
     """The store keeps a day of the thirty that are asked for."""
     until = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
