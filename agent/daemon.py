@@ -91,6 +91,7 @@ class Agent:
             on_damage=self._ending.damaged,
             classify=lambda capture: class_of(self.gate.traffic, capture),
             words=self._reader.words,
+            on_begun=self._reader.expect,
         )
         self.raised = Raised()
         self._troubles = Troubles()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["all_held_by", "driver", "fill", "held_by", "life", "sent_by"]
 
 _BLOCK = 4 << 20
+_REST = 1.0
+"""Seconds between a daemon's start and what is measured of it."""
 
 
 def fill(volume: Path, count: int, length: int) -> None:
@@ -51,16 +53,46 @@ def driver(volume: Path, number: int = 1) -> dict[str, Any]:
 
 
 async def held_by(folder: Path, volume: Path, count: int, *, read_back: bool = False) -> Measured:
-    """Time until everything on the volume is held; the spool and the journal are left in the folder."""
-    async with _daemon(folder, drivers=[driver(volume)], spool={"read_back": read_back}) as station:
-        return await _until(station, lambda tally: sum(tally.values()) >= count)
+    """Time from docking the volume until everything on it is held; spool and journal are left in the folder."""
+    return await _docked(folder, [volume], count, read_back=read_back)
 
 
 async def all_held_by(folder: Path, volumes: Sequence[Path]) -> Measured:
     """Time until the one capture on each of many volumes, all docked at once, is held."""
-    drivers = [driver(volume, number) for number, volume in enumerate(volumes)]
-    async with _daemon(folder, drivers=drivers, spool={"read_back": False}) as station:
-        return await _until(station, lambda tally: sum(tally.values()) >= len(volumes))
+    return await _docked(folder, volumes, len(volumes), read_back=False)
+
+
+async def _docked(folder: Path, volumes: Sequence[Path], count: int, *, read_back: bool) -> Measured:
+    """A daemon at rest, whose bays are empty; then the volumes appear in them, and the clock runs."""
+    bays = {volume: volume.with_name(f"{volume.name}.bay") for volume in volumes}
+    drivers = [driver(bay, number) for number, bay in enumerate(bays.values(), 1)]
+    async with _daemon(folder, drivers=drivers, spool={"read_back": read_back}) as station:
+        await station.ready()
+        await asyncio.sleep(_REST)
+        pid = station.pid or 0
+        before, began = cpu_seconds(pid), perf_counter()
+        try:
+            for volume, bay in bays.items():
+                volume.rename(bay)
+            await _held(station, count)
+            return Measured(perf_counter() - began, cpu_seconds(pid) - before, peak_memory(pid))
+        finally:
+            for volume, bay in bays.items():
+                if bay.exists():
+                    bay.rename(volume)
+
+
+async def _held(station: DaemonProcess, count: int) -> None:
+    """Return when so many captures are held. The daemon itself is asked only once all of them lie in its spool."""
+    kept, began = station.state / "spool" / "kept", perf_counter()
+    while True:
+        looked_at = perf_counter()
+        with os.scandir(kept) as names:
+            here = sum(1 for _ in names)
+        if here >= count and sum((await tally(station.state)).values()) >= count:
+            return
+        took = perf_counter() - looked_at
+        await asyncio.sleep(min(0.25, max(0.01, (looked_at - began) / 100, took * 10)))
 
 
 async def sent_by(folder: Path, dems: DemsProcess, count: int) -> Measured:

@@ -87,8 +87,11 @@ async def _taking(plan: Plan, name: str, title: str, count: int, length: int) ->
     contest = Contest(
         name,
         f"Taking: {title}",
-        "From a docked volume until everything stands held; reading back off. Rates of the whole set; the processor's "
-        "time is that of all processes that did the work. The paler bars are bounds of the machine, not peers.",
+        "From the moment in which the volume appears in a bay of a daemon at rest until everything stands held; "
+        "reading back off. To notice, recognise and list the volume is in our time; the daemon's start is not, and has "
+        "a table of its own. Rates of the whole set; the processor's time is that of all processes that did the work. "
+        "Ours reads the volume from the disk, whoever read it before. The paler bars are bounds of the machine, not "
+        "peers.",
         count * length / 1e6 if weighed else count,
         "MB/s" if weighed else "captures/s",
         entrants,
@@ -154,7 +157,8 @@ async def cameras(plan: Plan) -> None:
     contest = Contest(
         "cameras",
         f"{plan.cameras} cameras at once, 48 MiB each",
-        "Docked in one moment. The peer: a script for each camera, with cp, sync of the file, sha256sum and b3sum.",
+        "Docked in one moment, at a daemon at rest. The peer: a script for each camera, with cp, sync of the file, "
+        "sha256sum and b3sum.",
         plan.cameras * length / 1e6,
         "MB/s",
         [Entrant("Evidock", ours, ours=True), Entrant("a script for each", peer)],

@@ -54,11 +54,12 @@ class Ingest:
         on_damage: Callable[[SpoolDamaged], None],
         classify: Callable[[Capture], Priority] = lambda capture: capture.priority,
         words: Callable[[Capture, Path], Awaitable[Capture]] | None = None,
+        on_begun: Callable[[Capture], None] = lambda _: None,
         large_in_flight: int = 60,
     ) -> None:
         self._desk, self._spool = desk, spool
         self._on_held, self._on_damage, self._classify = on_held, on_damage, classify
-        self._words = words
+        self._words, self._on_begun = words, on_begun
         self._large = asyncio.Semaphore(large_in_flight)
         self._small, self._tiny = asyncio.Semaphore(_SMALL_AT_ONCE), asyncio.Semaphore(_TINY_AT_ONCE)
         self._order, self._bad = OneAtATime(), BadOnes()
@@ -91,6 +92,7 @@ class Ingest:
             if known is not None:
                 return known
             self._bad.check(token, capture)
+            self._on_begun(capture)
             try:
                 if capture.length is not None and capture.length <= SMALL:
                     # Those that end together share a forcing of the folders and a commit; all of them lie in memory.

@@ -134,6 +134,9 @@ def _prepare(connection: apsw.Connection) -> None:
     connection.pragma("wal_autocheckpoint", 1000)
     connection.pragma("journal_size_limit", 16 * 1024 * 1024)
     connection.pragma("foreign_keys", True)  # noqa: FBT003 - the pragma's own spelling
+    # What a savepoint keeps of the pages that change lies in memory: each act of a batch has one, and a file of them
+    # would be written many times over.
+    connection.pragma("temp_store", "memory")
     connection.pragma("cache_size", -16 * 1024)
     connection.pragma("trusted_schema", False)  # noqa: FBT003
 

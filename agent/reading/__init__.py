@@ -57,11 +57,18 @@ class Reader:
         self._process: asyncio.subprocess.Process | None = None
         self._waiting: deque[_Asked] = deque()
         self._asking: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
         self._log = structlog.get_logger("reading")
+
+    def expect(self, capture: Capture) -> None:
+        """It is being taken: where it will be read, the process starts meanwhile, and nothing waits for that then."""
+        if self._warming is None and _is_film(capture):
+            self._warming = asyncio.create_task(self._warm())
 
     async def words(self, capture: Capture, path: Path) -> Capture:
         """The capture with what its bytes say, where they are a film's; never raises for what is in them."""
-        if capture.media_type not in MEDIA_TYPES or "media" in capture.claims:
+        if not _is_film(capture):
             return capture
         told = await self._told(path)
         short: dict[str, Json] = {"unread": "it says more than an entry holds"}
@@ -74,10 +81,15 @@ class Reader:
 
     async def aclose(self) -> None:
         """End the process."""
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait({self._asking})
+        for task in (self._asking, self._warming):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
         await self._end()
+
+    async def _warm(self) -> None:
+        with suppress(OSError):  # whoever asks tries again, and says so
+            await self._running()
 
     async def _told(self, path: Path) -> dict[str, Json]:
         asked = _Asked(path, asyncio.get_running_loop().create_future())
@@ -148,13 +160,14 @@ class Reader:
         return why
 
     async def _running(self) -> asyncio.subprocess.Process:
-        if self._process is None or self._process.returncode is not None:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "agent.reading.worker",
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-                limit=_LINE_MAX, start_new_session=True,
-            )  # fmt: skip
-        return self._process
+        async with self._starting:
+            if self._process is None or self._process.returncode is not None:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-P", "-m", "agent.reading.worker",
+                    stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+                    limit=_LINE_MAX, start_new_session=True,
+                )  # fmt: skip
+            return self._process
 
     async def _end(self) -> None:
         process, self._process = self._process, None
@@ -165,3 +178,7 @@ class Reader:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def _is_film(capture: Capture) -> bool:
+    return capture.media_type in MEDIA_TYPES and "media" not in capture.claims

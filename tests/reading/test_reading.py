@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,6 @@ async def test_what_a_film_says_stands_in_its_entry(tmp_path: Path, reader: Read
 
 
 async def media(reader: Reader, path: Path, **more: Any) -> Any:  # noqa: ANN401
-    from dataclasses import replace  # noqa: PLC0415
-
     claims = (await reader.words(replace(CAPTURE, **more), path)).claims
     assert claims["a"] == "b"
     return claims.get("media")
@@ -87,6 +86,19 @@ async def test_what_hangs_is_ended_and_costs_only_the_words(tmp_path: Path, film
         assert (await media(reader, film))["structure"]["verdict"] == "complete"
     finally:
         await reader.aclose()
+
+
+async def test_it_starts_while_a_film_arrives_and_once(reader: Reader, film: Path) -> None:
+    for media_type in ("application/pdf", "video/mp4", "video/mp4"):
+        reader.expect(replace(CAPTURE, media_type=media_type))
+        assert (reader._warming is None) is (media_type == "application/pdf")
+    told = media(reader, film)  # asked before it runs: the same process
+    assert (await told)["structure"]["verdict"] == "complete"
+    assert reader._process is not None
+    pid = reader._process.pid
+    reader.expect(CAPTURE)
+    assert (await media(reader, film))["structure"]["verdict"] == "complete"
+    assert reader._process.pid == pid
 
 
 async def test_a_process_that_was_killed_is_started_again(reader: Reader, film: Path) -> None:

@@ -32,6 +32,20 @@ def test_a_transaction_is_whole_or_not_at_all(journal: Journal, tmp_path: Path) 
     assert read_journal(journal).problems == []
 
 
+def test_what_a_savepoint_keeps_is_not_written_to_a_file(journal: Journal) -> None:
+    before = files_without_a_name()
+    with journal.transaction():
+        for number in range(300):
+            with journal.transaction():
+                journal.hold(capture(str(number)), digest(str(number)), Parts())
+        assert files_without_a_name() == before
+
+
+def files_without_a_name() -> set[str]:
+    links = [os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]  # noqa: PTH115
+    return {link for link in links if link.endswith("(deleted)")}
+
+
 @pytest.mark.parametrize("length", [0, 254, 255, 256, 511])
 def test_what_is_undone_is_undone_across_the_end_of_a_tile(journal: Journal, length: int) -> Never:
     for number in range(length):
