@@ -30,13 +30,14 @@ from agent.testing.station import Station
 from agent.testing.uplink_conformance import UplinkConformance, UplinkRig, sent
 from agent.uplink.folder import FolderUplink, receipts_in, writing
 from agent.uplink.folder.bag import payload_name
-from agent.uplink.folder.medium import MARK, prepare
+from agent.uplink.folder.medium import MARK, Medium, prepare
 from agent.uplink.folder.writing import place_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from agent.testing.sendings import HeldSending
     from agent.testing.uplinks import Arrived
 
 MIB = 1 << 20
@@ -177,6 +178,65 @@ async def test_pulled_in_the_middle_it_continues_with_whole_parts(rig: FolderRig
     await sent(rig.uplink(), sending)
     assert rig.count - before < len(data) - PART_LENGTH + MIB
     assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+class Swapped:
+    """A medium that is taken out before a request, and another one put in."""
+
+    def __init__(self, sending: HeldSending, at: int, act: Callable[[], None]) -> None:
+        self._sending, self._left, self._act = sending, at, act
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the sending has
+        return getattr(self._sending, name)
+
+    async def turn(self, length: int, /) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._act()
+        await self._sending.turn(length)
+
+
+@pytest.mark.parametrize("other", ["prepared", "a bare mount point"])
+@pytest.mark.parametrize("request_", [1, 2])
+async def test_a_medium_that_is_changed_for_another_gets_no_receipt_for_what_went_to_the_first(
+    rig: FolderRig, station: Station, other: str, request_: int
+) -> None:
+    sending = await held_sending(station, some_bytes(PART_LENGTH + 77))
+
+    def swap() -> None:
+        rig.path.rename(rig.path.with_name("first"))
+        rig.path.mkdir()
+        if other == "prepared":
+            prepare(rig.path)
+
+    with pytest.raises(UplinkDown):
+        await sent(rig.uplink(), Swapped(sending, request_, swap))  # type: ignore[arg-type]
+    assert await rig.arrived() == {}
+    (draft,) = rig.path.with_name("first").glob("captures/??/.*.part")
+    assert draft.is_dir()
+    if other == "prepared":
+        await sent(rig.uplink(), sending)
+        assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+@pytest.mark.parametrize("other", ["prepared", "a bare mount point"])
+async def test_a_medium_that_goes_before_its_first_folder_is_made_gets_no_receipt(
+    rig: FolderRig, station: Station, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """In that moment everything would go to whatever lies at the mount point: this machine's own disk."""
+    true_require = Medium.require
+
+    def require(medium: Medium, length: int) -> None:
+        true_require(medium, length)
+        rig.path.rename(rig.path.with_name("first"))
+        rig.path.mkdir()
+        if other == "prepared":
+            prepare(rig.path)
+        monkeypatch.setattr(Medium, "require", true_require)
+
+    monkeypatch.setattr(Medium, "require", require)
+    with pytest.raises(UplinkDown, match=r"another one|prepared"):
+        await sent(rig.uplink(), await held_sending(station, b"x"))
 
 
 async def test_a_draft_that_is_not_ours_is_not_built_upon(rig: FolderRig, station: Station) -> None:

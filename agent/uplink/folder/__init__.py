@@ -49,6 +49,7 @@ class FolderUplink:
         """See `agent.uplink.Uplink`."""
         medium = await asyncio.to_thread(Medium.at, self._options.path)
         await written(medium, sending, watermark=self._options.watermark)
+        await asyncio.to_thread(medium.require_here)
         digest = sending.holding.digest
         if self._options.archive:
             return Receipt(Strength.DIGEST, self._options.name, digest.length, digest.sha256)

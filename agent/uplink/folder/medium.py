@@ -54,6 +54,11 @@ class Medium:
             raise UplinkDown(f"{path / MARK} is of another kind: {printable(str(schema))[:64]}", hint=_GONE)
         return cls(path, name)
 
+    def require_here(self) -> None:
+        """Raise `UplinkDown` where another one is mounted there by now, or none: what was written lies elsewhere."""
+        if Medium.at(self.path).id != self.id:
+            raise UplinkDown(f"the medium at {self.path} was changed for another one while it was written to")
+
     def room(self) -> int:
         """Bytes that are free. Raises `UplinkDown`."""
         try:
