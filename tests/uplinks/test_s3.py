@@ -238,6 +238,29 @@ async def test_a_completion_states_length_and_digests_and_overwrites_nothing(rig
     assert [part["ChecksumSHA256"] for part in parts] == digests
 
 
+@pytest.mark.parametrize("data", [b"x", LONG], ids=len)
+async def test_each_request_states_the_digest_of_its_bytes(rig: S3Rig, station: Station, data: bytes) -> None:
+    sending = await held_sending(station, data)
+    await sent(rig.uplink(parts=1), sending)
+    bodies = [one for one in zip(rig.proxy.requests, rig.proxy.headers, strict=True) if sending.holding.id in one[0]]
+    stated = [headers["x-amz-checksum-sha256"] for request, headers in bodies if request.startswith("PUT ")]
+    pieces = [data[at : at + 5 * MIB] for at in range(0, len(data), 5 * MIB)]
+    assert stated == [base64.b64encode(hashlib.sha256(piece).digest()).decode() for piece in pieces]
+
+
+@pytest.mark.parametrize("data", [b"x", LONG], ids=len)
+async def test_bytes_that_change_on_the_way_make_no_object(rig: S3Rig, station: Station, data: bytes) -> None:
+    """The spool has them as journaled, and the store refuses what arrived: a person must look at what lies between."""
+    sending, uplink = await held_sending(station, data), rig.uplink(parts=1)
+    await uplink.check()
+    rig.proxy.changes = 1
+    with pytest.raises(BadReceipt, match="refuses the bytes as wrong"):
+        await uplink.send(sending)
+    assert await rig.objects() == {}
+    assert (await sent(uplink, sending)).strength is Strength.DIGEST
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
 async def test_the_bucket_may_stand_in_the_host_name(rig: S3Rig, station: Station, buckets_as_hosts: None) -> None:
     rig.more = {"endpoint": f"http://localhost:{rig.proxy.port}", "style": "virtual"}
     sending = await held_sending(station, LONG)
