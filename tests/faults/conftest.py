@@ -22,7 +22,7 @@ def _timed() -> None:
 
 @pytest.fixture
 async def nursery() -> AsyncIterator[Nursery]:
-    made = await Nursery.open()
+    made = Nursery()
     yield made
     await made.close()
 
@@ -35,6 +35,6 @@ def failing_calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def failing(failing_calls: Path) -> AsyncIterator[Nursery]:
     """Its daemons fail where a fault says so: see evidock_faults.c."""
-    made = await Nursery.open(LD_PRELOAD=str(failing_calls), EVIDOCK_FORKED="1")
+    made = Nursery(LD_PRELOAD=str(failing_calls), EVIDOCK_FORKED="1")
     yield made
     await made.close()

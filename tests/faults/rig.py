@@ -9,7 +9,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from agent.capture import Standing
 from agent.clock import Clock
@@ -31,29 +31,28 @@ DRAIN = float(os.environ.get("EVIDOCK_DRAIN", "90"))
 
 
 class Nursery:
-    """See `nursery.py`. One for all rounds."""
+    """See `nursery.py`. One for all rounds; it starts when the first daemon is asked for."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    async def open(cls, **environment: str) -> Self:
-        return cls(
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                str(Path(__file__).with_name("nursery.py")),
-                cwd=Path(__file__).parents[2],
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
-        )
+    def __init__(self, **environment: str) -> None:
+        self._environment, self._starting = environment, asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
 
     async def close(self) -> None:
-        self._process.stdin.close()
-        await self._process.wait()
+        if self._process is not None:
+            self._process.stdin.close()
+            await self._process.wait()
 
     async def _ask(self, **order: object) -> int:
+        async with self._starting:
+            if self._process is None:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    str(Path(__file__).with_name("nursery.py")),
+                    cwd=Path(__file__).parents[2],
+                    env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **self._environment},
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                )
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         return int(await self._process.stdout.readline())
 

@@ -78,7 +78,7 @@ def made(failing_calls: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """How often each call is made, in a first life and in one with `few` or `many` captures after it."""
 
     async def count() -> dict[tuple[str, str], Counter[str]]:
-        nursery = await Nursery.open(LD_PRELOAD=str(failing_calls), EVIDOCK_FORKED="1")
+        nursery = Nursery(LD_PRELOAD=str(failing_calls), EVIDOCK_FORKED="1")
         found: dict[tuple[str, str], Counter[str]] = {}
         for below in (STATE, CAMERA):
             folder = tmp_path_factory.mktemp("counted")

@@ -75,7 +75,7 @@ async def test_the_clock_is_set_while_it_runs(
     tmp_path: Path, jump: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     library, hands = compiled("evidock_clock", tmp_path_factory.mktemp("clock")), Hands(tmp_path)
-    nursery = await Nursery.open(LD_PRELOAD=str(library), EVIDOCK_CLOCK=str(hands.path), EVIDOCK_FORKED="1")
+    nursery = Nursery(LD_PRELOAD=str(library), EVIDOCK_CLOCK=str(hands.path), EVIDOCK_FORKED="1")
     try:
         wrong = await lives(tmp_path, nursery, hands, JUMPS[jump])
     finally:
@@ -90,7 +90,7 @@ async def test_a_zone_is_no_matter(tmp_path: Path) -> None:
     wrong: list[str] = []
     async with EmulatedDems(tmp_path / "dems") as dems:
         for number, zone in enumerate(ZONES):
-            nursery = await Nursery.open(TZ=zone, EVIDOCK_FORKED="1")
+            nursery = Nursery(TZ=zone, EVIDOCK_FORKED="1")
             if number == 0:
                 rig = Rig(tmp_path, nursery, dems)
             rig.nursery = nursery

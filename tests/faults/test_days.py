@@ -36,8 +36,8 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled("evidock_clock", tmp_path_factory.mktemp("clock"))
 
 
-async def opened(clock: Path, hands: Hands) -> Nursery:
-    return await Nursery.open(LD_PRELOAD=str(clock), EVIDOCK_CLOCK=str(hands.path), EVIDOCK_FORKED="1")
+def opened(clock: Path, hands: Hands) -> Nursery:
+    return Nursery(LD_PRELOAD=str(clock), EVIDOCK_CLOCK=str(hands.path), EVIDOCK_FORKED="1")
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ async def test_nothing_is_lost_in_a_month(tmp_path: Path, clock: Path, month: in
     seed, done, wrong = SEED * 1_000_003 + month, 0, list[str]()
     if not time_is_over():
         chance, hands = Random(seed), Hands(tmp_path)
-        nursery = await opened(clock, hands)
+        nursery = opened(clock, hands)
         async with Days(tmp_path, nursery, hands, chance) as days:
             while done < MONTH and not days.wrong and not time_is_over():
                 for _ in range(chance.randint(*A_DAY)):
@@ -77,7 +77,7 @@ def machine(clock: Path, count: Callable[[], None]) -> type[RuleBasedStateMachin
         def begin(self, seed: int) -> None:
             self.folder, self.loop = Path(tempfile.mkdtemp()), asyncio.new_event_loop()
             hands = Hands(self.folder)
-            self.nursery = self.loop.run_until_complete(opened(clock, hands))
+            self.nursery = opened(clock, hands)
             self.days = Days(self.folder, self.nursery, hands, Random(seed))
             self.loop.run_until_complete(self.days.__aenter__())
 

@@ -98,7 +98,7 @@ def tell(what: str, wrong: list[str], seed: object = SEED, *, asked: int = 1, do
 async def quick() -> AsyncIterator[Nursery]:
     from tests.faults.rig import Nursery  # noqa: PLC0415 - only its type is needed above
 
-    made = await Nursery.open(EVIDOCK_FORKED="1")
+    made = Nursery(EVIDOCK_FORKED="1")
     yield made
     await made.close()
 

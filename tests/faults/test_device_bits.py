@@ -30,7 +30,7 @@ FLIPS = form(1, 30)
 
 @pytest.fixture
 async def quick() -> AsyncIterator[Nursery]:
-    made = await Nursery.open(EVIDOCK_FORKED="1")
+    made = Nursery(EVIDOCK_FORKED="1")
     yield made
     await made.close()
 

@@ -44,7 +44,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written")
 
     async def live() -> Path:
-        nursery = await Nursery.open(EVIDOCK_FORKED="1")
+        nursery = Nursery(EVIDOCK_FORKED="1")
         async with EmulatedDems(folder / "dems") as dems:
             rig = Rig(folder, nursery, dems)
             for number in range(70):

@@ -45,7 +45,7 @@ def resident(pid: int) -> int:
 
 
 async def test_sixty_cameras_in_one_second(tmp_path: Path) -> None:
-    nursery = await Nursery.open(EVIDOCK_FORKED="1")
+    nursery = Nursery(EVIDOCK_FORKED="1")
     cameras = [CameraFolder(tmp_path / f"bay-{number}", f"cam-{number:02}") for number in range(CAMERAS)]
     for number, camera in enumerate(cameras):
         for clip in range(EACH):

@@ -37,7 +37,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
 
     async def live() -> Path:
-        nursery = await Nursery.open(EVIDOCK_FORKED="1")
+        nursery = Nursery(EVIDOCK_FORKED="1")
         async with EmulatedDems(folder / "dems") as dems:
             rig = Rig(folder, nursery, dems)
             await dems.add_fault("*:*:503")

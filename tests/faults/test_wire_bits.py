@@ -78,7 +78,7 @@ class Wire:
 
 @pytest.fixture
 async def quick() -> AsyncIterator[Nursery]:
-    made = await Nursery.open(EVIDOCK_FORKED="1")
+    made = Nursery(EVIDOCK_FORKED="1")
     yield made
     await made.close()
 
