@@ -220,5 +220,5 @@ lock: install ## write requirements.lock anew from pyproject.toml (UPGRADE=1: wi
 
 .PHONY: clean
 clean: ## remove what make and the tools made, the environment too
-	@rm -rf $(VENV) build dist .fuzz $(PEERS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) build dist .fuzz .faults $(PEERS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find agent drivers firmware_specs tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,8 +1,9 @@
-"""`make faults`: run the parts of the fault lab one after another, and write docs/fault-report.md of what they reached.
+"""`make faults`: run the parts of the fault lab one after another, and write docs/fault-report.md of what was reached.
 
     python -m tests.faults.collect [--only NAME]... [--seed N] [--minutes N] [--report FILE]
 
-With --only the report is written to the terminal alone: the one in docs tells of whole runs.
+What each part reached last is kept in .faults: with --only the others keep their figures, each under its own date and
+commit. As long as a part was never run, the report goes to the terminal alone.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tests.faults.paper import Outcome, paper, read_lines, read_results
+from tests.faults.paper import Outcome, keep, kept, paper, read_lines, read_results
 from tests.faults.parts import PARTS, WHOLE, Part
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "docs" / "fault-report.md"
+KEPT = ROOT / ".faults"
 LEAST = 45
 """Seconds that a part gets, however short the whole is."""
 GRACE = 20
@@ -35,12 +37,22 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def run(part: Part, lines: Path, seed: int) -> Outcome:
+def tree() -> str:
+    """The commit that is tried."""
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=ROOT, check=False)
+    return head.stdout.strip() + ("+" if changed.returncode else "")
+
+
+def run(part: Part, seed: int) -> Outcome:
     """Run one part, and end it where it does not end."""
-    began = time.time()
+    began, cut_off = time.time(), False
+    outcome = Outcome(part, 0, 0, {}, seed=seed, tree=tree(), began=time.strftime("%Y-%m-%d %H:%M", time.gmtime(began)))
     # Short names: a station's socket lies deep below, and its path may have 107 bytes (unix(7)).
     with tempfile.TemporaryDirectory(prefix="ef-") as folder:
-        results = Path(folder) / "results.xml"
+        results, lines = Path(folder) / "results.xml", Path(folder) / "lines.jsonl"
         command = [sys.executable, "-m", "pytest", "-q", "-o", "faulthandler_timeout=0", f"--junitxml={results}"]
         command += [
             f"--basetemp={folder}/p",
@@ -63,8 +75,16 @@ def run(part: Part, lines: Path, seed: int) -> Outcome:
             _end(process)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            return Outcome(part, process.returncode, time.time() - began, read_results(results), cut_off=True)
-        return Outcome(part, process.returncode, time.time() - began, read_results(results))
+            cut_off = True
+        return replace(
+            outcome,
+            code=process.returncode,
+            seconds=time.time() - began,
+            tests=read_results(results),
+            cut_off=cut_off,
+            lines=read_lines(lines),
+            load=round(os.getloadavg()[1], 1),
+        )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -94,14 +114,12 @@ def main() -> int:
         for part in PARTS
         if not wanted.only or part.name in wanted.only
     ]
-    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
-        outcomes = []
-        for part in chosen:
-            say(f"--- {part.name}: at most {part.seconds} s")
-            outcomes.append(run(part, Path(file.name), wanted.seed))
-        told = paper(read_lines(Path(file.name)), outcomes, seed=wanted.seed)
-    whole = len(chosen) == len(PARTS)
-    if (place := wanted.report or (REPORT if whole else None)) is None:
+    for part in chosen:
+        say(f"--- {part.name}: at most {part.seconds} s")
+        keep(KEPT, run(part, wanted.seed))
+    outcomes = kept(KEPT)
+    told = paper(outcomes)
+    if (place := wanted.report or (REPORT if len(outcomes) == len(PARTS) else None)) is None:
         say(told.text)
     else:
         place.write_text(told.text, encoding="utf-8")

@@ -1,13 +1,12 @@
-"""docs/fault-report.md as text, made of nothing but what the parts of one run reported."""
+"""docs/fault-report.md as text, made of nothing but what the last run of each part reported."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 import xml.etree.ElementTree as ET
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.parts import PARTS, ROWS, Part
@@ -19,15 +18,16 @@ if TYPE_CHECKING:
 HEAD = """\
 # What the fault lab reached
 
-Written by `make faults`, never by hand. Each line is one figure of one run: how many cases were asked for, how many
-were reached, and how many of these broke a promise. After each case journal, spool, stage, device and DEMS were
-compared: nothing lost, nothing doubled, nothing torn, nothing released without proof. `make test` runs a short form.
+Written by `make faults`, never by hand, of the last run of each part. Each line is one figure: how many cases were
+asked for, how many were reached, and how many of these broke a promise. After each case journal, spool, stage, device
+and DEMS were compared: nothing lost, nothing doubled, nothing torn, nothing released without proof. `make test` runs a
+short form.
 """
 
 
 @dataclass
 class Outcome:
-    """How one part ended."""
+    """How the last run of one part ended."""
 
     part: Part
     code: int
@@ -35,6 +35,14 @@ class Outcome:
     tests: dict[str, tuple[str, str]]
     """Name of each test: `passed`, `failed` or `skipped`, and why."""
     cut_off: bool = False
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    """What its tests reported."""
+    seed: int = 1
+    tree: str = ""
+    """Which commit was tried; with a `+` where files were changed since."""
+    began: str = ""
+    load: float = 0.0
+    """Processes that wanted a processor, in the middle of the last five minutes."""
 
     def named(self, kind: str) -> list[tuple[str, str]]:
         """Tests that ended so, and why."""
@@ -62,7 +70,9 @@ class Paper:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """What the parts reported."""
+    """What a part reported, if anything."""
+    if not path.exists():
+        return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -98,8 +108,30 @@ def figures(lines: Iterable[dict[str, Any]]) -> dict[tuple[int, str], Figure]:
     return found
 
 
-def paper(lines: list[dict[str, Any]], outcomes: list[Outcome], *, seed: int) -> Paper:
+def keep(folder: Path, outcome: Outcome) -> None:
+    """Remember this run as the last one of its part."""
+    folder.mkdir(exist_ok=True)
+    told = {**asdict(outcome), "part": {"name": outcome.part.name, "seconds": outcome.part.seconds}}
+    fresh = folder / f".{outcome.part.name}"
+    fresh.write_text(json.dumps(told), encoding="utf-8")
+    fresh.rename(folder / f"{outcome.part.name}.json")
+
+
+def kept(folder: Path) -> list[Outcome]:
+    """The last run of each part that there is, in the order of the parts."""
+    found = []
+    for part in PARTS:
+        if (path := folder / f"{part.name}.json").exists():
+            told = json.loads(path.read_text(encoding="utf-8"))
+            tests = {name: (ended, why) for name, (ended, why) in told.pop("tests").items()}
+            ran = replace(part, seconds=told.pop("part")["seconds"])
+            found.append(Outcome(ran, tests=tests, **told))
+    return found
+
+
+def paper(outcomes: list[Outcome]) -> Paper:
     """Write the report. Red is: a violation, a figure that was not reached and does not say why, a test that failed."""
+    lines = [line for outcome in outcomes for line in outcome.lines]
     told, red = figures(lines), []
     for (row, what), one in told.items():
         if one.violations:
@@ -113,33 +145,34 @@ def paper(lines: list[dict[str, Any]], outcomes: list[Outcome], *, seed: int) ->
             red.append(f"{outcome.part.name}: pytest ended with {outcome.code}")
         red += [f"{outcome.part.name}: {name}: {_short(why)}" for name, why in outcome.named("failed")]
     chosen = {row for outcome in outcomes for row in outcome.part.rows}
-    parts = [HEAD, *_of_the_run(lines, outcomes, seed), *_red(red)]
+    parts = [HEAD, *_of_the_runs(lines, outcomes), *_red(red)]
     for row in sorted(chosen | {row for row, _ in told}):
         parts += _row(row, {what: one for (of, what), one in told.items() if of == row}, outcomes)
     return Paper("\n".join(parts).rstrip() + "\n", red)
 
 
-def _of_the_run(lines: list[dict[str, Any]], outcomes: list[Outcome], seed: int) -> list[str]:
+def _of_the_runs(lines: list[dict[str, Any]], outcomes: list[Outcome]) -> list[str]:
     versions: dict[str, set[str]] = {}
     for line in lines:
         for name, value in line["versions"].items():
             versions.setdefault(name, set()).add(value)
-    passed, failed, skipped = (
-        sum(len(one.named(kind)) for one in outcomes) for kind in ("passed", "failed", "skipped")
-    )
-    took = sum(one.seconds for one in outcomes)
     names = " · ".join(f"{name} {', '.join(sorted(found))}" for name, found in versions.items())
-    return [
-        "| | |",
-        "|---|---|",
-        f"| date | {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC |",
-        f"| versions | {names} |",
-        f"| machine | {os.cpu_count()} processors, load {os.getloadavg()[1]:.1f} at the end |",
-        f"| seed | {seed} (`make faults SEED=N` takes others) |",
-        f"| time | {took / 60:.0f} min, {len(outcomes)} of {len(PARTS)} parts |",
-        f"| tests | {passed} passed, {failed} failed, {skipped} skipped |",
+    never = [part.name for part in PARTS if part.name not in {one.part.name for one in outcomes}]
+    out = [
+        f"On a machine of {os.cpu_count()} processors: {names}.",
         "",
+        "| part | began (UTC) | commit | seed | took | load at the end | tests |",
+        "|---|---|---|--:|--:|--:|---|",
     ]
+    for one in outcomes:
+        passed, failed, skipped = (len(one.named(kind)) for kind in ("passed", "failed", "skipped"))
+        out.append(
+            f"| {one.part.name} | {one.began} | {one.tree} | {one.seed} | {one.seconds / 60:.1f} min | {one.load:.1f} "
+            f"| {passed} passed, {failed} failed, {skipped} skipped |"
+        )
+    took = sum(one.seconds for one in outcomes)
+    out.append(f"| all | | | | {took / 60:.0f} min | | |")
+    return [*out, "", *([f"Not run: {', '.join(never)}.", ""] if never else [])]
 
 
 def _red(red: list[str]) -> list[str]:

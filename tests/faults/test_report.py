@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.faults.paper import Outcome, paper
+from tests.faults.paper import Outcome, keep, kept, paper
 from tests.faults.parts import PARTS, ROWS, WHOLE
 from tests.faults.report import reached
 
@@ -48,8 +48,8 @@ def test_what_is_red_is_told_and_what_was_not_reached_says_why() -> None:
         {**line, "what": "silent", "asked": 2, "reached": 1, "violations": 0},
         {**line, "what": "late", "asked": 2, "reached": 1, "violations": 0, "detail": "its time was over"},
     ]
-    outcome = Outcome(PARTS[0], 1, 2.0, {"a": ("passed", ""), "b": ("failed", "boom | and more")})
-    told = paper(figures, [outcome], seed=1)
+    tests = {"a": ("passed", ""), "b": ("failed", "boom | and more")}
+    told = paper([Outcome(PARTS[0], 1, 2.0, tests, lines=figures)])
     assert [name in " ".join(told.red) for name in ("good", "bad", "silent", "late", "boom")] == [
         False,
         True,
@@ -60,3 +60,18 @@ def test_what_is_red_is_told_and_what_was_not_reached_says_why() -> None:
     assert "| late | 2 | 1 | 0 | 1 | 1 |" in told.text
     assert "- late: its time was over" in told.text
     assert "boom \\| and more" in told.text
+
+
+def test_a_part_that_runs_again_leaves_the_others_their_figures(tmp_path: Path) -> None:
+    line = {"row": 1, "what": "kills", "asked": 2, "reached": 2, "violations": 0, "seconds": 1.0, "seed": 1}
+    line |= {"versions": {"kernel": "6"}, "detail": ""}
+    first, second = PARTS[:2]
+    for tree in ("old", "new"):
+        keep(tmp_path, Outcome(first, 0, 2.0, {"a": ("passed", "")}, lines=[line], tree=tree, began="2026-01-01 10:00"))
+        keep(tmp_path, Outcome(second, 0, 2.0, {}, lines=[{**line, "row": 3}], tree="old"))
+    ran = kept(tmp_path)
+    assert [(one.part.name, one.tree) for one in ran] == [(first.name, "new"), (second.name, "old")]
+    told = paper(ran)
+    assert f"| {first.name} | 2026-01-01 10:00 | new | 1 | 0.0 min | 0.0 | 1 passed, 0 failed, 0 skipped |" in told.text
+    assert f"Not run: {PARTS[2].name}," in told.text
+    assert told.red == []
