@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from agent.capture import Observation, Standing
 from agent.clock import Clock
@@ -27,7 +28,7 @@ from drivers.in_car.emulator.line import Line
 from tests.drivers.in_car.conftest import at_length
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 def ignition(*, on: bool, device: str = "dock:dock") -> Observation:
@@ -142,7 +143,9 @@ async def test_power_that_goes_when_it_may_costs_nothing(tmp_path: Path) -> None
 
 
 @asynccontextmanager
-async def power(station: Station, hold_up: float, **options: object) -> AsyncIterator[Power]:
+async def power(
+    station: Station, hold_up: float, tell: Callable[[str], None] = lambda _: None, **options: object
+) -> AsyncIterator[Power]:
     async def flush() -> None:
         flushed.append(True)
 
@@ -153,7 +156,7 @@ async def power(station: Station, hold_up: float, **options: object) -> AsyncIte
         beside=station.folder / "control.sock",
         flush=flush,
         mark=station.ingest.mark_ends,
-        tell=lambda _: None,
+        tell=tell,
     )
     task = asyncio.create_task(made.run())
     try:
@@ -264,7 +267,66 @@ async def test_a_copy_that_is_ending_when_the_ignition_comes_back_ends_nothing_e
         with pytest.raises(DeviceGone):
             await copy
         async with made.taking():
+            await asyncio.sleep(0.05)  # the limit of the last time is gone
             assert made.on
+
+
+async def test_it_is_safe_when_the_last_copy_ended_and_not_the_first(tmp_path: Path) -> None:
+    async with Station(tmp_path) as station, power(station, 20) as made:
+        ends = [asyncio.Event(), asyncio.Event()]
+
+        async def copy(end: asyncio.Event) -> None:
+            async with made.taking():
+                await end.wait()
+
+        copies = [asyncio.create_task(copy(end)) for end in ends]
+        await asyncio.sleep(0)
+        await made.observe(ignition(on=False))
+        await until(lambda: made.word == "holding")
+        ends[0].set()
+        await copies[0]
+        await asyncio.sleep(0.1)
+        assert made.word == "holding"
+        ends[1].set()
+        await until(lambda: made.word == "safe")
+
+
+async def test_nobody_says_that_it_is_safe_when_the_ignition_came_back(tmp_path: Path) -> None:
+    told: list[str] = []
+    async with Station(tmp_path) as station, power(station, 20, told.append) as made, made.taking():
+        await made.observe(ignition(on=False))
+        await until(lambda: made.word == "holding")
+        await made.observe(ignition(on=True))
+        await until(lambda: made.word == "on")
+    assert told == [
+        "STATUS=ignition on",
+        "STATUS=ignition off: what is under way comes to its end",
+        "STATUS=ignition on",
+    ]
+
+
+async def test_a_device_that_hangs_is_said_and_it_is_not_safe(tmp_path: Path) -> None:
+    async with Station(tmp_path) as station:
+        with structlog.testing.capture_logs() as log:
+            async with power(station, 2) as made:
+                hangs = asyncio.Event()
+
+                async def copy() -> None:
+                    async with made.taking():
+                        try:
+                            await asyncio.sleep(60)
+                        finally:
+                            await hangs.wait()  # a thread that cannot be hurried
+
+                task = asyncio.create_task(copy())
+                await asyncio.sleep(0)
+                await made.observe(ignition(on=False))
+                await until(lambda: "not_safe_in_time" in [line["event"] for line in log])
+                assert made.word == "holding"
+                hangs.set()
+                with pytest.raises(DeviceGone):
+                    await task
+                await until(lambda: made.word == "safe")
 
 
 async def test_an_ignition_that_nobody_tells_of_is_a_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
