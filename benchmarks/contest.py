@@ -77,6 +77,9 @@ class Figures:
     goals: list[Goal] = field(default_factory=list)
     drawn: bool = True
     """All rows have one unit, and stand in one picture."""
+    when: str = ""
+    """Date, commit, time that it had, and the load when it began."""
+    machine: str = ""
 
     def write(self, path: Path) -> None:
         """As JSON, whole or not at all."""

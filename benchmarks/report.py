@@ -1,7 +1,8 @@
-"""docs/benchmarks.md and its pictures, written anew from what the cases found; what people wrote in it stays.
+"""docs/benchmarks.md and its pictures, written anew from what the cases found last; what people wrote in it stays.
 
 The measured part stands between two marks, and begins with every goal and whether it was reached. Pictures are plain
 SVG: a bar from nothing to the median, a line over the range, ours and the bounds of the machine in other colours.
+Beside them lie the figures of each case, so that one can be measured again without the others.
 """
 
 from __future__ import annotations
@@ -10,17 +11,16 @@ import os
 import platform
 import statistics
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.contest import Figures
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from benchmarks.contest import Figures
-
-__all__ = ["BEGIN", "END", "Run", "chart", "machine", "write"]
+__all__ = ["BEGIN", "END", "Run", "chart", "kept", "machine", "write"]
 
 BEGIN: Final = "<!-- measured: from here on `make bench` writes -->"
 END: Final = "<!-- measured: to here -->"
@@ -41,8 +41,8 @@ class Run:
     machine: str
     versions: str
     sizes: str
-    left_out: Sequence[str] = ()
-    """Cases that nobody asked for this time."""
+    cases: Mapping[str, str]
+    """Name and purpose of each case, in the order of the page."""
 
 
 def machine(folder: Path) -> str:
@@ -56,10 +56,9 @@ def machine(folder: Path) -> str:
         platform.machine(),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     return (
         f"{model}, {os.cpu_count()} processors, {memory:.0f} GiB of memory, files on {_disk(folder)}, "
-        f"Linux {platform.release()}, Python {platform.python_version()}; load when it began: {load}"
+        f"Linux {platform.release()}, Python {platform.python_version()}"
     )
 
 
@@ -75,25 +74,35 @@ def _disk(folder: Path) -> str:
     return disk
 
 
-def write(page: Path, found: Sequence[Figures], run: Run) -> None:
-    """Put what was found into the page, and the pictures beside it in a folder of the page's name."""
-    pictures = page.with_suffix("")
-    pictures.mkdir(exist_ok=True)
-    for old in pictures.glob("*.svg"):
-        old.unlink()
-    for one in found:
+def write(page: Path, found: Figures, run: Run) -> None:
+    """Put a case into the page, and its picture and figures beside it; what was found on another machine goes."""
+    beside = page.with_suffix("")
+    beside.mkdir(exist_ok=True)
+    found.write(beside / f"{found.name}.json")
+    everything = kept(page, run)
+    for old in (*beside.glob("*.svg"), *beside.glob("*.json")):
+        if old.suffix == ".svg" or old.stem not in {one.name for one in everything}:
+            old.unlink()
+    for one in everything:
         if one.drawn and any(row.values for row in one.rows):
-            (pictures / f"{one.name}.svg").write_text(chart(one), encoding="utf-8")
+            (beside / f"{one.name}.svg").write_text(chart(one), encoding="utf-8")
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n\n{_markdown(found, run, pictures.name)}\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n\n{_markdown(everything, run, beside.name)}\n{END}{after}", encoding="utf-8")
+
+
+def kept(page: Path, run: Run) -> list[Figures]:
+    """What each case found last on this machine, in the order of the page."""
+    paths = [page.with_suffix("") / f"{name}.json" for name in run.cases]
+    found = [Figures.read(path) for path in paths if path.exists()]
+    return [one for one in found if one.machine == run.machine]
 
 
 def _markdown(found: Sequence[Figures], run: Run, pictures: str) -> str:
-    lines = [f"Measured on {datetime.now(UTC):%Y-%m-%d}: {run.machine}.", "", f"{run.versions}.", "", run.sizes, ""]
+    lines = [f"Measured on: {run.machine}.", "", f"{run.versions}.", "", run.sizes, ""]
     lines += _in_short(found, run)
     for one in found:
-        lines += [f"## {one.title}", "", one.about, ""]
+        lines += [f"## {one.title}", "", one.about, "", f"Measured {one.when}.", ""]
         if one.goals:
             lines += ["| asked for | goal | found | reached |", "|---|---|---|---|", *_goals(one), ""]
         lines += _table(one)
@@ -112,8 +121,9 @@ def _in_short(found: Sequence[Figures], run: Run) -> list[str]:
         lines += ["", "| | asked for | goal | found | reached |", "|---|---|---|---|---|"]
         lines += [f"| {one.title} {row}" for one in found for row in _goals(one) or [_NOTHING]]
         lines.append("")
-    if run.left_out:
-        lines += [f"Not measured this time: {'; '.join(run.left_out)}.", ""]
+    names = {one.name for one in found}
+    if never := [f"{name} ({about})" for name, about in run.cases.items() if name not in names]:
+        lines += [f"Not measured: {'; '.join(never)}.", ""]
     return lines
 
 

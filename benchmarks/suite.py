@@ -5,7 +5,8 @@
     python -m benchmarks.suite --minutes 180 --large 10240 --clips 1000 --count 100000 --entries 10000000
 
 Each case is a process of its own, with a share of the time that it is ended after: a case that hangs, or a peer that
-fails, costs the others nothing. What was measured until then stands in the page, with what went wrong beside it.
+fails, costs the others nothing. What was measured until then stands in the page, with what went wrong beside it; so
+does what the other cases found in earlier runs, each under its own date and commit.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.contest import Figures
 from benchmarks.report import Run, machine, write
-from benchmarks.versions import versions
+from benchmarks.versions import commit, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,6 +40,11 @@ __all__ = ["CASES", "Plan", "main"]
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _PACKAGES: Final = ("agent", "drivers", "firmware_specs")
+_SIZES: Final = (
+    "The goals are meant for 10,240 MiB in the large capture, 1,000 captures of 4 MiB, 100,000 of 4 KiB, 10,000,000 "
+    "entries in the longest journal and 5,000,000 plates; each case says how much it had."
+)
+"""A goal that was reached with less than it is meant for is not quite reached."""
 _LEAST: Final = 0.6
 """Of its share of the time, what a case may begin rounds in; the rest is for the round that it is in, and for peers."""
 
@@ -130,38 +137,29 @@ def _all(told: argparse.Namespace, names: list[str]) -> int:
         compileall.compile_dir(PAGE.parents[1] / package, quiet=2)
     with tempfile.TemporaryDirectory(dir=told.folder, prefix="evidock-bench-") as place:
         folder = Path(place)
-        run = Run(
-            machine(folder),
-            versions(),
-            _sizes(told),
-            [f"{name} ({case.about})" for name, case in CASES.items() if name not in names],
-        )
-        print(f"{run.machine}\n{run.versions}\n{run.sizes}\n", flush=True)
+        run = Run(machine(folder), versions(), _SIZES, {name: case.about for name, case in CASES.items()})
+        print(f"{run.machine}\n{run.versions}\n", flush=True)
         for number, name in enumerate(names):
             left = told.minutes * 60 - (monotonic() - began)
             share = CASES[name].share / sum(CASES[one].share for one in names[number:])
             figures = _apart(told, name, folder, max(3.0, left * share))
+            figures.machine = run.machine
             found.append(figures)
             print(_told(figures), flush=True)
             if str(told.page) != "-":
                 # After each case: whoever ends the whole of it has what was measured so far.
-                write(told.page, found, run)
+                write(told.page, figures, run)
     print(f"{(monotonic() - began) / 60:.1f} minutes", flush=True)
     return int(any(not any(row.values for row in one.rows) for one in found))
 
 
-def _sizes(told: argparse.Namespace) -> str:
-    """How much there was: a goal that was reached with less than it is meant for is not quite reached."""
-    sizes = (
-        ("MiB in the large capture", told.large, 10_240),
-        ("captures of 4 MiB", told.clips, 1_000),
-        ("of 4 KiB", told.count, 100_000),
-        ("entries in the longest journal", told.entries, 10_000_000),
-        ("plates", told.plates, 5_000_000),
+def _when(seconds: float) -> str:
+    """Now, of what, and beside how much else."""
+    tree = commit() or "unknown"
+    load = f"{os.getloadavg()[0]:.1f}"
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {tree}, in at most {seconds:.0f} s; load when it began: {load}"
     )
-    here = ", ".join(f"{size:,} {what}" for what, size, _ in sizes)
-    meant = ", ".join(f"{size:,}" for _, _, size in sizes)
-    return f"This run had {here}; the goals are meant for {meant}."
 
 
 def _apart(told: argparse.Namespace, name: str, folder: Path, seconds: float) -> Figures:
@@ -172,6 +170,7 @@ def _apart(told: argparse.Namespace, name: str, folder: Path, seconds: float) ->
     line = [sys.executable, "-m", "benchmarks.suite", "--only", name, "--out", str(out), "--folder", str(place)]
     line += ["--seconds", f"{seconds * _LEAST:.0f}", *(f"--{one}={getattr(told, one)}" for one in sizes)]
     print(f"-- {name}: {CASES[name].about} (at most {seconds:.0f} s)", flush=True)
+    when = _when(seconds)
     process = subprocess.Popen(line, start_new_session=True)
     wrong = ""
     try:
@@ -184,6 +183,7 @@ def _apart(told: argparse.Namespace, name: str, folder: Path, seconds: float) ->
             _end(process)
     shutil.rmtree(place, ignore_errors=True)
     figures = Figures.read(out) if out.exists() else Figures(name, CASES[name].about, "")
+    figures.when = when
     if wrong:
         figures.about = f"{figures.about} **Not whole: {wrong}.**".strip()
     return figures

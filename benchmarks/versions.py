@@ -16,8 +16,9 @@ from benchmarks.peers import INTEROP
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["versions"]
+__all__ = ["commit", "versions"]
 
+ROOT: Final = Path(__file__).parents[1]
 _SECONDS: Final = 20
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)+[a-z]?")
 _PROGRAMS: Final = {
@@ -57,10 +58,14 @@ def _others() -> Iterator[tuple[str, str]]:
 
 
 def _ours() -> str:
-    """The version, and in a checkout the commit, with a word where it was changed since."""
-    number = version("evidock")
-    commit = _said("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude", "*")
-    return f"{number} ({commit.strip()})" if commit.strip() else number
+    return f"{version('evidock')}{f' ({commit()})' if commit() else ''}"
+
+
+def commit() -> str:
+    """What is checked out, with a `+` where anything but the docs was changed since; nothing where there is no git."""
+    head = _said("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD").strip()
+    changed = _said("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")
+    return head + ("+" if changed else "")
 
 
 def _said(*words: str) -> str:

@@ -26,7 +26,8 @@ def figures() -> Figures:
         Row("theirs & others'", "MB/s", [1.0, 2.0, 1.5], [2.0]),
         Row("gone", "MB/s", failed="OSError: it is not here"),
     ]
-    return Figures("case", "A case", "What it is.", rows, [judged("as fast, times", 2.0, least=3)])
+    goals = [judged("as fast, times", 2.0, least=3)]
+    return Figures("case", "A case", "What it is.", rows, goals, when="today", machine="a machine")
 
 
 async def test_an_entrant_that_fails_costs_the_others_nothing(tmp_path: Path) -> None:
@@ -54,10 +55,10 @@ async def test_an_entrant_that_fails_costs_the_others_nothing(tmp_path: Path) ->
 def test_the_page_keeps_what_people_wrote(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    for _ in range(2):
-        write(
-            page, [figures(), Figures("hung", "One that hung", "")], Run("a machine", "a 1, b 2", "Small.", ["other"])
-        )
+    run = Run("a machine", "a 1, b 2", "Small.", {"case": "one", "hung": "another", "other": "never asked for"})
+    hung = Figures("hung", "One that hung", "", when="yesterday", machine="a machine")
+    for one in (hung, figures(), figures()):
+        write(page, one, run)
     told = page.read_text()
     assert told.startswith(f"before\n{BEGIN}\n")
     assert told.endswith(f"{END}\nafter\n")
@@ -68,7 +69,11 @@ def test_the_page_keeps_what_people_wrote(tmp_path: Path) -> None:
     assert "0 of 2 goals were reached, 1 were not, and 1 could not be shown." in told
     assert "| A case | as fast, times | at least 3 | 2 | **no** |" in told
     assert "| One that hung | everything | | nothing was found | not shown |" in told
-    assert "Not measured this time: other." in told
+    assert "Not measured: other (never asked for)." in told
+    assert told.index("Measured today.") < told.index("Measured yesterday."), "in the order of the cases"
+    write(page, figures(), Run("another machine", "a 1, b 2", "Small.", run.cases))
+    assert "One that hung" not in page.read_text(), "a page tells of one machine"
+    write(page, figures(), run)
     assert (tmp_path / "page" / "case.svg").read_text() == chart(figures())
     assert "theirs &amp; others" in chart(figures())
 

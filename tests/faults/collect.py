@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.versions import commit
 from tests.faults.paper import Outcome, keep, kept, paper, read_lines, read_results
 from tests.faults.parts import PARTS, WHOLE, Part
 
@@ -37,19 +38,12 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def tree() -> str:
-    """The commit that is tried."""
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=ROOT, check=False)
-    return head.stdout.strip() + ("+" if changed.returncode else "")
-
-
 def run(part: Part, seed: int) -> Outcome:
     """Run one part, and end it where it does not end."""
     began, cut_off = time.time(), False
-    outcome = Outcome(part, 0, 0, {}, seed=seed, tree=tree(), began=time.strftime("%Y-%m-%d %H:%M", time.gmtime(began)))
+    outcome = Outcome(
+        part, 0, 0, {}, seed=seed, tree=commit(), began=time.strftime("%Y-%m-%d %H:%M", time.gmtime(began))
+    )
     # Short names: a station's socket lies deep below, and its path may have 107 bytes (unix(7)).
     with tempfile.TemporaryDirectory(prefix="ef-") as folder:
         results, lines = Path(folder) / "results.xml", Path(folder) / "lines.jsonl"
