@@ -145,10 +145,10 @@ class Journal:
             Standing.RECEIPTED,
             Event.RECEIPTED,
             {"receipt": told},
+            ("receipted_at",),
             strength=int(receipt.strength),
             destination=receipt.destination,
             note=receipt.note,
-            receipted_at=micros(self._stamp().at),
             reason=None,
         )
         row = self.row(capture)
@@ -348,10 +348,11 @@ class Journal:
     # -- how it is written --------------------------------------------------------------------------------------------
 
     def _hold_new(self, name: str, capture: Capture, digest: Digest, parts: Parts) -> Holding:
-        origin, now = capture.origin, self._stamp().at
+        origin, stamp = capture.origin, self._stamp()
+        now = stamp.at
         row = (self.connection.execute("SELECT max(row) FROM capture").get or 0) + 1
         told = held_detail(capture, digest, parts)
-        seq = self._pen.append(Event.HELD, name, digest, told, row)
+        seq = self._pen.append(Event.HELD, name, digest, told, row, stamp=stamp)
         began_at = origin.claims["began_at"]
         made = self.connection.execute(
             "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"  # noqa: S608 - names are ours

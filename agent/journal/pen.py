@@ -13,7 +13,7 @@ from agent.journal.entry import Event, statement
 from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import apsw
 
@@ -41,21 +41,28 @@ class Pen:
         standing: Standing,
         event: Event,
         detail: Mapping[str, Json],
+        at: Iterable[str] = (),
+        /,
         *,
         actor: str = "agent",
         **columns: int | str | bytes | None,
     ) -> Holding:
-        """Append the entry and move the capture; the same standing again is an entry without a step."""
+        """Append the entry and move the capture; the same standing again is an entry without a step.
+
+        `at`: columns that get the time of the entry. The clock is read once: it may be set between two looks.
+        """
         if standing is not known.standing and standing not in STEPS[known.standing]:
             raise Refusal(f"capture {known.id} stands {known.standing} and cannot become {standing}")
         row = self._connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(known.id),)).get
-        self.append(event, known.id, known.digest, detail, row, actor=actor)
+        stamp = self._stamp()
+        self.append(event, known.id, known.digest, detail, row, actor=actor, stamp=stamp)
         if standing is not known.standing:
             if known.standing is Standing.RECEIPTED:
                 self._connection.execute("DELETE FROM intended WHERE capture = ?", (row,))
             self.count(known, known.standing, -1)
             self.count(known, standing, 1)
-        return self.set(known, standing=CODES[standing], changed_at=micros(self._stamp().at), **columns)
+        times = dict.fromkeys(("changed_at", *at), micros(stamp.at))
+        return self.set(known, standing=CODES[standing], **times, **columns)
 
     def set(self, known: Holding, **columns: int | str | bytes | None) -> Holding:
         """Change the capture's row; no entry says so."""
@@ -75,12 +82,11 @@ class Pen:
         row: int | None,
         *,
         actor: str = "agent",
+        stamp: Stamp | None = None,
     ) -> int:
-        """Append an entry; returns its index. `row`: of the capture that it speaks of."""
-        seq = self._leaves.size
-        leaf = statement(
-            event, seq=seq, stamp=self._stamp(), actor=actor, subject=subject, digest=digest, detail=detail
-        )
+        """Append an entry; returns its index. `row`: of the capture that it speaks of. `stamp`: now, if not given."""
+        seq, stamp = self._leaves.size, stamp or self._stamp()
+        leaf = statement(event, seq=seq, stamp=stamp, actor=actor, subject=subject, digest=digest, detail=detail)
         self._leaves.append(leaf, row)
         return seq
 

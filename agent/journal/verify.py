@@ -39,8 +39,8 @@ PROBLEMS_MAX: Final = 100
 _LEAVES: Final = 256
 _CAPTURES: Final = 64
 _EVENTS: Final = frozenset(Event)
-_AT_ONCE: Final = 2_000_000
-"""Microseconds between an entry and what the table notes beside it: the clock is read twice."""
+_MILLISECOND: Final = 1000
+"""Microseconds: an entry tells no less of the time that the table notes beside it."""
 _UNREADABLE: Final = (apsw.Error, JournalError, ValueError, KeyError, TypeError, IndexError, OverflowError)
 """What reading a damaged file ends with."""
 
@@ -274,7 +274,7 @@ class Verification:
 
     def _at(self, place: str, known: Holding, times: list[int]) -> None:
         for name, at in (("held", known.held_at), ("changed", known.changed_at), ("receipted", known.receipted_at)):
-            if at is not None and all(abs(micros(at) - other) > _AT_ONCE for other in times):
+            if at is not None and not any(0 <= micros(at) - other < _MILLISECOND for other in times):
                 self._say(place, f"was {name} at {at.isoformat()}, and no entry of it is of that time")
 
     def _found_by(self, place: str, row: int, named: set[tuple[str, str]]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import apsw
 import pytest
 from blake3 import blake3
 
-from agent.capture import Capture, Device, Digest, Parts, Priority, Receipt, Standing, Strength, canonical
+from agent.capture import Capture, Device, Digest, Parts, Priority, Receipt, Stamp, Standing, Strength, canonical
 from agent.clock import Clock
 from agent.custody.checkpoint import Checkpoint, sign_checkpoint
 from agent.journal import Journal, anchors
@@ -100,6 +102,27 @@ def verified(journal: Journal) -> Report:
     while not work.done:
         work.step(journal)
     return work.report()
+
+
+def test_a_clock_that_is_set_within_an_act_leaves_nothing_that_looks_tampered_with(tmp_path: Path) -> None:
+    """As when a car without a clock of its own gets its time: it is years between two looks at it."""
+    clock, looks = Clock(), itertools.count()
+
+    def stamp() -> Stamp:
+        now = clock.stamp()
+        return replace(now, at=now.at + timedelta(days=365 * next(looks) % 3650))
+
+    device = Device("usb:bench:1", "body_worn", "bay-1")
+    journal = Journal.open(tmp_path / "journal.db", log=LOG, stamp=stamp)
+    try:
+        for number in range(20):
+            capture, data = Capture(device, f"CLIP{number:04d}.MP4", None, number), b"x" * number
+            digest = Digest(sha256(data).digest(), blake3(data).digest(), number)
+            held = journal.hold(capture, digest, Parts())
+            live(journal, held.id, number, capture, digest)
+        assert verified(journal).problems == []
+    finally:
+        journal.close()
 
 
 @pytest.fixture
