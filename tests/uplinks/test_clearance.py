@@ -144,6 +144,15 @@ async def test_a_stranger_can_tie_what_was_sent_to_what_was_taken(
     assert encryption["iv"] == beside["ContentEncryptionIV"]
     assert encryption["key_id"] == KEY_ID
     assert encryption["key_spki_sha256"] == pin_of(made_key("agency").public_key())
+    # And from the other side: the item at Clearance names what was taken, and the entry that says so.
+    digest = sending.holding.digest
+    for said in (
+        f"capture {holding.id},",
+        f"SHA-256 {digest.sha256.hex()}, {digest.length} bytes",
+        f"entry {holding.index} of {holding.log}",
+    ):
+        assert said in item.told["Description"]
+    assert item.told["SourceId"] == holding.id
     assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
     await station.verify()
     await station.hang_up()
