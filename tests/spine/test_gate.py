@@ -1,0 +1,79 @@
+"""The gate by a clock of the test's own: days as the wall clock shows them, and rules that count at once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.capture import Priority
+from agent.errors import NotNow
+from agent.gate import Gate
+from agent.traffic import LinkClass, Traffic
+from agent.traffic.options import LinkRule, LinkTable
+
+if TYPE_CHECKING:
+    from agent.testing.station import Station
+
+LTE = LinkClass.LTE
+
+
+@pytest.mark.parametrize(
+    ("begins", "hours"),
+    [
+        (datetime(2026, 11, 1, 4, tzinfo=UTC), 25),  # in Toronto the clock goes back in that night
+        (datetime(2026, 3, 8, 5, tzinfo=UTC), 23),  # and forward in this one
+        (datetime(2026, 6, 1, 4, tzinfo=UTC), 24),
+    ],
+)
+async def test_a_budget_is_for_one_day_of_the_wall_clock(station: Station, begins: datetime, hours: int) -> None:
+    now, ends = begins, begins + timedelta(hours=hours)
+    traffic = Traffic(timezone="America/Toronto", link=LTE, on={LTE: LinkTable(budget=100)})
+    gate = Gate(station.desk, traffic, now=lambda: now)
+    await gate.admit(Priority.HIT, 60)
+    now = ends - timedelta(seconds=1)
+    with pytest.raises(NotNow, match="budget for lte is spent"):
+        await gate.admit(Priority.HIT, 60)
+    assert not gate.verdict(Priority.HIT).content
+    now = ends
+    assert gate.verdict(Priority.HIT).content, "the next day has a budget of its own"
+    assert await gate.admit(Priority.HIT, 60) is not None
+
+
+async def test_a_budget_is_of_one_link_and_a_rule_may_go_beyond_it(station: Station) -> None:
+    urgent = LinkRule(classes=(Priority.USE_OF_FORCE,), beyond_budget=True)
+    gate = Gate(station.desk, Traffic(link=LTE, on={LTE: LinkTable(budget=100)}, rule=(urgent,)))
+    await gate.admit(Priority.HIT, 100)
+    with pytest.raises(NotNow):
+        await gate.admit(Priority.HIT, 1)
+    assert await gate.admit(Priority.USE_OF_FORCE, 1000) is not None
+    gate.move(LinkClass.WIRED)
+    assert gate.verdict(Priority.HIT).content
+    assert await gate.admit(Priority.HIT, 1) is None
+
+
+async def test_another_rate_counts_at_once_whether_the_link_changes_or_its_rules(station: Station) -> None:
+    told: list[int | None] = []
+    gate = Gate(station.desk, Traffic(bandwidth="1 MB/s", on={LTE: LinkTable(bandwidth="100 kB/s")}))
+    gate.on_change(lambda: told.append(gate.bucket.rate))
+    assert gate.bucket.rate == 1_000_000
+    gate.move(LTE)
+    assert gate.bucket.rate == 100_000
+    gate.configure(Traffic(bandwidth="50 kB/s", link=LTE, on={LTE: LinkTable(bandwidth="100 kB/s")}))
+    assert gate.bucket.rate == 50_000
+    gate.configure(Traffic(link=LTE))
+    assert gate.bucket.rate is None
+    assert told == [100_000, 50_000, None], "whoever waits hears of it when it counts"
+
+
+async def test_a_larger_budget_opens_the_day_again(station: Station) -> None:
+    gate = Gate(station.desk, Traffic(link=LTE, on={LTE: LinkTable(budget=100)}))
+    await gate.admit(Priority.HIT, 100)
+    with pytest.raises(NotNow):
+        await gate.admit(Priority.HIT, 50)
+    gate.configure(Traffic(link=LTE, on={LTE: LinkTable(budget=150)}))
+    assert gate.verdict(Priority.HIT).content
+    assert await gate.admit(Priority.HIT, 50) is not None
+    with pytest.raises(NotNow):
+        await gate.admit(Priority.HIT, 1)
