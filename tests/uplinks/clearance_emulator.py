@@ -77,6 +77,9 @@ class Clearance:
         self.answers_lost: list[str] = []
         """Ends of paths of which the next answer is lost."""
         self.renews = True
+        self.calls_uploaded = True
+        self.keeps = True
+        """False: what was completed is lost in the moment after."""
         self.is_down = False
         self._tokens: dict[str, int] = {}
 
@@ -214,7 +217,7 @@ class Clearance:
                 "ResourceId": one.id,
                 "EvidenceId": item.id,
                 **one.told,
-                "UploadedTimeUtc": "2026-11-28T13:55:50Z" if one.complete else None,
+                "UploadedTimeUtc": "2026-11-28T13:55:50Z" if one.complete and self.calls_uploaded else None,
                 "State": "Available" if one.complete else "Pending",
             }
             for one in item.files.values()
@@ -246,6 +249,8 @@ class Clearance:
                 return web.json_response({"Message": "checksum"}, status=400)
             file.checksum = named[file.id]
         item.complete = True
+        if not self.keeps:
+            del self.items[item.id]
         return web.Response(status=200)
 
     # -- below --------------------------------------------------------------------------------------------------------

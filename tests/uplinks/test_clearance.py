@@ -344,6 +344,37 @@ async def test_a_canary_shows_whether_it_compares(
     assert (await sent(uplink, await held_sending(station, b"x"))).strength is strength
 
 
+async def test_what_the_service_lists_is_asked_for_after_its_yes(rig: ClearanceRig, station: Station) -> None:
+    sending = await held_sending(station, b"x")
+    rig.service.calls_uploaded = False
+    with pytest.raises(UplinkDown, match="does not call it uploaded") as down:
+        await sent(rig.uplink(), sending)
+    assert down.value.alone
+    rig.service.calls_uploaded = True
+    assert (await sent(rig.uplink(), sending)).strength is Strength.LENGTH
+    assert len(rig.service.items) == 1
+    rig.service.keeps = False
+    with pytest.raises(UplinkDown, match="loses this upload each time"):
+        await sent(rig.uplink(), await held_sending(station, b"y", "other"))
+
+
+async def test_a_completion_of_which_nobody_saw_the_yes_proves_a_length(rig: ClearanceRig, station: Station) -> None:
+    """It was completed before, says the service when it is asked again; with which checksum, it does not say."""
+    uplink, sending = rig.uplink(canary=True), await held_sending(station, b"x")
+    await uplink.check()
+    rig.service.answers_lost = ["/complete"]  # of its file
+    with pytest.raises(UplinkDown):
+        await uplink.send(sending)
+    item = list(rig.service.items)[-1]
+    rig.service.answers_lost = [f"/evidence/{item}/complete"]
+    with pytest.raises(UplinkDown):
+        await uplink.send(sending)
+    assert rig.service.items[item].complete
+    receipt = await sent(uplink, sending)
+    assert (receipt.strength, receipt.sent["proof"]) == (Strength.LENGTH, "none")
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
 async def test_what_was_changed_in_the_storage_is_found_by_reading_back(rig: ClearanceRig, station: Station) -> None:
     rig.proxy.rots = True
     with pytest.raises(BadReceipt, match="gave back other bytes"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import ConfigError
+from agent.errors import ConfigError, UplinkDown
 from agent.uplink.clearance import ClearanceOptions, ClearanceUplink, words
+from agent.uplink.clearance.bringing import Bringing
+from agent.uplink.clearance.doors import Services
+from agent.uplink.clearance.rate import Rate
 from agent.uplink.clearance.sealed import block_length
 from agent.uplink.clearance.upload import Upload
 from tests.uplinks.clearance_emulator import Clearance
 from tests.uplinks.clearance_rig import MIB
+from tests.uplinks.memory import MemorySending
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +61,22 @@ def test_connection_files_of_any_bytes(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.json").write_bytes(content)
     with pytest.raises(ConfigError):
         ClearanceUplink(ClearanceOptions(use="clearance", name="dems", connection_file=tmp_path / "c.json"))
+
+
+@pytest.mark.parametrize("place", ["http://a.blob.core.windows.net", "https://x:y@a.blob.core.windows.net"])
+async def test_an_address_without_tls_or_with_a_login_gets_no_byte(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "connection.json"
+    async with Clearance(1, 1) as service:
+        service.connection_file(path)
+    told = path.read_text("utf-8-sig").replace("http://127.0.0.1", "https://clearance.example.org")
+    path.write_text(told)
+    services = Services(ClearanceOptions(use="clearance", name="dems", connection_file=path))
+    bringing = Bringing(services, MemorySending(b"x"), asyncio.Semaphore(1), Rate())
+    with pytest.raises(UplinkDown, match="which nobody permitted"):
+        bringing._permitted(f"{place}/c/b?sig=x")
+    good = "https://a.blob.core.windows.net/c/b?sig=x"
+    assert bringing._permitted(good) == good
+    await services.aclose()
 
 
 ANSWERS = [
