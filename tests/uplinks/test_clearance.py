@@ -10,6 +10,7 @@ import os
 import subprocess
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -20,6 +21,7 @@ from agent.journal import queries
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
 from agent.testing.uplink_conformance import UplinkConformance, sent
+from agent.uplink.clearance.blob import block_name
 from agent.uplink.clearance.envelope import cipher_length, pin_of
 from agent.uplink.clearance.rate import Rate
 from tests.uplinks import azurite, swift
@@ -304,6 +306,19 @@ async def test_addresses_that_permit_no_listing_send_everything_again(rig: Clear
     await broken_off(rig, sending, 3 * MIB)
     await sent(rig.uplink(), sending)
     assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+async def test_a_listed_block_that_is_another_is_never_built_upon(rig: ClearanceRig, station: Station) -> None:
+    """By its number it is the next one, and by its name it holds other bytes."""
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 2 * MIB + 5000)
+    uri, other = json.loads(sending.state or "")["uri"], some_bytes(MIB, "other")
+    name = quote(block_name(3, other), safe="")
+    async with rig.service._session.put(f"{uri}&comp=block&blockid={name}", data=other) as answer:
+        assert answer.status == 201
+    await sent(rig.uplink(), sending)
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+    assert len(rig.service.items) == 1, "and it is no reason to begin anew"
 
 
 async def test_bytes_that_arrive_wrong_are_refused_by_the_storage(rig: ClearanceRig, station: Station) -> None:
