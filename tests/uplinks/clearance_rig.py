@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.errors import UplinkDown
+from agent.testing.devices import some_bytes
 from agent.testing.uplink_conformance import UplinkRig, sent
 from agent.uplink.clearance import ClearanceOptions, ClearanceUplink
 from tests.uplinks.clearance_emulator import Clearance, Item
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.uplinks.azurite import Azurite
 
 MIB = 1 << 20
+LONG = some_bytes(5 * MIB + 77, "six blocks")
 
 
 class ClearanceRig(UplinkRig):

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from agent.capture import Standing, Strength
-from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
+from agent.capture import Strength
+from agent.errors import SpoolDamaged, UplinkDown
 from agent.journal import queries
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
@@ -27,7 +27,7 @@ from agent.uplink.clearance.rate import Rate
 from tests.uplinks import azurite, swift
 from tests.uplinks.brief import Brief, long_form
 from tests.uplinks.clearance_emulator import DAY, KEY_ID, made_key
-from tests.uplinks.clearance_rig import MIB, ClearanceRig, broken_off, rigged
+from tests.uplinks.clearance_rig import LONG, MIB, ClearanceRig, broken_off, rigged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from tests.uplinks.azurite import Azurite
 
 
-LONG = some_bytes(5 * MIB + 77, "six blocks")
 pytestmark = pytest.mark.interop
 
 
@@ -329,112 +328,3 @@ async def test_bytes_that_arrive_wrong_are_refused_by_the_storage(rig: Clearance
         await sent(rig.uplink(blocks=1), sending)
     await sent(rig.uplink(), sending)
     assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
-
-
-# --- what it is worth -------------------------------------------------------------------------------------------------
-
-
-async def test_a_service_that_is_not_known_to_compare_proves_a_length(rig: ClearanceRig, station: Station) -> None:
-    uplink = rig.uplink()
-    found = {one.what: one for one in await uplink.check()}
-    assert found["token"].state == found["key"].state == "ok"
-    assert KEY_ID in found["key"].detail
-    assert found["digests"].state == "warning"
-    receipt = await sent(uplink, await held_sending(station, b"x"))
-    assert (receipt.strength, receipt.sha256, receipt.length) == (Strength.LENGTH, None, 1)
-    assert receipt.sent["proof"] == "none"
-
-
-@pytest.mark.parametrize(("compares", "strength"), [(True, Strength.DIGEST), (False, Strength.LENGTH)])
-async def test_a_canary_shows_whether_it_compares(
-    rig: ClearanceRig,
-    station: Station,
-    compares: bool,  # noqa: FBT001 - a parameter of the test
-    strength: Strength,
-) -> None:
-    rig.service.compares = compares
-    uplink = rig.uplink(canary=True)
-    found = {one.what: one.state for one in await uplink.check()}
-    assert found["digests"] == ("ok" if compares else "warning")
-    assert (await sent(uplink, await held_sending(station, b"x"))).strength is strength
-
-
-async def test_what_the_service_lists_is_asked_for_after_its_yes(rig: ClearanceRig, station: Station) -> None:
-    sending = await held_sending(station, b"x")
-    rig.service.calls_uploaded = False
-    with pytest.raises(UplinkDown, match="does not call it uploaded") as down:
-        await sent(rig.uplink(), sending)
-    assert down.value.alone
-    rig.service.calls_uploaded = True
-    assert (await sent(rig.uplink(), sending)).strength is Strength.LENGTH
-    assert len(rig.service.items) == 1
-    rig.service.keeps = False
-    with pytest.raises(UplinkDown, match="loses this upload each time"):
-        await sent(rig.uplink(), await held_sending(station, b"y", "other"))
-
-
-async def test_a_completion_of_which_nobody_saw_the_yes_proves_a_length(rig: ClearanceRig, station: Station) -> None:
-    """It was completed before, says the service when it is asked again; with which checksum, it does not say."""
-    uplink, sending = rig.uplink(canary=True), await held_sending(station, b"x")
-    await uplink.check()
-    rig.service.answers_lost = ["/complete"]  # of its file
-    with pytest.raises(UplinkDown):
-        await uplink.send(sending)
-    item = list(rig.service.items)[-1]
-    rig.service.answers_lost = [f"/evidence/{item}/complete"]
-    with pytest.raises(UplinkDown):
-        await uplink.send(sending)
-    assert rig.service.items[item].complete
-    receipt = await sent(uplink, sending)
-    assert (receipt.strength, receipt.sent["proof"]) == (Strength.LENGTH, "none")
-    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
-
-
-async def test_what_was_changed_in_the_storage_is_found_by_reading_back(rig: ClearanceRig, station: Station) -> None:
-    rig.proxy.rots = True
-    with pytest.raises(BadReceipt, match="gave back other bytes"):
-        await sent(rig.uplink(read_back=True), await held_sending(station, LONG))
-    assert rig.done == [], "it is not completed, and is purged"
-
-
-async def test_a_key_that_is_not_pinned_wraps_nothing(rig: ClearanceRig, station: Station) -> None:
-    other = pin_of(made_key("another agency").public_key())
-    uplink = rig.uplink(key_pins=[other])
-    assert {one.what: one.state for one in await uplink.check()}["key"] == "problem"
-    with pytest.raises(UplinkDown, match="none of those in `key_pins`"):
-        await sent(uplink, await held_sending(station, b"x"))
-    assert rig.service.items == {}
-    right = rig.uplink(key_pins=[other, pin_of(made_key("agency").public_key())])
-    await sent(right, await held_sending(station, b"x"))
-
-
-async def test_bytes_go_only_to_hosts_that_are_permitted(rig: ClearanceRig, station: Station) -> None:
-    with pytest.raises(UplinkDown, match="which nobody permitted"):
-        await sent(rig.uplink(storage=["*.blob.core.windows.net"]), await held_sending(station, b"x"))
-    assert rig.proxy.received == 0
-
-
-async def test_a_refused_assertion_is_named(rig: ClearanceRig, station: Station) -> None:
-    with pytest.raises(UplinkDown, match="no token") as down:
-        await sent(rig.uplink(audience="https://elsewhere.example.org"), await held_sending(station, b"x"))
-    assert "connection_file" in down.value.what_to_do
-    await sent(rig.uplink(signing="RS256"), await held_sending(station, b"x"))
-
-
-async def test_a_blob_of_somebody_else_is_never_overwritten(rig: ClearanceRig, station: Station) -> None:
-    sending = await held_sending(station, LONG)
-    await broken_off(rig, sending, 3 * MIB)
-    kept = json.loads(sending.state or "")
-    async with rig.service._session.put(kept["uri"], data=b"other", headers={"x-ms-blob-type": "BlockBlob"}) as answer:
-        assert answer.status == 201
-    with pytest.raises(BadReceipt, match="other bytes where this capture belongs"):
-        await sent(rig.uplink(), sending)
-
-
-async def test_a_held_capture_stands_where_the_receipt_leaves_it(rig: ClearanceRig, station: Station) -> None:
-    await held_sending(station, LONG)
-    station.connect(rig.uplink())
-    await station.send()
-    assert await station.count(Standing.RECEIPTED) == 1
-    await station.verify()
-    await station.hang_up()
