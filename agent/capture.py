@@ -10,7 +10,6 @@ import hashlib
 import uuid
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -163,6 +162,7 @@ class Origin:
     """The device's own name for it, such as `DCIM/100MEDIA/CLIP0001.MP4`, passed through `printable`."""
     began_at: datetime | None
     """When the device says that it began; never our clock."""
+    _token: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.key or len(self.key) > KEY_MAX or not self.key.isprintable():
@@ -179,13 +179,9 @@ class Origin:
     @property
     def token(self) -> bytes:
         """16 bytes that stand for this origin in indexes and stage names."""
-        return _token(self)
-
-
-@lru_cache(1024)
-def _token(origin: Origin) -> bytes:
-    # Asked for at each step of a capture's way.
-    return hashlib.sha256(canonical(origin.claims)).digest()[:16]
+        if not self._token:  # asked for at each step of a capture's way
+            object.__setattr__(self, "_token", hashlib.sha256(canonical(self.claims)).digest()[:16])
+        return self._token
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +209,7 @@ class Capture:
     oldest recordings by itself". Its offers have no `release`, and it stands receipted for ever."""
     claims: Mapping[str, Json] = field(default_factory=lambda: NO_CLAIMS)
     """What the device says of it, in the maker's words; never edited."""
+    _origin: Origin | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.length is not None and not 0 <= self.length < LENGTH_MAX:
@@ -227,7 +224,9 @@ class Capture:
     @property
     def origin(self) -> Origin:
         """Its identity."""
-        return Origin(self.device.id, self.key, self.began_at)
+        if (origin := self._origin) is None:  # asked for at each step of a capture's way
+            object.__setattr__(self, "_origin", origin := Origin(self.device.id, self.key, self.began_at))
+        return origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """`evidock run`: the daemon in the foreground, as systemd starts it."""
 
 import asyncio
+import gc
 import os
 import pwd
 import sys
@@ -62,4 +63,6 @@ def _not_for_another(state: Path) -> None:
 async def _run(ctx: typer.Context) -> None:
     config = configuration(ctx)
     _not_for_another(config.station.state)
-    await Agent(config, reread=lambda: configuration(ctx)).run()
+    agent = Agent(config, reread=lambda: configuration(ctx))
+    gc.freeze()  # whatever was made until now stays: no collection of garbage need look at it again
+    await agent.run()

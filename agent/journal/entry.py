@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -39,6 +40,9 @@ PREDICATE_TYPE: Final = "https://evidock.example/custody/v1"
 LEAF_MAX: Final = 65_535
 """Most bytes of one leaf: entry bundles carry its length in 16 bits (c2sp.org/tlog-tiles)."""
 
+
+_TOLD: Final = (".py", ".sql", ".toml", ".html", ".css", ".js", ".json", ".svg")
+"""Endings of the files that make the product."""
 
 CLAIMS_MAX: Final = 32 * 1024
 """Bytes of canonical JSON that a device's claims may take in an entry."""
@@ -175,13 +179,18 @@ def agent_version() -> str:
 @cache
 def build_digest() -> str:
     """SHA-256 over names and contents of every file of the product that runs: which code wrote the entry."""
-    root = Path(__file__).resolve().parents[2]
-    total = hashlib.sha256()
+    root, total = Path(__file__).resolve().parents[2], hashlib.sha256()
     for package in ("agent", "drivers", "firmware_specs"):
-        for path in sorted((root / package).rglob("*")):
-            if path.suffix in {".py", ".sql", ".toml", ".html", ".css", ".js", ".json", ".svg"} and path.is_file():
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
-                total.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
+        found: list[tuple[str, ...]] = []
+        for folder, _, names in os.walk(
+            root / package
+        ):  # each start waits for it, and `rglob` takes three times as long
+            inside = Path(folder).relative_to(root).parts
+            found += [(*inside, name) for name in names if name.endswith(_TOLD)]
+        for parts in sorted(found):
+            path = "/".join(parts)
+            content = hashlib.sha256((root / path).read_bytes()).hexdigest()
+            total.update(f"{path} {content}\n".encode())
     return total.hexdigest()
 
 
