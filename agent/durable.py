@@ -7,6 +7,8 @@ on btrfs it left acknowledged files of length 0.
 A failed `fsync` is final. The kernel marks the pages clean although they never reached the disk, so that the next
 fsync reports success over lost data (Rebello et al., USENIX ATC 2020). `force` therefore raises `ForceFailed`, the
 file is set aside and never forced again.
+
+Many small files together are forced by one `syncfs` where that is proved to say what it must: see `force_all`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
+import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +32,9 @@ __all__ = [
     "drop_cache",
     "folder",
     "force",
+    "force_all",
     "force_folder",
+    "forces_all",
     "make_folder",
     "move",
     "replace_file",
@@ -43,6 +49,11 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _KEEP_SIZE: Final = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+_SYNCFS_TELLS: Final = (5, 17)
+"""Linux since when `syncfs` returns what the file system itself said; what writing back said it returns since 5.8."""
+_FORCED_WHOLE: Final = frozenset({0xEF53, 0x58465342, 0x9123683E})
+"""`f_type` of ext4 (and 2, 3), xfs and btrfs: what lies under others, such as FUSE or NFS, may hear nothing of it."""
 
 
 class ForceFailed(OSError):
@@ -84,6 +95,31 @@ def force(fd: int) -> None:
         os.fsync(fd)
     except OSError as error:
         raise ForceFailed(error.errno, os.strerror(error.errno or 0)) from error
+
+
+def forces_all(fd: int) -> bool:
+    """Whether `force_all` may stand for `force` of each file on this file system, under this kernel."""
+    room = ctypes.create_string_buffer(1024)  # struct statfs, larger than on any machine; it begins with `f_type`
+    if not hasattr(_libc, "syncfs") or _libc.fstatfs(fd, room) != 0:
+        return False
+    (kind,) = struct.unpack_from("@l", room)
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    kernel = (int(found[1]), int(found[2])) if found else (0, 0)
+    return kind & 0xFFFFFFFF in _FORCED_WHOLE and kernel >= _SYNCFS_TELLS
+
+
+def force_all(fd: int) -> None:
+    """Bring all bytes and names of a file system to the disk, whoever wrote them. Not for FAT.
+
+    It fails where writing anything back failed since `fd` was opened or this was called last (errors of a file system
+    are counted for each open descriptor, apart from those of each file), and where the file system says so. Two things
+    it does not tell: of which file it speaks, so that once it fails nothing of what it was called for may be promised;
+    and that a file system has stopped itself and only reads now, where it does nothing and succeeds. So a name must be
+    given after it, which fails then, and only that is a promise.
+    """
+    if _libc.syncfs(fd) != 0:
+        code = ctypes.get_errno()
+        raise ForceFailed(code, os.strerror(code))
 
 
 def force_folder(fd: int) -> None:

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK_LENGTH",
+    "GATHERED_LENGTH",
     "INDEX",
     "Bay",
     "Care",
@@ -113,6 +114,12 @@ __all__ = [
 
 BLOCK_LENGTH = 1024 * 1024
 """Bytes that `Offer.open` had best yield at a time. Smaller blocks work and are slower; larger ones cost memory."""
+
+GATHERED_LENGTH = 4 * BLOCK_LENGTH
+"""A capture that states at most so many bytes is gathered in memory before it is written, while there is room for it.
+
+What is offered at once of such captures shares what forcing them costs. After an unplug they are read from the start.
+"""
 
 INDEX = "device.index"
 """Kind of the observation that a device was looked at as a whole and everything that was found was offered.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.capture import Capture, Json, Priority, Standing, printable
+from agent.driver import GATHERED_LENGTH
 from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
 from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, other_than_stated, pump
 from agent.ingest.leavings import Leavings
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["SMALL", "Ingest"]
 
 SMALL: Final = BLOCK
-"""Bytes up to which a capture of known length is gathered in memory and written at once."""
+"""Bytes up to which a capture of known length is always gathered in memory and written at once."""
 
 TINY: Final = 64 * 1024
 """Bytes up to which more of them may be in memory at once."""
+_GATHERED_AT_ONCE: Final = 16
 _SMALL_AT_ONCE: Final = 64
 _TINY_AT_ONCE: Final = 256
 
@@ -62,6 +64,7 @@ class Ingest:
         self._words, self._on_begun = words, on_begun
         self._large = asyncio.Semaphore(large_in_flight)
         self._small, self._tiny = asyncio.Semaphore(_SMALL_AT_ONCE), asyncio.Semaphore(_TINY_AT_ONCE)
+        self._gathered = asyncio.Semaphore(_GATHERED_AT_ONCE)
         self._order, self._bad = OneAtATime(), BadOnes()
         self._leavings = Leavings(desk, spool)
         self._log = structlog.get_logger("ingest")
@@ -94,9 +97,9 @@ class Ingest:
             self._bad.check(token, capture)
             self._on_begun(capture)
             try:
-                if capture.length is not None and capture.length <= SMALL:
+                if (room := self._room_for(capture.length, token)) is not None:
                     # Those that end together share a forcing of the folders and a commit; all of them lie in memory.
-                    async with self._tiny if capture.length <= TINY else self._small:
+                    async with room:
                         taken = await self._take_small(offer, token)
                 else:
                     async with self._large:
@@ -122,6 +125,17 @@ class Ingest:
             known = (now.standing, given.digest.length)
         return known[0] if known is not None and _still_the_same(*known, capture) else None
 
+    def _room_for(self, length: int | None, token: bytes) -> asyncio.Semaphore | None:
+        """Where a capture that is gathered in memory waits for its turn; None where it goes through a stage file.
+
+        So does one of some length that finds too many in memory, or that an earlier take has begun to stage.
+        """
+        if length is None or length > GATHERED_LENGTH:
+            return None
+        if length <= SMALL:
+            return self._tiny if length <= TINY else self._small
+        return None if self._gathered.locked() or self._spool.begun(token) else self._gathered
+
     def _count(self, capture: Capture, length: int) -> None:
         self.read[capture.device.id] += length
 
@@ -142,8 +156,7 @@ class Ingest:
         self._count(capture, arrived)
         if arrived != length:
             raise BadCapture(contradiction(capture, arrived))
-        data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-        if (stated := _stated(offer)) is not None and sha256(data).digest() != stated:
+        if (stated := _stated(offer)) is not None and sha256(data := b"".join(blocks)).digest() != stated:
             stage = await self._open_stage(capture, token)
             try:
                 await self._spool.run(stage.write, data)
@@ -151,7 +164,7 @@ class Ingest:
                 stage.close()
             await self._leavings.set_aside(stage.name, reason := other_than_stated(capture))
             raise BadCapture(reason)
-        digest, parts = await self._spool.press(token, data)
+        digest, parts = await self._spool.press(token, blocks)
         return await self._hold(capture, digest, parts)
 
     # -- large: through a stage file that survives ---------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The one thread that gives finished files their final name: those that finish together share the forcing of folders.
 
-For each file: start its write-out, force it, read it back where asked, rename stage/x -> kept/<sha256>; then force
-both folders once for all of them. Only then does anyone hear of success, so a crash at any point leaves either the
-stage file or the kept file, and never a promise.
+For each file: force it, read it back where asked, rename stage/x -> kept/<sha256>; then force both folders once for all
+of them. Only then does anyone hear of success, so a crash at any point leaves either the stage file or the kept file,
+and never a promise. Where several wait and the file system can be forced as a whole, that is done once for all of them;
+if it fails, none of them is promised.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Sealer", "spool_error"]
 
 _BATCH: Final = 256
+_TOGETHER: Final = 4
+"""Files from which on the file system is forced as a whole: what others wrote to it has to be waited for then."""
 _READ: Final = 1024 * 1024
 
 
@@ -34,6 +37,8 @@ class _Item:
     sha256: bytes
     fd: int
     """Open file to force and, where asked, read back; closed here."""
+    forced: bool
+    """It was forced already, and nothing was written since."""
     done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     result: object = None
@@ -56,25 +61,29 @@ class Sealer:
 
     def __init__(self, stage_fd: int, kept_fd: int, *, read_back: bool) -> None:
         self._stage_fd, self._kept_fd, self._read_back = stage_fd, kept_fd, read_back
+        self._forces_all = durable.forces_all(stage_fd)
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
         self._thread.start()
 
     async def seal(self, name: str, digest: bytes, fd: int) -> None:
-        """Return when `stage/name` is durably `kept/<digest>`. Takes over the descriptor.
+        """Return when `stage/name`, which was forced, is durably `kept/<digest>`. Takes over the descriptor.
 
         Raises `SpoolFull`, or `SpoolDamaged` when forcing failed or what was read back is something else; then the file
         stays in stage/ under a name that nothing continues.
         """
         loop = asyncio.get_running_loop()
-        item = _Item(name, digest, fd, loop.create_future(), loop)
+        item = _Item(name, digest, fd, forced=True, done=loop.create_future(), loop=loop)
         self._queue.put(item)
         # Shielded: the file is sealed whether or not anyone still waits.
         await asyncio.shield(item.done)
 
     def put(self, name: str, digest: bytes, fd: int, done: asyncio.Future[Any], result: object) -> None:
-        """The same from any thread: `done` gets `result`, or what was wrong, on its own loop; nobody need wait."""
-        self._queue.put(_Item(name, digest, fd, done, done.get_loop(), result))
+        """The same of a file that was not forced, from any thread; nobody need wait.
+
+        `done` gets `result`, or what was wrong, on its own loop.
+        """
+        self._queue.put(_Item(name, digest, fd, forced=False, done=done, loop=done.get_loop(), result=result))
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""
@@ -102,12 +111,7 @@ class Sealer:
         return batch, False
 
     def _seal_all(self, batch: list[_Item]) -> None:
-        for item in batch:
-            # Dropping the cache of dirty pages only starts their way to the disk, which is what is wanted here: all
-            # files travel together, and each force below finds little left to wait for.
-            self._try(item, lambda item: durable.drop_cache(item.fd), "write-out")
-        for item in batch:
-            self._try(item, lambda item: durable.force(item.fd), "forcing a capture to the disk")
+        self._force([item for item in batch if not item.forced])
         if self._read_back:
             for item in batch:
                 self._try(item, _compare, "reading a capture back")
@@ -124,6 +128,22 @@ class Sealer:
                 loop.call_soon_threadsafe(_answer, items)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 continue
+
+    def _force(self, batch: list[_Item]) -> None:
+        if self._forces_all and len(batch) >= _TOGETHER:
+            try:
+                durable.force_all(self._stage_fd)
+            except OSError as error:
+                for item in batch:  # it may be any of them
+                    item.error = spool_error("forcing captures to the disk", error)
+                    self._set_aside(item)
+            return
+        for item in batch:
+            # Dropping the cache of dirty pages only starts their way to the disk, which is what is wanted here: all
+            # files travel together, and each force below finds little left to wait for.
+            self._try(item, lambda item: durable.drop_cache(item.fd), "write-out")
+        for item in batch:
+            self._try(item, lambda item: durable.force(item.fd), "forcing a capture to the disk")
 
     def _try(self, item: _Item, act: Callable[[_Item], None], doing: str) -> None:
         if item.error is not None:

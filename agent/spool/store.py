@@ -123,6 +123,14 @@ class Spool:
         found = Stage.resume(name, self._stage_fd, about, Hasher(), boot_id=self.boot_id)
         return found or Stage.begin(name, self._stage_fd, about, Hasher(), boot_id=self.boot_id)
 
+    def begun(self, token: bytes) -> bool:
+        """Whether a stage file of this origin lies there."""
+        try:
+            os.stat(token.hex(), dir_fd=self._stage_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     async def keep(self, stage: Stage) -> tuple[Digest, Parts]:
         """Everything has arrived: force it and give it its final name. On return it survives a power cut."""
         digest, parts = stage.hasher.finish()
@@ -141,33 +149,38 @@ class Spool:
     def _forget_about(self, name: str) -> None:
         os.unlink(name + ABOUT, dir_fd=self._stage_fd)
 
-    async def press(self, token: bytes, data: bytes) -> tuple[Digest, Parts]:
+    async def press(self, token: bytes, blocks: list[bytes]) -> tuple[Digest, Parts]:
         """Take a whole small capture that is in memory: no description, one file, one hop to and fro.
+
+        The list is emptied as soon as the blocks are written: while they are forced nobody needs them.
 
         Whoever is cancelled meanwhile leaves it to be sealed: a kept file that nobody promised, as after a crash.
         """
         name = f"{token.hex()}-{next(self._numbers)}"
         done: asyncio.Future[tuple[Digest, Parts]] = asyncio.get_running_loop().create_future()
-        self._workers.submit(self._press, name, data, done)
+        self._workers.submit(self._press, name, blocks, done)
         return await done
 
-    def _press(self, name: str, data: bytes, done: asyncio.Future[tuple[Digest, Parts]]) -> None:
+    def _press(self, name: str, blocks: list[bytes], done: asyncio.Future[tuple[Digest, Parts]]) -> None:
         """In a thread: write it, and hand it on to the sealer's, which tells the loop what came of it."""
         try:
-            fd, digest, parts = self._write_small(name, data)
+            fd, digest, parts = self._write_small(name, blocks)
         except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
             told = spool_error("working in the spool", error) if isinstance(error, OSError) else error
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 done.get_loop().call_soon_threadsafe(_failed, done, told)
         else:
+            blocks.clear()
             self._sealer.put(name, digest.sha256, fd, done, (digest, parts))
 
-    def _write_small(self, name: str, data: bytes) -> tuple[int, Digest, Parts]:
-        hasher = Hasher()
-        hasher.feed(data)
+    def _write_small(self, name: str, blocks: list[bytes]) -> tuple[int, Digest, Parts]:
+        hasher, offset = Hasher(), 0
         fd = durable.create(name, self._stage_fd)
         try:
-            durable.write_all(fd, data, 0)
+            for block in blocks:
+                durable.write_all(fd, block, offset)
+                hasher.feed(block)
+                offset += len(block)
         except OSError:
             os.close(fd)
             # Not one byte was promised and the device has them all: an empty place must not fill a full disk.

@@ -66,7 +66,7 @@ class Station:
         clip: int | None = None,
         **claims: object,
     ) -> str:
-        digest, parts = await self.spool.press(hashlib.sha256(key.encode()).digest()[:16], data)
+        digest, parts = await self.spool.press(hashlib.sha256(key.encode()).digest()[:16], [data])
         assert digest == Digest(hashlib.sha256(data).digest(), blake3(data).digest(), len(data))
         capture = Capture(device, key, AT.replace(hour=5), len(data), "video/mp4", group, clip, claims=claims)
         with self.journal.transaction():

@@ -89,7 +89,7 @@ class Days:
     async def shift(self) -> None:
         """Somebody recorded something, docked or not; sometimes under a name that was used before."""
         camera = self.chance.choice(self.cameras)
-        length = self.chance.choice((0, 50, 3000, 20_000, 1_100_000))
+        length = self.chance.choice((0, 50, 3000, 20_000, 1_100_000, 4_300_000))
         reused = {one.key for one in camera.ever()} - {one.key for one in camera.still()}
         key = self.chance.choice(sorted(reused)) if reused and self.chance.random() < 0.2 else None
         camera.record(self.chance.randbytes(length), key=key, recorded_at=time.time() + self.passed)

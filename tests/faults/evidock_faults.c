@@ -24,7 +24,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define CALLS(X) X(fsync) X(fdatasync) X(write) X(pwrite) X(rename) X(renameat) X(unlink) X(unlinkat) X(ftruncate) X(fallocate) \
+#define CALLS(X) X(fsync) X(fdatasync) X(syncfs) X(write) X(pwrite) X(rename) X(renameat) X(unlink) X(unlinkat) X(ftruncate) X(fallocate) \
     X(mmap) X(sendfile)
 #define AS_ENUM(name) CALL_##name,
 #define AS_TEXT(name) #name,
@@ -120,6 +120,7 @@ static int fails(enum call call, int fd, const char *name)
 
 int fsync(int fd) { AROUND(CALL_fsync, fd, NULL, NEXT(fsync)(fd)); }
 int fdatasync(int fd) { AROUND(CALL_fdatasync, fd, NULL, NEXT(fdatasync)(fd)); }
+int syncfs(int fd) { AROUND(CALL_syncfs, fd, NULL, NEXT(syncfs)(fd)); }
 ssize_t write(int fd, const void *data, size_t size) { AROUND(CALL_write, fd, NULL, NEXT(write)(fd, data, size)); }
 ssize_t pwrite(int fd, const void *data, size_t size, off_t at) { AROUND(CALL_pwrite, fd, NULL, NEXT(pwrite)(fd, data, size, at)); }
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) { AROUND(CALL_pwrite, fd, NULL, NEXT(pwrite64)(fd, data, size, at)); }

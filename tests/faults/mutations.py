@@ -17,7 +17,8 @@ class Mutation:
     """An argument for pytest: what must fail."""
 
 
-ORDER = "tests/faults/test_order.py::test_each_promise_comes_after_what_it_rests_on[1000]"
+ORDER = "tests/faults/test_order.py::test_each_promise_comes_after_what_it_rests_on[1000-1]"
+ORDER_OF_MANY = "tests/faults/test_order.py::test_each_promise_comes_after_what_it_rests_on[1000-60]"
 MUTATIONS = (
     Mutation(
         "one fsync: a capture's bytes",
@@ -25,6 +26,13 @@ MUTATIONS = (
         "lambda item: durable.force(item.fd)",
         "lambda item: None",
         ORDER,
+    ),
+    Mutation(
+        "the forcing of many captures together",
+        "agent/spool/sealer.py",
+        "durable.force_all(self._stage_fd)",
+        "self._stage_fd + 0",
+        ORDER_OF_MANY,
     ),
     Mutation(
         "one fsync: the folder of a deletion",

@@ -104,7 +104,7 @@ def of_a_volume(root: Path) -> dict[bytes, bytes]:
         if entry.length < 1000:
             reader = _Reader(volume, entry, 0)
             try:
-                given[unquote_to_bytes(entry.key)] = reader.whole()
+                given[unquote_to_bytes(entry.key)] = b"".join(reader.whole())
             except (DeviceError, OSError):
                 continue
             finally:

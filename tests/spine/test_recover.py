@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.journal import Journal
     from agent.testing.station import Station
 
-BIG = 3 * SMALL
+BIG = 5 * SMALL
 
 
 def lying(station: Station, folder: str) -> set[str]:
@@ -74,7 +74,7 @@ async def test_a_kept_file_that_was_never_promised_goes_aside_and_is_taken_again
 ) -> None:
     data = some_bytes(100)
     bench.record("a", data)
-    await station.spool.press(bytes(16), data)  # and the agent was killed before the journal heard of it
+    await station.spool.press(bytes(16), [data])  # and the agent was killed before the journal heard of it
     await station.restart()
     assert lying(station, "kept") == set()
     assert "before it could promise" in (await reasons(station))[hashlib.sha256(data).hexdigest().upper()]

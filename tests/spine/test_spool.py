@@ -39,7 +39,7 @@ def names(spool: Spool, folder: str) -> list[str]:
 @pytest.mark.parametrize("length", [0, 1, 4096, 1_000_001])
 async def test_a_pressed_capture_lies_under_its_digest(spool: Spool, length: int) -> None:
     data = some_bytes(length)
-    digest, parts = await spool.press(TOKEN, data)
+    digest, parts = await spool.press(TOKEN, [data])
     assert digest.sha256 == sha256(data)
     assert not parts
     assert spool.path(digest.sha256).read_bytes() == data
@@ -50,13 +50,13 @@ async def test_a_pressed_capture_lies_under_its_digest(spool: Spool, length: int
 async def test_a_hundred_at_once_share_the_forcing_of_folders(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     forced = []
     monkeypatch.setattr(durable, "force_folder", lambda fd: forced.append(fd) or os.fsync(fd))
-    pressed = await asyncio.gather(*(spool.press(TOKEN, some_bytes(100, number)) for number in range(100)))
+    pressed = await asyncio.gather(*(spool.press(TOKEN, [some_bytes(100, number)]) for number in range(100)))
     assert {digest.sha256.hex() for digest, _ in pressed} == set(names(spool, "kept"))
     assert len(forced) < 100
 
 
 async def test_the_same_bytes_twice_at_once_are_one_file(spool: Spool) -> None:
-    await asyncio.gather(*(spool.press(bytes([number] * 16), b"same") for number in range(5)))
+    await asyncio.gather(*(spool.press(bytes([number] * 16), [b"same"]) for number in range(5)))
     assert names(spool, "kept") == [sha256(b"same").hex()]
     assert names(spool, "stage") == []
 
@@ -78,7 +78,7 @@ async def test_a_staged_capture_gets_its_name_when_it_is_complete(spool: Spool) 
 
 async def test_blocks_on_the_way_out_are_the_bytes_from_any_offset(spool: Spool) -> None:
     data = some_bytes(5_000_000)
-    digest, _ = await spool.press(TOKEN, data)
+    digest, _ = await spool.press(TOKEN, [data])
     for offset, length in ((0, len(data)), (1, 1), (4_999_999, 1), (2_100_000, 2_500_000), (77, 0)):
         blocks = [block async for block in spool.blocks(digest.sha256, offset, length)]
         assert b"".join(blocks) == data[offset : offset + length]
@@ -92,7 +92,7 @@ async def test_a_descriptor_is_closed_once_and_behind_the_last_read(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, taken: int
 ) -> None:
     """Whoever stops reading in the middle, as a link that breaks does, leaves no read behind on another's file."""
-    digest, _ = await spool.press(TOKEN, some_bytes(9_000_000))
+    digest, _ = await spool.press(TOKEN, [some_bytes(9_000_000)])
     told: list[tuple[str, int]] = []
     true_read, true_close, true_open = os.pread, os.close, spool._open
 
@@ -131,7 +131,7 @@ async def test_a_descriptor_is_closed_once_and_behind_the_last_read(
 
 
 async def test_a_reader_that_stops_half_way_leaves_no_descriptor_behind(spool: Spool) -> None:
-    digest, _ = await spool.press(TOKEN, some_bytes(5_000_000))
+    digest, _ = await spool.press(TOKEN, [some_bytes(5_000_000)])
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(20):
         blocks = spool.blocks(digest.sha256, 0, 5_000_000)
@@ -142,7 +142,7 @@ async def test_a_reader_that_stops_half_way_leaves_no_descriptor_behind(spool: S
 
 
 async def test_a_kept_file_that_is_gone_or_too_short_is_damage(spool: Spool) -> None:
-    digest, _ = await spool.press(TOKEN, b"0123456789")
+    digest, _ = await spool.press(TOKEN, [b"0123456789"])
     os.truncate(spool.path(digest.sha256), 4)
     with pytest.raises(SpoolDamaged, match="ends at 4"):
         assert [block async for block in spool.blocks(digest.sha256, 0, 10)]
@@ -170,11 +170,11 @@ async def test_a_disk_that_gives_back_other_bytes_is_found_by_reading_back(
 
     monkeypatch.setattr(durable, "force", force)
     with pytest.raises(SpoolDamaged, match="gave back other bytes"):
-        await spool.press(TOKEN, b"0123456789")
+        await spool.press(TOKEN, [b"0123456789"])
     assert names(spool, "kept") == []
     assert names(spool, "stage") == [f"{NAME}-0.doubtful"]
     monkeypatch.undo()
-    digest, _ = await spool.press(TOKEN, b"0123456789")
+    digest, _ = await spool.press(TOKEN, [b"0123456789"])
     assert names(spool, "kept") == [digest.sha256.hex()]
     spool.close()
 
@@ -190,7 +190,7 @@ async def test_a_failed_force_is_never_tried_again_and_the_file_is_set_aside(
 
     monkeypatch.setattr(sealer.durable, "force", force)
     with pytest.raises(SpoolDamaged):
-        await spool.press(TOKEN, b"abc")
+        await spool.press(TOKEN, [b"abc"])
     assert len(calls) == 2  # the file once, and a folder
     assert names(spool, "stage") == [f"{NAME}-0.doubtful"]
     stage_about = {"length": 3}
@@ -205,6 +205,67 @@ async def test_a_failed_force_is_never_tried_again_and_the_file_is_set_aside(
     assert [leftover.continuable for leftover in spool.leftovers()] == [False, False]
 
 
+async def pressed_together(spool: Spool, count: int = 40) -> list[object]:
+    """What came of captures of which most wait while the first one is sealed."""
+    gate, seal_all = threading.Event(), spool._sealer._seal_all
+
+    def later(batch: list[sealer._Item]) -> None:
+        gate.wait(10)
+        seal_all(batch)
+
+    spool._sealer._seal_all = later
+    pressing = [asyncio.ensure_future(spool.press(TOKEN, [some_bytes(100, number)])) for number in range(count)]
+    while spool._sealer._queue.qsize() < count - 20:  # noqa: ASYNC110 - threads tell nobody
+        await asyncio.sleep(0.01)
+    gate.set()
+    return await asyncio.gather(*pressing, return_exceptions=True)
+
+
+async def test_many_small_captures_are_forced_with_their_file_system(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not spool._sealer._forces_all:
+        pytest.skip("this file system is forced file by file")
+    one, whole = [], []
+    true_force, true_all = durable.force, durable.force_all
+    monkeypatch.setattr(durable, "force", lambda fd: (one.append(fd), true_force(fd))[1])
+    monkeypatch.setattr(durable, "force_all", lambda fd: (whole.append(fd), true_all(fd))[1])
+    pressed = await pressed_together(spool)
+    assert {digest.sha256.hex() for digest, _ in pressed} == set(names(spool, "kept"))
+    assert whole
+    assert len(one) < 30  # the first batch may have been small; two folders each
+
+
+async def test_where_that_fails_nothing_of_it_is_promised(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def force_all(fd: int) -> None:
+        calls.append(fd)
+        raise durable.ForceFailed(errno.EIO, "input/output error")
+
+    spool._sealer._forces_all = True
+    monkeypatch.setattr(durable, "force_all", force_all)
+    found = await pressed_together(spool)
+    failed = [one for one in found if isinstance(one, SpoolDamaged)]
+    assert calls
+    assert len(failed) >= 4
+    assert len(names(spool, "kept")) == len(found) - len(failed)
+    assert [name.endswith(".doubtful") for name in names(spool, "stage")] == [True] * len(failed)
+
+
+async def test_a_file_system_that_stopped_itself_promises_nothing(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move(*_: object) -> None:
+        raise OSError(errno.EROFS, "read-only file system")
+
+    spool._sealer._forces_all = True
+    monkeypatch.setattr(durable, "force_all", lambda _: None)  # as the kernel does then
+    monkeypatch.setattr(durable, "move", move)
+    assert all(isinstance(one, SpoolDamaged) for one in await pressed_together(spool))
+    assert names(spool, "kept") == []
+
+
 async def test_no_room_while_writing_leaves_nothing_of_a_small_capture(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +275,7 @@ async def test_no_room_while_writing_leaves_nothing_of_a_small_capture(
 
     monkeypatch.setattr(durable, "write_all", full)
     with pytest.raises(SpoolFull):
-        await spool.press(TOKEN, b"0123456789")
+        await spool.press(TOKEN, [b"0123456789"])
     assert names(spool, "stage") == names(spool, "kept") == []
 
 
@@ -271,7 +332,7 @@ def test_a_part_is_kept_under_its_digest_with_its_description(spool: Spool) -> N
 
 
 async def test_a_kept_file_that_is_not_its_name_goes_aside_under_its_own(spool: Spool) -> None:
-    digest, _ = await spool.press(TOKEN, b"0123456789")
+    digest, _ = await spool.press(TOKEN, [b"0123456789"])
     spool.path(digest.sha256).write_bytes(b"other")
     assert spool.set_kept_aside(digest.sha256).digest.sha256 == sha256(b"other")
     assert names(spool, "parts") == [sha256(b"other").hex()]
@@ -279,7 +340,7 @@ async def test_a_kept_file_that_is_not_its_name_goes_aside_under_its_own(spool: 
 
 
 async def test_evicting_is_durable_and_may_be_repeated(spool: Spool) -> None:
-    digest, _ = await spool.press(TOKEN, b"abc")
+    digest, _ = await spool.press(TOKEN, [b"abc"])
     spool.evict(digest.sha256)
     spool.evict(digest.sha256)
     assert names(spool, "kept") == []
@@ -288,7 +349,7 @@ async def test_evicting_is_durable_and_may_be_repeated(spool: Spool) -> None:
 async def test_hashing_never_runs_on_the_event_loop(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
     monkeypatch.setattr(spool, "_write_small", _noting(seen, spool._write_small))
-    await spool.press(TOKEN, b"abc")
+    await spool.press(TOKEN, [b"abc"])
     assert threading.get_ident() not in seen
 
 
@@ -307,7 +368,7 @@ def open_files() -> int:
 async def test_who_is_cancelled_while_it_presses_leaves_whole_files_and_no_descriptor(tmp_path: Path) -> None:
     before = open_files()
     spool = Spool(tmp_path / "spool", watermark=0, read_back=False, boot_id="b")
-    pressing = [asyncio.create_task(spool.press(bytes([n] * 16), some_bytes(100, n))) for n in range(50)]
+    pressing = [asyncio.create_task(spool.press(bytes([n] * 16), [some_bytes(100, n)])) for n in range(50)]
     await asyncio.sleep(0)
     for task in pressing:
         task.cancel()
@@ -326,5 +387,5 @@ async def test_what_a_thread_could_not_write_is_raised_where_it_is_pressed(
 
     monkeypatch.setattr(durable, "write_all", full)
     with pytest.raises(SpoolFull):
-        await spool.press(TOKEN, b"data")
+        await spool.press(TOKEN, [b"data"])
     assert names(spool, "stage") == []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.capture import Capture, Priority
 from agent.descent import FILE, changed, changed_at, names_of, open_at
-from agent.driver import BLOCK_LENGTH, Place
+from agent.driver import BLOCK_LENGTH, GATHERED_LENGTH, Place
 from agent.errors import BadCapture, CannotResume, DeviceGone, DeviceRefused
 
 if TYPE_CHECKING:
@@ -61,15 +61,15 @@ class Clip:
         return self._capture
 
     async def open(self, offset: int, /) -> AsyncIterator[bytes]:
-        """The bytes from `offset` on: one block in one visit to a thread, more with a block of read-ahead."""
+        """The bytes from `offset` on: a few blocks in one visit to a thread, more with a block of read-ahead."""
         length = self._entry.length
         if not 0 <= offset <= length:
             raise CannotResume(f"{self._entry.key} has {length} bytes and cannot be read from byte {offset} on")
         volume = self._volume
         volume.touched = True
         reader = _Reader(volume, self._entry, offset)
-        if length - offset <= BLOCK_LENGTH:
-            if block := await volume.call(reader.whole):
+        if length - offset <= GATHERED_LENGTH:
+            for block in await volume.call(reader.whole):
                 yield block
             return
         ahead = volume.start(reader.next)
@@ -140,18 +140,23 @@ class _Reader:
         self._closed = False
         self._lock = threading.Lock()
 
-    def whole(self) -> bytes:
+    def whole(self) -> list[bytes]:
         """Everything in one visit."""
+        blocks: list[bytes] = []
         try:
-            block = b""
-            while part := self.next():
-                block = block + part if block else part
-            return block
+            while block := self.next(to_the_end=True):
+                blocks.append(block)
+                if self._offset == self._entry.length:  # it was found unchanged
+                    break
+            return blocks
         finally:
             self.close()
 
-    def next(self) -> bytes:
-        """The next block; nothing at the end, after the file was found unchanged."""
+    def next(self, *, to_the_end: bool = False) -> bytes:
+        """The next block; nothing at the end, after the file was found unchanged.
+
+        `to_the_end`: with the last block it was found unchanged already.
+        """
         with self._lock:
             if self._closed:
                 return b""
@@ -166,7 +171,7 @@ class _Reader:
             if not self._volume.present():
                 raise DeviceGone(f"the volume was taken away at byte {self._offset} of {self._entry.key}")
             self._offset += len(block)
-            if not block:
+            if not block or (to_the_end and self._offset == self._entry.length):
                 self._finish(fd)
             return block
 
@@ -182,10 +187,11 @@ class _Reader:
         volume, entry = self._volume, self._entry
         *parts, name = names_of(entry.key)
         try:
-            with volume.folder(parts) as folder:
+            with volume.remembered(parts) as folder:
                 fd = self._fd = open_at(name, FILE, folder)
             self._check(fd)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            if entry.length > BLOCK_LENGTH:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             if self._offset == 0:
                 volume.wire.forget(fd)  # a second reading must come from the device, not from memory
         except OSError as error:

@@ -15,7 +15,8 @@ from urllib.parse import unquote
 
 import structlog
 
-from agent.driver import BLOCK_LENGTH, Bay, Care, offer_all, reckoning
+from agent.capture import LENGTH_MAX, Standing
+from agent.driver import BLOCK_LENGTH, GATHERED_LENGTH, Bay, Care, offer_all, reckoning
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
 from agent.mounts import mount_at, mounts
 from drivers.body_worn.usb_volume.blocks import usb_blocks
@@ -34,7 +35,7 @@ from drivers.body_worn.usb_volume.writing import WriteWindow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from agent.capture import Device, Json, Standing
+    from agent.capture import Device, Json
     from agent.driver import Intake
     from drivers.body_worn.usb_volume.identity import Known
     from drivers.body_worn.usb_volume.walk import Entry, Walk
@@ -46,6 +47,9 @@ T = TypeVar("T")
 
 SMALL_IN_FLIGHT: Final = 256
 """Captures of at most a block that are offered at once: what they cost is waiting, not the wire."""
+
+GATHERED_IN_FLIGHT: Final = 8
+"""The same of captures that the agent gathers in memory: so many are forced together while others are read."""
 
 REST: Final = 10.0
 """A look that found nothing new is followed by a pause of so many times its length: it costs a tenth of the time."""
@@ -232,10 +236,13 @@ class UsbVolume:
                 found, ready = await volume.call(partial(self._settled, session, known, known.layout))
                 session.shown.looked(found.entries, ready)
                 self._report(session, known, found, ready)
-                if not self._options.must_be_mountpoint:
-                    folders = [volume.ground.path, *(volume.ground.path / unquote(key) for key in found.folders)]
-                    await self._apart(partial(waker.watch, folders))
-                standings = await self._offer(session, known, found, ready, session.shown.counting(intake))
+                # To begin watching takes some milliseconds, for which nobody need wait.
+                watching = asyncio.ensure_future(self._watched(volume, found, waker))
+                try:
+                    standings = await self._offer(session, known, found, ready, session.shown.counting(intake))
+                finally:
+                    await asyncio.wait({watching})
+                watching.result()
                 session.shown.offered()
                 if len(ready) == len(found.entries) and not volume.gone:
                     sums = reckoning.counted(len(ready), found.refusals, standings, complete=found.complete)
@@ -246,6 +253,11 @@ class UsbVolume:
         if volume.gone:
             raise DeviceGone("the volume was taken away")
         return self._pause(session, time.monotonic() - began)
+
+    async def _watched(self, volume: Volume, found: Walk, waker: Waker) -> None:
+        if not self._options.must_be_mountpoint:
+            folders = [volume.ground.path, *(volume.ground.path / unquote(key) for key in found.folders)]
+            await self._apart(partial(waker.watch, folders))
 
     async def _sighted(self, session: Session, known: Known, intake: Intake) -> None:
         device, volume = known.device, session.volume
@@ -274,22 +286,31 @@ class UsbVolume:
         self, session: Session, known: Known, found: Walk, ready: Sequence[Entry], intake: Intake
     ) -> Counter[Standing]:
         """Offer small captures many at a time, and beside them the long ones a few at a time."""
-        volume, layout = session.volume, known.layout
+        volume, layout, copies = session.volume, known.layout, self._options.copies
+        classes = (
+            (0, BLOCK_LENGTH, SMALL_IN_FLIGHT),
+            (BLOCK_LENGTH + 1, GATHERED_LENGTH, max(GATHERED_IN_FLIGHT, copies)),
+            (GATHERED_LENGTH + 1, LENGTH_MAX, copies),
+        )
 
-        def offers(*, small: bool) -> Iterator[Clip]:
+        def offers(least: int, most: int) -> Iterator[Clip]:
             for entry in ready:
                 if volume.gone or layout is None:  # one failure, not one for each of a hundred thousand
                     return
-                if (entry.length <= BLOCK_LENGTH) is small:
+                if least <= entry.length <= most:
                     yield Clip(known.device, entry, layout, volume, session.window, groups=found.groups)
 
         async with asyncio.TaskGroup() as staying:
             stay = staying.create_task(self._stay(volume, known.device, intake))
             async with asyncio.TaskGroup() as group:
-                little = group.create_task(offer_all(intake, offers(small=True), in_flight=SMALL_IN_FLIGHT))
-                long = group.create_task(offer_all(intake, offers(small=False), in_flight=self._options.copies))
+                told = [
+                    group.create_task(offer_all(intake, offers(least, most), in_flight=in_flight))
+                    for least, most, in_flight in classes
+                ]
             stay.cancel()
-        standings = Counter(little.result()) + Counter(long.result())
+        standings = Counter[Standing]()
+        for one in told:
+            standings.update(one.result())
         if volume.touched:
             self._log.info("volume_offered", device=known.device.id, **{str(one): n for one, n in standings.items()})
         return standings

@@ -96,6 +96,7 @@ class Volume:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=f"volume-{ground.path.name}")
         self._path = os.fspath(ground.path)
         self._pin: int | None = None
+        self._last: tuple[tuple[bytes, ...], int] | None = None
         self._hold = False
         self._lock = threading.Lock()
         self.touched = False
@@ -126,8 +127,11 @@ class Volume:
             with self._lock:
                 self._hold = False
                 root, self._pin = self._pin, None
+                last, self._last = self._last, None
             if root is not None:
                 os.close(root)
+            if last is not None:
+                os.close(last[1])
 
     def _pin_root(self) -> None:
         root = os.open(self.ground.path, FOLDER)
@@ -182,6 +186,27 @@ class Volume:
                 yield here
             finally:
                 os.close(here)
+
+    @contextmanager
+    def remembered(self, parts: Sequence[bytes]) -> Iterator[int]:
+        """The same, to read a file of it: of captures that follow each other nearly all lie in one folder.
+
+        During a pass the last one stays open, so it may be of a volume that is gone: ask `present` after the reading.
+        """
+        names = tuple(parts)
+        with self._lock:
+            here = os.dup(self._last[1]) if self._last is not None and self._last[0] == names else None
+        if here is None:
+            with self.folder(parts) as found:
+                here = os.dup(found)
+            with self._lock:
+                before, self._last = self._last, (names, os.dup(here)) if self._hold else None
+            if before is not None:
+                os.close(before[1])
+        try:
+            yield here
+        finally:
+            os.close(here)
 
     def head(self, path: str, length: int) -> bytes | None:
         """The first bytes of a small file that a spec names; None where it is not there or is no plain file."""

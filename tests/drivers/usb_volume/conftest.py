@@ -47,6 +47,7 @@ def dock(tmp_path: Path) -> Callable[..., UsbVolume]:
 @pytest.fixture
 def short_blocks(monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(clip, "BLOCK_LENGTH", 1000)
+    monkeypatch.setattr(clip, "GATHERED_LENGTH", 1000)
     return 1000
 
 

@@ -45,9 +45,10 @@ MARK_EVERY = 256 * 1024
 
 
 def recording(chance: Random) -> bytes:
-    """Mostly small, sometimes of several blocks and marks."""
-    length = chance.randrange(40_000) if chance.random() < 0.85 else chance.randrange(1_048_577, 2_000_000)
-    return chance.randbytes(length)
+    """Mostly small, sometimes of several blocks, now and then so long that it has a stage file and marks."""
+    kind = chance.random()
+    bounds = (0, 40_000) if kind < 0.85 else (1_048_577, 2_000_000) if kind < 0.93 else (4_194_305, 5_000_000)
+    return chance.randbytes(chance.randrange(*bounds))
 
 
 def _forked(work: Callable[[], int]) -> int:
