@@ -37,7 +37,8 @@ T = TypeVar("T")
 BLOCK: Final = 256 * 1024
 """Bytes of one block on the way out: larger ones are slower through a socket, smaller ones cost more steps."""
 
-_READ_AHEAD: Final = 2 * 1024 * 1024
+_AT_ONCE: Final = 8
+"""Blocks that are read in one visit to a thread."""
 _WORKERS: Final = 8
 
 
@@ -221,7 +222,7 @@ class Spool:
             if past_cache:
                 durable.drop_cache(fd)
             offset = 0
-            while block := os.pread(fd, _READ_AHEAD, offset):
+            while block := os.pread(fd, _AT_ONCE * BLOCK, offset):
                 yield block
                 offset += len(block)
         finally:
@@ -260,7 +261,7 @@ class Spool:
     # -- leaving ------------------------------------------------------------------------------------------------------
 
     async def blocks(self, sha256: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """`length` bytes of a kept file from `offset` on, in blocks of 256 KiB, one read of 2 MiB ahead."""
+        """`length` bytes of a kept file from `offset` on, in blocks of 256 KiB, eight of them ahead."""
         end = offset + length
         if length <= BLOCK:  # one visit to a thread
             if block := await self.run(self._some, sha256, offset, length):
@@ -272,17 +273,15 @@ class Spool:
         except asyncio.CancelledError:
             opening.add_done_callback(_close_opened)
             raise
-        ahead = self._ahead(fd, offset, end)
+        ahead = self._workers.submit(_several, sha256, fd, offset, end)
         try:
             while offset < end:
-                chunk = await _come(ahead)
-                if not chunk:
-                    raise SpoolDamaged(f"the kept file {sha256.hex()} ends at {offset}, before {end}")
-                offset += len(chunk)
+                several = await _come(ahead)
+                offset += sum(map(len, several))
                 if offset < end:
-                    ahead = self._ahead(fd, offset, end)
-                for at in range(0, len(chunk), BLOCK):
-                    yield chunk[at : at + BLOCK]
+                    ahead = self._workers.submit(_several, sha256, fd, offset, end)
+                for block in several:
+                    yield block
         finally:
             # A thread may still read, or be about to: another file that got this descriptor would be read instead.
             ahead.add_done_callback(lambda _: os.close(fd))
@@ -307,9 +306,6 @@ class Spool:
             raise SpoolDamaged(f"the kept file {sha256.hex()} ends at {offset + len(block)}, before {offset + length}")
         return block
 
-    def _ahead(self, fd: int, offset: int, end: int) -> Future[bytes]:
-        return self._workers.submit(os.pread, fd, min(_READ_AHEAD, end - offset), offset)
-
     def sha256_of_first(self, sha256: bytes, length: int) -> bytes:
         """SHA-256 of a kept file's first `length` bytes, read now."""
         hasher, left = Hasher(), length
@@ -327,6 +323,18 @@ class Spool:
             return os.open(sha256.hex(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._kept_fd)
         except FileNotFoundError as error:
             raise SpoolDamaged(f"the kept file {sha256.hex()} is missing from the spool") from error
+
+
+def _several(sha256: bytes, fd: int, offset: int, end: int) -> list[bytes]:
+    """The next blocks of a kept file, as many as are read in one visit to a thread."""
+    found: list[bytes] = []
+    while offset < end and len(found) < _AT_ONCE:
+        block = os.pread(fd, min(BLOCK, end - offset), offset)
+        if not block:
+            raise SpoolDamaged(f"the kept file {sha256.hex()} ends at {offset}, before {end}")
+        found.append(block)
+        offset += len(block)
+    return found
 
 
 async def _come(future: Future[T]) -> T:
