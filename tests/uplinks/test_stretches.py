@@ -118,6 +118,18 @@ async def test_a_quick_link_is_spared_the_work(
     await uplink.aclose()
 
 
+async def test_what_goes_in_one_request_tells_too_how_quick_a_link_is(
+    dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "QUICK", 0)
+    uplink = uplink_to("tus", dems)
+    for seed, again in ((1, True), (2, False)):
+        sending = MemorySending(some_bytes(4 * MIB, seed=seed), key=f"CLIP{seed}.MP4")
+        verified(await uplink.send(sending), sending, dems)
+        assert sending.read == len(sending.data) * (1 + again), "only on a link of which nothing is known"
+    await uplink.aclose()
+
+
 def test_how_quick_a_link_is_shows_when_a_part_came_home() -> None:
     part = TusUplink(TusUplink.Options(use="tus", name="dems", url="http://127.0.0.1/")).part
     part.kept(PART_LENGTH, 0.1)
@@ -129,6 +141,10 @@ def test_how_quick_a_link_is_shows_when_a_part_came_home() -> None:
     part.kept(PART_LENGTH, 0.1)
     part.lost(PART_LENGTH)
     assert not part.quick
+    part.kept(4 * MIB, 1.0)
+    assert not part.quick
+    part.kept(4 * MIB, 1.0, abreast=16)  # the link brought sixteen of them in this second
+    assert part.quick
 
 
 @pytest.mark.parametrize("bad", ["", "1", "262144", "262144 !!!", "1000 AAAA", "262144 " + "A" * 44, "-1 AAAA", "x y"])

@@ -11,6 +11,7 @@ import pytest
 
 from agent.capture import PART_LENGTH, Strength
 from agent.errors import UplinkDown, UplinkRefused
+from agent.uplink.http import parts as parts_of_requests
 from tests.uplinks.double import lies, named, says
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.wire import Wire
@@ -31,9 +32,23 @@ async def test_a_small_capture_takes_exactly_one_request(serve: Serve, connect: 
 
 
 @pytest.mark.parametrize("through", [True, False])
-async def test_a_large_capture_is_one_request_for_each_part_with_the_journals_digest(
+async def test_what_one_request_brings_is_proven_by_the_digest_that_its_receiver_computes_anyway(
     serve: Serve, connect: Connect, *, through: bool
 ) -> None:
+    double = await serve(signs=True, through=through)
+    sending = MemorySending(some_bytes(4 * MIB))
+    await connect(double.url).send(sending)
+    name = "sha256-through" if through else "sha256"
+    digest = base64.b64encode(sending.holding.digest.sha256).decode()
+    assert [seen.headers["Upload-Checksum"] for seen in double.seen if seen.method == "POST"] == [f"{name} {digest}"]
+    assert bytes(double.only.held) == sending.data
+
+
+@pytest.mark.parametrize("through", [True, False])
+async def test_a_large_capture_is_one_request_for_each_part_with_the_journals_digest(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, *, through: bool
+) -> None:
+    monkeypatch.setattr(parts_of_requests, "AT_ONCE", 0.0)  # no request brings several
     double = await serve(signs=True, through=through)
     sending = MemorySending(some_bytes(2 * PART_LENGTH + 17))
     receipt = await connect(double.url).send(sending)

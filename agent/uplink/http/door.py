@@ -56,6 +56,8 @@ class Door:
         self._proxy_headers = proxy_headers(options)
         self._session: aiohttp.ClientSession | None = None
         self._token = token(options)
+        self.bodies = 0
+        """Requests with a body that are on their way now."""
 
     def worded(self, method: str) -> dict[str, str]:  # noqa: ARG002 - for those that distinguish
         """Return the headers that the protocol wants in each request of this method."""
@@ -102,6 +104,7 @@ class Door:
         if self.tls is None:
             sent |= self._proxy_headers  # without TLS there is no CONNECT that could carry them
         watched = None if isinstance(body, bytes) else body
+        self.bodies += watched is not None
         try:
             async with asyncio.timeout(self._options.connect_timeout + self._options.stall + verifying) as limit:
                 if watched is not None:
@@ -115,6 +118,7 @@ class Door:
                 down.handed = watched.handed
             raise down from error
         finally:
+            self.bodies -= watched is not None
             if watched is not None:
                 watched.watched_by(None)
                 await watched.close()

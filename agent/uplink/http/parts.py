@@ -21,9 +21,10 @@ QUICK: Final = 32 * 1024 * 1024
 """Bytes per second from which a link counts as quick."""
 
 AT_ONCE: Final = 1.0
-"""Seconds: where a request takes less, the next one may bring twice as many parts; where it takes twice that, half."""
-TIMES: Final = 8
-"""Parts of one request at most: 128 MiB. The wait for its answer is short beside its bytes then, on any link."""
+"""Seconds: where a request takes less, the next one may bring twice as many parts, and four times as many where it
+takes less than a quarter; where it takes twice that, half."""
+TIMES: Final = 32
+"""Parts of one request at most: 512 MiB. The wait for its answer is short beside its bytes then, on any link."""
 
 
 class PartLength:
@@ -42,7 +43,7 @@ class PartLength:
         self.buffered = False
         """It was told that a proxy collects bodies before it hands them on."""
         self.quick = False
-        """The last part went so fast that a cut would cost moments: what bounds its cost is not worth computing."""
+        """The link is so fast that a cut costs moments: what bounds its cost is not worth computing."""
         self._most = length
         self._home = 0
         self._times, self._times_most = 1, TIMES if length == PART_LENGTH else 1
@@ -74,12 +75,15 @@ class PartLength:
         self.now = min(self.now, self._most)
         return True
 
-    def kept(self, length: int, seconds: float | None = None) -> None:
-        """A request with so many bytes arrived, after so many seconds."""
+    def kept(self, length: int, seconds: float | None = None, *, abreast: int = 1) -> None:
+        """A request with so many bytes arrived, after so many seconds in which so many were on their way."""
         if seconds is not None and length >= FITTED:
-            self.quick = length > QUICK * seconds
+            self.quick = length * abreast > QUICK * seconds
         if seconds is not None and (length >= self.now * self._times or seconds > AT_ONCE):
-            fitting = self._times * 2 if seconds < AT_ONCE else self._times // (1 + (seconds > 2 * AT_ONCE))
+            if seconds < AT_ONCE:
+                fitting = self._times * (4 if seconds < AT_ONCE / 4 else 2)
+            else:
+                fitting = self._times // (1 + (seconds > 2 * AT_ONCE))
             self._times = max(1, min(fitting, self._times_most))
         self._home += length
         if self.now < self._most and self._home >= 2 * self.now * SHARE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 import structlog
@@ -158,6 +159,10 @@ class Trip(Generic[DoorT_co]):
         verifying = self.verifying if end == self.length else 0.0
         body = Body(self.sending.outgoing(offset, end - offset), end - offset, self.stall, verifying=verifying)
         return await self.door.ask(method, url, headers | {"Content-Length": str(end - offset)}, body)
+
+    def kept(self, length: int, began: float) -> None:
+        """Take down that a request arrived that was begun then, by `monotonic`: it tells how fast this link is."""
+        self.part.kept(length, monotonic() - began, abreast=self.door.bodies + 1)
 
     def again(self) -> bool:
         """Count an upload that is created for this capture; False when a server has lost too many of them in one go."""

@@ -88,7 +88,7 @@ async def _next(trip: IetfTrip, place: Place, method: str) -> Place:
         return after
     if _taken(trip, answer, end):
         after = Place(place.url, end, answer)
-        trip.part.kept(end - place.offset, monotonic() - began)
+        trip.kept(end - place.offset, began)
         trip.confirm(after)
         return after
     if complete(answer):

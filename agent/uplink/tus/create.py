@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from agent.errors import UplinkDown, UplinkRefused
@@ -55,7 +56,8 @@ async def _whole(trip: TusTrip, abilities: Abilities) -> Place | None:  # noqa: 
     """Create and fill in one request; None when that request left a doubt, which creating without bytes resolves."""
     await trip.sending.turn(trip.length)
     headers = _headers(trip) | {"Content-Type": BYTES_TYPE, "Content-Length": str(trip.length)}
-    proof = Proof(trip.holding.digest.sha256)
+    # Of all bytes both digests are the same; who knows `through` computes it once, for this and for its receipt.
+    proof = Proof(trip.holding.digest.sha256, through=abilities.checks_through)
     if abilities.checks_parts:
         headers["Upload-Checksum"] = stated(proof)
         await trip.stretched(headers, 0, trip.length, abilities.stretch)
@@ -66,6 +68,7 @@ async def _whole(trip: TusTrip, abilities: Abilities) -> Place | None:  # noqa: 
     else:
         body = Body(blocks, trip.length, trip.stall, verifying=trip.verifying)
     trip.sending.progress(0)
+    began = monotonic()
     try:
         answer = await trip.door.ask("POST", trip.door.url, headers, body, verifying=trip.verifying)
     except Cut as cut:
@@ -73,6 +76,8 @@ async def _whole(trip: TusTrip, abilities: Abilities) -> Place | None:  # noqa: 
         return None
     match answer.status:
         case 201 if answer.spoken:
+            if answer.offset == trip.length:
+                trip.kept(trip.length, began)
             return await _located(trip, answer)
         case 413 if not answer.spoken and trip.part.refused(trip.length):
             return None

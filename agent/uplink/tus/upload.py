@@ -65,7 +65,7 @@ async def _next(trip: TusTrip, place: Place) -> Place:
         return await _after_cut(trip, place, end - place.offset, cut, dropped=proof is not None and not stretched)
     if answer.status == 204 and answer.spoken and answer.offset == end:  # noqa: PLR2004 - No Content
         after = Place(place.url, end, answer)
-        trip.part.kept(end - place.offset, monotonic() - began)
+        trip.kept(end - place.offset, began)
         trip.confirm(after)
         return after
     if answer.status == CHECKSUM_MISMATCH and answer.spoken:
