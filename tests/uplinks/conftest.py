@@ -12,17 +12,19 @@ import trustme
 from agent.testing.dems import EmulatedDems
 from agent.testing.station import Station
 from agent.uplink.http import body, trip
+from agent.uplink.ietf import IetfUplink
 from agent.uplink.tus import TusUplink
 from tests.uplinks import azurite, swift
 from tests.uplinks.azurite import Azurite
 from tests.uplinks.double import Double
+from tests.uplinks.memory import MIB
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from tests.uplinks.double import Connect, Serve
+    from tests.uplinks.double import Connect, Make, Serve
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,20 @@ async def connect() -> AsyncIterator[Connect]:
             return uplink
 
         yield make
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    """Uplinks over the IETF's protocol, in parts of 1 MiB."""
+    async with AsyncExitStack() as stack:
+
+        def made(url: str, **options: object) -> IetfUplink:
+            known = {"stall": 1.0, "connect_timeout": 2.0, "receipt_wait": 1.0, "part_length": MIB} | options
+            uplink = IetfUplink(IetfUplink.Options(use="ietf", name="dems", url=url, **known))
+            stack.push_async_callback(uplink.aclose)
+            return uplink
+
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from agent.uplink.ietf import IetfUplink
     from agent.uplink.tus import TusUplink
     from tests.uplinks.memory import MemorySending
 
     Fault = Callable[["Double", web.Request, "Seen"], Awaitable[web.StreamResponse]]
     Serve = Callable[..., Awaitable["Double"]]
     Connect = Callable[..., TusUplink]
+    Make = Callable[..., IetfUplink]
 
 PLAIN = ("creation", "creation-with-upload", "expiration", "termination")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +14,7 @@ from yarl import URL
 
 from agent import forward
 from agent.capture import PART_LENGTH, Standing, Strength
-from agent.errors import BadReceipt, SpoolDamaged, UplinkRefused
+from agent.errors import UplinkRefused
 from agent.note import Verifier
 from agent.testing.dems import DemsProcess, EmulatedDems
 from agent.testing.devices import BenchDevice
@@ -27,25 +27,11 @@ from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agent.uplink.http import Answer
-
-    Make = Callable[..., IetfUplink]
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    async with AsyncExitStack() as stack:
-
-        def made(url: str, **options: object) -> IetfUplink:
-            known = {"stall": 1.0, "connect_timeout": 2.0, "receipt_wait": 1.0, "part_length": MIB} | options
-            uplink = IetfUplink(IetfUplink.Options(use="ietf", name="dems", url=url, **known))
-            stack.push_async_callback(uplink.aclose)
-            return uplink
-
-        yield made
+    from tests.uplinks.double import Make
 
 
 def heard(uplink: IetfUplink) -> list[Answer]:
@@ -213,29 +199,6 @@ async def test_a_newer_request_ends_an_older_one(dems: EmulatedDems, make: Make)
     await settled(dems, sending)
 
 
-async def test_bytes_that_change_on_the_way_are_sent_again(dems: EmulatedDems, make: Make) -> None:
-    sending = MemorySending(some_bytes(2 * MIB))
-    whole = sending.outgoing
-    bent = [True]
-
-    async def outgoing(offset: int, length: int, /) -> AsyncIterator[bytes]:
-        async for block in whole(offset, length):
-            yield block[:-1] + bytes([block[-1] ^ 1]) if bent and bent.pop() else block
-
-    sending.outgoing = outgoing  # type: ignore[method-assign]
-    with capture_logs() as logs:
-        verified(await make(dems.captures_url).send(sending), sending, dems)
-    assert [entry["event"] for entry in logs] == ["bytes_refused_as_wrong"]
-
-
-async def test_a_spool_that_changed_never_becomes_a_receipt(dems: EmulatedDems, make: Make) -> None:
-    data = some_bytes(2 * MIB)
-    sending = MemorySending(data, damage=data[:100] + bytes([data[100] ^ 1]) + data[101:])
-    with pytest.raises((SpoolDamaged, BadReceipt)):
-        await make(dems.captures_url).send(sending)
-    assert [entry.state for entry in await dems.index() if entry.state == "stored"] == []
-
-
 async def test_a_capture_that_came_over_tus_is_known(dems: EmulatedDems, make: Make) -> None:
     sending = MemorySending(some_bytes(2 * MIB))
     other = TusUplink(TusUplink.Options(use="tus", name="dems", url=dems.url))
@@ -244,22 +207,6 @@ async def test_a_capture_that_came_over_tus_is_known(dems: EmulatedDems, make: M
     sending.state = None
     assert (await make(dems.captures_url).send(sending)).note == first.note
     await settled(dems, sending)
-
-
-async def test_a_server_that_looks_at_no_digest_is_found_out(tmp_path: Path, make: Make) -> None:
-    async with EmulatedDems(tmp_path / "dems", checksums=False) as dems:
-        uplink = make(dems.captures_url)
-        with capture_logs() as logs:
-            await uplink.probe()
-        assert [entry["event"] for entry in logs] == ["checksums_ignored"]
-        sending = MemorySending(some_bytes(2 * MIB))
-        await uplink.send(sending)
-        assert sending.read == len(sending.data), "nothing was hashed for nobody"
-    async with EmulatedDems(tmp_path / "other") as dems:
-        uplink = make(dems.captures_url)
-        await uplink.probe()
-        assert uplink.door.verifies is True
-        assert [entry.state for entry in await dems.index()] == ["terminated"]
 
 
 async def test_the_place_of_an_upload_is_told_before_its_bytes(dems: EmulatedDems) -> None:
