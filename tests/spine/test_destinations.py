@@ -19,11 +19,15 @@ from agent.registry import equip
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
+from agent.traffic import Bucket
 from agent.uplink import UplinkOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from agent.capture import Receipt
+    from agent.uplink import Sending
 
 FALLBACK = UplinkOptions(use="bench", name="cloud", role="fallback", after=0.0)
 COPY = UplinkOptions(use="bench", name="archive", role="copy")
@@ -153,6 +157,36 @@ async def test_a_copy_goes_beside_and_the_policy_says_whether_a_release_waits_fo
             "archive": Strength.DIGEST,
         }
         await station.verify()
+
+
+class Paced(BenchUplink):
+    """Takes its bytes at the pace that the policy allows, as every uplink does."""
+
+    async def send(self, sending: Sending, /) -> Receipt:
+        async for _ in sending.outgoing(0, sending.holding.digest.length):
+            pass
+        return await super().send(sending)
+
+
+async def test_every_destination_takes_its_bytes_from_the_same_bucket(station: Station, bench: BenchDevice) -> None:
+    """So a cap holds for all of them together."""
+
+    class Counting(Bucket):
+        taken = 0
+
+        async def take(self, length: int) -> None:
+            self.taken += length
+            await super().take(length)
+
+    station.gate.bucket = counting = Counting()
+    station.connect(Paced("dems"))
+    station.beside(Paced("archive"), COPY)
+    await destined(station, copies=("archive",))
+    await filled(station, bench, 3)
+    async with sending(station):
+        await until_counted(station, held)
+        await until_counted(station, owed)
+    assert counting.taken == 2 * 3 * 100
 
 
 async def test_a_copy_that_is_refused_leaves_the_capture_as_it_stands(station: Station, bench: BenchDevice) -> None:

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.capture import Priority
+from agent.config import load
+from agent.daemon import Agent
 from agent.errors import NotNow
 from agent.gate import Gate
+from agent.testing.process import DaemonProcess, toml, tus
 from agent.traffic import LinkClass, Traffic
 from agent.traffic.options import LinkRule, LinkTable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.testing.station import Station
 
 LTE = LinkClass.LTE
@@ -65,6 +70,17 @@ async def test_another_rate_counts_at_once_whether_the_link_changes_or_its_rules
     gate.configure(Traffic(link=LTE))
     assert gate.bucket.rate is None
     assert told == [100_000, 50_000, None], "whoever waits hears of it when it counts"
+
+
+async def test_a_daemon_has_one_gate_for_all_its_destinations(tmp_path: Path) -> None:
+    """Rules, budgets and the cap are the station's."""
+    made = DaemonProcess(tmp_path / "station", uplink=tus("http://127.0.0.1:9/files"))
+    other = tus("http://127.0.0.1:9/others", name="archive", role="copy")
+    with made.config.open("a") as config:
+        config.write(toml({"uplink": [other]}))
+    agent = Agent(load(made.config))
+    assert [one.link.name for one in agent.forwards] == ["dems", "archive"]
+    assert {id(one._gate) for one in agent.forwards} == {id(agent.gate)}
 
 
 async def test_a_larger_budget_opens_the_day_again(station: Station) -> None:
