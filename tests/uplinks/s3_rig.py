@@ -6,11 +6,13 @@ import hashlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from aiobotocore.session import get_session
 from botocore.config import Config
 
+from agent.errors import UplinkDown
 from agent.testing.devices import some_bytes
-from agent.testing.uplink_conformance import UplinkRig
+from agent.testing.uplink_conformance import UplinkRig, sent
 from agent.uplink.s3 import S3Options, S3Uplink
 from tests.uplinks import swift
 from tests.uplinks.s3_proxy import S3Proxy
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from agent.testing.sendings import HeldSending
     from agent.testing.uplinks import Arrived
 
 MIB = 1 << 20
@@ -116,3 +119,11 @@ async def rigged(folder: Path, store: swift.Swift) -> AsyncIterator[S3Rig]:
         await asked.create_bucket(Bucket=bucket)
     async with S3Proxy(store.port) as proxy:
         yield S3Rig(folder, store.port, proxy, bucket)
+
+
+async def broken_off(rig: S3Rig, sending: HeldSending, after: int) -> None:
+    """The link breaks after so many bytes, and is there again when this returns."""
+    rig.proxy.cut_after, rig.proxy.stays_down = after, True
+    with pytest.raises(UplinkDown):
+        await sent(rig.uplink(parts=1), sending)
+    rig.proxy.is_down = False

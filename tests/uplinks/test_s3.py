@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import json
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,12 @@ from agent.uplink.s3 import S3Options, S3Uplink
 from agent.uplink.s3.named import METADATA_MAX, metadata
 from agent.uplink.s3.parts import part_length
 from tests.uplinks import swift
-from tests.uplinks.s3_rig import LONG, MIB, S3Rig, client, rigged
+from tests.uplinks.s3_rig import LONG, MIB, S3Rig, broken_off, client, rigged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from agent.testing.sendings import HeldSending
     from agent.testing.station import Station
 
 pytestmark = pytest.mark.interop
@@ -52,14 +50,6 @@ async def rig(tmp_path: Path, store: swift.Swift) -> AsyncIterator[S3Rig]:
         yield made
 
 
-async def broken_off(rig: S3Rig, sending: HeldSending, after: int) -> None:
-    """The link breaks after so many bytes, and is there again when this returns."""
-    rig.proxy.cut_after, rig.proxy.stays_down = after, True
-    with pytest.raises(UplinkDown):
-        await sent(rig.uplink(parts=1), sending)
-    rig.proxy.is_down = False
-
-
 @pytest.mark.parametrize("data", [b"", b"x", some_bytes(MIB), LONG], ids=len)
 async def test_a_store_that_refuses_wrong_digests_gives_a_receipt_that_counts(
     rig: S3Rig, station: Station, data: bytes
@@ -78,40 +68,6 @@ async def test_a_check_says_that_the_store_compares(rig: S3Rig) -> None:
     found = {one.what: one for one in await uplink.check()}
     assert {name: one.state for name, one in found.items()} == {"bucket": "ok", "digests": "ok"}
     await uplink.aclose()
-
-
-async def test_a_restart_sends_only_the_parts_that_are_not_there(rig: S3Rig, station: Station) -> None:
-    sending = await held_sending(station, LONG)
-    await broken_off(rig, sending, 11 * MIB)
-    assert json.loads(sending.state or "")["part"] == 5 * MIB
-    before = rig.proxy.received
-    await sent(rig.uplink(parts=1), sending)
-    assert rig.proxy.received - before == len(LONG) - 10 * MIB
-    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
-
-
-async def test_a_listed_part_that_is_another_is_never_built_upon(rig: S3Rig, station: Station) -> None:
-    """Somebody, or the store's disk, has put other bytes where the first part lay."""
-    sending = await held_sending(station, LONG)
-    await broken_off(rig, sending, 11 * MIB)
-    upload = json.loads(sending.state or "")["upload"]
-    async with client(rig.port) as asked:
-        await asked.upload_part(
-            Bucket=rig.bucket, Key=f"dock-1/{sending.holding.id}", UploadId=upload, PartNumber=1, Body=bytes(5 * MIB)
-        )
-    receipt = await sent(rig.uplink(), sending)
-    assert receipt.strength is Strength.DIGEST
-    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
-
-
-async def test_an_upload_that_the_bucket_ended_begins_anew(rig: S3Rig, station: Station) -> None:
-    sending = await held_sending(station, LONG)
-    await broken_off(rig, sending, 6 * MIB)
-    upload = json.loads(sending.state or "")["upload"]
-    async with client(rig.port) as asked:
-        await asked.abort_multipart_upload(Bucket=rig.bucket, Key=f"dock-1/{sending.holding.id}", UploadId=upload)
-    await sent(rig.uplink(), sending)
-    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
 
 
 @pytest.mark.parametrize("length", [100, len(LONG)])

@@ -1,0 +1,115 @@
+"""An upload in parts that goes on after a restart: the store's list is compared with the kept file, never believed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.capture import Strength
+from agent.testing.sendings import held_sending
+from agent.testing.uplink_conformance import sent
+from tests.uplinks.s3_rig import LONG, MIB, S3Rig, broken_off, client, rigged
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from agent.testing.station import Station
+    from tests.uplinks import swift
+
+pytestmark = pytest.mark.interop
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, store: swift.Swift) -> AsyncIterator[S3Rig]:
+    async with rigged(tmp_path / "s3", store) as made:
+        yield made
+
+
+async def test_a_restart_sends_only_the_parts_that_are_not_there(rig: S3Rig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 11 * MIB)
+    assert json.loads(sending.state or "")["part"] == 5 * MIB
+    before = rig.proxy.received
+    await sent(rig.uplink(parts=1), sending)
+    assert rig.proxy.received - before == len(LONG) - 10 * MIB
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+async def test_a_listed_part_that_is_another_is_never_built_upon(rig: S3Rig, station: Station) -> None:
+    """Somebody, or the store's disk, has put other bytes where the first part lay."""
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 11 * MIB)
+    upload = json.loads(sending.state or "")["upload"]
+    async with client(rig.port) as asked:
+        await asked.upload_part(
+            Bucket=rig.bucket, Key=f"dock-1/{sending.holding.id}", UploadId=upload, PartNumber=1, Body=bytes(5 * MIB)
+        )
+    receipt = await sent(rig.uplink(), sending)
+    assert receipt.strength is Strength.DIGEST
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+async def test_an_upload_that_the_bucket_ended_begins_anew(rig: S3Rig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 6 * MIB)
+    upload = json.loads(sending.state or "")["upload"]
+    async with client(rig.port) as asked:
+        await asked.abort_multipart_upload(Bucket=rig.bucket, Key=f"dock-1/{sending.holding.id}", UploadId=upload)
+    await sent(rig.uplink(), sending)
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+@pytest.mark.parametrize(
+    ("told", "again"),
+    [
+        ({}, 0),
+        ({"ChecksumSHA256": None}, 0),  # a store without check sums: the tag is MD5
+        ({"Size": 5 * MIB - 1}, 10 * MIB),
+        ({"Size": None}, 10 * MIB),
+        ({"ChecksumSHA256": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}, 10 * MIB),
+        ({"ChecksumSHA256": None, "ETag": '"d41d8cd98f00b204e9800998ecf8427e"'}, 10 * MIB),
+    ],
+)
+async def test_what_a_store_lists_otherwise_is_sent_again(
+    rig: S3Rig, station: Station, told: dict[str, Any], again: int
+) -> None:
+    """Two parts are there; of the first one the store says something else than the kept file."""
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 11 * MIB)
+    uplink = rig.uplink(parts=1)
+    true_ask = uplink._store.ask
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        found = await true_ask(operation, **words)
+        if operation == "list_parts":
+            first = {name: value for name, value in (found["Parts"][0] | told).items() if value is not None}
+            return {**found, "Parts": [first, *found["Parts"][1:]]}
+        return found
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+    before = rig.proxy.received
+    assert (await sent(uplink, sending)).strength is Strength.DIGEST
+    assert rig.proxy.received - before == len(LONG) - 10 * MIB + again
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
+async def test_a_list_of_several_pages_is_read_to_its_end(rig: S3Rig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 11 * MIB)
+    uplink, pages = rig.uplink(parts=1), 0
+    true_ask = uplink._store.ask
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        nonlocal pages
+        if operation == "list_parts":
+            pages, words = pages + 1, {**words, "MaxParts": 1}
+        return await true_ask(operation, **words)
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+    before = rig.proxy.received
+    await sent(uplink, sending)
+    assert pages == 2
+    assert rig.proxy.received - before == len(LONG) - 10 * MIB
