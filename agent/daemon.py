@@ -36,7 +36,7 @@ from agent.journal.owing import Destinations
 from agent.power import Power
 from agent.presence import Presence, clocks_set
 from agent.process import Ending, first_of, locked, tell_systemd
-from agent.reading import Reader
+from agent.reading.reader import Reader
 from agent.registry import Equipment, equip
 from agent.release import TODO, Program, Proving, Release, believed_logs, compared, trusted
 from agent.reload import Crew, Reloads, prints, renewal

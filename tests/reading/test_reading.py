@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ import pytest
 
 from agent.capture import Capture, Device
 from agent.journal import queries
-from agent.reading import Reader
+from agent.reading.reader import Reader
 from agent.reading.worker import told
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.station import Station
@@ -75,6 +77,14 @@ async def test_the_process_can_neither_write_nor_call_anybody(reader: Reader, fi
     limits = Path(f"/proc/{reader._process.pid}/limits").read_text()  # noqa: ASYNC240
     assert re.search(r"^Max address space\s+536870912 ", limits, re.MULTILINE)
     assert re.search(r"^Max file size\s+0 ", limits, re.MULTILINE)
+
+
+def test_it_loads_nothing_of_the_daemon() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-P", "-c", "import agent.reading.worker, sys; print(*sys.modules)"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert not {"asyncio", "structlog", "ssl", "agent.capture"} & set(loaded)
 
 
 async def test_what_hangs_is_ended_and_costs_only_the_words(tmp_path: Path, film: Path) -> None:
@@ -165,7 +175,7 @@ async def test_an_answer_that_is_too_long_for_all_is_asked_for_one_by_one(
     reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = len(json.dumps([told(str(film))]))
-    monkeypatch.setattr("agent.reading._LINE_MAX", alone + 100)
+    monkeypatch.setattr("agent.reading.reader._LINE_MAX", alone + 100)
     found = await asyncio.gather(*(media(reader, film) for _ in range(8)))
     assert {one["structure"]["verdict"] for one in found} == {"complete"}
 
