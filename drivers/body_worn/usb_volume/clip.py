@@ -29,6 +29,9 @@ __all__ = ["Clip"]
 CLOSE_SECONDS = 1.0
 """How long a reader that is given up waits for its thread; a device that hangs keeps the thread, not the agent."""
 
+BEHIND = 8 * 1024 * 1024
+"""Bytes after which what was read is forgotten: the same pages of memory serve again, instead of a film's length."""
+
 NO_GROUPS: Mapping[str, int] = MappingProxyType({})
 
 URGENCY = {"routine": Priority.ROUTINE, "flagged": Priority.FLAGGED}
@@ -135,7 +138,7 @@ class _Reader:
     def __init__(self, volume: Volume, entry: Entry, offset: int) -> None:
         self._volume = volume
         self._entry = entry
-        self._offset = offset
+        self._offset = self._forgotten = offset
         self._fd: int | None = None
         self._closed = False
         self._lock = threading.Lock()
@@ -171,6 +174,9 @@ class _Reader:
             if not self._volume.present():
                 raise DeviceGone(f"the volume was taken away at byte {self._offset} of {self._entry.key}")
             self._offset += len(block)
+            if self._offset - self._forgotten >= BEHIND:
+                self._volume.wire.forget(fd, self._forgotten, self._offset - self._forgotten)
+                self._forgotten = self._offset
             if not block or (to_the_end and self._offset == self._entry.length):
                 self._finish(fd)
             return block

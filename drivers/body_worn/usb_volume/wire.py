@@ -17,12 +17,12 @@ class Wire:
         """At most `length` bytes from `offset` on; fewer where the device gives fewer, none at the end."""
         return os.pread(fd, length, offset)
 
-    def forget(self, fd: int) -> None:
-        """Drop the file's pages from memory, so that the next read asks the device.
+    def forget(self, fd: int, offset: int = 0, length: int = 0) -> None:
+        """Drop the file's pages from memory, so that the next read asks the device. Length 0: to the end.
 
         Without it a file that was just read is read "again" from memory, even with the device gone.
         """
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 
     def unlink(self, name: bytes, folder: int) -> None:
         """Take one name out of an open folder."""

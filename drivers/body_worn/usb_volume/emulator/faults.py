@@ -51,10 +51,10 @@ class FaultyWire(Wire):
                 time.sleep(LATE)
         return block
 
-    def forget(self, fd: int) -> None:
+    def forget(self, fd: int, offset: int = 0, length: int = 0) -> None:
         """Always works."""
         self.calls.append("forget")
-        super().forget(fd)
+        super().forget(fd, offset, length)
 
     def unlink(self, name: bytes, folder: int) -> None:
         """As the script says."""
