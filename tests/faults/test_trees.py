@@ -149,7 +149,7 @@ def test_no_tree_leads_out_of_itself(ground: Path, campaign: int) -> None:
                     escapes.append(f"tree {number} of seed {seed}: {driver.__name__} gave {key!r}")
         shutil.rmtree(root)
         done += 1
-    assert given > done / 10, "too little was given for this to show anything"
+    assert given >= done / 10, "too little was given for this to show anything"
     reached(
         13,
         "hostile trees, two drivers",
