@@ -5,7 +5,7 @@ The journal says what happened; the pen puts it down. Every method is called ins
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent.capture import STEPS, Digest, Holding, Json, Stamp, Standing
 from agent.errors import Refusal
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from agent.journal.leaves import Leaves
 
-__all__ = ["Pen"]
+__all__ = ["ENDS_RELEASE", "Pen"]
+
+ENDS_RELEASE: Final = frozenset({Standing.RELEASED, Standing.QUARANTINED})
+"""Where nobody waits any more for how the release of a capture ended. If a person has it sent again, it is still open
+whether its device forgot it in that moment."""
 
 
 class Pen:
@@ -57,7 +61,7 @@ class Pen:
         stamp = self._stamp()
         self.append(event, known.id, known.digest, detail, row, actor=actor, stamp=stamp)
         if standing is not known.standing:
-            if known.standing is Standing.RECEIPTED:
+            if standing in ENDS_RELEASE:
                 self._connection.execute("DELETE FROM intended WHERE capture = ?", (row,))
             self.count(known, known.standing, -1)
             self.count(known, standing, 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import STEPS, Priority, Standing, Strength
 from agent.journal.entry import Event
+from agent.journal.pen import ENDS_RELEASE
 from agent.journal.words import context_words
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Replay:
     """SHA-256 of the signed receipt, where the entry names it; those of older versions do not."""
     reason: str | None = None
     intended: int | None = None
-    """Leaf of the entry `release.intended`, as long as the capture stands where it stood then."""
+    """Leaf of the entry `release.intended`, as long as nobody wrote how that ended."""
     context: int | None = None
     """Leaf of the newest entry about its context."""
     words: set[tuple[str, str]] = field(default_factory=set)
@@ -56,7 +57,7 @@ class Replay:
         if before is Standing.UNKNOWN and event != Event.HELD:
             self.complaints.append(f"its story begins with {event!r}")
         act(self, predicate)
-        if self.standing is not before:
+        if self.standing is not before and self.standing in ENDS_RELEASE:
             self.intended = None
         if self.standing is not before and self.standing not in STEPS[before]:
             self.complaints.append(f"it went from {before} to {self.standing}, which is not permitted")

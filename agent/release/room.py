@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Release"]
 
+_ON_ITS_WAY: Final = frozenset({Standing.HELD, Standing.REFUSED})
+"""Where a capture stands while a person has it sent again."""
 _SWEEP: Final = 30.0
 _PAGE: Final = 256
 _FEW: Final = 8
@@ -119,7 +121,11 @@ class Release:
         gone = mine - self._still
         self._still -= mine
         for token in gone:
-            holding = self._begun.pop(token)
+            holding = self._begun[token]
+            now = await self._desk.read(lambda journal, id_=holding.id: journal.get(id_))  # type: ignore[misc]
+            if now.retained or now.standing in _ON_ITS_WAY:
+                continue  # by a person's order: a later look shows it as well, when the DEMS has proven it anew
+            del self._begun[token]
             try:
                 await self._desk.write(
                     lambda journal, id_=holding.id: journal.infer_release(id_, observation.detail)  # type: ignore[misc]
@@ -226,8 +232,16 @@ class Release:
                 return await self._differs(offer, holding, "the release program read other bytes than the agent did")
         except DeviceRefused as error:
             return await self._refused(holding, f"the device did not delete it: {error}")
-        released = await self._desk.write(lambda journal: journal.release(holding.id))
-        self._end(token)
+        return await self._forgot(holding)
+
+    async def _forgot(self, holding: Holding) -> Standing:
+        try:
+            released = await self._desk.write(lambda journal: journal.release(holding.id))
+        except Refusal as error:  # a person ordered otherwise in that moment; that it is gone, the next look shows
+            self._still.discard(holding.origin.token)
+            self._log.info("overtaken", capture=holding.id, reason=str(error))
+            return (await self._desk.read(lambda journal: journal.get(holding.id))).standing
+        self._end(holding.origin.token)
         self.recordings.forgotten(holding)
         self._log.debug("released", capture=holding.id, key=holding.origin.key)
         return released.standing

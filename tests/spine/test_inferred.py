@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -12,7 +12,7 @@ from agent.config import Policy
 from agent.driver import INDEX
 from agent.errors import DeviceGone
 from agent.journal import queries
-from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.devices import BenchDevice, Exhibit, some_bytes
 from agent.testing.uplinks import BenchUplink
 
 if TYPE_CHECKING:
@@ -101,6 +101,62 @@ async def test_what_is_offered_in_this_look_is_there_and_is_released_as_ever(
     await station.dock(bench)
     assert await standing(station, holding) is Standing.RELEASED
     assert "inferred" not in await last_entry(station, holding)
+
+
+BY: Final = {"actor": "user:anna(1000)", "why": "the court asked"}
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["in the same life", "in another one"])
+async def test_what_was_sent_again_meanwhile_is_inferred_once_it_is_proven_anew(
+    station: Station, bench: BenchDevice, *, restarted: bool
+) -> None:
+    holding = await begun(station, bench)
+    await station.desk.write(lambda journal: journal.retry(holding.id, **BY))
+    await station.observe(listing(bench))
+    assert await standing(station, holding) is Standing.HELD
+    if restarted:
+        await station.restart()
+    await station.send()
+    assert await standing(station, holding) is Standing.RECEIPTED
+    await station.observe(listing(bench))
+    assert await standing(station, holding) is Standing.RELEASED
+    assert await station.desk.read(queries.intended) == []
+    await station.verify()
+
+
+async def test_what_a_person_kept_meanwhile_is_inferred_when_it_may_go(station: Station, bench: BenchDevice) -> None:
+    holding = await begun(station, bench)
+    await station.desk.write(lambda journal: journal.retain(holding.id, keep=True, **BY))
+    await station.observe(listing(bench))
+    assert await standing(station, holding) is Standing.RECEIPTED
+    await station.desk.write(lambda journal: journal.retain(holding.id, keep=False, **BY))
+    await station.observe(listing(bench))
+    assert await standing(station, holding) is Standing.RELEASED
+
+
+async def test_an_order_in_the_moment_in_which_the_device_forgets_costs_no_look(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its device has forgotten it, and nobody can ask that device again."""
+    clip = bench.record("a", some_bytes(1000))
+    station.connect(BenchUplink())
+    await station.dock(bench)
+    await station.send()
+    (holding,) = await station.holdings()
+    forget = bench.forget
+
+    async def and_order(which: Exhibit) -> None:
+        await forget(which)
+        await station.desk.write(lambda journal: journal.retry(holding.id, **BY))
+
+    monkeypatch.setattr(bench, "forget", and_order)
+    await station.dock(bench)
+    assert clip.key in bench.released
+    assert await standing(station, holding) is Standing.HELD
+    await station.send()
+    await station.observe(listing(bench))
+    assert await standing(station, holding) is Standing.RELEASED
+    await station.verify()
 
 
 async def test_a_capture_that_nobody_began_to_release_is_never_inferred(station: Station, bench: BenchDevice) -> None:
