@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from agent.capture import PART_LENGTH
 from agent.errors import BadReceipt, SpoolDamaged
+from agent.uplink.http import parts
 from tests.uplinks.double import PLAIN, cut, says, then, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 
@@ -50,8 +51,9 @@ async def test_460_for_bytes_that_the_spool_lost_is_damage_of_the_spool(
 
 @pytest.mark.parametrize("through", [True, False])
 async def test_a_spool_that_lost_bytes_of_a_later_part_is_found_at_that_part(
-    serve: Serve, connect: Connect, *, through: bool
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, *, through: bool
 ) -> None:
+    monkeypatch.setattr(parts, "AT_ONCE", 0.0)  # no request brings several
     double = await serve(through=through)
     data = some_bytes(2 * PART_LENGTH + MIB)
     damaged = bytearray(data)
