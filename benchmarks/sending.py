@@ -2,7 +2,8 @@
 
 Four sets of files, over TLS and in the clear, to two servers: the emulated DEMS, which verifies, forces and signs
 whoever sends, and @tus/server, which does none of it. All clients take turns within a round, each to a server that
-knows nothing yet. `python -m benchmarks life` is the whole way from dock to receipt, beside `rclone copy` and `check`.
+knows nothing yet, with files that lie in memory. `python -m benchmarks life` is the whole way from dock to receipt,
+beside `rclone copy` and `check`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
+
 from agent.testing.dems import DemsProcess
 from agent.testing.process import DaemonProcess, tally, tus
 from benchmarks import peers
@@ -25,12 +28,24 @@ from benchmarks.measured import Measured, Series, cpu_seconds, peak_memory
 from benchmarks.stations import clear, driver, fill, held_by
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-__all__ = ["SETS", "Files", "dock_to_receipt", "life_table", "sending", "table"]
+__all__ = [
+    "SERVERS",
+    "SETS",
+    "Files",
+    "Ready",
+    "dock_to_receipt",
+    "life_table",
+    "one_round",
+    "ready",
+    "sending",
+    "table",
+]
 
 MIB: Final = 1 << 20
+SERVERS: Final = ("DEMS", "@tus/server", "rclone")
 HEAD: Final = (
     "| client | server | rate | range | of curl's | processor, client | processor, server | memory |\n"
     "| --- | --- | --- | --- | --- | --- | --- | --- |"
@@ -81,36 +96,88 @@ Results = dict[tuple[str, str], Series]
 """By client and server."""
 
 
-async def sending(
-    folder: Path, files: Files, runs: int, *, tls: bool, servers: Sequence[str] = ("DEMS", "@tus/server", "rclone")
-) -> Results:
-    """Let everybody send the same files `runs` times, in turns."""
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The same files for everybody: on a volume, described for peers, and held by a station that has no uplink."""
+
+    files: Files
+    folder: Path
+    volume: Path
+    held: Path
+    work: peers.Work
+
+
+async def ready(folder: Path, files: Files) -> Ready:
+    """Make the files, let a station take them, and describe them for the peers."""
     volume, held = folder / "volume", folder / "held"
     fill(volume, files.count, files.length)
     await held_by(held, volume, files.count)
+    await asyncio.to_thread(_touched, folder / "touched", files.count * files.length)
+    return Ready(files, folder, volume, held, await asyncio.to_thread(peers.Work.of, volume, folder / "work"))
+
+
+async def one_round(here: Ready, kind: str, number: int, *, tls: bool) -> Results:
+    """Let everybody send the files to one kind of server, each to one that knows nothing yet, and all out of memory.
+
+    Who is first moves on by one with the number of the round.
+    """
     found: Results = {}
-
-    def add(client: str, server: str, run: Sent) -> None:
-        found.setdefault((client, server), Series(client)).runs.append(run)
-
-    for number in range(runs):
-        work = await asyncio.to_thread(peers.Work.of, volume, folder / "work")
-        for kind in servers:
-            if kind == "rclone":
-                async with _rclone(folder / "server", tls=tls) as server:
-                    add("rclone copy", "rclone serve webdav", await _peer(peers.rclone(work, server, "copy"), server))
-                clear(folder / "server")
-                continue
-            for name in ("Evidock", *peers.NAMES):
-                async with _server(kind, folder / "server", tls=tls) as (server, vkey):
-                    if name == "Evidock":
-                        add(name, kind, await _ours(folder / "station", held, server, vkey, files.count))
-                    elif (peer := peers.named(name, work, server, folder / "work" / "now")) is not None:
-                        add(name, kind, await _peer(peer, server))
-                clear(folder / "server", folder / "station")
-        print(f"<!-- {files.name}, {'TLS' if tls else 'plain'}: round {number + 1} of {runs} -->", flush=True)
-    clear(volume, held, folder / "work")
+    clients = ("rclone copy",) if kind == "rclone" else ("Evidock", *peers.NAMES)
+    for place in range(len(clients)):
+        name = clients[(place + number) % len(clients)]
+        await asyncio.to_thread(_read, here.held if name == "Evidock" else here.volume)
+        if (run := await _one(here, name, kind, tls=tls)) is not None:
+            where = "rclone serve webdav" if kind == "rclone" else kind
+            found[name, where] = Series(name, [run])
+        clear(here.folder / "server", here.folder / "station")
     return found
+
+
+async def _one(here: Ready, name: str, kind: str, *, tls: bool) -> Sent | None:
+    """One run; None where the program is not here."""
+    folder = here.folder
+    if kind == "rclone":
+        async with _rclone(folder / "server", tls=tls) as server:
+            return await _peer(peers.rclone(here.work, server, "copy"), server)
+    async with _server(kind, folder / "server", tls=tls) as (server, vkey):
+        if name == "Evidock":
+            return await _ours(folder / "station", here.held, server, vkey, here.files.count)
+        peer = peers.named(name, here.work, server, folder / "work" / "now")
+        return None if peer is None else await _peer(peer, server)
+
+
+async def sending(folder: Path, files: Files, runs: int, *, tls: bool) -> Results:
+    """Let everybody send the same files `runs` times to each of `SERVERS`, in turns."""
+    found: Results = {}
+    here = await ready(folder, files)
+    for number in range(runs):
+        for kind in SERVERS:
+            for who, series in (await one_round(here, kind, number, tls=tls)).items():
+                found.setdefault(who, Series(series.name)).runs.extend(series.runs)
+        print(f"<!-- {files.name}, {'TLS' if tls else 'plain'}: round {number + 1} of {runs} -->", flush=True)
+    clear(here.volume, here.held, folder / "work")
+    return found
+
+
+def _touched(path: Path, length: int) -> None:
+    """Write so much, and remove it: memory that a virtual machine never used yet costs whoever uses it first.
+
+    Its host gives it page by page, which was 2.6 core-seconds for a GiB: more than all of the sending.
+    """
+    block = os.urandom(MIB)
+    with path.open("wb") as file:
+        for _ in range(-(-length // MIB)):
+            file.write(block)
+    path.unlink()
+
+
+def _read(folder: Path) -> None:
+    """Bring files into the page cache: what is compared is the sending, and not where the disk left them."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.read(MIB):
+                    pass
 
 
 @asynccontextmanager
@@ -163,10 +230,24 @@ async def _ours(folder: Path, held: Path, server: peers.Server, vkey: str, count
         await station.ready()
         pid = station.pid or 0
         began, before, servers = perf_counter(), cpu_seconds(pid), cpu_seconds(server.pid)
-        while (await tally(station.state)).get("receipted", 0) < count:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.1 if count == 1 else 0.25)  # each question costs it some milliseconds
+        await _none_is_held(station.state, every=0.05 if count == 1 else 0.25)
         seconds = perf_counter() - began
-        return Sent(seconds, cpu_seconds(pid) - before, peak_memory(pid), cpu_seconds(server.pid) - servers)
+        sent = Sent(seconds, cpu_seconds(pid) - before, peak_memory(pid), cpu_seconds(server.pid) - servers)
+        if (receipted := (await tally(station.state)).get("receipted", 0)) != count:
+            raise RuntimeError(f"{receipted} of {count} captures were receipted")
+        return sent
+
+
+async def _none_is_held(state: Path, *, every: float) -> None:
+    """Wait until nothing stands held any more; its whole state would cost the daemon some milliseconds each time."""
+    connector = aiohttp.UnixConnector(str(state / "control.sock"))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        while True:
+            asked = {"standing": "held", "limit": "1"}
+            async with session.get("http://station/captures", params=asked, raise_for_status=True) as answer:
+                if not (await answer.json())["captures"]:
+                    return
+            await asyncio.sleep(every)
 
 
 def _copied(held: Path, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.alone import hashed, sent
 from benchmarks.contest import Figures, Row, judged, ratio
-from benchmarks.sending import SETS, dock_to_receipt, sending
+from benchmarks.sending import SERVERS, SETS, dock_to_receipt, one_round, ready
 from benchmarks.stations import clear
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ __all__ = [
     "sending_small",
 ]
 
-_SERVERS: Final = ("DEMS", "@tus/server", "rclone")
 _WHY_MAX: Final = 200
 _RESUMABLE: Final = ("tuspy", "tus-js-client")
 _RCLONE: Final = "rclone copy to rclone serve webdav"
@@ -48,15 +47,16 @@ async def _sending(plan: Plan, which: str, *, tls: bool = True) -> None:
         f"sending-{which}" if tls else "sending-plain",
         f"Sending: {files.name}, {'over TLS' if tls else 'in the clear'}",
         "From what stands held until the last receipt. The emulated DEMS verifies, forces and signs whoever sends; "
-        "@tus/server and rclone's do none of it. The processor's time is the client's.",
+        "@tus/server and rclone's do none of it. All files lie in memory. The processor's time is the client's.",
     )
-    for _ in _rounds(plan):
-        for server in _SERVERS:
+    here = await ready(plan.folder / "sending", files)
+    for number, _ in enumerate(_rounds(plan)):
+        for server in SERVERS:
             try:
-                found = await sending(plan.folder / "sending", files, 1, tls=tls, servers=(server,))
+                found = await one_round(here, server, number, tls=tls)
             except Exception as error:  # noqa: BLE001 - whatever a peer does wrong is its own
                 _failed(figures, f"to {server}", files.unit, error)
-                clear(plan.folder / "sending")
+                clear(here.folder / "server", here.folder / "station")
                 continue
             for (client, where), series in found.items():
                 _add(figures, f"{client} to {where}", files, series, ours=client == "Evidock")
