@@ -162,7 +162,7 @@ def main() -> None:
         done += 1
     for camera in cameras:
         dock.plug_in(camera)
-        assert until(lambda: not any((BAY / CLIPS).iterdir()), 120), (OUT / "daemon.log").read_text()[-4000:]
+        assert until(lambda: not any((BAY / CLIPS).glob("*")), 120), (OUT / "daemon.log").read_text()[-4000:]
         time.sleep(2)
         dock.hand_back()
     assert bench.end(pid, signal.SIGTERM) == 0
