@@ -110,9 +110,8 @@ class Proofs:
         digest = journaled(self._holding, end)
         if digest is None:
             return None
-        if offset == 0 and end == self._holding.digest.length:
-            return Proof(digest)
-        return Proof(digest, through=True) if through else None
+        whole = offset == 0 and end == self._holding.digest.length
+        return Proof(digest, through=through) if through or whole else None
 
     async def _made(self, offset: int, end: int) -> bytes:
         if self._through != offset:  # after a resume: from where it stands only the whole is compared, by its receiver
