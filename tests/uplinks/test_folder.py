@@ -212,8 +212,7 @@ async def test_a_medium_that_is_changed_for_another_gets_no_receipt_for_what_wen
     with pytest.raises(UplinkDown):
         await sent(rig.uplink(), Swapped(sending, request_, swap))  # type: ignore[arg-type]
     assert await rig.arrived() == {}
-    (draft,) = rig.path.with_name("first").glob("captures/??/.*.part")
-    assert draft.is_dir()
+    assert list(rig.path.with_name("first").glob("captures/??/.*.part"))
     if other == "prepared":
         await sent(rig.uplink(), sending)
         assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
@@ -367,6 +366,24 @@ async def test_a_bad_file_of_receipts_hides_no_good_one(rig: FolderRig) -> None:
     (folder / "1.json").write_text(json.dumps({"schema": "receipt/1", "receipts": ["not a note"]}))
     notes = rig.uplink().later()
     assert await anext(notes) == b"not a note"
+    await notes.aclose()
+
+
+async def test_another_medium_with_a_file_of_the_same_name_length_and_time_is_read_too(rig: FolderRig) -> None:
+    def receipts(note: str) -> None:
+        (rig.path / "receipts" / "0.json").write_text(json.dumps({"schema": "receipt/1", "receipts": [note]}))
+        os.utime(rig.path / "receipts" / "0.json", ns=(7, 7))
+
+    receipts("first")
+    uplink = rig.uplink()
+    notes = uplink.later()
+    assert await anext(notes) == b"first"
+    rig.path.rename(rig.path.with_name("first"))
+    rig.path.mkdir()
+    prepare(rig.path)
+    receipts("other")
+    async with asyncio.timeout(10):
+        assert await anext(notes) == b"other"
     await notes.aclose()
 
 
