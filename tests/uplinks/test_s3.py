@@ -194,6 +194,24 @@ async def test_a_completion_states_length_and_digests_and_overwrites_nothing(rig
     assert [part["ChecksumSHA256"] for part in parts] == digests
 
 
+@pytest.mark.parametrize("right", [True, False])
+async def test_the_digest_that_a_store_tells_of_an_object_of_parts_is_that_of_ours(
+    rig: S3Rig,
+    station: Station,
+    right: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """SHA-256 over those of its parts, as Amazon's documentation has it; Swift tells none, so it is told on its way."""
+    digests = [hashlib.sha256(LONG[at : at + 5 * MIB]).digest() for at in range(0, len(LONG), 5 * MIB)]
+    composite = hashlib.sha256(b"".join(digests if right else digests[::-1])).digest()
+    rig.proxy.lies = {"x-amz-checksum-sha256": f"{base64.b64encode(composite).decode()}-{len(digests)}"}
+    sending = await held_sending(station, LONG)
+    if right:
+        assert (await sent(rig.uplink(), sending)).strength is Strength.DIGEST
+    else:
+        with pytest.raises(BadReceipt, match="the digests of its parts are others"):
+            await sent(rig.uplink(), sending)
+
+
 @pytest.mark.parametrize("data", [b"x", LONG], ids=len)
 async def test_each_request_states_the_digest_of_its_bytes(rig: S3Rig, station: Station, data: bytes) -> None:
     sending = await held_sending(station, data)
