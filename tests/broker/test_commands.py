@@ -146,8 +146,12 @@ async def test_a_command_that_comes_again_gets_the_same_answer_and_is_not_obeyed
     dock.camera.record(some_bytes(1000))
     async with desk(mosquitto, dock) as here:
         capture = (await only(here.agent)).id
-        hold, resume = (payload(order(word, capture=capture)) for word in ("hold", "resume"))
+        held = order("hold", capture=capture)
+        hold, resume = payload(held), payload(order("resume", capture=capture))
         first = await here.ask(hold)
+        other = await here.ask(payload(order("resume", capture=capture, id=held.id)))
+        assert (other["done"], "another command with the id" in other["detail"]) == (False, True)
+        assert (await only(here.agent)).retained
         await here.ask(resume)
         again = await here.ask(hold)
         assert again == {**first, "again": True}

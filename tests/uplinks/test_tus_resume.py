@@ -195,6 +195,26 @@ async def test_res_2_an_upload_of_another_capture_is_neither_continued_nor_termi
     await uplink.send(other)
 
 
+async def test_res_2_an_upload_of_another_length_is_another_though_it_has_no_name(
+    serve: Serve, connect: Connect
+) -> None:
+    double = await serve()
+    uplink = connect(double.url, part_length=MIB)
+    other = MemorySending(some_bytes(3 * MIB, 2), key="other")
+    double.next("PATCH", then(lambda *_: None), stranger(503))
+    with pytest.raises(UplinkDown):
+        await uplink.send(other)
+    sending = MemorySending(some_bytes(4 * MIB, 3))
+    sending.state = other.state
+    double.next("HEAD", lies(Upload_Metadata=""))
+    with capture_logs() as logs:
+        await uplink.send(sending)
+    assert "upload_of_another_capture" in events(logs)
+    assert sending.state != other.state
+    await uplink.send(other)
+    assert {bytes(one.held) for one in double.uploads.values()} == {other.data, sending.data}
+
+
 @pytest.mark.parametrize("digests", [True, False])
 async def test_res_2_complete_with_other_bytes_is_a_bad_receipt_where_the_server_can_tell(
     serve: Serve, connect: Connect, *, digests: bool
