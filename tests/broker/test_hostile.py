@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agent.broker.messages import CommandGiven, Order, ReceiptGiven
-from agent.broker.orders import Signed, opened
-from agent.capture import canonical
+from agent.broker.orders import Signed, opened, signed
+from agent.capture import canonical, rfc3339
 from agent.errors import Refusal
 from agent.note import sign
 from tests.broker.test_commands import ALICE, order, payload
@@ -82,3 +83,15 @@ def test_lengths_are_bounded() -> None:
             ReceiptGiven.model_validate_json(raw)
     with pytest.raises(ValidationError):
         CommandGiven.model_validate_json(json.dumps({"schema": "cmd/1", "note": "x" * 8193}))
+
+
+@pytest.mark.parametrize("hours", [25, 0, -1])
+def test_a_command_holds_for_a_day_at_most_and_not_backwards(hours: int) -> None:
+    """Whatever tool an operator signed it with."""
+    now = datetime.now(UTC)
+    wanted = order(not_before=rfc3339(now), not_after=rfc3339(now + timedelta(hours=hours)))
+    text = canonical(wanted.model_dump(mode="json", by_alias=True, exclude_none=True)).decode()
+    with pytest.raises(Refusal, match="a day at most"):
+        opened(sign(f"evidock-command/v1\n{text}\n", ALICE).decode(), [ALICE.verifier])
+    with pytest.raises(Refusal, match="a day at most"):
+        signed(wanted, ALICE)
