@@ -16,7 +16,7 @@ from agent.broker.messages import CommandGiven, Order, ReceiptGiven
 from agent.broker.orders import Signed, opened, signed
 from agent.capture import canonical, rfc3339
 from agent.errors import Refusal
-from agent.note import sign
+from agent.note import Signer, sign
 from tests.broker.test_commands import ALICE, order, payload
 
 if TYPE_CHECKING:
@@ -95,3 +95,11 @@ def test_a_command_holds_for_a_day_at_most_and_not_backwards(hours: int) -> None
         opened(sign(f"evidock-command/v1\n{text}\n", ALICE).decode(), [ALICE.verifier])
     with pytest.raises(Refusal, match="a day at most"):
         signed(wanted, ALICE)
+
+
+def test_who_signs_heads_of_logs_orders_nothing() -> None:
+    """A witness's key is no operator's, even where somebody wrote it among them."""
+    witness = Signer.cosigner("witness.example.org", bytes(32)).at(datetime.now(UTC))
+    text, _, _ = GOOD.partition("\n\n")
+    with pytest.raises(Refusal, match="no operator"):
+        opened(sign(f"{text}\n", witness).decode(), [ALICE.verifier, witness.verifier])

@@ -59,6 +59,16 @@ def test_mqt_5_accepted_and_thrown_out_makes_few_connections_in_ten_minutes() ->
         assert tries <= 20, f"{tries} connections with seed {seed}"
 
 
+def test_two_who_take_over_from_each_other_do_so_less_and_less_often() -> None:
+    """Each holds for longer than a minute, for the other one stays away so long: that is no connection that held."""
+    session = Session(BrokerOptions(host="127.0.0.1", tls=False), name="one", chance=Most())
+    taken_over = refusal(0x8E, "another client took over", ended=True)
+    waits = [session._lost(taken_over, held=150.0) for _ in range(5)]
+    assert waits == sorted(waits)
+    assert waits[-1] == PAUSE_MAX
+    assert session._lost(BrokerDown("the broker went"), held=STABLE) < PAUSE_MAX
+
+
 def test_what_the_broker_asks_for_is_kept() -> None:
     for code, least in ((0x89, 60), (0x97, 60), (0x9F, 60), (0x8E, 120), (0x87, 300), (0x86, 300), (0x8A, 300)):
         error = refusal(code, "x", ended=True)
