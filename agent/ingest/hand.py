@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -37,6 +38,8 @@ SMALL: Final = BLOCK
 TINY: Final = 64 * 1024
 """Bytes up to which more of them may be in memory at once."""
 _GATHERED_AT_ONCE: Final = 16
+_GATHERED_OF_ONE: Final = 4
+"""The same of one device: one that hangs must not keep the others from the memory that there is."""
 _SMALL_AT_ONCE: Final = 64
 _TINY_AT_ONCE: Final = 256
 
@@ -65,6 +68,7 @@ class Ingest:
         self._large = asyncio.Semaphore(large_in_flight)
         self._small, self._tiny = asyncio.Semaphore(_SMALL_AT_ONCE), asyncio.Semaphore(_TINY_AT_ONCE)
         self._gathered = asyncio.Semaphore(_GATHERED_AT_ONCE)
+        self._mine: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._order, self._bad = OneAtATime(), BadOnes()
         self._leavings = Leavings(desk, spool)
         self._log = structlog.get_logger("ingest")
@@ -97,13 +101,7 @@ class Ingest:
             self._bad.check(token, capture)
             self._on_begun(capture)
             try:
-                if (room := self._room_for(capture.length, token)) is not None:
-                    # Those that end together share a forcing of the folders and a commit; all of them lie in memory.
-                    async with room:
-                        taken = await self._take_small(offer, token)
-                else:
-                    async with self._large:
-                        taken = await self._take_large(offer, token)
+                taken = await self._taken(offer, token)
             except BadCapture as error:
                 self._bad.remember(token, capture, str(error))
                 raise
@@ -125,23 +123,34 @@ class Ingest:
             known = (now.standing, given.digest.length)
         return known[0] if known is not None and _still_the_same(*known, capture) else None
 
-    def _room_for(self, length: int | None, token: bytes) -> asyncio.Semaphore | None:
-        """Where a capture that is gathered in memory waits for its turn; None where it goes through a stage file.
-
-        So does one of some length that finds too many in memory, or that an earlier take has begun to stage.
-        """
+    async def _taken(self, offer: Readable, token: bytes) -> Holding:
+        """By its length: those that end together share a forcing and a commit, and all of them lie in memory."""
+        length = offer.capture.length
         if length is None or length > GATHERED_LENGTH:
-            return None
+            async with self._large:
+                return await self._take_large(offer, token)
         if length <= SMALL:
-            return self._tiny if length <= TINY else self._small
-        return None if self._gathered.locked() or self._spool.begun(token) else self._gathered
+            async with self._tiny if length <= TINY else self._small:
+                return await self._take_small(offer, token)
+        device = offer.capture.device.id
+        mine = self._mine.get(device) or self._mine.setdefault(device, asyncio.Semaphore(_GATHERED_OF_ONE))
+        await mine.acquire()
+        with ExitStack() as memory:
+            memory.callback(mine.release)
+            if not self._gathered.locked() and not self._spool.begun(token):
+                await self._gathered.acquire()
+                memory.callback(self._gathered.release)
+                return await self._take_small(offer, token, written=memory.close)
+            # Too many are in memory, or an earlier take has begun to stage it.
+            async with self._large:
+                return await self._take_large(offer, token)
 
     def _count(self, capture: Capture, length: int) -> None:
         self.read[capture.device.id] += length
 
     # -- small: gathered in memory ------------------------------------------------------------------------------------
 
-    async def _take_small(self, offer: Readable, token: bytes) -> Holding:
+    async def _take_small(self, offer: Readable, token: bytes, *, written: Callable[[], None] | None = None) -> Holding:
         capture = offer.capture
         length = capture.length or 0
         self._spool.require(length)
@@ -164,7 +173,7 @@ class Ingest:
                 stage.close()
             await self._leavings.set_aside(stage.name, reason := other_than_stated(capture))
             raise BadCapture(reason)
-        digest, parts = await self._spool.press(token, blocks)
+        digest, parts = await self._spool.press(token, blocks, written=written)
         return await self._hold(capture, digest, parts)
 
     # -- large: through a stage file that survives ---------------------------------------------------------------------

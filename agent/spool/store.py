@@ -150,19 +150,28 @@ class Spool:
     def _forget_about(self, name: str) -> None:
         os.unlink(name + ABOUT, dir_fd=self._stage_fd)
 
-    async def press(self, token: bytes, blocks: list[bytes]) -> tuple[Digest, Parts]:
+    async def press(
+        self, token: bytes, blocks: list[bytes], *, written: Callable[[], None] | None = None
+    ) -> tuple[Digest, Parts]:
         """Take a whole small capture that is in memory: no description, one file, one hop to and fro.
 
-        The list is emptied as soon as the blocks are written: while they are forced nobody needs them.
+        The list is emptied as soon as the blocks are written, and `written` is told on the loop: while they are forced
+        they are not in memory.
 
         Whoever is cancelled meanwhile leaves it to be sealed: a kept file that nobody promised, as after a crash.
         """
         name = f"{token.hex()}-{next(self._numbers)}"
         done: asyncio.Future[tuple[Digest, Parts]] = asyncio.get_running_loop().create_future()
-        self._workers.submit(self._press, name, blocks, done)
+        self._workers.submit(self._press, name, blocks, done, written)
         return await done
 
-    def _press(self, name: str, blocks: list[bytes], done: asyncio.Future[tuple[Digest, Parts]]) -> None:
+    def _press(
+        self,
+        name: str,
+        blocks: list[bytes],
+        done: asyncio.Future[tuple[Digest, Parts]],
+        written: Callable[[], None] | None,
+    ) -> None:
         """In a thread: write it, and hand it on to the sealer's, which tells the loop what came of it."""
         try:
             fd, digest, parts = self._write_small(name, blocks)
@@ -172,6 +181,9 @@ class Spool:
                 done.get_loop().call_soon_threadsafe(_failed, done, told)
         else:
             blocks.clear()
+            if written is not None:
+                with suppress(RuntimeError):
+                    done.get_loop().call_soon_threadsafe(written)
             self._sealer.put(name, digest.sha256, fd, done, (digest, parts))
 
     def _write_small(self, name: str, blocks: list[bytes]) -> tuple[int, Digest, Parts]:

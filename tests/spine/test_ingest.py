@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.capture import PART_LENGTH, Standing
+from agent.capture import PART_LENGTH, Capture, Device, Standing
 from agent.errors import BadCapture
 from agent.ingest import SMALL, order
 from agent.testing.devices import BenchDevice, some_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from agent.testing.station import Station
 
 BIG = 5 * SMALL + 17
@@ -55,6 +57,47 @@ async def test_blocks_of_any_size(station: Station, block: int) -> None:
         device.record("large", some_bytes(BIG))
     await station.dock(device)
     assert await station.count(Standing.HELD) == len(device.clips)
+
+
+class Hanging:
+    """An offer whose device gives one byte and no more."""
+
+    begun = 0
+
+    def __init__(self, device: str, key: str, length: int) -> None:
+        self.capture = Capture(Device(device, "body_worn", "bench"), key, None, length, forgets="dies")
+
+    async def open(self, _: int) -> AsyncIterator[bytes]:
+        type(self).begun += 1
+        yield b"a"
+        await asyncio.Event().wait()
+
+
+async def test_devices_that_hang_leave_the_others_the_memory_that_they_need(
+    station: Station, bench: BenchDevice
+) -> None:
+    hanging = [
+        asyncio.create_task(station.ingest.take(Hanging(f"bench:{number % 6}", f"{number}", 3 * SMALL)))
+        for number in range(60)
+    ]
+    try:
+        async with asyncio.timeout(20):
+            while Hanging.begun < 24:  # noqa: ASYNC110 - four of each device, of which sixteen are gathered in memory
+                await asyncio.sleep(0.01)
+        assert len(list((station.spool.root / "stage").glob("*.about"))) == 8
+        for number in range(10):
+            bench.record(f"{number}", some_bytes(3 * SMALL, number))
+        assert await station.dock(bench) == {Standing.HELD: 10}
+        assert Hanging.begun == 24
+    finally:
+        for task in hanging:
+            task.cancel()
+        await asyncio.wait(hanging)
+    bench.record("after", some_bytes(3 * SMALL, "after"))
+    opened = len(list((station.spool.root / "stage").glob("*.about")))
+    assert (await station.dock(bench))[Standing.HELD] == 11
+    assert len(list((station.spool.root / "stage").glob("*.about"))) == opened
+    assert not station.ingest._gathered.locked()
 
 
 async def test_what_is_held_is_not_read_again(station: Station, bench: BenchDevice) -> None:

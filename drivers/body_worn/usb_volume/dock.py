@@ -48,8 +48,8 @@ T = TypeVar("T")
 SMALL_IN_FLIGHT: Final = 256
 """Captures of at most a block that are offered at once: what they cost is waiting, not the wire."""
 
-GATHERED_IN_FLIGHT: Final = 8
-"""The same of captures that the agent gathers in memory: so many are forced together while others are read."""
+GATHERED_IN_FLIGHT: Final = 32
+"""The same of captures that the agent gathers in memory, a few at once: most of these are being forced together."""
 
 REST: Final = 10.0
 """A look that found nothing new is followed by a pause of so many times its length: it costs a tenth of the time."""
