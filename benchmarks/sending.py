@@ -25,7 +25,7 @@ from agent.testing.dems import DemsProcess
 from agent.testing.process import DaemonProcess, tally, tus
 from benchmarks import peers
 from benchmarks.measured import Measured, Series, cpu_seconds, peak_memory
-from benchmarks.stations import clear, driver, fill, held_by
+from benchmarks.stations import clear, driver, fill, held_by, read_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -125,7 +125,7 @@ async def one_round(here: Ready, kind: str, number: int, *, tls: bool) -> Result
     clients = ("rclone copy",) if kind == "rclone" else ("Evidock", *peers.NAMES)
     for place in range(len(clients)):
         name = clients[(place + number) % len(clients)]
-        await asyncio.to_thread(_read, here.held if name == "Evidock" else here.volume)
+        await asyncio.to_thread(read_in, here.held if name == "Evidock" else here.volume)
         if (run := await _one(here, name, kind, tls=tls)) is not None:
             where = "rclone serve webdav" if kind == "rclone" else kind
             found[name, where] = Series(name, [run])
@@ -169,15 +169,6 @@ def _touched(path: Path, length: int) -> None:
         for _ in range(-(-length // MIB)):
             file.write(block)
     path.unlink()
-
-
-def _read(folder: Path) -> None:
-    """Bring files into the page cache: what is compared is the sending, and not where the disk left them."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb", buffering=0) as file:
-                while file.read(MIB):
-                    pass
 
 
 @asynccontextmanager
