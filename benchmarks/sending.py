@@ -221,7 +221,7 @@ async def _ours(folder: Path, held: Path, server: peers.Server, vkey: str, count
         await station.ready()
         pid = station.pid or 0
         began, before, servers = perf_counter(), cpu_seconds(pid), cpu_seconds(server.pid)
-        await _none_is_held(station.state, every=0.05 if count == 1 else 0.25)
+        await _none_is_held(station.state)
         seconds = perf_counter() - began
         sent = Sent(seconds, cpu_seconds(pid) - before, peak_memory(pid), cpu_seconds(server.pid) - servers)
         if (receipted := (await tally(station.state)).get("receipted", 0)) != count:
@@ -229,8 +229,9 @@ async def _ours(folder: Path, held: Path, server: peers.Server, vkey: str, count
         return sent
 
 
-async def _none_is_held(state: Path, *, every: float) -> None:
-    """Wait until nothing stands held any more; its whole state would cost the daemon some milliseconds each time."""
+async def _none_is_held(state: Path) -> None:
+    """Wait until nothing stands held any more. To be asked costs the daemon a millisecond or two: it is not often."""
+    began = perf_counter()
     connector = aiohttp.UnixConnector(str(state / "control.sock"))
     async with aiohttp.ClientSession(connector=connector) as session:
         while True:
@@ -238,7 +239,7 @@ async def _none_is_held(state: Path, *, every: float) -> None:
             async with session.get("http://station/captures", params=asked, raise_for_status=True) as answer:
                 if not (await answer.json())["captures"]:
                     return
-            await asyncio.sleep(every)
+            await asyncio.sleep(min(0.25, max(0.02, (perf_counter() - began) / 50)))
 
 
 def _copied(held: Path, folder: Path) -> None:
