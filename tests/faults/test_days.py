@@ -75,6 +75,8 @@ def machine(clock: Path, count: Callable[[], None]) -> type[RuleBasedStateMachin
 
         @initialize(seed=st.integers(0, 1000))
         def begin(self, seed: int) -> None:
+            if time_is_over():
+                return
             self.folder, self.loop = Path(tempfile.mkdtemp()), asyncio.new_event_loop()
             hands = Hands(self.folder)
             self.nursery = opened(clock, hands)
@@ -83,6 +85,8 @@ def machine(clock: Path, count: Callable[[], None]) -> type[RuleBasedStateMachin
 
         @rule(name=st.sampled_from(sorted(set(ACTS))))
         def act(self, name: str) -> None:
+            if time_is_over() or not hasattr(self, "days"):
+                return
             count()
             self.loop.run_until_complete(self.days.act(name))
 
