@@ -126,6 +126,17 @@ async def test_no_more_is_taken_than_can_be_handled(tmp_path: Path) -> None:
             assert [message.payload for message in came] == [b"%d" % number for number in range(200)]
 
 
+async def test_what_need_not_be_kept_is_dropped_and_counted_where_nobody_takes_it_out(mosquitto: Mosquitto) -> None:
+    options = mosquitto.options()
+    async with Connection(options, client_id="slow") as slow, Connection(options, client_id="s") as sender:
+        await slow.subscribe(Subscription("to/#", qos=0))
+        for number in range(1500):
+            await sender.publish(Outgoing("to/us", b"%d" % number, qos=0))
+        await sender.publish(Outgoing("to/us", b"last", qos=1))
+        await until(lambda: slow.dropped == 501)
+        assert [(await slow.receive()).payload for _ in range(1000)] == [b"%d" % number for number in range(1000)]
+
+
 @needs_mosquitto
 async def test_with_certificates_of_clients(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path, acl=["pattern write up/%u"], tls=True) as broker:
