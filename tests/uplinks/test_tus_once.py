@@ -210,6 +210,7 @@ async def test_res_8_a_404_of_a_proxy_without_its_back_end_forgets_nothing(
     double.next("PATCH", then(lambda *_: None), stranger(503))
     with pytest.raises(UplinkDown):
         await uplink.send(sending)
+    await uplink.door.abilities()  # it was well a moment ago
     for method in says_404:
         double.next(method, stranger(404, "no back end", "text/html"))
     with pytest.raises(UplinkDown):
