@@ -191,6 +191,7 @@ async def test_a_device_with_all_lanes_gives_one_to_a_device_that_has_none(stati
         await until(lambda: len(uplink.began) == 3)
         await filled(station, b=[Priority.ROUTINE] * 6)
         await stepped_until(uplink, lambda: "b0" in uplink.began)
+        assert not uplink.done, "it waited for no capture to be finished"
         lanes = Counter(one.holding.origin.device for one in station.forward.departures.values())
         assert lanes == {"bench:a": 2, "bench:b": 1}
         await asyncio.sleep(0.05)
