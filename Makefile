@@ -26,7 +26,7 @@ WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromi
     mosquitto=mosquitto mosquitto_pub=mosquitto-clients beanstalkd=beanstalkd \
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
     mksquashfs=squashfs-tools mender-artifact=mender-artifact memcached=memcached \
-    promtool=prometheus pki=strongswan-pki linux.uml=user-mode-linux \
+    promtool=prometheus pki=strongswan-pki linux.uml=user-mode-linux modprobe=kmod \
     pdftotext=poppler-utils weasyprint=weasyprint sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
 # What only `make faults` wants: file systems of other stations' disks.
 FAULTS_NEED := mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs

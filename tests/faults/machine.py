@@ -44,9 +44,9 @@ def needed(*programs: str) -> None:
     """Skip where there is no such machine, or one of these programs is not here."""
     if not KERNEL.exists():
         pytest.skip(f"{KERNEL} is not here: the package user-mode-linux brings it")
-    for program in programs:
+    for program in ("modprobe", *programs):
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
-            pytest.skip(f"{program} is not here: `make faults` installs it")
+            pytest.skip(f"{program} is not here: `make test` or `make faults` installs it")
 
 
 def disk(path: Path, length: int, file_system: str | None = None, *options: str) -> Path:
