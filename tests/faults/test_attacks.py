@@ -41,8 +41,6 @@ ATTACKS = {
         "tests/drivers/hotlist/test_manifest.py",
         "tests/drivers/hotlist/test_lists.py::test_what_is_wrong_with_a_list_leaves_the_one_before",
     ],
-    "the status service under schemathesis": ["tests/station/test_openapi.py"],
-    "the intake servers under schemathesis": ["tests/listening/test_everything.py"],
     "who may order, and who may look": ["tests/station/test_orders.py", "tests/station/test_control.py"],
     "slow clients of the intake servers and of the screen": [
         "tests/listening/test_listening.py",
@@ -51,6 +49,8 @@ ATTACKS = {
     "hostile brokers": ["tests/mqtt/test_door.py::test_a_hostile_broker_costs_no_memory"],
     "paths, names and links of devices": ["tests/drivers/usb_volume/test_hostile.py"],
     "plates that are no hit, searched everywhere": ["tests/drivers/hotlist/test_secrecy.py"],
+    "the status service under schemathesis": ["tests/station/test_openapi.py"],
+    "the intake servers under schemathesis": ["tests/listening/test_everything.py"],
 }
 SECRETS = {"token": "s3cret-token-Zq81", "proxy": "s3cret-proxy-Kx47"}
 """What stands in files that the configuration names, and in an address of a proxy."""

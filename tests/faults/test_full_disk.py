@@ -29,7 +29,7 @@ FORMATS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["blocks", "inodes", "quota"] if LONG else ["blocks"])
+@pytest.mark.parametrize("what", ["quota", "inodes", "blocks"] if LONG else ["blocks"])
 def test_a_full_disk_costs_nothing_and_work_goes_on_by_itself(tmp_path: Path, what: str) -> None:
     length, file_system, *options = FORMATS[what]
     needed(f"mkfs.{file_system}", *(("btrfs",) if what == "quota" else ()))
