@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent import forward
 from agent.capture import Priority, Receipt, Standing
@@ -145,9 +146,58 @@ async def test_a_capture_that_has_to_wait_alone_keeps_no_other_waiting(
     assert await station.count(Standing.RECEIPTED) == 19
     assert station.forward.link.up
     assert uplink.order.count("3") == 1
+    now[0] = 49.0
+    with pytest.raises(TimeoutError):
+        await station.send(within=0.3)
+    assert uplink.order.count("3") == 1, "it is not tried before the DEMS says so"
     uplink.poison.clear()
     now[0] = 51.0
     await station.send()
+
+
+async def test_one_that_fails_by_itself_waits_longer_each_time_and_says_so(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr(pausing, "jitter", lambda tries: waits.append(tries) or (0.001 if tries < 4 else 1000.0))
+    for poison, says in (
+        (UplinkDown("not this one", alone=True), []),
+        (ValueError("a bug of ours"), [("not_sent", True)]),
+    ):
+        waits.clear()
+        uplink.poison = {"3": poison}
+        await filled(station, bench, 5)
+        with capture_logs() as logs, pytest.raises(TimeoutError):
+            await station.send(within=0.5)
+        assert waits == [1, 2, 3, 4], "as many tries, and no more"
+        assert station.forward.link.up
+        (held,) = [one for one in await station.holdings() if one.standing is Standing.HELD]
+        told = [(one["event"], bool(one["todo"])) for one in logs if one["log_level"] == "error"]
+        assert told == says
+        assert not says or [one["capture"] for one in logs if one["event"] == "not_sent"] == [held.id]
+        await station.restart()
+
+
+async def test_while_a_destination_is_down_one_capture_tries_whether_it_is_back(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pausing, "jitter", lambda _: 0.001)
+    most, busy, left, true_send = 0, 0, 60, uplink.send
+
+    async def send(sending: Sending) -> Receipt:
+        nonlocal most, busy, left
+        if not left:
+            return await true_send(sending)
+        left, busy, was_up = left - 1, busy + 1, station.forward.link.up
+        most = most if was_up else max(most, busy)
+        await asyncio.sleep(0.002)
+        busy -= 1
+        raise UplinkDown("nobody answers")
+
+    uplink.send = send
+    await filled(station, bench, 20)
+    await station.send()
+    assert most == 1
 
 
 async def test_an_absurd_wait_is_cut_to_an_hour(station: Station, bench: BenchDevice, uplink: BenchUplink) -> None:

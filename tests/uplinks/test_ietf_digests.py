@@ -7,6 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
 from agent.errors import BadReceipt, SpoolDamaged
@@ -69,6 +70,28 @@ async def test_every_body_is_stated_and_the_whole_before_a_byte_of_it(
 def field_of(data: bytes) -> str:
     """As RFC 9530 writes it."""
     return f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
+
+
+async def test_a_whole_of_another_digest_is_no_receipt(make: Make) -> None:
+    """As a server tells it that resumes nothing, in its answer to everything."""
+
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        if request.method != "PUT":
+            raise web.HTTPMethodNotAllowed(request.method, ["PUT"])
+        return web.Response(status=201, headers={"Repr-Digest": field_of(b"other")})
+
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        uplink = make(f"http://127.0.0.1:{runner.addresses[0][1]}/files", without="send")
+        with pytest.raises(BadReceipt, match="another digest than the journal"):
+            await uplink.send(MemorySending(some_bytes(MIB)))
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_body_that_changed_on_the_way_costs_that_body(

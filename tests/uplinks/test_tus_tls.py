@@ -150,6 +150,7 @@ async def test_an_unknown_authority_is_named(serve: Serve, connect: Connect, ca_
     error = await failure(connect(double.url, ca_file=ca_file))
     assert "nobody whom we trust" in str(error)
     assert "ca_file" in error.what_to_do
+    assert "something between this station and the DEMS opens the encryption" in error.what_to_do
 
 
 async def test_the_systems_authorities_do_not_count_beside_ca_file(connect: Connect, ca_file: Path) -> None:
