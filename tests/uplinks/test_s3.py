@@ -165,6 +165,26 @@ def spied(uplink: S3Uplink, asked: list[tuple[str, dict[str, Any]]]) -> None:
     uplink._store.ask = ask  # type: ignore[method-assign]
 
 
+@pytest.mark.parametrize("compares_not", ["put_object", "upload_part"])
+async def test_a_store_that_compares_one_kind_of_request_alone_counts_as_one_that_compares_nothing(
+    rig: S3Rig, station: Station, compares_not: str
+) -> None:
+    """The digest does not come to it in those, which is as good as not looking."""
+    uplink = rig.uplink()
+    true_ask = uplink._store.ask
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        if operation == compares_not:
+            words = {name: value for name, value in words.items() if not name.startswith("Checksum")}
+        return await true_ask(operation, **words)
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+    (digests,) = [one for one in await uplink.check() if one.what == "digests"]
+    assert digests.state == "warning"
+    receipt = await sent(uplink, await held_sending(station, b"x"))
+    assert (receipt.strength, receipt.sha256) == (Strength.LENGTH, None)
+
+
 async def test_an_object_that_came_between_is_not_overwritten_by_a_completion(rig: S3Rig, station: Station) -> None:
     """Two stations bring the same capture: one of them completes while the other still sends."""
     sending = await held_sending(station, LONG)
