@@ -146,36 +146,6 @@ async def test_mqt_2_never_more_under_way_than_may_be(mosquitto: Mosquitto) -> N
         assert most <= IN_FLIGHT
 
 
-async def test_mqt_2_a_broker_that_takes_fewer_at_once_gets_fewer() -> None:
-    """Receive Maximum of its CONNACK (MQTT 5, section 3.2.2.3.3): mosquitto counts none of QoS 1, so bytes by hand."""
-    under_way, most = set[bytes](), 0
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal most
-
-        def acknowledge(number: bytes) -> None:
-            under_way.discard(number)
-            writer.write(b"\x40\x02" + number)
-
-        while kind := await reader.read(1):
-            body = await reader.readexactly((await reader.readexactly(1))[0])  # nothing here is longer than 127 bytes
-            if kind[0] >> 4 == 1:
-                writer.write(b"\x20\x06\x00\x00\x03\x21\x00\x02")  # CONNACK: two at once
-            elif kind[0] >> 4 == 3:
-                after = 2 + int.from_bytes(body[:2])
-                under_way.add(body[after : after + 2])
-                most = max(most, len(under_way))
-                asyncio.get_running_loop().call_later(0.01, acknowledge, body[after : after + 2])
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        options = BrokerOptions(host="127.0.0.1", port=server.sockets[0].getsockname()[1], tls=False)
-        async with Connection(options, client_id="station") as station, asyncio.TaskGroup() as group:
-            for number in range(30):
-                group.create_task(station.publish(Outgoing("up/x", b"%d" % number)))
-    assert most == 2
-
-
 async def test_a_nudge_is_one_try_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[float] = []
 

@@ -210,6 +210,13 @@ async def test_a_broker_sends_nothing_elsewhere(rig: BrokeredRig, station: Stati
     assert await rig.objects() == {}
 
 
+async def test_a_broker_puts_no_part_into_another_place(rig: BrokeredRig, station: Station) -> None:
+    rig.broker.changes = lambda answer: answer | {"url": answer["url"].replace("partNumber=2", "partNumber=3")}
+    with pytest.raises(UplinkDown, match="another request"):
+        await sent(rig.uplink(parts=1), await held_sending(station, LONG))
+    assert await rig.objects() == {}
+
+
 async def test_what_a_broker_answers_instead(rig: BrokeredRig, station: Station) -> None:
     sending, uplink = await held_sending(station, b"x"), rig.uplink()
     await uplink.check()
