@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -210,8 +211,12 @@ async def test_a_broker_sends_nothing_elsewhere(rig: BrokeredRig, station: Stati
     assert await rig.objects() == {}
 
 
-async def test_a_broker_puts_no_part_into_another_place(rig: BrokeredRig, station: Station) -> None:
-    rig.broker.changes = lambda answer: answer | {"url": answer["url"].replace("partNumber=2", "partNumber=3")}
+@pytest.mark.parametrize("instead", ["partNumber=3&", ""], ids=["another part", "the object itself"])
+async def test_a_broker_puts_no_part_into_another_place(rig: BrokeredRig, station: Station, instead: str) -> None:
+    def changed(answer: dict[str, Any]) -> dict[str, Any]:
+        return answer | {"url": re.sub(r"partNumber=2&?", instead, answer["url"])}
+
+    rig.broker.changes = changed
     with pytest.raises(UplinkDown, match="another request"):
         await sent(rig.uplink(parts=1), await held_sending(station, LONG))
     assert await rig.objects() == {}
