@@ -334,7 +334,16 @@ class Release:
         if (reason := self._why_not(holding, doubted=False)) is not None:
             await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))
             return
-        await self._desk.write(lambda journal: journal.release(holding.id, {"device": "kept no copy"}))
+        await self._unless_overtaken(holding, lambda journal: journal.release(holding.id, {"device": "kept no copy"}))
+
+    async def _unless_overtaken(self, holding: Holding, act: Callable[[Journal], object]) -> bool:
+        """Whether it was done; a person may have ordered otherwise since the capture was looked at."""
+        try:
+            await self._desk.write(act)
+        except Refusal as error:
+            self._log.info("overtaken", capture=holding.id, reason=str(error))
+            return False
+        return True
 
     async def _purge(self) -> None:
         before = self._stamp().at - self._policy.spool_keep
@@ -348,7 +357,8 @@ class Release:
             for holding in page:
                 # First the journal, then the file: a crash between them leaves a file that the next start lets go, and
                 # never an entry that speaks of a file that is gone.
-                await self._desk.write(lambda journal, id_=holding.id: journal.purge(id_))  # type: ignore[misc]
+                if not await self._unless_overtaken(holding, lambda journal, id_=holding.id: journal.purge(id_)):  # type: ignore[misc]
+                    continue
                 await self._desk.read(lambda journal, sha256=holding.digest.sha256: self._evict(journal, sha256))  # type: ignore[misc]
                 self._log.debug("purged", capture=holding.id)
 

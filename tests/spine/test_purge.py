@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Never, TypeVar
 
 import pytest
 
@@ -15,9 +15,13 @@ from agent.testing.devices import BenchDevice, some_bytes
 from tests.spine.docked import receipted, releasing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from agent.journal import Desk, Journal
     from agent.testing.station import Station
+
+T = TypeVar("T")
 
 
 @releasing()
@@ -106,3 +110,37 @@ async def test_a_disk_that_fails_while_the_spool_lets_go_is_an_error_of_the_spoo
     monkeypatch.setattr(os, "unlink", true_unlink)
     await station.restart()  # the entry is written; the file is let go at the next start
     assert station.spool.length((await station.only()).digest.sha256) is None
+
+
+class Quicker:
+    """The desk of the release room, at which a person stands too: each write of the sweep comes after his order."""
+
+    def __init__(self, desk: Desk, capture: str) -> None:
+        self._desk, self._capture, self.orders = desk, capture, 0
+        self.read = desk.read
+
+    async def write(self, act: Callable[[Journal], T]) -> T:
+        if not self.orders:
+            self.orders += 1
+            await self._desk.write(
+                lambda journal: journal.retain(self._capture, keep=True, actor="user:anna", why="case")
+            )
+        return await self._desk.write(act)
+
+
+@pytest.mark.parametrize("volatile", [True, False])
+@pytest.mark.evidock_station(
+    policy=Policy(device="release", receipt="digest", spool="receipted", spool_keep=timedelta(0))
+)
+async def test_an_order_between_a_look_and_its_act_ends_nothing(
+    station: Station, monkeypatch: pytest.MonkeyPatch, *, volatile: bool
+) -> None:
+    held = await receipted(station, BenchDevice(volatile=volatile))
+    quicker = Quicker(station.desk, held.id)
+    monkeypatch.setattr(station.release, "_desk", quicker)
+    await station.release.sweep()
+    assert quicker.orders
+    assert (await station.events(held.id)) == ["held", "receipted", "operator.command"]
+    holding = await station.only()
+    assert (holding.standing, holding.spooled) == (Standing.RECEIPTED, True)
+    assert station.spool.length(holding.digest.sha256) is not None
