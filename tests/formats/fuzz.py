@@ -3,12 +3,13 @@
 Each parser runs in a process of its own, from its seeds on: for a third of its time guided by what an input reaches,
 and then, some ten times as fast, with whatever was kept bent blindly (`havoc.py`). What is no value and no `SpecError`,
 takes more than ten seconds or more than a gigabyte is written to `found/`, where the tests read it again for ever. A
-line for each parser says how many inputs it was given, and stands in a ledger that the report of the fault lab sums up.
+line for each parser says how many inputs it was given; docs/fuzzed.json sums them up, for the report of the fault lab.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -28,20 +29,24 @@ FOUND = Path(__file__).parent / "found"
 CORPUS = Path(os.environ.get("EVIDOCK_CORPUS", ".fuzz/corpus"))
 """What the fuzzer found worth keeping: the next run goes on from there."""
 
-LEDGER = Path(os.environ.get("EVIDOCK_FUZZ_LEDGER", ".fuzz/ledger.jsonl"))
-
+LEDGER = Path(os.environ.get("EVIDOCK_FUZZ_LEDGER", Path(__file__).parents[2] / "docs" / "fuzzed.json"))
+"""How much each parser was given so far, by whomever: whoever runs this adds to it."""
 
 GUIDED = 1 / 3
 """Of the time of a parser."""
 
 
 def enter(name: str, done: int, guided: int, took: float, found: int) -> None:
-    """One line of the ledger."""
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    line = {"parser": name, "inputs": done, "guided": guided, "seconds": round(took, 1), "broke": found, "at": at}
-    LEDGER.parent.mkdir(parents=True, exist_ok=True)
-    with LEDGER.open("a", encoding="utf-8") as ledger:
-        ledger.write(json.dumps(line) + "\n")
+    """Add a run to the ledger."""
+    with LEDGER.open("a+", encoding="utf-8") as ledger:
+        fcntl.flock(ledger, fcntl.LOCK_EX)
+        ledger.seek(0)
+        sums = json.loads(ledger.read() or "{}")
+        ran = {"inputs": done, "guided": guided, "seconds": round(took), "broke": found}
+        sums[name] = {what: number + sums.get(name, {}).get(what, 0) for what, number in ran.items()}
+        sums[name]["last"] = time.strftime("%Y-%m-%d", time.gmtime())
+        ledger.truncate(0)
+        ledger.write(json.dumps(sums, indent=1, sort_keys=True) + "\n")
 
 
 def worker(name: str, arguments: list[str]) -> None:
