@@ -207,15 +207,19 @@ async def test_a_failed_force_is_never_tried_again_and_the_file_is_set_aside(
 
 async def pressed_together(spool: Spool, count: int = 40) -> list[object]:
     """What came of captures of which most wait while the first one is sealed."""
-    gate, seal_all = threading.Event(), spool._sealer._seal_all
+    gate, seal_all, put, came = threading.Event(), spool._sealer._seal_all, spool._sealer.put, list[object]()
+
+    def counted(*told: object) -> None:
+        put(*told)  # type: ignore[arg-type]
+        came.append(told)
 
     def later(batch: list[sealer._Item]) -> None:
         gate.wait(10)
         seal_all(batch)
 
-    spool._sealer._seal_all = later
+    spool._sealer._seal_all, spool._sealer.put = later, counted
     pressing = [asyncio.ensure_future(spool.press(TOKEN, [some_bytes(100, number)])) for number in range(count)]
-    while spool._sealer._queue.qsize() < count - 20:  # noqa: ASYNC110 - threads tell nobody
+    while len(came) < count:  # noqa: ASYNC110 - threads tell nobody
         await asyncio.sleep(0.01)
     gate.set()
     return await asyncio.gather(*pressing, return_exceptions=True)
