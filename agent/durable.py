@@ -131,8 +131,19 @@ def force_folder(fd: int) -> None:
 
 
 def move(name: str, from_fd: int, new_name: str, to_fd: int) -> None:
-    """Rename between two open folders, atomically, replacing what is there. Force both folders afterwards."""
+    """Rename between two open folders, atomically, replacing what is there. Force both folders afterwards.
+
+    Where both are names of one file, as btrfs may leave them after a power cut, rename(2) does nothing and succeeds:
+    then the old name is taken away.
+    """
     os.rename(name, new_name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+    try:
+        before = os.stat(name, dir_fd=from_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    after = os.stat(new_name, dir_fd=to_fd, follow_symlinks=False)
+    if (before.st_dev, before.st_ino) == (after.st_dev, after.st_ino):
+        os.unlink(name, dir_fd=from_fd)
 
 
 def make_folder(path: Path, mode: int = 0o700) -> None:

@@ -81,6 +81,17 @@ async def test_a_kept_file_that_was_never_promised_goes_aside_and_is_taken_again
     assert await station.dock(bench) == {Standing.HELD: 1}
 
 
+async def test_two_names_of_one_file_as_a_power_cut_may_leave_them_become_one_part(station: Station) -> None:
+    """btrfs: the new name is there after a rename, and so is the old one; rename(2) between the two does nothing."""
+    data = some_bytes(100)
+    name = hashlib.sha256(data).hexdigest()
+    stage = station.spool.root / "stage" / "00112233445566778899aabbccddeeff-0"
+    stage.write_bytes(data)
+    os.link(stage, station.spool.root / "kept" / name)
+    await station.restart()
+    assert [lying(station, folder) for folder in ("stage", "kept", "parts")] == [set(), set(), {name}]
+
+
 async def test_a_kept_file_with_a_strange_name_is_reported_and_left(station: Station) -> None:
     strange = station.spool.root / "kept" / "note-to-self.txt"
     strange.write_text("hello")
