@@ -199,9 +199,8 @@ def _in_order(book: Book, story: Story, event: str, predicate: dict[str, Any]) -
     if event in (Event.RELEASE_INTENDED, Event.RELEASED) and Event.RECEIPTED not in story.events:
         book.wrong(f"capture {story.id}: {event} without a receipt")
     if event == Event.RELEASED and not story.volatile and predicate.get("device") != "kept no copy":
-        # One that is inferred was begun before: a person may have had the capture sent again since then.
-        ends = {Event.OFFERED_AGAIN} if "inferred" in predicate else {Event.RECEIPTED, Event.OFFERED_AGAIN}
-        since = max((i for i, e in enumerate(story.events) if e in ends), default=0)
+        # After a receipt, which is seen above; whether a person had it sent once more since then does not matter.
+        since = max((i for i, e in enumerate(story.events) if e == Event.OFFERED_AGAIN), default=0)
         if Event.RELEASE_INTENDED not in story.events[since:]:
             book.wrong(f"capture {story.id} was released without having been read a second time")
 
