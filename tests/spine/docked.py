@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.capture import Holding, Strength
+from agent.capture import Holding, Priority, Strength
 from agent.config import Policy
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
@@ -36,3 +36,12 @@ async def filled(station: Station, bench: BenchDevice, count: int) -> None:
     for number in range(count):
         bench.record(f"{number}", some_bytes(100, number))
     await station.dock(bench)
+
+
+async def queued(station: Station, **devices: list[Priority]) -> None:
+    """Captures of these classes on each device, taken one after another."""
+    for name, priorities in devices.items():
+        device = BenchDevice(f"bench:{name}")
+        for number, priority in enumerate(priorities):
+            device.record(f"{name}{number}", some_bytes(10, f"{name}{number}"), priority=priority)
+            await station.dock(device)  # one after another: the order of taking is the test's

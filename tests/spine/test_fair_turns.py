@@ -9,9 +9,9 @@ from agent import forward
 from agent.capture import Priority
 from agent.forward.watched import Departure, make_way
 from agent.gate import Gate
-from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 from agent.traffic import Traffic
+from tests.spine.docked import queued
 
 if TYPE_CHECKING:
     import pytest
@@ -34,18 +34,10 @@ class Nudged(BenchUplink):
         return receipt
 
 
-async def filled(station: Station, **devices: list[Priority]) -> None:
-    for name, priorities in devices.items():
-        device = BenchDevice(f"bench:{name}")
-        for number, priority in enumerate(priorities):
-            device.record(f"{name}{number}", some_bytes(10, f"{name}{number}"), priority=priority)
-            await station.dock(device)  # one after another: the order of taking is the test's
-
-
 async def test_devices_take_turns_though_the_queue_is_looked_at_anew_each_time(station: Station) -> None:
     uplink = Nudged(station)
     station.connect(uplink, in_flight=1)
-    await filled(station, a=[Priority.ROUTINE] * 4, b=[Priority.ROUTINE] * 2, c=[Priority.ROUTINE])
+    await queued(station, a=[Priority.ROUTINE] * 4, b=[Priority.ROUTINE] * 2, c=[Priority.ROUTINE])
     await station.send()
     assert uplink.order == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
@@ -61,7 +53,7 @@ async def test_what_waited_too_long_gets_its_turn_though_the_queue_is_looked_at_
     uplink = Nudged(station)
     station.gate = Gate(station.desk, Traffic(ageing=timedelta(hours=24)))
     station.connect(uplink, in_flight=1)
-    await filled(station, old=[Priority.BULK], new=[Priority.USE_OF_FORCE] * 20)
+    await queued(station, old=[Priority.BULK], new=[Priority.USE_OF_FORCE] * 20)
     monkeypatch.setattr(forward, "datetime", Tomorrow)
     await station.send()
     assert uplink.order.index("old0") == 7, "the eighth turn"
@@ -71,14 +63,14 @@ async def test_what_has_not_waited_too_long_goes_last(station: Station) -> None:
     uplink = Nudged(station)
     station.gate = Gate(station.desk, Traffic(ageing=timedelta(hours=24)))
     station.connect(uplink, in_flight=1)
-    await filled(station, old=[Priority.BULK], new=[Priority.USE_OF_FORCE] * 10)
+    await queued(station, old=[Priority.BULK], new=[Priority.USE_OF_FORCE] * 10)
     await station.send()
     assert uplink.order[-1] == "old0"
 
 
 async def test_what_goes_because_it_waited_keeps_its_place_for_a_few_requests(station: Station) -> None:
     """Else it would be pushed out each time before it came any further, and starve on its way."""
-    await filled(station, old=[Priority.BULK], new=[Priority.USE_OF_FORCE])
+    await queued(station, old=[Priority.BULK], new=[Priority.USE_OF_FORCE])
     found: dict[str, Holding] = {one.origin.key: one for one in await station.holdings()}
     departure = Departure(found["old0"], aged=True)
     for requests, gives_way in ((0, False), (4, False), (5, True)):

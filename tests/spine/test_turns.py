@@ -14,10 +14,10 @@ from agent.capture import Priority, Receipt, Standing, Strength
 from agent.gate import Gate
 from agent.journal import turns
 from agent.journal.rows import micros
-from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 from agent.traffic import LinkClass, Traffic
 from agent.traffic.options import LinkRule, LinkTable
+from tests.spine.docked import queued
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,14 +40,6 @@ def order(journal: Journal, **changes: object) -> turns.Order:
     return turns.Order(**(known | changes))  # type: ignore[arg-type]
 
 
-async def filled(station: Station, **devices: list[Priority]) -> None:
-    for name, priorities in devices.items():
-        device = BenchDevice(f"bench:{name}")
-        for number, priority in enumerate(priorities):
-            device.record(f"{name}{number}", some_bytes(10, f"{name}{number}"), priority=priority)
-            await station.dock(device)  # one after another: the order of taking is the test's
-
-
 async def keys(station: Station, limit: int = 100, **changes: object) -> list[str]:
     return await station.desk.read(
         lambda journal: [
@@ -57,25 +49,25 @@ async def keys(station: Station, limit: int = 100, **changes: object) -> list[st
 
 
 async def test_devices_of_a_class_take_turns_however_much_one_brought(station: Station) -> None:
-    await filled(station, a=[Priority.ROUTINE] * 20, b=[Priority.ROUTINE] * 2, c=[Priority.ROUTINE])
+    await queued(station, a=[Priority.ROUTINE] * 20, b=[Priority.ROUTINE] * 2, c=[Priority.ROUTINE])
     assert await keys(station, 6) == ["a0", "b0", "c0", "a1", "b1", "a2"]
     assert await keys(station, 3, served={Priority.ROUTINE: "bench:a"}) == ["b0", "c0", "a0"]
     assert await keys(station, 3, served={Priority.ROUTINE: "bench:zzz"}) == ["a0", "b0", "c0"]
 
 
 async def test_a_more_urgent_class_goes_before_any_turn(station: Station) -> None:
-    await filled(station, a=[Priority.BULK, Priority.ROUTINE], b=[Priority.USE_OF_FORCE, Priority.BULK])
+    await queued(station, a=[Priority.BULK, Priority.ROUTINE], b=[Priority.USE_OF_FORCE, Priority.BULK])
     assert await keys(station) == ["b0", "a1", "a0", "b1"]
     assert await keys(station, classes=(Priority.BULK,)) == ["a0", "b1"]
 
 
 async def test_the_newest_goes_first_where_that_is_asked_for(station: Station) -> None:
-    await filled(station, a=[Priority.HIT] * 3, b=[Priority.ROUTINE] * 2)
+    await queued(station, a=[Priority.HIT] * 3, b=[Priority.ROUTINE] * 2)
     assert await keys(station, newest_first=frozenset({Priority.HIT})) == ["a2", "a1", "a0", "b0", "b1"]
 
 
 async def test_one_turn_in_eight_is_for_what_waited_too_long(station: Station) -> None:
-    await filled(station, old=[Priority.BULK] * 3, new=[Priority.USE_OF_FORCE] * 40)
+    await queued(station, old=[Priority.BULK] * 3, new=[Priority.USE_OF_FORCE] * 40)
     soon = micros(datetime.now(UTC) + timedelta(days=1))
     found = await keys(station, 24, aged_before=soon)
     assert [place for place, key in enumerate(found) if key.startswith("old")] == [7, 15, 23]
@@ -99,7 +91,7 @@ async def test_each_step_is_one_look_into_an_index(station: Station) -> None:
             for row in journal.connection.execute(f"EXPLAIN QUERY PLAN {sql}", (0,) * count).fetchall()
         }
 
-    await filled(station, a=[Priority.HIT, Priority.ROUTINE], b=[Priority.HIT])
+    await queued(station, a=[Priority.HIT, Priority.ROUTINE], b=[Priority.HIT])
     found = await station.desk.read(plans)
     assert found
     assert all(plan.startswith("SEARCH") for plan in found), found
@@ -154,10 +146,10 @@ async def stepped_until(uplink: Slow, condition: object) -> None:
 async def test_a_more_urgent_capture_takes_the_place_of_another_between_two_requests(station: Station) -> None:
     uplink = Slow(requests=50)
     station.connect(uplink, in_flight=2)
-    await filled(station, a=[Priority.ROUTINE], b=[Priority.BULK])
+    await queued(station, a=[Priority.ROUTINE], b=[Priority.BULK])
     async with sending(station):
         await until(lambda: sorted(uplink.began) == ["a0", "b0"])
-        await filled(station, c=[Priority.USE_OF_FORCE])
+        await queued(station, c=[Priority.USE_OF_FORCE])
         await asyncio.sleep(0.02)
         assert "c0" not in uplink.began  # within a request nobody is pushed
         await stepped_until(uplink, lambda: "c0" in uplink.began)
@@ -171,7 +163,7 @@ async def test_a_more_urgent_capture_takes_the_place_of_another_between_two_requ
 async def test_send_this_first_takes_a_place_too(station: Station) -> None:
     uplink = Slow()
     station.connect(uplink, in_flight=1)
-    await filled(station, a=[Priority.ROUTINE] * 5)
+    await queued(station, a=[Priority.ROUTINE] * 5)
     async with sending(station):
         await until(lambda: uplink.began == ["a0"])
         wanted = next(one for one in await station.holdings() if one.origin.key == "a4")
@@ -186,10 +178,10 @@ async def test_send_this_first_takes_a_place_too(station: Station) -> None:
 async def test_a_device_with_all_lanes_gives_one_to_a_device_that_has_none(station: Station) -> None:
     uplink = Slow(requests=50)
     station.connect(uplink, in_flight=3)
-    await filled(station, a=[Priority.ROUTINE] * 6)
+    await queued(station, a=[Priority.ROUTINE] * 6)
     async with sending(station):
         await until(lambda: len(uplink.began) == 3)
-        await filled(station, b=[Priority.ROUTINE] * 6)
+        await queued(station, b=[Priority.ROUTINE] * 6)
         await stepped_until(uplink, lambda: "b0" in uplink.began)
         assert not uplink.done, "it waited for no capture to be finished"
         lanes = Counter(one.holding.origin.device for one in station.forward.departures.values())
@@ -217,7 +209,7 @@ async def gated(station: Station, monkeypatch: pytest.MonkeyPatch) -> Gate:
 async def test_another_link_counts_from_the_next_request_on(station: Station, gated: Gate) -> None:
     uplink = Slow()
     station.connect(uplink, in_flight=4)
-    await filled(station, a=[Priority.ROUTINE, Priority.HIT])
+    await queued(station, a=[Priority.ROUTINE, Priority.HIT])
     async with sending(station):
         await until(lambda: len(uplink.began) == 2)
         gated.move(LinkClass.LTE)
@@ -236,7 +228,7 @@ async def test_what_counts_for_a_day_is_never_exceeded_and_outlives_a_restart(st
     gated.move(LinkClass.LTE)
     for _ in range(1000):
         uplink.steps.release()
-    await filled(station, a=[Priority.HIT] * 5)
+    await queued(station, a=[Priority.HIT] * 5)
     async with sending(station):
         await until(lambda: gated.waiting().get("hit") == "today's budget for lte is spent")
         await until(lambda: not station.forward.departures)
@@ -274,10 +266,10 @@ async def test_the_dems_is_told_of_what_may_not_go_yet_and_only_once(station: St
     uplink = Announcing()
     station.connect(uplink)
     gated.move(LinkClass.LTE)
-    await filled(station, a=[Priority.ROUTINE] * 3)
+    await queued(station, a=[Priority.ROUTINE] * 3)
     async with sending(station):
         await until(lambda: uplink.told == ["a0", "a1", "a2"])
-        await filled(station, b=[Priority.ROUTINE])
+        await queued(station, b=[Priority.ROUTINE])
         await until(lambda: uplink.told == ["a0", "a1", "a2", "b0"])
     await station.restart()
     again = station.gate = Gate(station.desk, RULES)
@@ -295,7 +287,7 @@ async def test_metadata_of_all_goes_before_content_of_any(station: Station) -> N
     uplink = Announcing()
     station.gate = Gate(station.desk, Traffic(metadata_first=True))
     station.connect(uplink)
-    await filled(station, a=[Priority.ROUTINE] * 5)
+    await queued(station, a=[Priority.ROUTINE] * 5)
     await station.send()
     assert uplink.told == ["a0", "a1", "a2", "a3", "a4"]
     assert await station.count(Standing.RECEIPTED) == 5
