@@ -12,11 +12,14 @@ import pytest
 from agent.capture import PART_LENGTH, Strength
 from agent.errors import UplinkDown, UplinkRefused
 from agent.uplink.http import parts as parts_of_requests
-from tests.uplinks.double import lies, named, says
+from agent.uplink.http.options import FLOOR
+from tests.uplinks.double import PLAIN, lies, methods, named, says
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.wire import Wire
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.uplinks.double import Connect, Serve
 
 
@@ -136,6 +139,23 @@ async def test_one_connection_carries_a_whole_capture(serve: Serve, connect: Con
         assert wire.connections == 1
 
 
+async def test_a_spool_that_takes_its_time_to_close_costs_no_connection(serve: Serve, connect: Connect) -> None:
+    class Unhurried(MemorySending):
+        async def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+            async for block in self.blocks(offset, length):
+                yield block
+            await asyncio.sleep(0.2)  # the answer is there before
+
+    double = await serve()
+    async with Wire("", double.port) as wire:
+        uplink = connect(wire.url, part_length=MIB)
+        await uplink.send(Unhurried(b"abc"))  # the answer to HEAD ends a connection, and is asked for once
+        for length in (17, 40_000, 300_000, MIB):
+            await uplink.send(Unhurried(some_bytes(length), key=f"{length}"))
+        assert methods(double) == ["OPTIONS", "POST", "HEAD", "POST", "POST", "POST", "PATCH", "POST", "PATCH"]
+        assert wire.connections == 2
+
+
 async def test_a_capture_of_no_bytes_is_complete_at_its_creation(serve: Serve, connect: Connect) -> None:
     double = await serve(signs=True)
     await connect(double.url).send(MemorySending(b""))
@@ -144,10 +164,45 @@ async def test_a_capture_of_no_bytes_is_complete_at_its_creation(serve: Serve, c
     assert double.seen[1].headers["Upload-Length"] == "0"
 
 
-async def test_one_request_is_used_only_where_a_lost_answer_cannot_double(serve: Serve, connect: Connect) -> None:
-    double = await serve(signs=False)  # offers creation-with-upload, as tusd does, yet each POST makes a new upload
-    await connect(double.url).send(MemorySending(b"abc"))
-    assert [seen.method for seen in double.seen] == ["OPTIONS", "POST", "PATCH", "HEAD"]
+async def test_a_short_capture_is_one_request_to_a_server_that_signs_nothing_either(
+    serve: Serve, connect: Connect
+) -> None:
+    double = await serve(signs=False)
+    uplink = connect(double.url)
+    for number, length in enumerate((4096, FLOOR, FLOOR + 1)):
+        sending = MemorySending(some_bytes(length, seed=number), key=f"{number}")
+        assert (await uplink.send(sending)).strength is Strength.LENGTH
+        assert bytes(double.uploads[f"/files/{number + 1}"].held) == sending.data
+        # What is not asked for again needs no address; what is longer than that has one before its first byte.
+        assert sending.remembered == ([] if number == 1 else [f"{double.url}/{number + 1}"])
+    # It is asked once whether it tells a digest, and told none.
+    assert methods(double) == ["OPTIONS", "POST", "HEAD", "POST", "POST", "PATCH"]
+
+
+async def test_a_server_that_tells_digests_is_asked_for_each(serve: Serve, connect: Connect) -> None:
+    double = await serve(digests=True)
+    uplink = connect(double.url)
+    for number in range(2):
+        receipt = await uplink.send(MemorySending(some_bytes(100, seed=number), key=f"{number}"))
+        assert receipt.strength is Strength.DIGEST
+    assert methods(double) == ["OPTIONS", "POST", "HEAD", "POST", "HEAD"]
+
+
+async def test_a_capture_in_parts_is_asked_for_whatever_the_server_tells(serve: Serve, connect: Connect) -> None:
+    double = await serve()
+    uplink = connect(double.url, part_length=MIB)
+    for number in range(2):
+        await uplink.send(MemorySending(some_bytes(MIB + 1, seed=number), key=f"{number}"))
+    assert methods(double) == ["OPTIONS"] + ["POST", "PATCH", "PATCH", "HEAD"] * 2
+
+
+@pytest.mark.parametrize(("extensions", "options"), [(("creation",), {}), (PLAIN, {"with_creation": 0})])
+async def test_the_address_comes_first_where_one_request_is_not_offered_or_not_wanted(
+    serve: Serve, connect: Connect, extensions: tuple[str, ...], options: dict[str, int]
+) -> None:
+    double = await serve(extensions=extensions)
+    await connect(double.url, **options).send(MemorySending(b"abc"))
+    assert methods(double) == ["OPTIONS", "POST", "PATCH", "HEAD"]
     assert double.seen[1].received == 0
 
 

@@ -42,7 +42,7 @@ async def test_byt_5_no_status_counts_as_success_but_the_one_that_tus_prescribes
         headers = {"Upload-Offset": "3", "Tus-Version": "9.9.9", "Location": "/files/1"}
         fault = says(status, headers) if tus else stranger(status, headers=headers)
         double.next(method, *[fault] * 20)
-        uplink = connect(double.url)
+        uplink = connect(double.url, with_creation=0)
         with pytest.raises(AgentError) as caught:
             await uplink.send(sending)
         assert isinstance(caught.value, UplinkDown | UplinkRefused | (BadReceipt if status == 460 else UplinkDown)), (
@@ -60,7 +60,7 @@ async def test_byt_5_a_captive_portal_is_named(serve: Serve, connect: Connect, m
     double = await serve()
     double.next(method, *[stranger(200, PORTAL, "text/html")] * 5)
     with pytest.raises(UplinkDown) as caught:
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
     if method != "HEAD":  # whose answer has no body and no need of a type
         assert "web page" in str(caught.value)
         assert "captive portal" in caught.value.what_to_do
@@ -73,7 +73,7 @@ async def test_byt_5_a_redirect_is_not_followed_and_its_goal_is_named(
     double = await serve()
     double.next("POST", stranger(status, headers={"Location": "http://login.example.net/portal"}))
     with pytest.raises(UplinkDown, match=r"login\.example\.net") as caught:
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
     assert "captive portal" in caught.value.what_to_do
 
 
@@ -90,7 +90,7 @@ async def test_byt_5_an_answer_that_is_cut_is_no_answer(serve: Serve, connect: C
 
     double.next("POST", half)
     sending = MemorySending(b"abc")
-    await connect(double.url).send(sending)
+    await connect(double.url, with_creation=0).send(sending)
     assert [seen.method for seen in double.seen] == ["OPTIONS", "POST", "POST", "PATCH"]
     assert whole(double, sending)
 
@@ -101,7 +101,7 @@ async def test_byt_5_a_receipt_that_cannot_be_read_is_fetched_again(serve: Serve
     double.next("POST", lies(Evidock_Receipt=raw))
     double.next("HEAD", lies(Evidock_Receipt=raw))
     sending = MemorySending(b"abc")
-    receipt = await connect(double.url).send(sending)
+    receipt = await connect(double.url, with_creation=0).send(sending)
     assert receipt.strength is Strength.SIGNED
     assert [seen.method for seen in double.seen] == ["OPTIONS", "POST", "HEAD", "GET"]
     assert sending.state is not None  # until the receipt was there, the URL had to be kept
@@ -116,13 +116,13 @@ async def test_byt_5_what_is_no_note_is_no_receipt(serve: Serve, connect: Connec
     double.receipts_late = 2
     double.next("GET", fault)
     with pytest.raises(UplinkDown):
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
 
 
 async def test_a_receipt_that_comes_late_is_waited_for(serve: Serve, connect: Connect) -> None:
     double = await serve(signs=True)
     double.receipts_late = 4
-    receipt = await connect(double.url).send(MemorySending(b"abc"))
+    receipt = await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
     assert receipt.strength is Strength.SIGNED
     assert double.count("POST") == 1
 
@@ -133,7 +133,7 @@ async def test_a_receipt_for_another_stations_entry_is_not_taken_for_ours(serve:
     sending = MemorySending(b"abc")
     theirs = note(sending.holding.id, sending.holding.digest.sha256.hex(), "edge.example.org/dock-0099/log1 3")
     double.next("GET", stranger(200, theirs.decode()))
-    receipt = await connect(double.url).send(sending)
+    receipt = await connect(double.url, with_creation=0).send(sending)
     assert receipt.note is not None
     assert b"dock-0042" in receipt.note
     assert [seen.method for seen in double.seen] == ["OPTIONS", "POST", "HEAD", "GET", "HEAD"]
@@ -143,7 +143,7 @@ async def test_a_receipt_that_does_not_come_leaves_the_upload_for_later(serve: S
     double = await serve(signs=True)
     double.receipts_late = 10**6
     sending = MemorySending(b"abc")
-    uplink = connect(double.url, receipt_wait=0.3)
+    uplink = connect(double.url, with_creation=0, receipt_wait=0.3)
     with pytest.raises(UplinkDown, match="no receipt for it yet"):
         await uplink.send(sending)
     double.receipts_late = 0
@@ -163,7 +163,7 @@ async def test_a_capture_that_is_refused_at_creation_is_refused_for_ever(
     double = await serve(signs=signs)
     double.next("POST", *[says(status, text="Case 12-345 is closed.\n\x1b[31mreally")] * 2)
     with pytest.raises(UplinkRefused, match=r"Case 12-345 is closed\. %1B\[31mreally") as caught:
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
     assert str(status) in str(caught.value)
 
 
@@ -171,7 +171,7 @@ async def test_a_long_refusal_is_bounded(serve: Serve, connect: Connect) -> None
     double = await serve()
     double.next("POST", says(403, text="no " * 100_000))
     with pytest.raises(UplinkRefused) as caught:
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
     assert len(str(caught.value)) < 300
 
 
@@ -179,34 +179,34 @@ async def test_a_proxys_no_does_not_refuse_a_capture_for_ever(serve: Serve, conn
     double = await serve()
     double.next("POST", stranger(403, "blocked by ModSecurity"))
     with pytest.raises(UplinkDown, match="without Tus-Resumable"):
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
 
 
 async def test_413_at_creation_is_a_refusal(serve: Serve, connect: Connect) -> None:
     double = await serve()
     double.next("POST", says(413))
     with pytest.raises(UplinkRefused, match="413"):
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
 
 
 async def test_431_at_creation_is_a_refusal(serve: Serve, connect: Connect) -> None:
     double = await serve()
     double.next("POST", stranger(431))
     with pytest.raises(UplinkRefused, match="names"):
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
 
 
 async def test_a_server_that_creates_nothing_is_named(serve: Serve, connect: Connect) -> None:
     double = await serve(extensions=())
     with pytest.raises(UplinkDown, match="creation"):
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
 
 
 async def test_a_server_of_another_version_is_named(serve: Serve, connect: Connect) -> None:
     double = await serve()
     double.next("OPTIONS", lies(Tus_Version="2.0.0,3.0.0"))
     with pytest.raises(UplinkDown, match=r"speaks tus 2\.0\.0, 3\.0\.0, and we speak 1\.0\.0"):
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
 
 
 # --- each row of the table of answers
@@ -217,7 +217,7 @@ async def test_412_says_which_versions_there_are(serve: Serve, connect: Connect,
     double = await serve()
     double.next(method, says(412, {"Tus-Version": "0.2.2"}))
     with pytest.raises(UplinkDown, match=r"does not speak tus 1\.0\.0.*0\.2\.2"):
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
 
 
 @pytest.mark.parametrize(("status", "word"), [(401, "token"), (407, "proxy"), (507, "room"), (511, "captive portal")])
@@ -228,7 +228,7 @@ async def test_answers_for_a_person_carry_a_hint(
     double = await serve()
     double.next(method, stranger(status))
     with pytest.raises(UplinkDown) as caught:
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
     assert word in str(caught.value) + caught.value.what_to_do
 
 
@@ -247,7 +247,7 @@ async def test_retry_after_is_honoured_and_bounded(serve: Serve, connect: Connec
         double = await serve()
         double.next(method, stranger(status, headers={"Retry-After": text}))
         sending = MemorySending(b"abc")
-        uplink = connect(double.url)
+        uplink = connect(double.url, with_creation=0)
         with pytest.raises(UplinkDown) as caught:
             await uplink.send(sending)
         found = caught.value.retry_after
@@ -261,7 +261,7 @@ async def test_a_doubtful_answer_to_a_part_is_followed_by_head(serve: Serve, con
     double = await serve()
     double.next("PATCH", stranger(status), says(status))
     sending = MemorySending(some_bytes(MIB))
-    await connect(double.url).send(sending)
+    await connect(double.url, with_creation=0).send(sending)
     assert [seen.method for seen in double.seen] == [
         *("OPTIONS", "POST", "PATCH", "HEAD", "PATCH", "HEAD", "PATCH", "HEAD"),
     ]
@@ -273,7 +273,7 @@ async def test_patience_with_doubtful_answers_ends(serve: Serve, connect: Connec
     double = await serve()
     double.next("PATCH", *[says(status)] * 100)
     with pytest.raises(UplinkDown, match=str(status)):
-        await connect(double.url).send(MemorySending(b"abc"))
+        await connect(double.url, with_creation=0).send(MemorySending(b"abc"))
     assert double.count("PATCH") == trip.PATIENCE
 
 
@@ -287,7 +287,7 @@ async def test_413_at_a_part_from_a_proxy_makes_parts_smaller_for_good(serve: Se
         return await double.work(request, seen)
 
     double.next("PATCH", *[proxy] * 100)
-    uplink = connect(double.url, part_length=8 * MIB)
+    uplink = connect(double.url, with_creation=0, part_length=8 * MIB)
     first, second = MemorySending(some_bytes(12 * MIB)), MemorySending(some_bytes(12 * MIB, 2), key="2")
     await uplink.send(first)
     refused = sum(int(seen.headers.get("Content-Length", 0)) > limit for seen in double.seen)
@@ -301,7 +301,7 @@ async def test_413_from_a_proxy_at_the_smallest_part_names_the_proxy(serve: Serv
     double = await serve(signs=True)
     double.next("POST", stranger(413))
     double.next("PATCH", *[stranger(413)] * 20)
-    uplink = connect(double.url, part_length=2 * MIB)
+    uplink = connect(double.url, with_creation=0, part_length=2 * MIB)
     with pytest.raises(UplinkDown, match="proxy") as caught:
         await uplink.send(MemorySending(some_bytes(2 * MIB)))
     assert "client_max_body_size" in caught.value.what_to_do
@@ -312,7 +312,7 @@ async def test_413_from_the_server_itself_is_a_doubt(serve: Serve, connect: Conn
     double = await serve()
     double.next("PATCH", says(413))
     sending = MemorySending(b"abc")
-    await connect(double.url).send(sending)
+    await connect(double.url, with_creation=0).send(sending)
     assert [seen.method for seen in double.seen][2:] == ["PATCH", "HEAD", "PATCH", "HEAD"]
 
 
@@ -320,7 +320,7 @@ async def test_415_and_400_at_a_part_are_no_reason_to_try_the_same_again(serve: 
     for status in (400, 415):
         double = await serve()
         double.next("PATCH", says(status, text="unsupported checksum algorithm"))
-        uplink = connect(double.url)
+        uplink = connect(double.url, with_creation=0)
         with pytest.raises(UplinkDown, match="unsupported checksum algorithm"):
             await uplink.send(MemorySending(b"abc"))
         assert double.count("PATCH") == 1

@@ -31,7 +31,7 @@ async def test_the_emulated_dems_refuses_the_canary_and_keeps_nothing_of_it(tmp_
 
 async def test_one_that_only_says_so_counts_as_one_that_verifies_nothing(serve: Serve, connect: Connect) -> None:
     double = await serve(lies=True)
-    uplink = connect(double.url)
+    uplink = connect(double.url, with_creation=0)
     with structlog.testing.capture_logs() as logged:
         await uplink.probe()
     assert [line["event"] for line in logged] == ["checksums_ignored"]

@@ -92,11 +92,33 @@ async def test_res_6_a_lost_answer_to_one_request_creation_doubles_nothing(serve
     assert double.made == 1
 
 
+async def test_res_6_a_server_that_signs_nothing_may_keep_one_copy_more_and_that_is_said(
+    serve: Serve, connect: Connect
+) -> None:
+    double = await serve()
+    double.next("POST", drop_answer(), *[cut()] * 2)
+    sending = MemorySending(b"abc")
+    uplink = connect(double.url)
+    with capture_logs() as logs:
+        with pytest.raises(UplinkDown):
+            await uplink.send(sending)
+        await uplink.send(sending)
+    assert events(logs) == ["upload_perhaps_twice"]
+    assert [seen.received for seen in double.seen if seen.method == "POST"] == [
+        3,
+        0,
+        0,
+        0,
+    ]  # bytes once
+    assert methods(double)[-3:] == ["POST", "PATCH", "HEAD"]
+    assert [bytes(one.held) for one in double.uploads.values()] == [b"abc"] * 2
+
+
 async def test_res_6_an_idle_connection_that_was_closed_costs_nothing(serve: Serve, connect: Connect) -> None:
     double = await serve()
     double.next("POST", cut())
     sending = MemorySending(b"abc")
-    await connect(double.url).send(sending)
+    await connect(double.url, with_creation=0).send(sending)
     assert methods(double) == ["OPTIONS", "POST", "POST", "PATCH", "HEAD"]
     assert whole(double, sending)
 

@@ -54,6 +54,11 @@ class Body:
         """Return the next piece: that aiohttp asks for it means that the socket has taken the last one."""
         slow = self.handed > 0 and asyncio.get_running_loop().time() - self._given_at > SLOW
         if self._at >= len(self._block):
+            if self._block and self.handed == self.length:
+                # At once, and not after the source has cleared up: an answer that comes meanwhile would find a request
+                # that still seems to be under way, and its connection would be closed instead of used again.
+                self._ended()
+                raise StopAsyncIteration
             self._push_back(None)  # a slow disk is no stalled network
             self._at = 0
             try:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 import structlog
 
-from agent.errors import UplinkDown
+from agent.errors import SpoolDamaged, UplinkDown
 from agent.uplink.http.answer import retry_after
-from agent.uplink.http.body import Body
+from agent.uplink.http.body import PIECE, Body
 from agent.uplink.http.door import Door
 from agent.uplink.http.proofs import Proofs
 from agent.uplink.http.stretches import STRETCHES, Stretches
@@ -48,6 +48,8 @@ class Place:
     """What told it."""
     proven: bool = False
     """The server was asked for the digest of what it holds."""
+    whole: bool = False
+    """One request brought all of it, and what told it is the answer to that one."""
 
 
 DoorT_co = TypeVar("DoorT_co", bound=Door, covariant=True)
@@ -157,8 +159,15 @@ class Trip(Generic[DoorT_co]):
         over), and `SpoolDamaged`.
         """
         verifying = self.verifying if end == self.length else 0.0
-        body = Body(self.sending.outgoing(offset, end - offset), end - offset, self.stall, verifying=verifying)
-        return await self.door.ask(method, url, headers | {"Content-Length": str(end - offset)}, body)
+        length, blocks = end - offset, self.sending.outgoing(offset, end - offset)
+        body: Body | bytes
+        if length <= PIECE:  # there is nothing to watch: it goes out with its headers
+            body = b"".join([block async for block in blocks])
+            if len(body) != length:
+                raise SpoolDamaged(f"the spool gave {len(body)} bytes of a capture where {length} lie")
+        else:
+            body = Body(blocks, length, self.stall, verifying=verifying)
+        return await self.door.ask(method, url, headers | {"Content-Length": str(length)}, body, verifying=verifying)
 
     def kept(self, length: int, began: float) -> None:
         """Take down that a request arrived that was begun then, by `monotonic`: it tells how fast this link is."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from agent.errors import UplinkDown, UplinkRefused
 from agent.uplink.http.answer import note_in
-from agent.uplink.http.body import PIECE, Body
 from agent.uplink.http.claims import metadata
 from agent.uplink.http.expiry import renew_at
 from agent.uplink.http.proofs import Proof
@@ -39,7 +38,9 @@ async def created(trip: TusTrip) -> Place:
         )
     if abilities.longest is not None and trip.length > abilities.longest:
         raise UplinkRefused(f"the DEMS takes at most {abilities.longest} bytes, and this capture has {trip.length}")
-    if abilities.takes_whole and 0 < trip.length <= trip.part.now and trip.sending.recall() is None:
+    _counted(trip)
+    one_request = trip.door.brings_whole(trip.holding) and 0 < trip.length <= trip.part.now
+    if one_request and trip.sending.recall() is None:
         place = await _whole(trip, abilities)
         if place is not None:
             return place
@@ -49,36 +50,37 @@ async def created(trip: TusTrip) -> Place:
 async def announced(trip: TusTrip) -> Place:
     """Create the upload without a byte: what the capture is, and where its bytes will go."""
     await trip.door.abilities()
+    _counted(trip)
     return await _empty(trip)
+
+
+def _counted(trip: TusTrip) -> None:
+    if not trip.again():
+        raise UplinkDown("the DEMS creates this upload again and again, and loses it each time")
 
 
 async def _whole(trip: TusTrip, abilities: Abilities) -> Place | None:  # noqa: RET503 - the last case never returns
     """Create and fill in one request; None when that request left a doubt, which creating without bytes resolves."""
     await trip.sending.turn(trip.length)
-    headers = _headers(trip) | {"Content-Type": BYTES_TYPE, "Content-Length": str(trip.length)}
+    headers = _headers(trip) | {"Content-Type": BYTES_TYPE}
     # Of all bytes both digests are the same; who knows `through` computes it once, for this and for its receipt.
     proof = Proof(trip.holding.digest.sha256, through=abilities.checks_through)
     if abilities.checks_parts:
         headers["Upload-Checksum"] = stated(proof)
         await trip.stretched(headers, 0, trip.length, abilities.stretch)
-    blocks = trip.sending.outgoing(0, trip.length)
-    body: Body | bytes
-    if trip.length <= PIECE:  # there is nothing to watch: it goes out with its headers
-        body = b"".join([block async for block in blocks])
-    else:
-        body = Body(blocks, trip.length, trip.stall, verifying=trip.verifying)
     trip.sending.progress(0)
     began = monotonic()
     try:
-        answer = await trip.door.ask("POST", trip.door.url, headers, body, verifying=trip.verifying)
+        answer = await trip.bring("POST", trip.door.url, headers, 0, trip.length)
     except Cut as cut:
+        _perhaps_there(trip)
         await trip.doubt(cut)
         return None
     match answer.status:
         case 201 if answer.spoken:
             if answer.offset == trip.length:
                 trip.kept(trip.length, began)
-            return await _located(trip, answer)
+            return await _located(trip, answer, whole=True)
         case 413 if not answer.spoken and trip.part.refused(trip.length):
             return None
         case 460 if answer.spoken:
@@ -88,15 +90,20 @@ async def _whole(trip: TusTrip, abilities: Abilities) -> Place | None:  # noqa: 
             await trip.locked(answer)
             return None
         case 400 | 408 | 409 | 415 | 500 | 502 | 504:
+            _perhaps_there(trip)
             await trip.doubt(explained(answer))
             return None
         case _:
             _refused(trip, answer)
 
 
+def _perhaps_there(trip: TusTrip) -> None:
+    """Of this capture no second copy is risked again; that there may be one is said."""
+    if trip.door.doubted(trip.holding):
+        trip.log.warning("upload_perhaps_twice", url=str(trip.door.url))
+
+
 async def _empty(trip: TusTrip) -> Place:
-    if not trip.again():
-        raise UplinkDown("the DEMS creates this upload again and again, and loses it each time")
     while True:
         try:
             answer = await trip.door.ask("POST", trip.door.url, _headers(trip), verifying=trip.verifying)
@@ -120,18 +127,21 @@ def _headers(trip: TusTrip) -> dict[str, str]:
     return {"Upload-Length": str(trip.length), "Upload-Metadata": metadata(trip.holding)}
 
 
-async def _located(trip: TusTrip, answer: Answer) -> Place:
-    """Return where the new upload lies, and keep that durably unless nothing is left to do."""
+async def _located(trip: TusTrip, answer: Answer, *, whole: bool = False) -> Place:
+    """Return where the new upload lies, and keep that durably unless nothing is left to do.
+
+    `whole`: the request brought all the bytes.
+    """
     location = answer.headers.get("Location")
     if not location:
         trip.door.surprised()
         raise UplinkDown(f"{answer.url.authority} created an upload and did not say where (no Location)")
     url = trip.door.resolved(location, answer.url)
-    place = Place(url, answer.offset or 0, answer)
+    place = Place(url, answer.offset or 0, answer, whole=whole and answer.offset == trip.length)
     if place.offset > trip.length:
         # Asked again it may say something else; if not, that is no receipt.
         return await asked(trip, url, prove=True) or await created(trip)
-    if place.offset < trip.length or note_in(answer) is None:
+    if place.offset < trip.length or (note_in(answer) is None and not trip.door.says_no_more(place)):
         await trip.sending.remember(str(url), renew_at=renew_at(answer))
     trip.confirm(place)
     return place

@@ -15,13 +15,17 @@ from agent.uplink.tus.wire import VERSION, Abilities
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.capture import Holding
     from agent.uplink.http.answer import Answer
+    from agent.uplink.http.trip import Place
     from agent.uplink.tus.options import TusOptions
 
 __all__ = ["TusDoor"]
 
 ABILITIES_AGE: Final = 300.0
 """Seconds after which the server is asked again what it can do."""
+
+IN_DOUBT_MAX: Final = 4096
 
 
 class TusDoor(Door):
@@ -37,6 +41,11 @@ class TusDoor(Door):
         self._abilities_until = 0.0
         self.verifies: bool | None = None
         """Whether a part with a wrong checksum was refused; None as long as nobody tried."""
+        self.with_creation = options.with_creation
+        self.in_doubt: dict[str, None] = {}
+        """Captures that a server which signs nothing may hold under an address that it told nobody."""
+        self._tells = True
+        """It was not heard yet to tell no digest of an upload that is complete, when asked for it."""
         self.bundles = True
         """Nothing on the way refused a request with several captures since the server was asked what it can do."""
         self._asking = asyncio.Lock()
@@ -66,6 +75,35 @@ class TusDoor(Door):
         """Ask the server for its abilities before the next step."""
         self._abilities = None
 
+    def brings_whole(self, holding: Holding) -> bool:
+        """Whether one request is to create this capture's upload and to fill it, as the server was last heard.
+
+        One that signs creates an upload once, whoever asks. Any other makes another one for whoever asks again, after
+        an answer that was lost: that is worth it for what is short, and once.
+        """
+        known = self._abilities
+        if known is None or not known.takes_whole:
+            return False
+        return known.signs or (holding.digest.length <= self.with_creation and holding.id not in self.in_doubt)
+
+    def doubted(self, holding: Holding) -> bool:
+        """The answer to such a request was lost. Return whether there may be two uploads of this capture now."""
+        if self._abilities is not None and self._abilities.signs:
+            return False
+        while len(self.in_doubt) >= IN_DOUBT_MAX:
+            self.in_doubt.pop(next(iter(self.in_doubt)))
+        self.in_doubt[holding.id] = None
+        return True
+
+    def told(self, place: Place) -> None:
+        """Take down whether a server that was asked for the digest of a complete upload tells one."""
+        self._tells = "Repr-Digest" in place.answer.headers
+
+    def says_no_more(self, place: Place) -> bool:
+        """Whether asking for an upload that is complete would only repeat this answer: its length, and nothing else."""
+        silent = self._abilities is not None and not self._abilities.signs and not self._tells
+        return silent and place.whole and "Repr-Digest" not in place.answer.headers
+
     def known(self) -> Abilities | None:
         """Return what the server said last, without asking it; None where it has to be asked."""
         return self._abilities
@@ -88,5 +126,5 @@ class TusDoor(Door):
                     )
                 self._abilities = replace(told, checksums=frozenset()) if self.verifies is False else told
                 self._abilities_until = now + ABILITIES_AGE
-                self.bundles = True
+                self.bundles = self._tells = True
             return self._abilities

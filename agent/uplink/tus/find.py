@@ -48,7 +48,10 @@ async def asked(trip: TusTrip, url: URL, *, prove: bool = False) -> Place | None
             if ended.status not in {204, 404, 410}:
                 trip.log.warning("upload_not_terminated", url=str(place.url), status=ended.status)
 
-    return await ours(trip, Place(url, offset, answer, prove), end)
+    place = await ours(trip, Place(url, offset, answer, prove), end)
+    if prove and place is not None and 0 < place.offset == trip.length:
+        trip.door.told(place)
+    return place
 
 
 async def gone(trip: TusTrip, answer: Answer) -> None:

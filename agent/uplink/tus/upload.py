@@ -32,9 +32,9 @@ async def brought(trip: TusTrip) -> Place:
     while True:
         while place.offset < trip.length:
             place = await _next(trip, place)
-        if note_in(place.answer) is not None or place.proven:
+        if note_in(place.answer) is not None or place.proven or trip.door.says_no_more(place):
             return place
-        # The last answer spoke of one request; what the server holds of the whole, only HEAD tells.
+        # The last answer spoke of one request; what the server holds of the whole, and its digest, only HEAD tells.
         place = await asked(trip, place.url, prove=True) or await created(trip)
 
 
@@ -64,7 +64,7 @@ async def _next(trip: TusTrip, place: Place) -> Place:
         # A part with a checksum that it has not whole, a server must drop (tus 1.0.0, Checksum): nobody needs to ask.
         return await _after_cut(trip, place, end - place.offset, cut, dropped=proof is not None and not stretched)
     if answer.status == 204 and answer.spoken and answer.offset == end:  # noqa: PLR2004 - No Content
-        after = Place(place.url, end, answer)
+        after = Place(place.url, end, answer, whole=place.offset == 0 and end == trip.length)
         trip.kept(end - place.offset, began)
         trip.confirm(after)
         return after

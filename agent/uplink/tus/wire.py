@@ -69,12 +69,8 @@ class Abilities:
 
     @property
     def takes_whole(self) -> bool:
-        """One request may create and fill an upload.
-
-        Only where creating is idempotent: after a lost answer nobody else could tell whether the capture arrived, and
-        trying again would double it.
-        """
-        return self.signs and "creation-with-upload" in self.extensions
+        """One request may create and fill an upload."""
+        return "creation-with-upload" in self.extensions
 
 
 def _room(text: str) -> BundleRoom | None:
