@@ -14,7 +14,8 @@ from agent.gate import Gate
 from agent.testing.uplinks import BenchUplink
 from agent.traffic import LinkClass, Traffic
 from agent.traffic.options import LinkRule
-from tests.spine.test_turns import filled, sending, until
+from tests.spine.docked import queued
+from tests.spine.test_turns import sending, until
 
 if TYPE_CHECKING:
     from agent.capture import Receipt
@@ -54,7 +55,7 @@ def lte(station: Station, monkeypatch: pytest.MonkeyPatch) -> Gate:
 async def test_it_is_told_again_when_it_is_due_and_after_a_restart(station: Station, lte: Gate) -> None:
     uplink = Keeping(0.1)
     station.connect(uplink)
-    await filled(station, a=[Priority.ROUTINE] * 2)
+    await queued(station, a=[Priority.ROUTINE] * 2)
     async with sending(station):
         await until(lambda: uplink.told.count("a0") >= 3 and uplink.told.count("a1") >= 3)
     assert uplink.recalled[:2] == [None, None]
@@ -71,7 +72,7 @@ async def test_it_is_told_again_when_it_is_due_and_after_a_restart(station: Stat
 async def test_what_is_not_due_and_what_arrived_is_left_alone(station: Station, lte: Gate) -> None:
     uplink = Keeping(3600)
     station.connect(uplink)
-    await filled(station, a=[Priority.ROUTINE] * 2)
+    await queued(station, a=[Priority.ROUTINE] * 2)
     async with sending(station):
         await until(lambda: len(uplink.told) == 2)
         await asyncio.sleep(0.2)
@@ -91,7 +92,7 @@ async def test_what_is_not_due_and_what_arrived_is_left_alone(station: Station, 
 async def test_what_may_not_even_be_announced_is_not_renewed(station: Station, lte: Gate) -> None:
     uplink = Keeping(0.05)
     station.connect(uplink)
-    await filled(station, a=[Priority.ROUTINE])
+    await queued(station, a=[Priority.ROUTINE])
     async with sending(station):
         await until(lambda: uplink.told)
     silent = LinkRule(links=(LinkClass.LTE,), content=False, metadata=False)
