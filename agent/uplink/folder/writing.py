@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Final
 from agent import durable
 from agent.capture import PART_LENGTH
 from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
+from agent.opened import opening
 from agent.uplink.folder.bag import payload_name, tag_files
 from agent.uplink.folder.medium import CAPTURES, told
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.opened import Opened
     from agent.uplink import Sending
     from agent.uplink.folder.medium import Medium
 
@@ -59,34 +61,32 @@ async def written(medium: Medium, sending: Sending, *, watermark: int) -> None:
 
 async def _copy(sending: Sending, file: Path) -> None:
     length = sending.holding.digest.length
-    fd = await asyncio.to_thread(os.open, file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    try:
-        offset = await _continued(sending, fd)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    async with opening(lambda: os.open(file, flags, 0o666)) as draft:
+        offset = await _continued(sending, draft)
         sending.progress(offset)
         while offset < length:
             part = min(PART_LENGTH - offset % PART_LENGTH, length - offset)
             await sending.turn(part)
             async with aclosing(sending.outgoing(offset, part)) as blocks:  # type: ignore[type-var]
                 async for block in blocks:
-                    await asyncio.to_thread(durable.write_all, fd, block, offset)
+                    await draft.run(durable.write_all, block, offset)
                     offset += len(block)
-            await asyncio.to_thread(os.fdatasync, fd)
+            await draft.run(os.fdatasync)
             sending.progress(offset)
-        await asyncio.to_thread(durable.force, fd)
-        await asyncio.to_thread(durable.drop_cache, fd)
-    finally:
-        os.close(fd)
+        await draft.run(durable.force)
+        await draft.run(durable.drop_cache)
 
 
-async def _continued(sending: Sending, fd: int) -> int:
+async def _continued(sending: Sending, draft: Opened) -> int:
     """How much of an earlier draft is ours: whole parts, read back and compared with the journal."""
-    there = os.fstat(fd).st_size
+    there = (await draft.run(os.fstat)).st_size
     offset = min(there, sending.holding.digest.length) // PART_LENGTH * PART_LENGTH
     if offset:
-        await asyncio.to_thread(durable.drop_cache, fd)
-        if await asyncio.to_thread(_sha256_of, fd, offset) != await sending.sha256_through(offset):
+        await draft.run(durable.drop_cache)
+        if await draft.run(_sha256_of, offset) != await sending.sha256_through(offset):
             offset = 0
-    await asyncio.to_thread(os.ftruncate, fd, offset)
+    await draft.run(os.ftruncate, offset)
     return offset
 
 

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
+from agent import durable
 from agent.errors import ConfigError, Problem, in_words
 from agent.mqtt import Session, Subscription
+from agent.opened import opening
 from drivers.alpr.hotlist.errors import BadList
 from drivers.alpr.hotlist.manifest import MANIFEST_MAX, opened, read_keys, seconds
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from drivers.alpr.hotlist.options import ListOptions
     from drivers.alpr.hotlist.shelf import Shelf
 
-__all__ = ["BESIDE", "Arrivals", "Proof", "beside", "proof_of", "written"]
+__all__ = ["BESIDE", "Arrivals", "Proof", "beside", "proof_of"]
 
 BESIDE: Final = (".jws", ".sha256")
 """What ends the name of a file that proves the one beside it: a signed manifest, a digest."""
@@ -204,16 +206,13 @@ class Arrivals:
             if answer.status != 200:  # noqa: PLR2004 - the only answer that has one
                 raise BadList(f"the server answers {answer.status} for the list")
             await asyncio.to_thread(path.unlink, missing_ok=True)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            length = 0
-            try:
+            flags, length = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0
+            async with opening(lambda: os.open(path, flags, 0o600)) as file:
                 async for block in answer.content.iter_chunked(1 << 20):
-                    length += len(block)
-                    if length > self._options.largest:
+                    if length + len(block) > self._options.largest:
                         raise BadList(f"the server sends more than `largest`, {self._options.largest} bytes")
-                    await asyncio.to_thread(written, fd, block)
-            finally:
-                os.close(fd)
+                    await file.run(durable.write_all, block, length)
+                    length += len(block)
             stated = answer.content_length
             if stated is not None and stated != length:
                 raise BadList("the list was cut off on its way")
@@ -287,10 +286,3 @@ def _removed(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def written(fd: int, block: bytes) -> None:
-    """Write all of it."""
-    view: Any = memoryview(block)
-    while view:
-        view = view[os.write(fd, view) :]

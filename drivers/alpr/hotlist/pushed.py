@@ -22,11 +22,13 @@ import structlog
 from aiohttp import ClientError, hdrs, web
 from multidict import CIMultiDict
 
+from agent import durable
 from agent.capture import printable
 from agent.driver import Notice
 from agent.listening import admit, check_certificates, hang_up, listening
+from agent.opened import opening
 from drivers.alpr.door import Door
-from drivers.alpr.hotlist.arriving import BESIDE, Proof, proof_of, written
+from drivers.alpr.hotlist.arriving import BESIDE, Proof, proof_of
 from drivers.alpr.hotlist.errors import BadList
 from drivers.alpr.hotlist.manifest import MANIFEST_MAX
 
@@ -217,16 +219,14 @@ class Pushed:
         """Write the body down. Raises `BadList` where it is another one than was announced."""
         await asyncio.to_thread(path.unlink, missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd, length, total = os.open(path, flags, 0o600), 0, hashlib.sha256()
-        try:
+        length, total = 0, hashlib.sha256()
+        async with opening(lambda: os.open(path, flags, 0o600)) as file:
             async for block in request.content.iter_chunked(1 << 20):
-                length += len(block)
-                if length > largest:
+                if length + len(block) > largest:
                     raise BadList(f"more than `largest`, {largest} bytes, was sent")
                 total.update(block)
-                await asyncio.to_thread(written, fd, block)
-        finally:
-            os.close(fd)
+                await file.run(durable.write_all, block, length)
+                length += len(block)
         if request.content_length is not None and length != request.content_length:
             raise ConnectionError("the list was cut off on its way")
         stated = None if proof is None else proof.sha256

@@ -11,6 +11,7 @@ from agent.capture import Capture, Observation
 from agent.descent import FILE, FOLDER, open_at
 from agent.driver import BLOCK_LENGTH
 from agent.errors import BadCapture, DeviceGone, DeviceRefused
+from agent.opened import opening
 from drivers.dispatch.folder import facts_of
 from firmware_specs import SpecError
 from firmware_specs.formats import ng911
@@ -106,21 +107,19 @@ class FileOffer:
     async def open(self, offset: int, /) -> AsyncIterator[bytes]:
         """Its bytes from `offset` on. Raises `DeviceGone`, or `BadCapture` where it is another file by now."""
         self.opened = True
-        fd = await asyncio.to_thread(self._opened)
         try:
-            at = offset
-            while at < self._dropped.length:
-                block = await asyncio.to_thread(os.pread, fd, min(BLOCK_LENGTH, self._dropped.length - at), at)
-                if not block:
-                    break
-                at += len(block)
-                yield block
-            if at < self._dropped.length or facts_of(self._dropped.name, os.fstat(fd)) != self._dropped:
-                raise BadCapture(f"{self._dropped.key} changed while it was read")
+            async with opening(self._opened) as file:
+                at = offset
+                while at < self._dropped.length:
+                    block = await file.run(os.pread, min(BLOCK_LENGTH, self._dropped.length - at), at)
+                    if not block:
+                        break
+                    at += len(block)
+                    yield block
+                if at < self._dropped.length or facts_of(self._dropped.name, await file.run(os.fstat)) != self._dropped:
+                    raise BadCapture(f"{self._dropped.key} changed while it was read")
         except OSError as error:
             raise DeviceGone(f"{self._dropped.key} went away while it was read: {error.strerror}") from error
-        finally:
-            os.close(fd)
 
     def _opened(self) -> int:
         try:
