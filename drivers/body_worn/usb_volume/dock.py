@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from drivers.body_worn.usb_volume.options import VolumeOptions
 from drivers.body_worn.usb_volume.recording import recorded
 from drivers.body_worn.usb_volume.settling import Settling
 from drivers.body_worn.usb_volume.showing import Shown
+from drivers.body_worn.usb_volume.staying import rest, stay
 from drivers.body_worn.usb_volume.volume import UNPLUGGED, Volume, look
 from drivers.body_worn.usb_volume.waking import Waker
 from drivers.body_worn.usb_volume.walk import walk
@@ -58,9 +60,6 @@ NOBODY: Final = "no volume is here"
 
 FULL_TODO: Final = "Raise `max_entries`, or look at the card."
 UNKNOWN_TODO: Final = "Name its spec or its layout in agent.toml: evidock device explain tells what it looks like."
-
-STAY_SECONDS: Final = 5.0
-"""Between two sights of a device that is being read."""
 
 EMPTY_SECONDS: Final = 300.0
 """Between two looks at a bay into which nothing can come unheard: sixty empty ones are to cost nothing."""
@@ -178,9 +177,13 @@ class UsbVolume:
                     gone = error.errno in UNPLUGGED
                     self._tell(path, (DeviceGone if gone else DeviceRefused)(f"{path}: {error.strerror}"))
                 # However often we are woken, looking takes at most half of the time.
-                rest = min(time.monotonic() - began, pause)
-                await asyncio.sleep(rest)
-                await waker.wait(heard, pause - rest)
+                least = min(time.monotonic() - began, pause)
+                await asyncio.sleep(least)
+                if session is None or session.device is None:
+                    await waker.wait(heard, pause - least)
+                else:
+                    with suppress(DeviceError):
+                        await rest(waker, heard, pause - least, session.volume, session.device, intake)
         finally:
             self._health.pop(str(path), None)
             self._show(path, None)
@@ -225,7 +228,7 @@ class UsbVolume:
         """Look at the whole volume once and offer what is settled; how long to wait until the next look."""
         volume = session.volume
         volume.touched = False
-        began = time.monotonic()
+        began, listed, standings = time.monotonic(), 0.0, Counter[Standing]()
         async with volume.held():
             known = await volume.call(partial(recognise, volume, self._options))
             await self._sighted(session, known, intake)
@@ -234,6 +237,7 @@ class UsbVolume:
                 session.shown.troubled(known.doubt or "nobody knows this device", UNKNOWN_TODO)
             else:
                 found, ready = await volume.call(partial(self._settled, session, known, known.layout))
+                listed = time.monotonic()
                 session.shown.looked(found.entries, ready)
                 self._report(session, known, found, ready)
                 # To begin watching takes some milliseconds, for which nobody need wait.
@@ -252,7 +256,8 @@ class UsbVolume:
                     session.shown.troubled("it lists more than is looked at", FULL_TODO)
         if volume.gone:
             raise DeviceGone("the volume was taken away")
-        return self._pause(session, time.monotonic() - began)
+        # What found no room waited most of the time for others; it is offered again as soon as it may be.
+        return self._pause(session, (listed if standings[Standing.UNKNOWN] else time.monotonic()) - began)
 
     async def _watched(self, volume: Volume, found: Walk, waker: Waker) -> None:
         if not self._options.must_be_mountpoint:
@@ -300,27 +305,20 @@ class UsbVolume:
                 if least <= entry.length <= most:
                     yield Clip(known.device, entry, layout, volume, session.window, groups=found.groups)
 
-        async with asyncio.TaskGroup() as staying:
-            stay = staying.create_task(self._stay(volume, known.device, intake))
+        async with asyncio.TaskGroup() as beside:
+            staying = beside.create_task(stay(volume, known.device, intake))
             async with asyncio.TaskGroup() as group:
                 told = [
                     group.create_task(offer_all(intake, offers(least, most), in_flight=in_flight))
                     for least, most, in_flight in classes
                 ]
-            stay.cancel()
+            staying.cancel()
         standings = Counter[Standing]()
         for one in told:
             standings.update(one.result())
         if volume.touched:
             self._log.info("volume_offered", device=known.device.id, **{str(one): n for one, n in standings.items()})
         return standings
-
-    async def _stay(self, volume: Volume, device: Device, intake: Intake) -> None:
-        """A copy may take an hour: the device is here all the while, and nobody shall think that it left."""
-        while not volume.gone:
-            await asyncio.sleep(STAY_SECONDS)
-            if not volume.gone:
-                await intake.sight(device)
 
     async def _reckon(self, session: Session, sums: dict[str, Json], intake: Intake) -> None:
         """Tell the sum of a whole look: where it changed it becomes an entry, and a difference an alarm."""
