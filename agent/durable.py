@@ -21,6 +21,8 @@ import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from agent.errors import AgentError, ConfigError, Problem, SpoolFull
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -39,11 +41,19 @@ __all__ = [
     "move",
     "replace_file",
     "reserve",
+    "unwritable",
     "write_all",
 ]
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors that say that there is no room, for this file or for any."""
+
+
+def unwritable(where: str, said: str, error: OSError) -> AgentError:
+    """`ConfigError` for what stands at `where` and cannot be written; a disk that has no room is nobody's setting."""
+    if error.errno in NO_ROOM:
+        return SpoolFull(f"{where}: {said}: {error.strerror}")
+    return ConfigError([Problem(where, f"{said}: {error.strerror}")])
 
 
 _KEEP_SIZE: Final = 1

@@ -43,12 +43,15 @@ def new_key(name: str, *, kind: int = ED25519) -> str:
 
 
 def make_key(path: Path, name: str, *, kind: int = ED25519) -> None:
-    """Write a new key, readable by its owner alone, whole or not at all. `ConfigError` where the disk refuses it."""
+    """Write a new key, readable by its owner alone, whole or not at all.
+
+    `ConfigError` where the disk refuses it, `SpoolFull` where it has no room.
+    """
     try:
         durable.make_folder(path.parent)
         durable.replace_file(path, new_key(name, kind=kind).encode())
     except OSError as error:
-        raise ConfigError([Problem(str(path), f"a new private key cannot be written: {error.strerror}")]) from error
+        raise durable.unwritable(str(path), "a new private key cannot be written", error) from error
 
 
 def load_key(path: Path, name: str, *, kind: int | None = None, private: bool = True) -> Signer:

@@ -14,7 +14,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import durable
-from agent.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,12 +45,15 @@ def trusted(
 
 
 def trust_file(path: Path, told: dict[str, Json]) -> None:
-    """Write the file, whole or not at all, for all to read. `ConfigError` where it cannot be written."""
+    """Write the file, whole or not at all, for all to read.
+
+    `ConfigError` where it cannot be written, `SpoolFull` where there is no room.
+    """
     try:
         durable.replace_file(path, json.dumps(told, indent=1, sort_keys=True).encode() + b"\n", mode=_READABLE)
         path.chmod(_READABLE)  # whatever the mask of whoever writes it: it is for all to read, and holds no secret
     except OSError as error:
-        raise ConfigError([Problem(str(path), f"cannot be written: {error.strerror}")]) from error
+        raise durable.unwritable(str(path), "cannot be written", error) from error
 
 
 def compared(path: Path, told: dict[str, Json]) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
+from agent import durable
 from agent.errors import AgentError, ConfigError, Problem
 from agent.station.live import Live
 from agent.station.peers import GROUP
@@ -71,7 +72,7 @@ class Control:
                 # Until the mode is set below, the usual umask lets only our own user connect.
                 await web.UnixSite(runner, self._path).start()
             except OSError as error:
-                raise ConfigError([Problem("station.socket", f"{self._path}: {error.strerror}")]) from error
+                raise durable.unwritable("station.socket", str(self._path), error) from error
             stack.callback(self._unlink)
             self._open_to_group()
             sampling = asyncio.create_task(self._sample())
