@@ -197,6 +197,8 @@ class Agent:
                 standing = await self.ingest.take(offer)
             except (DeviceError, SpoolFull) as error:
                 self._troubles.not_taken(offer.capture, error)
+                if isinstance(error, SpoolFull):
+                    self.release.room_is_short()
                 raise
             self._troubles.taken(offer.capture)
             if standing is Standing.RECEIPTED and self.power.on:

@@ -17,6 +17,7 @@ from agent.driver import GATHERED_LENGTH
 from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
 from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, other_than_stated, pump
 from agent.ingest.leavings import Leavings
+from agent.ingest.line import Line
 from agent.ingest.order import BadOnes, OneAtATime, whole
 from agent.journal import queries
 from agent.journal.entry import told_claims
@@ -71,6 +72,7 @@ class Ingest:
         self._mine: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._order, self._bad = OneAtATime(), BadOnes()
         self._leavings = Leavings(desk, spool)
+        self._line = Line(spool.room)
         self._log = structlog.get_logger("ingest")
         self._given: OrderedDict[bytes, Holding] = OrderedDict()
         self.arrivals: dict[bytes, Arrival] = {}
@@ -153,7 +155,7 @@ class Ingest:
     async def _take_small(self, offer: Readable, token: bytes, *, written: Callable[[], None] | None = None) -> Holding:
         capture = offer.capture
         length = capture.length or 0
-        self._spool.require(length)
+        self._line.require(capture.device.id, length)
         blocks: list[bytes] = []
         arrived = 0
         async with closing(offer.open(0)) as source:
@@ -231,7 +233,8 @@ class Ingest:
         capture = offer.capture
         try:
             # Of a capture that knows no length at least a block must fit: the watermark is not for captures.
-            self._spool.require(SMALL if capture.length is None else capture.length - stage.offset)
+            needed = SMALL if capture.length is None else capture.length - stage.offset
+            self._line.require(capture.device.id, needed)
             if capture.length is not None:
                 await self._spool.run(stage.reserve, capture.length)
             await pump(self._spool, offer, stage, arrival, count=lambda length: self._count(capture, length))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +44,9 @@ __all__ = ["Release"]
 _ON_ITS_WAY: Final = frozenset({Standing.HELD, Standing.REFUSED})
 """Where a capture stands while a person has it sent again."""
 _SWEEP: Final = 30.0
+"""Seconds between two looks at everything."""
+_AGAIN: Final = 1.0
+"""Seconds between two looks at what the spool may forget, while somebody waits for its room."""
 _PAGE: Final = 256
 _FEW: Final = 8
 _MANY: Final = 64
@@ -90,6 +94,7 @@ class Release:
         """Whose release was begun and has no end in the journal, by origin."""
         self._still: set[bytes] = set()
         """Those of them that their device has offered since it was last listed as a whole."""
+        self._short = asyncio.Event()
         self._log = structlog.get_logger("release")
         self.considered = 0
         """How often a device offered what is receipted, since the start."""
@@ -300,7 +305,20 @@ class Release:
         """Look, again and again, at what no device will offer again, and at what the spool may forget."""
         while True:
             await self.sweep()
-            await asyncio.sleep(_SWEEP)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SWEEP):
+                    await self._while_room_is_short()
+
+    def room_is_short(self) -> None:
+        """Somebody was refused for want of room: what may be forgotten goes now, and not at the next look."""
+        self._short.set()
+
+    async def _while_room_is_short(self) -> None:
+        while True:
+            await self._short.wait()
+            self._short.clear()
+            await self._purge()
+            await asyncio.sleep(_AGAIN)
 
     async def sweep(self) -> None:
         """Do it once."""
@@ -315,8 +333,7 @@ class Release:
                     if waits is None:
                         await self._let_go(holding)
                 after = page[-1][0].index
-        if self._policy.spool != "keep":
-            await self._purge()
+        await self._purge()
 
     def _forgotten(
         self, journal: Journal, below: int, after: int, seen: dict[tuple[str, str], Waits | None]
@@ -346,6 +363,8 @@ class Release:
         return True
 
     async def _purge(self) -> None:
+        if self._policy.spool == "keep":
+            return
         before = self._stamp().at - self._policy.spool_keep
         released_only = self._policy.spool == "released"
         below = await self._desk.read(self._proving.below)

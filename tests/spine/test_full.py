@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent import durable
+from agent.anchor.keys import make_key
 from agent.capture import PART_LENGTH, Capture, Standing
 from agent.errors import BadCapture, DeviceGone, SpoolFull
 from agent.ingest import SMALL
+from agent.release.trusting import trust_file
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.station import Station
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 BIG = 5 * SMALL + 17
@@ -41,6 +44,20 @@ async def test_a_full_spool_loses_nothing_and_goes_on_by_itself(
     station.spool.watermark = 0
     assert await station.dock(bench) == {Standing.HELD: 1}
     assert station.damage == []
+
+
+@pytest.mark.parametrize(
+    "start", [lambda path: trust_file(path, {}), lambda path: make_key(path, "log")], ids=["trust", "key"]
+)
+def test_a_start_that_finds_no_room_says_so_and_blames_no_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[Path], None]
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(durable, "replace_file", no_room)
+    with pytest.raises(SpoolFull, match="Disk quota exceeded"):
+        start(tmp_path / "file")
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
