@@ -9,7 +9,7 @@ from agent.capture import Standing
 from agent.driver import ShowsBays
 from agent.errors import DeviceRefused
 from agent.testing.rig import running, until
-from drivers.body_worn.usb_volume import dock as dock_module
+from drivers.body_worn.usb_volume import staying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +125,7 @@ async def test_a_volume_that_nobody_knows_says_so(dock: Callable[..., UsbVolume]
 async def test_a_device_that_is_read_for_long_is_still_here(
     camera: VolumeEmulator, dock: Callable[..., UsbVolume], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dock_module, "STAY_SECONDS", 0.05)
+    monkeypatch.setattr(staying, "STAY_SECONDS", 0.05)
     camera.add(b"film")
     driver, hand = dock(), Hand()
     async with running(driver, hand):
