@@ -22,6 +22,7 @@ from agent.spool.lanes import Lanes, Road
 from agent.spool.memory import reuse_blocks
 from agent.spool.sealer import Sealer, spool_error
 from agent.spool.stage import ABOUT, Stage, read_about
+from agent.spool.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -81,6 +82,7 @@ class Spool:
         self._sealer = Sealer(self._stage_fd, self._kept_fd, read_back=read_back)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="spool")
         self._road = Road(self._workers)
+        self._together = Together(self._workers, self._some)
         self._numbers = itertools.count()
 
     def close(self) -> None:
@@ -275,8 +277,12 @@ class Spool:
     async def blocks(self, sha256: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """`length` bytes of a kept file from `offset` on, in blocks of 256 KiB, eight of them ahead."""
         end = offset + length
-        if length <= BLOCK:  # one visit to a thread
-            if block := await self.run(self._some, sha256, offset, length):
+        if length <= BLOCK:  # one visit to a thread, with others that are asked for now
+            try:
+                block = await self._together.bytes_of(sha256, offset, length)
+            except OSError as error:
+                raise spool_error("working in the spool", error) from error
+            if block:
                 yield block
             return
         opening = self._workers.submit(self._open, sha256)

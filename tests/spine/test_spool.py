@@ -21,6 +21,7 @@ from agent.testing.devices import some_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from pathlib import Path
 
 TOKEN = bytes(range(16))
@@ -152,6 +153,44 @@ async def test_a_kept_file_that_is_gone_or_too_short_is_damage(spool: Spool) -> 
     with pytest.raises(SpoolDamaged, match="missing"):
         assert [block async for block in spool.blocks(digest.sha256, 0, 10)]
     assert spool.length(digest.sha256) is None
+
+
+async def test_short_reads_of_one_moment_are_one_visit_and_fail_each_by_itself(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [await spool.press(TOKEN, [b"%d" % number * 10]) for number in range(20)]
+    spool.path(held[3][0].sha256).unlink()
+    visits: list[str] = []
+    submit = spool._workers.submit
+
+    def counted(act: Callable[..., object], *words: object) -> Future[object]:
+        visits.append(act.__name__)
+        return submit(act, *words)
+
+    monkeypatch.setattr(spool._workers, "submit", counted)
+    true_open = os.open
+
+    def opens(name: str, *words: int, **more: int) -> int:
+        if name == held[7][0].sha256.hex():
+            raise OSError(errno.EIO, "the disk")
+        return true_open(name, *words, **more)
+
+    monkeypatch.setattr(store.os, "open", opens)
+
+    async def read(number: int) -> bytes:
+        sha256 = held[number][0].sha256
+        return b"".join([block async for block in spool.blocks(sha256, 0, held[number][0].length)])
+
+    reading = [asyncio.create_task(read(number)) for number in range(20)]
+    await asyncio.sleep(0)
+    reading[5].cancel()
+    found = await asyncio.gather(*reading, return_exceptions=True)
+    wrong = {3: SpoolDamaged, 5: asyncio.CancelledError, 7: SpoolDamaged}
+    for number, one in enumerate(found):
+        assert wrong.get(number, bytes) is type(one), (number, one)
+        assert number != 7 or "the disk" in str(one)
+        assert number in wrong or one == b"%d" % number * 10
+    assert visits == ["_visit"] * 2, "sixteen, and the rest"
 
 
 # --- what the disk does ----------------------------------------------------------------------------------------------
