@@ -177,9 +177,17 @@ class UplinkDown(UplinkError):
     hint = "Nothing to do at the dock: sending resumes by itself. If it lasts, run: evidock check."
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, alone: bool = False, hint: str | None = None
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        alone: bool = False,
+        way: bool = False,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.way = way
+        """Nothing was answered: what failed may be the way there, and all may be well at its end."""
         self.retry_after = retry_after
         """Seconds that the DEMS asked us to wait, where it said so."""
         self.alone = alone

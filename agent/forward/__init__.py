@@ -22,14 +22,15 @@ import structlog
 
 from agent.capture import Standing
 from agent.errors import AgentError, BadReceipt, JournalError, NotNow, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
-from agent.forward import bundling, pausing
+from agent.forward import bundling
+from agent.forward.aside import MOMENT, Aside, Asides
 from agent.forward.belief import believed
 from agent.forward.bundling import Bundling
 from agent.forward.damage import looked_at
 from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
 from agent.forward.sending import ForwardSending
 from agent.forward.telling import to_tell
-from agent.forward.watched import Aside, Departure, Link, make_way
+from agent.forward.watched import Departure, Link, make_way
 from agent.gate import Gate
 from agent.journal import Desk, copies, queries, renewals, turns
 from agent.journal.rows import micros
@@ -74,7 +75,7 @@ class Forward:
         self._gate = gate or Gate(desk, Traffic())
         self._gate.on_change(self.nudge)
         self._ready: deque[Turn] = deque()
-        self._aside: dict[str, Aside] = {}
+        self._aside = Asides()
         self._news = asyncio.Event()
         self._served: dict[Priority, str] = {}
         self._begun: dict[turns.Begun, None] = {}
@@ -112,7 +113,7 @@ class Forward:
 
     def forgive(self, capture: str) -> None:
         """A person asks to try this one now."""
-        self._aside.pop(capture, None)
+        self._aside.forgive(capture)
         self.link.again_at = 0.0
         self.nudge()
 
@@ -185,7 +186,7 @@ class Forward:
             await self._tell_of_those_who_wait()
             self._ready.extend(await self._refill(now))
             if not self._ready:
-                soonest = min((aside.until for aside in self._aside.values()), default=now + _IDLE)
+                soonest = self._aside.soonest(now + _IDLE)
                 if not self.link.serves and (since := self._primary_down_since()) is not None:
                     soonest = min(soonest, since + self._after)
                 await self._wait(min(_IDLE, max(0.01, soonest - now)))
@@ -201,12 +202,11 @@ class Forward:
         return None if self._instead_of is None else self._instead_of.link.down_since
 
     def _may_go(self, capture: str, now: float) -> bool:
-        aside = self._aside.get(capture)
-        return capture not in self.departures and (aside is None or aside.until <= now)
+        return capture not in self.departures and self._aside.may_go(capture, now)
 
     async def _refill(self, now: float) -> list[Turn]:
         """The next page of the queue: those under way or aside are stepped over, however many they are."""
-        skip = self.departures.keys() | {name for name, aside in self._aside.items() if aside.until > now}
+        skip = self.departures.keys() | self._aside.waiting(now)
         traffic = self._gate.traffic
         order = turns.Order(
             classes=self._gate.classes(),
@@ -262,7 +262,8 @@ class Forward:
             todo = error.what_to_do if isinstance(error, AgentError) else AgentError.hint
             self._failing.broke(holding.id, repr(error), self._log.error, "not_sent", capture=holding.id, todo=todo)
         finally:
-            self._alone.discard(holding.id)
+            if not self._aside.knows(holding.id):  # one that failed by itself would take others with it
+                self._alone.discard(holding.id)
             self._ended(departure)
 
     def _ended(self, *departures: Departure) -> None:
@@ -279,16 +280,18 @@ class Forward:
         """Small ones in one request. Whatever of it fails for one alone, that one finds out by itself afterwards."""
         round_, alone = self._pausing.round, {one.holding.id for one in departures}
         try:
-            alone -= await self._bundling.brought(departures)
+            alone -= (done := await self._bundling.brought(departures))
+            self._aside.through(*done)
             self._recovered()
         except NotNow as error:
             self._log.debug("bundle_waits", captures=len(departures), reason=str(error))
             alone = set() if any(one.give_way for one in departures) else alone
         except UplinkDown as error:
-            alone = set()
-            for one in departures:
-                self._step_aside(one.holding)
-            self._pausing.failed(error, round_, advanced=False)
+            if not any(self._is_its_own(one, error) for one in departures):
+                alone = set()
+                for one in departures:
+                    self._step_aside(one.holding)
+                self._pausing.failed(error, round_, advanced=False)
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, each by itself may do better
@@ -304,9 +307,11 @@ class Forward:
         except NotNow as error:
             self._log.debug("waits", capture=holding.id, confirmed=departure.confirmed, reason=str(error))
         except UplinkDown as error:
+            alone = error.alone or self._is_its_own(departure, error)
             aside = self._step_aside(holding, anew=departure.advanced)
-            if not error.alone:
+            if not alone:
                 self._pausing.failed(error, round_, advanced=departure.advanced)
+                aside.until = max(aside.until, self.link.again_at + MOMENT)
             elif error.retry_after is not None:
                 aside.until = max(aside.until, monotonic() + min(error.retry_after, RETRY_AFTER_MAX))
         except UplinkRefused as error:
@@ -355,7 +360,7 @@ class Forward:
             renewals.settled(journal, holding.id, name)
 
         await self._desk.write(act)
-        self._aside.pop(holding.id, None)
+        self._aside.through(holding.id)
         self._failing.works(holding.id, self._log.info, "sent_after_all", capture=holding.id)
         self._recovered()
         self._log.debug("receipted", capture=holding.id, strength=proven.strength.name.lower())
@@ -384,17 +389,13 @@ class Forward:
             fallback.nudge()
 
     def _step_aside(self, holding: Holding, *, anew: bool = False) -> Aside:
-        """`anew`: it came further than before, so what failed was not its own doing."""
-        aside = self._aside.setdefault(holding.id, Aside(0, 0.0))
-        if anew:
-            aside.tries = 0
-        aside.tries += 1
-        aside.until = monotonic() + pausing.jitter(aside.tries)
-        return aside
+        return self._aside.step(holding.id, monotonic(), anew=anew)
+
+    def _is_its_own(self, departure: Departure, error: UplinkDown) -> bool:
+        """Whether it tells nothing of the destination, which takes others, and this one not for the third time."""
+        told = error.retry_after is not None or departure.advanced
+        return self.link.up and not told and self._aside.fails_alone(departure.holding.id)
 
     def _recovered(self) -> None:
         if self._pausing.served():
-            # What stepped aside because the destination was down need not wait for its own turn.
-            for aside in self._aside.values():
-                if not aside.doubts:
-                    aside.until = 0.0
+            self._aside.back()

@@ -24,7 +24,7 @@ FIRST_PAUSE: Final = 4
 a DEMS together must not come back together."""
 
 STABLE: Final = 60.0
-"""Seconds that a destination must serve us before its earlier failures are forgotten."""
+"""Seconds without a failure, from when it took something on, after which a destination's earlier ones are forgotten."""
 
 RETRY_AFTER_MAX: Final = 3600.0
 """Seconds that a DEMS may ask us to wait; more is cut to this."""
@@ -39,24 +39,33 @@ class Pausing:
         self.round = 0
         """Grows with each failure that counts; who began in an earlier round fails together with the others."""
         self.failures = 0
+        """Since the last minute without one."""
+        self._in_row = 0
+        self._broke = False
         self._up_since = -STABLE
-        self._skipped = FIRST_PAUSE - 1
         self._on_change = on_change
         self._log = structlog.get_logger("forward")
 
     def failed(self, error: UplinkDown, round_: int, *, advanced: bool) -> None:
         """Leave it alone for a while. `round_`: the one in which the attempt began.
 
-        `advanced`: a capture came further before the link broke. So links break that come back in a moment, and what is
-        on its way then waits a second at first, and longer each time that nothing comes through.
+        `advanced`: a capture came further before. If it was the way that failed then, links break that come back in a
+        moment, and a destination that takes bytes did not fail: what is on its way waits a second at first, and longer
+        each time that nothing comes through, and this one does not count.
         """
         if round_ != self.round:
             return
         self.round += 1
-        self.failures += 1
+        self._forget()
         if self.link.up:
-            self._skipped = 0 if advanced else FIRST_PAUSE - 1
-        pause = jitter(self.failures + self._skipped)
+            self._in_row, self._broke = 0, advanced and error.way
+        self._in_row += 1
+        if self._in_row > 1 or not self._broke:
+            self.failures += 1
+        if self._broke:
+            pause = jitter(self._in_row if self._in_row == 1 else max(self._in_row, self.failures))
+        else:
+            pause = jitter(self.failures + FIRST_PAUSE - 1)
         if error.retry_after is not None:
             pause = max(pause, min(error.retry_after, RETRY_AFTER_MAX))
         self.link.again_at = monotonic() + pause
@@ -67,18 +76,23 @@ class Pausing:
         self.link.up, self.link.problem, self.link.todo = False, str(error), error.what_to_do
 
     def served(self) -> bool:
-        """It took something. True: it had been down."""
+        """It took something: whatever waits may go at once. True: it had been down.
+
+        How often it failed is forgotten only after a minute without a failure: one that takes a request and fails at
+        the next is left alone for longer each time, however often it comes back in between.
+        """
+        self._forget()
         if self.link.up:
-            if monotonic() - self._up_since >= STABLE:
-                self.failures = 0
             return False
         self._up_since = monotonic()
-        # It took bytes, so the next failure begins another outage; forgotten are the earlier ones after a minute.
-        self.failures = min(self.failures, 1)
         self._log.info("destination_up", destination=self.link.name)
         self.link.up, self.link.problem, self.link.todo, self.link.down_since = True, None, None, None
         self._on_change()
         return True
+
+    def _forget(self) -> None:
+        if self.link.up and monotonic() - self._up_since >= STABLE:
+            self.failures = 0
 
 
 def jitter(tries: int) -> float:

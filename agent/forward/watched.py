@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Holding
 
-__all__ = ["Aside", "Departure", "Link", "make_way"]
+__all__ = ["Departure", "Link", "make_way"]
 
 _AGED_REQUESTS: Final = 4
 """Requests for which one that waited too long keeps its place, whatever else comes."""
@@ -40,16 +40,6 @@ class Departure:
     def advanced(self) -> bool:
         """Whether the destination confirmed more of it than it had at the beginning."""
         return self.resumed_at is not None and self.confirmed > self.resumed_at
-
-
-@dataclass(slots=True)
-class Aside:
-    """A capture that failed by itself, and how long it keeps no other waiting."""
-
-    tries: int
-    until: float
-    """On the monotonic clock."""
-    doubts: int = 0
 
 
 @dataclass(slots=True)

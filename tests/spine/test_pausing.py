@@ -38,8 +38,8 @@ def tried(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> tuple[Pausing, Calla
     monkeypatch.setattr(pausing, "jitter", lambda tries: counted.append(tries) or 0.0)
     made = Pausing(Link("dems"), on_change=lambda: None)
 
-    def fails() -> int:
-        made.failed(DOWN, made.round, advanced=False)
+    def fails(error: UplinkDown = DOWN, *, advanced: bool = False) -> int:
+        made.failed(error, made.round, advanced=advanced)
         return counted[-1]
 
     return made, fails
@@ -51,11 +51,13 @@ def test_a_destination_that_serves_for_less_than_a_minute_has_its_failures_remem
     pauses, fails = tried
     assert FIRST_PAUSE == 4, "eight seconds at most: stations that lost a DEMS together come back spread out"
     assert [fails() for _ in range(3)] == [FIRST_PAUSE, FIRST_PAUSE + 1, FIRST_PAUSE + 2]
-    for _ in range(5):
+    for more in range(3, 10):
         pauses.served()
         clock.now += STABLE - 0.1
         pauses.served()
-        assert fails() == FIRST_PAUSE + 1, "never again as if it were the first"
+        assert fails() == FIRST_PAUSE + more, "as if it had not served"
+        clock.now += 10 * STABLE  # that it is down for long is no minute without a failure
+    assert pauses.failures == 10
 
 
 def test_after_a_minute_that_held_the_next_failure_is_a_first_one(
@@ -68,6 +70,32 @@ def test_after_a_minute_that_held_the_next_failure_is_a_first_one(
         pauses.served()
         clock.now += STABLE
         pauses.served()
+    assert pauses.failures == 0
+
+
+def test_a_minute_in_which_nothing_had_to_go_is_one_too(tried: tuple[Pausing, Callable[[], int]], clock: Clock) -> None:
+    pauses, fails = tried
+    assert [fails() for _ in range(3)][-1] == FIRST_PAUSE + 2
+    pauses.served()
+    clock.now += STABLE
+    assert fails() == FIRST_PAUSE
+
+
+def test_a_way_that_breaks_under_what_came_further_is_no_failure_and_forgives_none(
+    tried: tuple[Pausing, Callable[..., int]], clock: Clock
+) -> None:
+    pauses, fails = tried
+    broke = UplinkDown("the link broke", way=True)
+    assert [fails() for _ in range(3)][-1] == FIRST_PAUSE + 2
+    for _ in range(4):
+        pauses.served()
+        clock.now += STABLE / 2
+        assert fails(broke, advanced=True) == 1
+    assert fails() == 4, "nothing came through after it: the fourth failure, as far as it is one"
+    pauses.served()
+    assert fails(DOWN, advanced=True) == FIRST_PAUSE + 4, "it answered, and with a failure"
+    pauses.served()
+    assert fails(broke) == FIRST_PAUSE + 5, "nothing came further"
 
 
 def test_the_minute_begins_anew_with_each_outage(tried: tuple[Pausing, Callable[[], int]], clock: Clock) -> None:
@@ -79,4 +107,4 @@ def test_the_minute_begins_anew_with_each_outage(tried: tuple[Pausing, Callable[
     pauses.served()
     clock.now += STABLE / 2
     pauses.served()
-    assert fails() == FIRST_PAUSE + 1
+    assert fails() == FIRST_PAUSE + 2

@@ -48,10 +48,16 @@ _SOCKET: Final = {
 }
 
 
-def translated(  # noqa: PLR0911 - one line per thing that can fail
-    error: BaseException, url: URL, *, proxy: URL | None
-) -> UplinkDown:
+def translated(error: BaseException, url: URL, *, proxy: URL | None) -> UplinkDown:
     """Return what happened while `url` was asked, as an `UplinkDown`; a `Cut` where bytes may have gone out."""
+    down = _translated(error, url, proxy)
+    down.way = True
+    return down
+
+
+def _translated(  # noqa: PLR0911 - one line per thing that can fail
+    error: BaseException, url: URL, proxy: URL | None
+) -> UplinkDown:
     host = _place(url)
     tls = tls_trouble(error, host)
     if tls is not None:

@@ -94,7 +94,9 @@ def translated(error: Exception, place: str) -> UplinkError:  # noqa: PLR0911 - 
             return _answered(error.response, place)
         case theirs.EndpointConnectionError() | theirs.ConnectTimeoutError():
             return UplinkDown(
-                f"{place} cannot be reached", hint="Look at the network of this station, and at `endpoint`."
+                f"{place} cannot be reached",
+                way=True,
+                hint="Look at the network of this station, and at `endpoint`.",
             )
         case theirs.ProxyConnectionError():
             return _proxy(error)
@@ -105,9 +107,10 @@ def translated(error: Exception, place: str) -> UplinkError:  # noqa: PLR0911 - 
         case theirs.ParamValidationError():
             return UplinkRefused(f"the request cannot be made: {bounded(str(error))}")
         case TimeoutError() | theirs.ReadTimeoutError():
-            return UplinkDown(f"{place} gave no answer for too long")
+            return UplinkDown(f"{place} gave no answer for too long", way=True)
         case _:
-            return UplinkDown(f"the connection to {place} broke: {bounded(str(error) or type(error).__name__)}")
+            why = bounded(str(error) or type(error).__name__)
+            return UplinkDown(f"the connection to {place} broke: {why}", way=True)
 
 
 def _answered(response: Mapping[str, Any], place: str) -> UplinkError:  # noqa: PLR0911 - one line per kind of answer

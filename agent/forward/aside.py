@@ -1,0 +1,80 @@
+"""Captures that failed: each keeps no other waiting for a while, and one that fails again and again fails by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from agent.forward import pausing
+
+__all__ = ["MOMENT", "Aside", "Asides"]
+
+OWN_FAULT: Final = 2
+"""Failures of a capture after which another one, while others get through, is laid to the capture alone."""
+MOMENT: Final = 0.05
+"""Seconds for which one that failed lets another try whether the destination is back."""
+
+
+@dataclass(slots=True)
+class Aside:
+    """A capture that failed, and how long it keeps no other waiting."""
+
+    tries: int = 0
+    until: float = 0.0
+    """On the monotonic clock."""
+    doubts: int = 0
+    after: int = 0
+    """How many captures had got through when it failed last."""
+
+
+class Asides:
+    """Those of one destination, by the id of the capture."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Aside] = {}
+        self._through = 0
+
+    def may_go(self, capture: str, now: float) -> bool:
+        """Whether its wait is over."""
+        aside = self._known.get(capture)
+        return aside is None or aside.until <= now
+
+    def knows(self, capture: str) -> bool:
+        """Whether it failed, and was not taken since."""
+        return capture in self._known
+
+    def waiting(self, now: float) -> set[str]:
+        """Those whose wait is not."""
+        return {name for name, aside in self._known.items() if aside.until > now}
+
+    def soonest(self, otherwise: float) -> float:
+        """When the first of them may go."""
+        return min((aside.until for aside in self._known.values()), default=otherwise)
+
+    def step(self, capture: str, now: float, *, anew: bool = False) -> Aside:
+        """It failed. `anew`: it came further than before, so what failed was not its own doing."""
+        aside = self._known.setdefault(capture, Aside())
+        aside.tries = 1 if anew else aside.tries + 1
+        aside.until, aside.after = now + pausing.jitter(aside.tries), self._through
+        return aside
+
+    def fails_alone(self, capture: str) -> bool:
+        """Whether one more failure tells of this capture, and nothing of a destination that took others meanwhile."""
+        aside = self._known.get(capture)
+        return aside is not None and aside.tries >= OWN_FAULT and aside.after < self._through
+
+    def through(self, *captures: str) -> None:
+        """They were taken."""
+        for capture in captures:
+            self._known.pop(capture, None)
+        self._through += len(captures)
+
+    def forgive(self, capture: str) -> None:
+        """A person asks to try this one now."""
+        self._known.pop(capture, None)
+
+    def back(self) -> None:
+        """The destination is back: what stepped aside because of it need not wait for its own turn."""
+        for aside in self._known.values():
+            if not aside.doubts:
+                aside.until = 0.0
