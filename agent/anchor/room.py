@@ -109,7 +109,8 @@ class Anchor:
             from agent.anchor.stamping import Stamping  # noqa: PLC0415 - X.509 is for those who have an authority
 
             self._stamping = Stamping(self._custody, self._desk)
-        await asyncio.to_thread(self.context)  # what is wrong with its file is said now
+        if self._custody.ca_file is not None:
+            await asyncio.to_thread(self.context)  # what is wrong with its file is said now
 
     def _find_policy(self) -> None:
         """Whose cosignatures count for the keys that sign now."""
@@ -178,20 +179,23 @@ class Anchor:
     async def run(self) -> None:
         """Sign, publish, quote and stamp, until cancelled. Raises `JournalError`."""
         self._desk.on_write = self.grown
-        context = await asyncio.to_thread(self.context)
         try:
-            async with (
-                _session() as session,
-                asyncio.TaskGroup() as work,
-            ):
+            async with asyncio.TaskGroup() as work:
                 work.create_task(self._sign_on())
                 work.create_task(self._quote_on())
-                for link in self.links:
-                    work.create_task(self._publishing(link).run(session, context))
-                if self._stamping is not None:
-                    work.create_task(self._stamping.run(session, context))
+                if self.links or self._stamping is not None:
+                    work.create_task(self._speak())
         finally:
             self._desk.on_write = None
+
+    async def _speak(self) -> None:
+        """Publish and stamp. Only for this the authorities are read: a start that does without is a quarter cheaper."""
+        context = await asyncio.to_thread(self.context)
+        async with _session() as session, asyncio.TaskGroup() as work:
+            for link in self.links:
+                work.create_task(self._publishing(link).run(session, context))
+            if self._stamping is not None:
+                work.create_task(self._stamping.run(session, context))
 
     async def _sign_on(self) -> None:
         while True:

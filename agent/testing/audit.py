@@ -21,12 +21,22 @@ from agent.journal.verify import Verification
 from agent.merkle import HASH_LENGTH, TILE_WIDTH, Frontier, leaf_hash, subtree_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from agent.journal import Journal
 
-__all__ = ["Book", "Exhibit", "Story", "Witness", "audit_arrivals", "audit_devices", "audit_spool", "read_journal"]
+__all__ = [
+    "Book",
+    "Exhibit",
+    "Story",
+    "Witness",
+    "audit_arrivals",
+    "audit_devices",
+    "audit_spool",
+    "digested",
+    "read_journal",
+]
 
 _LOST: Final = "its file is missing from the spool"
 _FORGETS: Final = frozenset({Standing.RELEASED, Standing.PURGED})
@@ -235,11 +245,24 @@ def _sums(journal: Journal, book: Book) -> None:
 # --- what the entries speak of ----------------------------------------------------------------------------------------
 
 
-def audit_spool(book: Book, root: Path, *, at_rest: bool) -> list[str]:
+def digested(path: Path) -> tuple[str, bytes, int]:
+    """(SHA-256 in hexadecimal, BLAKE3, length) of a file, which is read to its end."""
+    whole, fast, length = sha256(), blake3(), 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            whole.update(block)
+            fast.update(block)
+            length += len(block)
+    return whole.hexdigest(), fast.digest(), length
+
+
+def audit_spool(
+    book: Book, root: Path, *, at_rest: bool, digested: Callable[[Path], tuple[str, bytes, int]] = digested
+) -> list[str]:
     """Each capture in the spool has its file with both digests, and each file belongs to one.
 
     `at_rest`: recovery has run since the last crash; else a file may be there that was not promised yet. One whose
-    purge is written, and which the next start lets go, may be there at any time.
+    purge is written, and which the next start lets go, may be there at any time. `digested`: how files are read.
     """
     wrong: list[str] = []
     kept = {path.name: path for path in (root / "kept").iterdir()}
@@ -248,31 +271,21 @@ def audit_spool(book: Book, root: Path, *, at_rest: bool) -> list[str]:
         if name not in kept:
             wrong.append(f"capture {holding.id} stands {holding.standing}, and {name} is not in the spool")
             continue
-        if _digests(kept[name]) != (name, holding.digest.blake3, holding.digest.length):
+        if digested(kept[name]) != (name, holding.digest.blake3, holding.digest.length):
             wrong.append(f"{name} in the spool is not what capture {holding.id} says")
     for name in kept.keys() - needed.keys():
         if at_rest and name not in book.purged:
             wrong.append(f"{name} lies in the spool and belongs to no capture")
-        elif _digests(kept[name])[0] != name:
+        elif digested(kept[name])[0] != name:
             wrong.append(f"{name} lies in the spool and is not what its name says")
     parts = {path.name: path for path in (root / "parts").iterdir()}
     wrong += [f"part {name} is in the journal and not in the spool" for name in book.parts.keys() - parts.keys()]
     for name, path in parts.items():
-        if _digests(path)[0] != name:
+        if digested(path)[0] != name:
             wrong.append(f"part {name} is not what its name says")
         if at_rest and name not in book.parts:
             wrong.append(f"part {name} lies in the spool and no entry says why")
     return wrong
-
-
-def _digests(path: Path) -> tuple[str, bytes, int]:
-    whole, fast, length = sha256(), blake3(), 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            whole.update(block)
-            fast.update(block)
-            length += len(block)
-    return whole.hexdigest(), fast.digest(), length
 
 
 def audit_devices(book: Book, devices: Iterable[Witness]) -> list[str]:

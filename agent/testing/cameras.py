@@ -7,10 +7,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from agent.testing.audit import Exhibit
+from agent.testing.audit import Exhibit, digested
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 __all__ = ["CameraFolder"]
@@ -19,7 +19,11 @@ __all__ = ["CameraFolder"]
 class CameraFolder:
     """DCF folders below `root`, as `body_worn.usb_volume` reads them with `must_be_mountpoint = false`."""
 
-    def __init__(self, root: Path, name: str = "cam-1") -> None:
+    def __init__(
+        self, root: Path, name: str = "cam-1", *, digested: Callable[[Path], tuple[str, bytes, int]] = digested
+    ) -> None:
+        """`digested`: how files are read when it is asked what is on it."""
+        self._digested = digested
         self.root, self.name = root, name
         self._ever: list[Exhibit] = []
         self._count = 0
@@ -59,10 +63,16 @@ class CameraFolder:
     def still(self) -> Iterable[Exhibit]:
         """See `agent.testing.audit.Witness`."""
         found: list[Exhibit] = []
-        for path in self.root.rglob("*.*"):
+        for path in self._files():
             # What is listed may be released before it is looked at.
             with suppress(FileNotFoundError, IsADirectoryError):
-                if path.name != ".new":
-                    digest = hashlib.sha256(path.read_bytes()).digest()
-                    found.append(Exhibit(self.name, str(path.relative_to(self.root)), digest))
+                digest = bytes.fromhex(self._digested(path)[0])
+                found.append(Exhibit(self.name, str(path.relative_to(self.root)), digest))
         return found
+
+    def empty(self) -> bool:
+        """Whether nothing is on it now: no file is read."""
+        return not any(path.is_file() for path in self._files())
+
+    def _files(self) -> Iterator[Path]:
+        return (path for path in self.root.rglob("*.*") if path.name != ".new")

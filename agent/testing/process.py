@@ -27,12 +27,12 @@ from agent.belief import install
 from agent.clock import Clock
 from agent.config import load
 from agent.journal import Journal
-from agent.testing.audit import Book, audit_arrivals, audit_devices, audit_spool, read_journal
+from agent.testing.audit import Book, audit_arrivals, audit_devices, audit_spool, digested, read_journal
 from agent.testing.child import end, kill
 from agent.testing.uplinks import arrived_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from agent.testing.audit import Witness
@@ -53,6 +53,8 @@ COMMAND: Final = (sys.executable, "-m", "agent.cli", "--config", "{config}", "ru
 
 STATION: Final = {"name": "dock-1", "agency": "example.org"}
 LOG: Final = "edge.example.org/dock-1/log1"
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of its own below it
+"""Where there is one, a copy that is read once waits for no disk."""
 _WITHIN: Final = 30.0
 _TELLS_WITHIN: Final = 60.0
 
@@ -83,7 +85,7 @@ def tus(url: str, vkey: str = "", **options: object) -> dict[str, object]:
 
 def read_state(state: Path, log: str = LOG) -> Book | None:
     """Replay the journal of a daemon that does not run, from a copy: the next start finds what the last left."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.exists() else None) as folder:
         for path in state.glob("journal.db*"):
             shutil.copy(path, folder)
         if not (Path(folder) / "journal.db").exists():
@@ -109,15 +111,20 @@ async def tally(state: Path) -> dict[str, int]:
 
 
 async def audit_state(
-    state: Path, devices: Iterable[Witness], *receivers: BenchUplink | Receiver, at_rest: bool = False, log: str = LOG
+    state: Path,
+    devices: Iterable[Witness],
+    *receivers: BenchUplink | Receiver,
+    at_rest: bool = False,
+    log: str = LOG,
+    digested: Callable[[Path], tuple[str, bytes, int]] = digested,
 ) -> list[str]:
-    """Everything that is wrong on the disk of a daemon that does not run."""
+    """Everything that is wrong on the disk of a daemon that does not run. `digested`: how files are read."""
     book = await asyncio.to_thread(read_state, state, log)
     if book is None:
         book = Book()
     wrong = list(book.problems)
     if (state / "spool" / "parts").exists():  # the last of its folders: a life can end while they are made
-        wrong += await asyncio.to_thread(audit_spool, book, state / "spool", at_rest=at_rest)
+        wrong += await asyncio.to_thread(audit_spool, book, state / "spool", at_rest=at_rest, digested=digested)
     wrong += audit_devices(book, devices)
     if receivers:
         arrived, complaints = await arrived_at(*receivers)

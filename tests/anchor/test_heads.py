@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
@@ -20,6 +21,7 @@ from tests.anchor.post import LOG, Post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from agent.testing.dems import EmulatedDems
 
@@ -216,3 +218,23 @@ async def test_killed_after_each_step_the_tree_is_at_or_ahead_of_everything_sign
         await post.publish()
         assert (await post.cosigned()).size == await post.size()
         assert await post.contradictions() == []
+
+
+async def test_a_log_that_nobody_outside_is_told_of_reads_no_authorities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a quarter of what a start costs. A file that is named is read all the same: what is wrong is said now."""
+    read: list[object] = []
+    made = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda **what: read.append(what) or made(**what))
+    async with Post(tmp_path / "alone") as alone:
+        task = asyncio.create_task(alone.anchor.run())
+        await alone.write()
+        await until(alone.newest)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        assert not read
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match="ca_file"):
+        await Post(tmp_path / "named", ca_file=tmp_path / "ca.pem").start()

@@ -11,7 +11,7 @@ from tests.faults.rig import Nursery
 from tests.faults.shim import compiled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -20,11 +20,20 @@ def _timed() -> None:
     report.begin()
 
 
-@pytest.fixture
-async def nursery() -> AsyncIterator[Nursery]:
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Shared by all tests of a process: what it has loaded is the same for each, and each daemon is a fork."""
     made = Nursery()
     yield made
-    await made.close()
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def quick() -> Iterator[Nursery]:
+    """Its daemons fork the programs that they start, too. Shared like the other."""
+    made = Nursery(EVIDOCK_FORKED="1")
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +41,9 @@ def failing_calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled("evidock_faults", tmp_path_factory.mktemp("shim"))
 
 
-@pytest.fixture
-async def failing(failing_calls: Path) -> AsyncIterator[Nursery]:
-    """Its daemons fail where a fault says so: see evidock_faults.c."""
+@pytest.fixture(scope="session")
+def failing(failing_calls: Path) -> Iterator[Nursery]:
+    """Its daemons fail where a fault says so: see evidock_faults.c. Shared like the other."""
     made = Nursery(LD_PRELOAD=str(failing_calls), EVIDOCK_FORKED="1")
     yield made
-    await made.close()
+    made.close()

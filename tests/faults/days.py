@@ -235,7 +235,7 @@ class Days:
             await asyncio.to_thread(ordered, self.daemon.state, acts)
 
     async def _unfinished(self) -> bool:
-        if any(list(camera.still()) for camera in self.cameras):
+        if not all(camera.empty() for camera in self.cameras):
             return True
         standings = await tally(self.daemon.state)
         return any(standings.get(one, 0) for one in (Standing.HELD, Standing.RECEIPTED))

@@ -1,5 +1,7 @@
 """A process that has imported everything and forks one daemon for each line that it reads: a start costs no imports.
 
+What comes with the program is read once for all: its code, the digest over it, what is installed, layouts of volumes.
+
     {"config": "agent.toml", "words": "log", "fault": "", "counts": "", "told": ""}   ->  the pid of the new daemon
     {"wait": pid}                                                       ->  its exit code, -9 after SIGKILL
 
@@ -64,6 +66,7 @@ def main() -> None:
     import agent.registry  # noqa: PLC0415
     import agent.uplink.tus  # noqa: PLC0415
     import drivers.body_worn.usb_volume  # noqa: F401, PLC0415
+    from firmware_specs.formats.layout import layouts  # noqa: PLC0415
 
     agent.journal.entry.build_digest()  # once for all, as it is once for each start
     agent.registry.installed = cache(agent.registry.installed)
@@ -74,6 +77,7 @@ def main() -> None:
         import forking  # noqa: PLC0415 - beside this file
 
         forking.install()
+    layouts()
     gc.freeze()  # what is loaded is not looked through again in each daemon
     for line in sys.stdin:
         order = json.loads(line)

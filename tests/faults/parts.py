@@ -43,7 +43,11 @@ BITS = ("device_bits", "wire_bits", "order", "wal_bits", "journal_bits")
 """Those that take as much time as there is come last; so in each part."""
 PARTS: tuple[Part, ...] = (
     Part(
-        "kills", (1,), ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"), 590
+        "kills",
+        (1,),
+        ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"),
+        590,
+        workers=3,  # a life waits for its disk and for its end
     ),
     Part("calls", (3,), ("tests/faults/test_calls.py",), 600),
     Part("bits", (1, 7), tuple(f"tests/faults/test_{name}.py" for name in BITS), 240),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +16,10 @@ from agent.capture import Standing
 from agent.clock import Clock
 from agent.journal import Journal
 from agent.station.acts import act
-from agent.testing.audit import Book
+from agent.testing.audit import Book, digested
 from agent.testing.cameras import CameraFolder
 from agent.testing.process import LOG, DaemonProcess, audit_state, read_state, tally, tus
+from tests.faults.remembering import Remembering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,30 +33,47 @@ DRAIN = float(os.environ.get("EVIDOCK_DRAIN", "90"))
 
 
 class Nursery:
-    """See `nursery.py`. One for all rounds; it starts when the first daemon is asked for."""
+    """See `nursery.py`. One for all rounds, and for tests that follow each other; it starts when it is first asked."""
 
     def __init__(self, **environment: str) -> None:
-        self._environment, self._starting = environment, asyncio.Lock()
-        self._process: asyncio.subprocess.Process | None = None
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
 
-    async def close(self) -> None:
-        if self._process is not None:
-            self._process.stdin.close()
-            await self._process.wait()
+    def close(self) -> None:
+        """End it, and every daemon of it that still runs."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stdin.close()
+            process.wait()
+            process.stdout.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        root = Path(__file__).parents[2]
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("nursery.py"))],
+                cwd=root,
+                env={**os.environ, "PYTHONPATH": str(root), **self._environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        return self._process
 
     async def _ask(self, **order: object) -> int:
-        async with self._starting:
-            if self._process is None:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    str(Path(__file__).with_name("nursery.py")),
-                    cwd=Path(__file__).parents[2],
-                    env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **self._environment},
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                )
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        return int(await self._process.stdout.readline())
+        process, answered, loop = self._started(), asyncio.Event(), asyncio.get_running_loop()
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+        loop.add_reader(process.stdout, answered.set)
+        try:
+            await answered.wait()
+        except BaseException:
+            process.kill()  # its answer would be taken for that to the next question
+            raise
+        finally:
+            loop.remove_reader(process.stdout)
+        return int(process.stdout.readline())
 
     async def fork(
         self, config: Path, words: Path, fault: str = "", *, counts: Path | str = "", told: Path | str = ""
@@ -96,7 +115,8 @@ class Rig:
         policy: Mapping[str, object] | None = None,
         **spool: object,
     ) -> None:
-        self.camera = CameraFolder(folder / "camera")
+        self._remembering = Remembering()
+        self.camera = CameraFolder(folder / "camera", digested=self._remembering)
         self.folder, self.dems, self.nursery = folder, dems, nursery
         self.told = folder / "told"
         """Which calls failed, a line each."""
@@ -126,7 +146,8 @@ class Rig:
         return len(self.told.read_text().splitlines()) if self.told.exists() else 0
 
     async def wrong(self, *, at_rest: bool = False) -> list[str]:
-        return await audit_state(self.daemon.state, [self.camera], self.dems, at_rest=at_rest)
+        how = digested if at_rest else self._remembering  # once more everything is read, at the end
+        return await audit_state(self.daemon.state, [self.camera], self.dems, at_rest=at_rest, digested=how)
 
     async def book(self) -> Book:
         return await asyncio.to_thread(read_state, self.daemon.state) or Book()
@@ -136,7 +157,7 @@ class Rig:
         pid = await self.start()
         try:
             async with asyncio.timeout(within):
-                while list(self.camera.still()) or not await self._let_go():
+                while not self.camera.empty() or not await self._let_go():
                     if await self.nursery.dies(pid, 0.02):  # a camera tells nobody; who ended says why below
                         break
         except TimeoutError:

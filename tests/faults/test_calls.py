@@ -77,7 +77,7 @@ async def lived(rig: Rig, nursery: Nursery, fault: str, counts: Path | str = "",
     """One life: until the camera is empty, the daemon has ended, or its time is over; its exit code."""
     pid = await rig.start(fault, counts=counts)
     waited = 0.0
-    while list(rig.camera.still()) and not ended(pid) and waited < within:
+    while not rig.camera.empty() and not ended(pid) and waited < within:
         await asyncio.sleep(0.02)
         waited += 0.02
     if not ended(pid):
@@ -103,7 +103,7 @@ def made(failing_calls: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
                     found[below, name] = Counter()
                     for call, number in map(str.split, counts.read_text().splitlines()):
                         found[below, name][call] += int(number)
-        await nursery.close()
+        nursery.close()
         return found
 
     return asyncio.run(count())

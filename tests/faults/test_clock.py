@@ -79,7 +79,7 @@ async def test_the_clock_is_set_while_it_runs(
     try:
         wrong = await lives(tmp_path, nursery, hands, JUMPS[jump])
     finally:
-        await nursery.close()
+        nursery.close()
     reached(9, jump, asked=len(JUMPS[jump]), reached=len(JUMPS[jump]), violations=len(wrong[:1]))
     assert not wrong, "\n".join(wrong)
 
@@ -96,7 +96,7 @@ async def test_a_zone_is_no_matter(tmp_path: Path) -> None:
             rig.nursery = nursery
             rig.camera.record(some_bytes(2000, number))
             wrong += await rig.drained()
-            await nursery.close()
+            nursery.close()
         wrong += out_of_order(entries(rig.daemon.state, tmp_path / "copy"))
     reached(9, "another time zone at each start", asked=len(ZONES), reached=len(ZONES), violations=len(wrong[:1]))
     assert not wrong, "\n".join(wrong)

@@ -56,7 +56,7 @@ async def test_nothing_is_lost_in_a_month(tmp_path: Path, clock: Path, month: in
             if not days.wrong:
                 await days.settle()
             wrong = [*days.acts[-20:], *days.wrong] if days.wrong else []
-        await nursery.close()
+        nursery.close()
     reached(
         12,
         "days by a seed",
@@ -103,7 +103,7 @@ def machine(clock: Path, count: Callable[[], None]) -> type[RuleBasedStateMachin
                     assert not self.days.wrong, self.days.wrong
             finally:
                 self.loop.run_until_complete(self.days.__aexit__())
-                self.loop.run_until_complete(self.nursery.close())
+                self.nursery.close()
                 self.loop.close()
                 shutil.rmtree(self.folder)
 

@@ -26,7 +26,6 @@ from tests.faults.report import reached
 from tests.faults.rig import Rig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.faults.rig import Nursery
@@ -92,15 +91,6 @@ async def arrived(rig: Rig, quick: Nursery, fault: str) -> list[str]:
 def tell(what: str, wrong: list[str], seed: object = SEED, *, asked: int = 1, done: int = 1) -> None:
     reached(8, what, asked=asked, reached=done, violations=1 if wrong else 0, seed=str(seed), detail=why(asked, done))
     assert not wrong, "\n".join(wrong)
-
-
-@pytest.fixture
-async def quick() -> AsyncIterator[Nursery]:
-    from tests.faults.rig import Nursery  # noqa: PLC0415 - only its type is needed above
-
-    made = Nursery(EVIDOCK_FORKED="1")
-    yield made
-    await made.close()
 
 
 async def test_killed_again_and_again_in_mid_upload(tmp_path: Path, quick: Nursery) -> None:

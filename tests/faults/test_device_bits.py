@@ -22,17 +22,10 @@ from tests.faults.report import reached
 from tests.faults.rig import POLICY, Nursery, Rig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
 FLIPS = form(1, 30)
-
-
-@pytest.fixture
-async def quick() -> AsyncIterator[Nursery]:
-    made = Nursery(EVIDOCK_FORKED="1")
-    yield made
-    await made.close()
 
 
 def flip(path: Path, chance: Random, within: int | None = None) -> None:

@@ -57,7 +57,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             while rig.daemon.words.read_text().count(" held ") < 75:  # noqa: ASYNC110 - its words tell nobody
                 await asyncio.sleep(0.05)
             await nursery.end(pid, signal.SIGTERM)
-        await nursery.close()
+        nursery.close()
         return rig.daemon.state / "journal.db"
 
     return asyncio.run(live())

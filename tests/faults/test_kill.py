@@ -27,8 +27,8 @@ TOGETHER = form(12, 50)
 """Points that share a camera, a DEMS and a state folder."""
 CALLS = 130
 """A life that ends in order makes about so many calls that change its disk."""
-LIFE = 0.35
-"""Seconds after which a life has little left to do, where nothing else runs."""
+LIFE = 0.3
+"""Seconds after which a life has little left to do: it takes 0.15 of the processor, which others want, too."""
 PATIENCE = 1.0
 """Seconds in which it should have come to the call that is its last."""
 

@@ -84,7 +84,7 @@ async def test_sixty_cameras_in_one_second(tmp_path: Path) -> None:
         spooled = sum(one.stat().st_size for one in (daemon.state / "spool").rglob("*") if one.is_file())
         code = await nursery.end(pid, signal.SIGTERM)
         if not moved and time_is_over():
-            await nursery.close()
+            nursery.close()
             reached(11, "cameras at once", asked=CAMERAS, reached=0, violations=0, detail=OVER)
             return
         wrong = [] if code == 0 else [f"it ended with {code}"]
@@ -96,7 +96,7 @@ async def test_sixty_cameras_in_one_second(tmp_path: Path) -> None:
         wrong += (
             [f"the spool holds {spooled} bytes, and {allowed} were allowed"] if spooled > allowed + CLIP * 8 else []
         )
-        await nursery.close()
+        nursery.close()
     detail = f"{most >> 20} MiB at most, the longest wait of a bay {max(waits.values(), default=0):.0f} s"
     reached(
         11,

@@ -48,7 +48,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     while said(rig.daemon.words).count(" held ") <= number:  # noqa: ASYNC110 - it tells nobody
                         await asyncio.sleep(0.02)
             await nursery.end(pid)
-        await nursery.close()
+        nursery.close()
         return rig.daemon.state
 
     return asyncio.run(live())

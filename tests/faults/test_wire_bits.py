@@ -12,8 +12,6 @@ from random import Random
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-import pytest
-
 from agent.capture import Standing
 from agent.testing.dems import EmulatedDems
 from agent.testing.devices import some_bytes
@@ -23,7 +21,6 @@ from tests.faults.report import reached
 from tests.faults.rig import Nursery, Rig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 FLIPS = form(2, 60)
@@ -74,13 +71,6 @@ class Wire:
         turned = bytearray(data)
         turned[at - begin] ^= 1 << self._bit % 8
         return bytes(turned)
-
-
-@pytest.fixture
-async def quick() -> AsyncIterator[Nursery]:
-    made = Nursery(EVIDOCK_FORKED="1")
-    yield made
-    await made.close()
 
 
 async def life(folder: Path, nursery: Nursery, bit: int | None) -> tuple[list[str], int]:

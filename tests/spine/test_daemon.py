@@ -40,7 +40,7 @@ def events(state: Path) -> list[str]:
 
 async def until_empty(camera: CameraFolder) -> None:
     async with asyncio.timeout(20):
-        while list(camera.still()):  # noqa: ASYNC110
+        while not camera.empty():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
