@@ -83,6 +83,15 @@ async def test_a_grace_is_kept(station: Station, bench: BenchDevice) -> None:
 
 
 @releasing()
+async def test_without_a_grace_no_clock_is_asked_that_was_set_back_since(station: Station, bench: BenchDevice) -> None:
+    """A receipt that came while the clock was ten years ahead kept its capture on the device for ten years."""
+    await receipted(station, bench)
+    clock = Clock()
+    station.release._stamp = lambda: dataclasses.replace(clock.stamp(), at=clock.stamp().at - timedelta(days=3650))
+    assert await station.dock(bench) == {Standing.RELEASED: 1}
+
+
+@releasing()
 async def test_what_a_person_retains_stays_on_the_device(station: Station, bench: BenchDevice) -> None:
     held = await receipted(station, bench)
     await station.desk.write(lambda journal: journal.retain(held.id, keep=True, actor="anna", why="court order"))
