@@ -20,6 +20,7 @@ from agent.spool import Spool
 from agent.testing.audit import Book, audit_arrivals, audit_spool, read_journal
 from agent.testing.process import LOG
 from tests.faults.mounting import mounted
+from tests.faults.remembering import Remembering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -71,17 +72,18 @@ def examine(state: Path, promises: Promises, *, again_too: bool) -> list[str]:
         book = read_journal(journal)
     finally:
         journal.close()
-    found = _examined(state, book, promises, at_rest=False)
+    digested = Remembering()  # what recovery did not touch is not read a second time
+    found = _examined(state, book, promises, digested, at_rest=False)
     if not again_too:
         return found
     again = asyncio.run(_recovered(state))
-    return found + [f"after recovery: {one}" for one in _examined(state, again, promises, at_rest=True)]
+    return found + [f"after recovery: {one}" for one in _examined(state, again, promises, digested, at_rest=True)]
 
 
-def _examined(state: Path, book: Book, promises: Promises, *, at_rest: bool) -> list[str]:
+def _examined(state: Path, book: Book, promises: Promises, digested: Remembering, *, at_rest: bool) -> list[str]:
     wrong = list(book.problems)
     if (state / "spool" / "parts").exists():
-        wrong += audit_spool(book, state / "spool", at_rest=at_rest)
+        wrong += audit_spool(book, state / "spool", at_rest=at_rest, digested=digested)
     wrong += _kept(book, promises)
     wrong += audit_arrivals(book, _known(book, promises.arrived))
     for capture in book.holdings.values():

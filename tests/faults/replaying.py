@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from agent.journal import wal
 from tests.faults.examining import Promises, examined
+from tests.faults.imaging import Twin, copy_sparse, opened
 from tests.faults.logwrites import Record
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ RECOVERED = 3
 """Of so many entries, after one it is also looked at what recovery makes of the disk: it takes as long as the rest."""
 TORN = 0.1
 """Of the points, how many cut the last write in two: a disk promises whole pieces, and no more."""
+PAGES = 4096
+"""Sums that are kept: of two logs as long as they get, each page with its head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,17 @@ class _HastyFile(apsw.VFSFile):
 
 @contextmanager
 def hasty() -> Iterator[None]:
-    """Nothing is forced to a disk by this process: each image is looked at once, and thrown away."""
-    door, fsync = _Hasty(), os.fsync
+    """Nothing is forced to a disk by this process: each image is looked at once, and thrown away.
+
+    And the sum over one page of a log, after the same pages, is made once: the next image has most of them, too.
+    """
+    door, fsync, summed = _Hasty(), os.fsync, wal._sum
     os.fsync = lambda _: None  # type: ignore[assignment]
+    wal._sum = lru_cache(PAGES)(summed)
     try:
         yield
     finally:
-        os.fsync = fsync
+        os.fsync, wal._sum = fsync, summed
         door.unregister()
 
 
@@ -107,12 +116,15 @@ def replay(recorded: Recorded, cuts: list[Cut]) -> list[Wrong]:
 
 
 def states(recorded: Recorded, cuts: list[Cut], scratch: Path) -> Iterator[tuple[Cut, Path, Promises]]:
-    """Each cut with the disk that it leaves, to be done with as one likes, and what had been promised before it."""
+    """Each cut with the disk that it leaves, to be done with as one likes, and what had been promised before it.
+
+    The disk is the same file each time: what was done to it is undone, found by comparing it with what it should be.
+    """
     record, promises = Record(recorded.folder / "log.img"), recorded.promises()
     heard, done = record.begin(), 0
-    image, copy = scratch / "disk.img", scratch / "point.img"
+    image = scratch / "disk.img"
     copy_sparse(recorded.folder / "base.img", image)
-    with opened(image) as disk:
+    with opened(image) as disk, closing(Twin(image, scratch / "point.img")) as point, opened(point.path) as last:
         for cut in cuts:
             for entry in record.entries[done : cut.entry]:
                 record.apply(entry, disk)
@@ -124,38 +136,7 @@ def states(recorded: Recorded, cuts: list[Cut], scratch: Path) -> Iterator[tuple
                 if entry.mark:
                     promises.hear(entry.mark)
             heard = max(heard, after)
-            copy_sparse(image, copy)
-            with opened(copy) as last:
-                record.apply(record.entries[cut.entry], last, cut.share)
-            yield cut, copy, promises
+            point.renew()
+            record.apply(record.entries[cut.entry], last, cut.share)
+            yield cut, point.path, promises
     record.close()
-
-
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy what is not a hole."""
-    reading, length = os.open(source, os.O_RDONLY), source.stat().st_size
-    writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.ftruncate(writing, length)
-        at = 0
-        while at < length:
-            try:
-                at = os.lseek(reading, at, os.SEEK_DATA)
-            except OSError:  # ENXIO: nothing but a hole is left
-                break
-            end = os.lseek(reading, at, os.SEEK_HOLE)
-            os.pwrite(writing, os.pread(reading, end - at, at), at)
-            at = end
-    finally:
-        os.close(reading)
-        os.close(writing)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[int]:
-    """Its descriptor."""
-    fd = os.open(path, os.O_RDWR)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

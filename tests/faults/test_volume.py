@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.form import SEED, form, why
+from tests.faults.imaging import copy_sparse
 from tests.faults.machine import SIZES, Machine, disk, needed
-from tests.faults.replaying import copy_sparse
 from tests.faults.report import reached
 
 if TYPE_CHECKING:
