@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.errors import JournalError, SpoolDamaged, SpoolFull
-from tests.faults.form import LONG, SEED, form, why
+from tests.faults.form import SEED, form, why
 from tests.faults.machine import Machine, disk, needed
 from tests.faults.report import reached
 
@@ -28,25 +28,32 @@ FORMATS = {
 }
 
 
+SHARES = {"quota": form(0, 2), "inodes": form(0, 1), "blocks": form(1, 5)}
+"""Machines that share the points."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["quota", "inodes", "blocks"] if LONG else ["blocks"])
-def test_a_full_disk_costs_nothing_and_work_goes_on_by_itself(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize(("what", "share"), [(what, share) for what, of in SHARES.items() for share in range(of)])
+def test_a_full_disk_costs_nothing_and_work_goes_on_by_itself(tmp_path: Path, what: str, share: int) -> None:
     length, file_system, *options = FORMATS[what]
     needed(f"mkfs.{file_system}", *(("btrfs",) if what == "quota" else ()))
     (out := tmp_path / "out").mkdir()
     image = disk(tmp_path / "disk.img", length, file_system, *options)
-    with Machine(["tests.faults.guest.full", what, f"{SEED}", f"{POINTS[what]}"], [image], out=out) as machine:
+    points, of = POINTS[what], SHARES[what]
+    asked = len(range(share, points, of))
+    job = ["tests.faults.guest.full", what, f"{SEED}", f"{points}", f"{share}", f"{of}"]
+    with Machine(job, [image], out=out) as machine:
         machine.finish(1200)
         (said,) = machine.told("RESULT")
     reached(
         6,
         {"blocks": "disk full", "inodes": "no inodes left", "quota": "beyond a quota"}[what],
-        asked=POINTS[what],
+        asked=asked,
         reached=said["done"],
         violations=len(said["wrong"]),
         seed=SEED,
         detail=f"{said['met']} times something waited, {len(said['ended'])} times the daemon ended and was started; "
-        f"with room again all was done after at most {said['slowest']} s {why(POINTS[what], said['done'])}",
+        f"with room again all was done after at most {said['slowest']} s {why(asked, said['done'])}",
     )
     assert not said["wrong"], "\n".join(said["wrong"][:20])
     assert said["met"] or not said["done"], "there was always room: this test did nothing"

@@ -1,10 +1,10 @@
 """In a machine: a station's disk that is full at each allocation in turn, and has room again.
 
-    python -m tests.faults.guest.full blocks|inodes|quota SEED POINTS
+    python -m tests.faults.guest.full blocks|inodes|quota SEED POINTS SHARE OF
 
 /dev/ubda: the station's disk, ext4, or btrfs for a quota. Somebody else takes all room but so much; the daemon is there
 already or starts then, and what ends is started again as by systemd. Then the room is given back, and the seconds are
-counted until the camera is empty.
+counted until the camera is empty. Of all points this machine looks at its share: each OF-th, from the SHARE-th on.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def amounts(points: int, chance: Random, most: int) -> list[int]:
 
 def main() -> None:
     """Fill, and give back."""
-    what, chance, points = sys.argv[1], Random(int(sys.argv[2])), int(sys.argv[3])
+    what, chance, (points, share, of) = sys.argv[1], Random(int(sys.argv[2])), map(int, sys.argv[3:6])
     TOP.mkdir()
     mount("/dev/ubda", "btrfs" if what == "quota" else "ext4", TOP)
     room = {"blocks": Blocks, "inodes": Inodes, "quota": Quota}[what]()
@@ -144,7 +144,8 @@ def main() -> None:
     life.tended()
     camera.record(b"the first one, so that the journal is there")
     assert until(lambda: life.tended() and empty(camera), GIVE_UP), words.read_text()[-4000:]
-    for number, amount in enumerate(amounts(points, chance, 12 if what == "inodes" else MOST)):
+    mine = amounts(points, chance, 12 if what == "inodes" else MOST)[share::of]
+    for number, amount in enumerate(mine):
         if time_is_over():
             break
         done += 1
