@@ -35,10 +35,10 @@ __all__ = ["BLOCK", "Leftover", "Room", "Spool"]
 
 T = TypeVar("T")
 
-BLOCK: Final = 256 * 1024
+BLOCK: Final = 512 * 1024
 """Bytes of one block on the way out: larger ones are slower through a socket, smaller ones cost more steps."""
 
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 4
 """Blocks that are read in one visit to a thread."""
 _WORKERS: Final = 8
 
@@ -275,7 +275,7 @@ class Spool:
     # -- leaving ------------------------------------------------------------------------------------------------------
 
     async def blocks(self, sha256: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """`length` bytes of a kept file from `offset` on, in blocks of 256 KiB, eight of them ahead."""
+        """`length` bytes of a kept file from `offset` on, in blocks of 512 KiB, four of them ahead."""
         end = offset + length
         if length <= BLOCK:  # one visit to a thread, with others that are asked for now
             try:

@@ -115,6 +115,35 @@ async def test_blocks_become_pieces_where_one_takes_long(monkeypatch: pytest.Mon
     await body.close()
 
 
+async def test_a_brisk_link_is_given_whole_blocks_and_every_byte_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, long = some_bytes(3 * MIB // 2), MIB // 2
+
+    async def blocks() -> AsyncIterator[bytes]:
+        for at in range(0, len(data), long):
+            yield data[at : at + long]
+
+    body = body_module.Body(blocks(), len(data), 1.0)
+    brisk, steady, slow = (1e9, 1e9), (-1.0, 1e9), (-1.0, -1.0)
+    step, piece = body_module.STEP, body_module.PIECE
+    taken = []
+    for (below, above), length in (
+        (brisk, step),  # nothing is known yet
+        (brisk, long - step),
+        (brisk, long),
+        (steady, step),
+        (slow, piece),
+        (brisk, long - step - piece),
+    ):
+        monkeypatch.setattr(body_module, "BRISK", below)
+        monkeypatch.setattr(body_module, "SLOW", above)
+        taken.append(await anext(body))
+        assert len(taken[-1]) == length
+    with pytest.raises(StopAsyncIteration):
+        await anext(body)
+    assert b"".join(taken) == data
+    await body.close()
+
+
 async def test_a_slow_disk_is_no_stalled_link(serve: Serve, connect: Connect) -> None:
     double = await serve(signs=True)
 

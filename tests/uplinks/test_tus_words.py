@@ -194,7 +194,7 @@ def test_parts_shrink_when_they_are_lost_and_grow_again_but_not_beyond_what_a_pr
 
 def test_a_quick_link_brings_several_parts_in_one_request() -> None:
     part = PartLength(16 * MIB)
-    for times, seconds in ((1, 0.1), (4, 0.9), (8, 0.2), (32, 0.1), (32, 5.0)):  # and then it became slow
+    for times, seconds in ((1, 0.2), (5, 0.9), (10, 0.25), (32, 0.1), (32, 5.0)):  # and then it became slow
         assert part.end(0, 1000 * MIB) == 16 * MIB
         assert part.end(0, 1000 * MIB, several=True) == times * 16 * MIB
         assert part.end(48 * MIB, 1000 * MIB, several=True) % (16 * MIB) == 0
@@ -209,6 +209,13 @@ def test_a_quick_link_brings_several_parts_in_one_request() -> None:
     assert part.end(0, 1000 * MIB, several=True) == 32 * MIB
     part.lost(32 * MIB)  # the link broke: a part is the most that it costs the next time
     assert part.end(0, 1000 * MIB, several=True) <= 16 * MIB
+
+
+def test_a_request_is_as_long_as_its_receiver_loses_nothing_of_it() -> None:
+    part = PartLength(16 * MIB)
+    for times, seconds in ((1, 0.8), (5, 4.5), (5, 1.9), (10, 9.0), (5, 3.9)):
+        assert part.end(16 * MIB, 1000 * MIB, several=True) == (1 + times) * 16 * MIB
+        part.kept(times * 16 * MIB, seconds, loses=False)
 
 
 def test_where_a_part_length_is_configured_no_request_is_longer() -> None:

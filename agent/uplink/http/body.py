@@ -14,6 +14,9 @@ __all__ = ["Body"]
 
 SLOW: Final = 1.0
 """Seconds for one block after which blocks are handed over in small pieces."""
+BRISK: Final = 0.25
+"""Seconds for one block below which the next is handed over as it comes; else, and at first, at most `STEP` of it."""
+STEP: Final = 256 * 1024
 PIECE: Final = 16 * 1024
 """Bytes of such a piece. On a link of 64 kbit/s whole blocks would look like a stall."""
 SLOWEST: Final = 64 * 1024
@@ -52,7 +55,7 @@ class Body:
 
     async def __anext__(self) -> bytes:
         """Return the next piece: that aiohttp asks for it means that the socket has taken the last one."""
-        slow = self.handed > 0 and asyncio.get_running_loop().time() - self._given_at > SLOW
+        most = self._most()
         if self._at >= len(self._block):
             if self._block and self.handed == self.length:
                 # At once, and not after the source has cleared up: an answer that comes meanwhile would find a request
@@ -70,12 +73,20 @@ class Body:
             except Exception as error:
                 self.failure = error
                 raise
-        piece = self._block[self._at : self._at + PIECE if slow else None]
+        whole = not self._at and len(self._block) <= most
+        piece = self._block if whole else self._block[self._at : self._at + most]
         self._at += len(piece)
         self.handed += len(piece)
         self._given_at = asyncio.get_running_loop().time()
         self._push_back(self._given_at + self._stall)
         return piece
+
+    def _most(self) -> int:
+        """Bytes that are handed over next, by the time for which the last ones were on their way to the socket."""
+        if not self.handed:
+            return STEP
+        took = asyncio.get_running_loop().time() - self._given_at
+        return PIECE if took > SLOW else self.length if took < BRISK else STEP
 
     def _ended(self) -> None:
         if self.handed != self.length:

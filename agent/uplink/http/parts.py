@@ -21,8 +21,13 @@ QUICK: Final = 32 * 1024 * 1024
 """Bytes per second from which a link counts as quick."""
 
 AT_ONCE: Final = 1.0
-"""Seconds: where a request takes less, the next one may bring twice as many parts, and four times as many where it
-takes less than a quarter; where it takes twice that, half."""
+"""Seconds for one request: where it takes less, the next may bring as many parts as come in that time at its rate, and
+twice as many in any case; where it takes twice that, half."""
+NOTHING_LOST: Final = 4.0
+"""The same where its receiver keeps what it got of a request that is cut. Long ones cost nothing then but the time for
+which a more urgent capture waits where all places are taken."""
+STEEPEST: Final = 16
+"""So many times as many parts at most: the first ones are few, and tell the rate of a link only roughly."""
 TIMES: Final = 32
 """Parts of one request at most: 512 MiB. The wait for its answer is short beside its bytes then, on any link."""
 
@@ -53,8 +58,8 @@ class PartLength:
 
         `several`: its receiver may be sent several parts in one request.
         """
-        now = self.now * (self._times if several and self.now == self._most else 1)
-        return min((offset // now + 1) * now, length)
+        times = self._times if several and self.now == self._most else 1
+        return min((offset // self.now + times) * self.now, length)
 
     def lost(self, length: int) -> None:
         """Nothing was kept of a body of so many bytes."""
@@ -75,15 +80,19 @@ class PartLength:
         self.now = min(self.now, self._most)
         return True
 
-    def kept(self, length: int, seconds: float | None = None, *, abreast: int = 1) -> None:
-        """A request with so many bytes arrived, after so many seconds in which so many were on their way."""
+    def kept(self, length: int, seconds: float | None = None, *, abreast: int = 1, loses: bool = True) -> None:
+        """A request with so many bytes arrived, after so many seconds in which so many were on their way.
+
+        `loses`: had it been cut, its receiver would have kept nothing of it.
+        """
+        within = AT_ONCE if loses else NOTHING_LOST
         if seconds is not None and length >= FITTED:
             self.quick = length * abreast > QUICK * seconds
-        if seconds is not None and (length >= self.now * self._times or seconds > AT_ONCE):
-            if seconds < AT_ONCE:
-                fitting = self._times * (4 if seconds < AT_ONCE / 4 else 2)
+        if seconds is not None and (length > self.now * (self._times - 1) or seconds > within):
+            if seconds < within:
+                fitting = int(self._times * max(2, min(STEEPEST, within / max(seconds, within / STEEPEST))))
             else:
-                fitting = self._times // (1 + (seconds > 2 * AT_ONCE))
+                fitting = self._times // (1 + (seconds > 2 * within))
             self._times = max(1, min(fitting, self._times_most))
         self._home += length
         if self.now < self._most and self._home >= 2 * self.now * SHARE:

@@ -169,9 +169,12 @@ class Trip(Generic[DoorT_co]):
             body = Body(blocks, length, self.stall, verifying=verifying)
         return await self.door.ask(method, url, headers | {"Content-Length": str(length)}, body, verifying=verifying)
 
-    def kept(self, length: int, began: float) -> None:
-        """Take down that a request arrived that was begun then, by `monotonic`: it tells how fast this link is."""
-        self.part.kept(length, monotonic() - began, abreast=self.door.bodies + 1)
+    def kept(self, length: int, began: float, *, loses: bool = True) -> None:
+        """Take down that a request arrived that was begun then, by `monotonic`: it tells how fast this link is.
+
+        `loses`: of a request that is cut the server keeps nothing.
+        """
+        self.part.kept(length, monotonic() - began, abreast=self.door.bodies + 1, loses=loses)
 
     def again(self) -> bool:
         """Count an upload that is created for this capture; False when a server has lost too many of them in one go."""

@@ -65,7 +65,7 @@ async def _next(trip: TusTrip, place: Place) -> Place:
         return await _after_cut(trip, place, end - place.offset, cut, dropped=proof is not None and not stretched)
     if answer.status == 204 and answer.spoken and answer.offset == end:  # noqa: PLR2004 - No Content
         after = Place(place.url, end, answer, whole=place.offset == 0 and end == trip.length)
-        trip.kept(end - place.offset, began)
+        trip.kept(end - place.offset, began, loses=abilities.checks_parts or trip.part.buffered)
         trip.confirm(after)
         return after
     if answer.status == CHECKSUM_MISMATCH and answer.spoken:
