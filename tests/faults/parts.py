@@ -49,7 +49,7 @@ PARTS: tuple[Part, ...] = (
         590,
         workers=3,  # a life waits for its disk and for its end
     ),
-    Part("calls", (3,), ("tests/faults/test_calls.py",), 600),
+    Part("calls", (3,), ("tests/faults/test_calls.py",), 600, workers=3),  # who failed waits for the next try
     Part("bits", (1, 7), tuple(f"tests/faults/test_{name}.py" for name in BITS), 240),
     Part("the DEMS", (8,), ("tests/faults/test_dems.py",), 240),
     Part("clocks", (9,), ("tests/faults/test_clock.py",), 60),

@@ -51,8 +51,12 @@ CALLS = [
     ),
     *((CAMERA, call) for call in ("fsync", "unlinkat")),
 ]
+SHARES = {"pwrite": 5, "fdatasync": 2} if LONG else {}
+"""Of calls that are made often, into how many tests they are divided, so that processes share them."""
+SHARED = [(below, call, share) for below, call in CALLS for share in range(SHARES.get(call, 1))]
 OF_MANY = {"syncfs"}
 """Calls that are made only where several captures come together."""
+OF_A_FIRST_LIFE = ("pwrite", "fdatasync", "fsync", "ftruncate", "unlink", "fallocate")
 WAYS = [(error, how) for error in ERRORS for how in HOWS]
 ENDS = (0, 2, 20, 21, 22, 30, -9)
 """In order, with the code of what failed, or killed."""
@@ -153,13 +157,13 @@ def in_turns(cases: list[tuple[int, str, str]]) -> Iterator[list[tuple[int, str,
         yield cases[begin : begin + TOGETHER]
 
 
-@pytest.mark.parametrize(("below", "call"), CALLS)
+@pytest.mark.parametrize(("below", "call", "share"), SHARED)
 async def test_each_call_fails_once(
-    tmp_path: Path, failing: Nursery, made: dict[tuple[str, str], Counter[str]], call: str, below: str
+    tmp_path: Path, failing: Nursery, made: dict[tuple[str, str], Counter[str]], call: str, below: str, share: int
 ) -> None:
     brings = many if call in OF_MANY else few
     most = made[below, brings.__name__][call] or made[below, "first"][call]
-    cases, done, wrong = chosen(most, SEED), 0, list[str]()
+    cases, done, wrong = chosen(most, SEED)[share :: SHARES.get(call, 1)], 0, list[str]()
     for turn, some in enumerate(in_turns(cases)):
         (tmp_path / f"{turn}").mkdir()
         fired, wrong = await failed(tmp_path / f"{turn}", failing, below, call, some, brings)
@@ -187,11 +191,15 @@ async def test_up_to_the_five_hundredth(
 
 
 @pytest.mark.skipif(not LONG, reason="in the long form only")
-@pytest.mark.parametrize("call", ["pwrite", "fdatasync", "fsync", "ftruncate", "unlink", "fallocate"])
+@pytest.mark.parametrize(
+    ("call", "share"),
+    [(call, share) for call in OF_A_FIRST_LIFE for share in range(SHARES.get(call, 1))],
+)
 async def test_of_a_first_life(
-    tmp_path: Path, failing: Nursery, made: dict[tuple[str, str], Counter[str]], call: str
+    tmp_path: Path, failing: Nursery, made: dict[tuple[str, str], Counter[str]], call: str, share: int
 ) -> None:
     cases = [(number, *WAYS[number % len(WAYS)]) for number in range(1, min(MOST, made[STATE, "first"][call]) + 1)]
+    cases = cases[share :: SHARES.get(call, 1)]
     done, wrong = 0, list[str]()
     for case in cases:
         folder = tmp_path / f"{case[0]}"

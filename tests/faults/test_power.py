@@ -97,12 +97,8 @@ async def test_a_power_cut_after_any_write_breaks_no_promise(
         return
     plan = Plan(tmp_path / "record", file_system, SEED * 1000 + number, free_port())
     recorded = record(plan)
-    cuts, wrong, looked, look = (
-        recorded.cuts(plan.seed, asked),
-        list[str](),
-        0,
-        replay if may_mount() else look_inside,
-    )
+    look = replay if may_mount() else look_inside
+    cuts, wrong, looked = recorded.cuts(plan.seed, asked), list[str](), 0
     while looked < len(cuts) and not time_is_over():
         some = cuts[looked : looked + TOGETHER]
         wrong += [

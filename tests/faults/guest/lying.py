@@ -9,6 +9,7 @@ file system that gave itself up is mounted anew.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -27,8 +28,10 @@ from tests.faults.guest.mapper import create, prepare, sectors, take_up
 
 OUT, TOP, PROMISES = Path("/mnt/out"), Path("/mnt/d"), Path("/mnt/promises")
 WELL, ILL = "linear /dev/ubda {}", "flakey /dev/ubda {} 0 1000 1 error_writes"
-FILL = 0.9
-"""Of the free room, how much is looked at to learn where bytes of files are put."""
+FILL, REST = 0.9, 64 * 1024
+"""Of the free room, how much a file takes to learn where bytes of files are put; and how many bytes may be left."""
+GIVEN_UP = (errno.EIO, errno.EROFS)
+"""What a file system that has given itself up answers to everything."""
 TRIES = 12
 AGAIN = 0.3
 """How often what ended is started again while the disk still fails."""
@@ -67,16 +70,28 @@ def table(ill: list[tuple[int, int]], size: int) -> str:
 
 
 def room_for_bytes() -> list[tuple[int, int]]:
-    """Ranges of sectors where this file system puts what files hold, as a file shows that takes nearly all of them."""
-    disk, path = os.statvfs(TOP), TOP / "room"
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
-    os.posix_fallocate(fd, 0, int(disk.f_bfree * disk.f_frsize * FILL))
-    os.fsync(fd)
-    os.close(fd)
-    found = extents(path)
-    path.unlink()
+    """Ranges of sectors where this file system puts what files hold, as files show that take all but a rest of them.
+
+    One file alone takes the longest pieces, and leaves a piece in which the journal comes to lie.
+    """
+    found, paths = list[tuple[int, int]](), list[Path]()
+    while (free := int(os.statvfs(TOP).f_bavail * os.statvfs(TOP).f_frsize * FILL)) > REST:
+        paths.append(path := TOP / f"room-{len(paths)}")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.posix_fallocate(fd, 0, free)
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            break
+        finally:
+            os.close(fd)
+        found += extents(path)
+    for path in paths:
+        path.unlink()
     os.sync()
-    return found
+    return sorted(found)
 
 
 def extents(path: Path) -> list[tuple[int, int]]:
@@ -110,8 +125,14 @@ class Station:
         self.codes: list[int] = []
         self.remounts = 0
 
-    def start(self) -> None:
-        self.pid = self.pid or self.bench.start(promise)
+    def start(self) -> bool:
+        """Whether one runs now: nothing can be started from a file system that has given itself up."""
+        try:
+            self.pid = self.pid or self.bench.start(promise)
+        except OSError as error:
+            if error.errno not in GIVEN_UP:
+                raise
+        return self.pid is not None
 
     def kill(self) -> None:
         if self.pid is not None:
@@ -126,14 +147,17 @@ class Station:
         return self.pid is None
 
     def fail(self) -> None:
-        """Let each write fail until the daemon has noticed, or for a moment that may be over before it does."""
+        """Let each write fail until the daemon has noticed, or for a moment that may be over before it does.
+
+        It is given something to force in that moment: what came before may have been forced and sent already.
+        """
         prepare("fl", self._chance.choice(self._ill))
         take_up("fl")
         prepare("fl", self._well)
+        self.camera.record(recording(self._chance))
         over = time.monotonic() + self._chance.choice((0.02, 0.1, 0.5, 3.0))
         again = self._chance.random() < AGAIN
-        while time.monotonic() < over and not (self.ended() and not again):
-            self.start()
+        while time.monotonic() < over and not (self.ended() and not again) and self.start():
             time.sleep(0.005)
         take_up("fl")
 
@@ -143,10 +167,12 @@ class Station:
             self.ended()
             if not writable():
                 self.kill()
-                subprocess.run(["umount", str(TOP)], check=True)
+                # The programs that a daemon started end by themselves, a moment after it.
+                assert until(lambda: subprocess.run(["umount", str(TOP)], check=False).returncode == 0, 60)
                 subprocess.run(self._mount, check=True)
                 self.remounts += 1
-            self.start()
+            if not self.start():
+                continue
             if until(lambda: self.ended() or empty(self.camera), self._chance.uniform(1, 6)) and self.pid is not None:
                 return
 
@@ -172,7 +198,7 @@ def main() -> None:
     chance = Random(int(sys.argv[2]))
     station = Station(sys.argv[1], chance)
     PROMISES.touch()
-    done = 0
+    done = noticed = 0
     for number in range(int(sys.argv[3])):
         if time_is_over():
             break
@@ -181,15 +207,24 @@ def main() -> None:
         for _ in range(chance.randrange(2, 6)):
             station.camera.record(recording(chance))
         time.sleep(chance.uniform(0, 0.7))
+        before = len(station.codes), station.remounts
         station.fail()
         station.go_on()
+        noticed += before != (len(station.codes), station.remounts)
         station.copied(number)
     wrong = station.verified()
     ever = [[one.device, one.key, one.sha256.hex()] for one in station.camera.ever()]
     (OUT / "ever.json").write_text(json.dumps(ever))
     promises = len(set(PROMISES.read_text().split()))
     station.bench.close()
-    told = {"done": done, "codes": station.codes, "remounts": station.remounts, "promises": promises, "wrong": wrong}
+    told = {
+        "done": done,
+        "noticed": noticed,
+        "codes": station.codes,
+        "remounts": station.remounts,
+        "promises": promises,
+        "wrong": wrong,
+    }
     print("RESULT", json.dumps(told), flush=True)  # noqa: T201
 
 
