@@ -59,7 +59,7 @@ def test_nothing_is_promised_on_what_the_disk_has_lost(tmp_path: Path, file_syst
         f"noticed in {said['noticed']} rounds, {said['promises']} promises {why(ROUNDS, said['done'])}",
     )
     assert not wrong, "\n".join(wrong[:30])
-    assert said["noticed"] or said["done"] < ROUNDS, "the daemon never noticed: this test did nothing"
+    assert 2 * said["noticed"] >= said["done"], "the daemon seldom noticed: this test did nothing"
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -56,6 +57,31 @@ def writable() -> bool:
     except OSError:
         return False
     return True
+
+
+class Complaints:
+    """What the kernel says of a disk from now on (Linux, Documentation/ABI/testing/dev-kmsg)."""
+
+    def __init__(self, node: str) -> None:
+        self._name = Path(node).name.encode()
+        self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self._fd, 0, os.SEEK_END)
+
+    def heard(self) -> bool:
+        """Whether it said, since it was asked last, that something failed there."""
+        said = False
+        while True:
+            try:
+                line = os.read(self._fd, 8192)
+            except BlockingIOError:
+                return said
+            except BrokenPipeError:  # it said more than it keeps; what comes next is there
+                continue
+            said = said or (self._name in line and b"error" in line)
+
+    def close(self) -> None:
+        """Hear no more."""
+        os.close(self._fd)
 
 
 def table(ill: list[tuple[int, int]], size: int) -> str:
@@ -109,7 +135,8 @@ class Station:
     def __init__(self, file_system: str, chance: Random) -> None:
         size = sectors("/dev/ubda")
         self._well = table([], size)
-        self._mount = ["mount", "-t", file_system, create("fl", self._well), str(TOP)]
+        self._node = create("fl", self._well)
+        self._mount = ["mount", "-t", file_system, self._node, str(TOP)]
         TOP.mkdir()
         subprocess.run(self._mount, check=True)
         self._chance = chance
@@ -149,13 +176,16 @@ class Station:
     def fail(self) -> None:
         """Let each write fail until the daemon has noticed, or for a moment that may be over before it does.
 
-        It is given something to force in that moment: what came before may have been forced and sent already.
+        It is given something to force, and the moment is counted from the first write that failed: what came before
+        may have been forced and sent already.
         """
         prepare("fl", self._chance.choice(self._ill))
-        take_up("fl")
-        prepare("fl", self._well)
-        self.camera.record(recording(self._chance))
-        over = time.monotonic() + self._chance.choice((0.02, 0.1, 0.5, 3.0))
+        with closing(Complaints(self._node)) as kernel:
+            take_up("fl")
+            prepare("fl", self._well)
+            self.camera.record(recording(self._chance))
+            assert until(lambda: self.ended() or kernel.heard(), 120), "nothing failed that was written"
+        over = time.monotonic() + self._chance.choice((0.0, 0.02, 0.1, 0.5, 3.0))
         again = self._chance.random() < AGAIN
         while time.monotonic() < over and not (self.ended() and not again) and self.start():
             time.sleep(0.005)
