@@ -78,11 +78,13 @@ class Agent:
         self._ending = Ending()
         self._log = structlog.get_logger("agent")
         state, station = config.station.state, config.station
-        durable.make_folder(state)
         self.desk = Desk(lambda: Journal.open(state / "journal.db", log=station.log, stamp=self.clock.stamp))
-        self.spool = Spool(
-            state / "spool", watermark=config.spool.watermark, read_back=config.spool.read_back, boot_id=boot_id()
-        )
+        room, boot = config.spool, boot_id()
+        try:
+            durable.make_folder(state)
+            self.spool = Spool(state / "spool", watermark=room.watermark, read_back=room.read_back, boot_id=boot)
+        except OSError as error:
+            raise durable.unwritable("station.state", f"{state} cannot be used", error) from error
         self._reader = Reader()
         self.ingest = Ingest(
             self.desk,

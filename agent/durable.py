@@ -21,7 +21,7 @@ import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from agent.errors import AgentError, ConfigError, Problem, SpoolFull
+from agent.errors import AgentError, ConfigError, Problem, SpoolError, SpoolFull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,11 +48,19 @@ __all__ = [
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors that say that there is no room, for this file or for any."""
 
+FAILED: Final = frozenset({errno.EIO, errno.EROFS, errno.EUCLEAN})
+"""Errors of a disk that fails, or of a file system that has stopped itself."""
+
 
 def unwritable(where: str, said: str, error: OSError) -> AgentError:
-    """`ConfigError` for what stands at `where` and cannot be written; a disk that has no room is nobody's setting."""
+    """`ConfigError` for what stands at `where` and cannot be written; a disk that is full or fails is no setting.
+
+    Those are `SpoolFull` and `SpoolError`.
+    """
     if error.errno in NO_ROOM:
         return SpoolFull(f"{where}: {said}: {error.strerror}")
+    if error.errno in FAILED:
+        return SpoolError(f"{where}: {said}: {error.strerror}")
     return ConfigError([Problem(where, f"{said}: {error.strerror}")])
 
 

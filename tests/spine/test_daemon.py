@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
+from agent import durable
 from agent.clock import Clock
 from agent.config import parse
 from agent.daemon import Agent
-from agent.errors import JournalError, Refusal
+from agent.errors import AgentError, ConfigError, JournalError, Refusal, SpoolError, SpoolFull
 from agent.journal import Journal
 from agent.process import ALIVE, locked, tell_systemd
 from agent.supervising import supervised
@@ -64,6 +66,25 @@ async def test_a_signal_ends_it_while_it_copies(tmp_path: Path, number: signal.S
         os.kill(daemon.pid, number)
         assert await daemon.wait(within=10) == 0
         await daemon.verify([camera])
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(errno.EIO, SpoolError), (errno.EROFS, SpoolError), (errno.ENOSPC, SpoolFull), (errno.EACCES, ConfigError)],
+)
+def test_a_disk_that_fails_before_anything_ends_it_with_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[AgentError]
+) -> None:
+    """As a file system that has stopped itself does."""
+
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    config = parse(toml({"station": {"name": "d", "agency": "example.org", "state": str(tmp_path / "state")}}))
+    monkeypatch.setattr(durable, "make_folder", fails)
+    with pytest.raises(AgentError, match=os.strerror(number)) as found:
+        Agent(config)
+    assert type(found.value) is error
 
 
 async def test_a_second_one_in_the_same_folder_is_refused(tmp_path: Path) -> None:
