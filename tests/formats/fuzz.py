@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing with atheris: `python -m tests.formats.fuzz [NAME ...] --count N --seconds S` (make fuzz).
 
-Each parser runs in a process of its own, from its seeds on: for a third of its time guided by what an input reaches,
+Each parser runs in a process of its own, from its seeds on: for a tenth of its time guided by what an input reaches,
 and then, some ten times as fast, with whatever was kept bent blindly (`havoc.py`). What is no value and no `SpecError`,
 takes more than ten seconds or more than a gigabyte is written to `found/`, where the tests read it again for ever. A
 line for each parser says how many inputs it was given; docs/fuzzed.json sums them up, for the report of the fault lab.
@@ -32,8 +32,8 @@ CORPUS = Path(os.environ.get("EVIDOCK_CORPUS", ".fuzz/corpus"))
 LEDGER = Path(os.environ.get("EVIDOCK_FUZZ_LEDGER", Path(__file__).parents[2] / "docs" / "fuzzed.json"))
 """How much each parser was given so far, by whomever: whoever runs this adds to it."""
 
-GUIDED = 1 / 3
-"""Of the time of a parser."""
+GUIDED = 1 / 10
+"""Of the time of a parser. What it keeps is there for the next run, which goes on from it."""
 
 
 def enter(name: str, done: int, guided: int, took: float, found: int) -> None:

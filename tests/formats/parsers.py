@@ -59,6 +59,8 @@ class Parser:
     seeds: tuple[bytes, ...]
     samples: tuple[str, ...] = field(default=())
     """Real files, as patterns below the folder of samples."""
+    stretch: int = 1 << 16
+    """Of a stream that may begin anywhere: its recordings are cut into pieces of so many bytes."""
 
     def accepts(self, data: bytes) -> bool:
         """Whether it is a value; our typed error else, and nothing else ever."""
@@ -77,7 +79,9 @@ class Parser:
         for pattern in self.samples if folder else ():
             for path in sorted(Path(folder or "").glob(pattern)):
                 if path.stat().st_size < 1 << 16:
-                    yield path.read_bytes()
+                    recorded = path.read_bytes()
+                    for begin in range(0, len(recorded), self.stretch):
+                        yield recorded[begin : begin + self.stretch]
 
 
 # -- films and telemetry -----------------------------------------------------------------------------------------------
@@ -291,7 +295,10 @@ PARSERS: dict[str, Parser] = {
         ng911.document, (NG911, NG911_PLACE, NG911_HEADERS), ("ng911/*/*.json", "ng911/*/*.xml", "ng911/*/*.txt")
     ),
     "receiver": Parser(
-        car.receiver, (car.RMC + car.GGA + car.ZDA + car.PVT, car.PVT + car.SOL + car.VER), ("gpsd/*.log",)
+        car.receiver,
+        (car.RMC + car.GGA + car.ZDA + car.PVT, car.PVT + car.SOL + car.VER),
+        ("gpsd/*.log",),
+        stretch=1024,
     ),
     "gpsd": Parser(car.gpsd, (car.TPV,)),
     "modbus": Parser(car.modbus, (car.DISCRETE,)),
