@@ -298,7 +298,7 @@ PARSERS: dict[str, Parser] = {
         car.receiver,
         (car.RMC + car.GGA + car.ZDA + car.PVT, car.PVT + car.SOL + car.VER),
         ("gpsd/*.log",),
-        stretch=1024,
+        stretch=200,
     ),
     "gpsd": Parser(car.gpsd, (car.TPV,)),
     "modbus": Parser(car.modbus, (car.DISCRETE,)),
