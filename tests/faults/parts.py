@@ -59,7 +59,8 @@ PARTS: tuple[Part, ...] = (
     Part("the lab", (15,), ("tests/faults/test_mutations.py",), 120),
     Part("trees", (13,), ("tests/faults/test_fuzzed.py", "tests/faults/test_trees.py"), 150),
     # A record that is made waits for its cameras and its DEMS.
-    Part("power", (2,), ("tests/faults/test_power.py", "tests/faults/test_volume.py"), 540, workers=3),
+    Part("power", (2,), ("tests/faults/test_power.py",), 480, workers=3),
+    Part("a camera's card", (2,), ("tests/faults/test_volume.py",), 60, workers=3),
     Part("lying disks", (4,), ("tests/faults/test_lying_disk.py",), 110),
     Part("pulled", (5,), ("tests/faults/test_pulled.py",), 70),
     Part("full disks", (6,), ("tests/faults/test_full_disk.py",), 140),

@@ -31,11 +31,11 @@ from tests.faults.rig import Rig
 if TYPE_CHECKING:
     from tests.faults.rig import Nursery
 
-RECORDS = {"ext4": 8, "xfs": 7, "btrfs": 3} if LONG else {"ext4": 1}
+RECORDS = {"ext4": 10, "xfs": 7, "btrfs": 3} if LONG else {"ext4": 1}
 """Several short records are looked through faster than a long one, and differ more."""
 IN_TURN = [(name, number) for number in range(max(RECORDS.values())) for name in RECORDS if number < RECORDS[name]]
 """Each file system has its share of the time."""
-POINTS = {"ext4": form(20, 1_250), "xfs": 360, "btrfs": 834}
+POINTS = {"ext4": form(20, 1_000), "xfs": 360, "btrfs": 834}
 """Of one record: xfs and btrfs write less often, and some records have few more than these."""
 CAPTURES = form(6, 60)
 STARTS = form(1, 5)
