@@ -59,6 +59,7 @@ name = "dems"
 url = "{url}"
 ca_file = "{ca_file}"
 receipt_keys = ["{vkey}"]
+part_length = 4194304               # a request each: on this machine the next one would bring all the rest
 """
 
 
