@@ -45,7 +45,7 @@ def new_key(name: str, *, kind: int = ED25519) -> str:
 def make_key(path: Path, name: str, *, kind: int = ED25519) -> None:
     """Write a new key, readable by its owner alone, whole or not at all.
 
-    `ConfigError` where the disk refuses it, `SpoolFull` where it has no room.
+    What `durable.unwritable` makes of it where the disk refuses it.
     """
     try:
         durable.make_folder(path.parent)

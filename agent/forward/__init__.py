@@ -23,7 +23,7 @@ import structlog
 from agent.capture import Standing
 from agent.errors import AgentError, BadReceipt, JournalError, NotNow, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
 from agent.forward import bundling
-from agent.forward.aside import MOMENT, Aside, Asides
+from agent.forward.aside import MOMENT, Asides
 from agent.forward.belief import believed
 from agent.forward.bundling import Bundling
 from agent.forward.damage import looked_at
@@ -258,7 +258,7 @@ class Forward:
             # Meanwhile a person decided something else, and that stands.
             self._log.info("overtaken", capture=holding.id, reason=str(error))
         except Exception as error:  # noqa: BLE001 - whatever one capture makes an uplink do, the others are sent
-            self._step_aside(holding)
+            self._aside.step(holding.id, monotonic())
             todo = error.what_to_do if isinstance(error, AgentError) else AgentError.hint
             self._failing.broke(holding.id, repr(error), self._log.error, "not_sent", capture=holding.id, todo=todo)
         finally:
@@ -290,7 +290,7 @@ class Forward:
             if not any(self._is_its_own(one, error) for one in departures):
                 alone = set()
                 for one in departures:
-                    self._step_aside(one.holding)
+                    self._aside.step(one.holding.id, monotonic())
                 self._pausing.failed(error, round_, advanced=False)
         except JournalError:
             raise
@@ -308,7 +308,7 @@ class Forward:
             self._log.debug("waits", capture=holding.id, confirmed=departure.confirmed, reason=str(error))
         except UplinkDown as error:
             alone = error.alone or self._is_its_own(departure, error)
-            aside = self._step_aside(holding, anew=departure.advanced)
+            aside = self._aside.step(holding.id, monotonic(), anew=departure.advanced)
             if not alone:
                 self._pausing.failed(error, round_, advanced=departure.advanced)
                 aside.until = max(aside.until, self.link.again_at + MOMENT)
@@ -367,7 +367,7 @@ class Forward:
 
     async def _doubt(self, holding: Holding, reason: str) -> None:
         """What came as a receipt proves nothing. Sent anew a few times; then a person must look."""
-        aside = self._step_aside(holding)
+        aside = self._aside.step(holding.id, monotonic())
         aside.doubts += 1
         self._log.error("bad_receipt", capture=holding.id, reason=reason, todo=BadReceipt.hint)
         await self._desk.write(lambda journal: queries.remember(journal, holding.id, self.link.name, None))
@@ -378,7 +378,7 @@ class Forward:
 
     async def _look_at_spool(self, holding: Holding, error: SpoolDamaged) -> None:
         """Is the kept file still what its name says? If not it is set aside, and taken again if it is offered."""
-        self._step_aside(holding)
+        self._aside.step(holding.id, monotonic())
         self._log.error("spool_damaged", capture=holding.id, error=str(error), todo=error.what_to_do)
         await looked_at(self._desk, self._spool, holding)
 
@@ -387,9 +387,6 @@ class Forward:
     def _tell_fallbacks(self) -> None:
         for fallback in self._fallbacks:
             fallback.nudge()
-
-    def _step_aside(self, holding: Holding, *, anew: bool = False) -> Aside:
-        return self._aside.step(holding.id, monotonic(), anew=anew)
 
     def _is_its_own(self, departure: Departure, error: UplinkDown) -> bool:
         """Whether it tells nothing of the destination, which takes others, and this one not for the third time."""

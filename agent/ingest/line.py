@@ -7,7 +7,6 @@ a bay may wait for as long as others have something to give.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -37,13 +36,13 @@ class Line:
 
     def __init__(self, room: Callable[[], Room], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._room, self._clock = room, clock
-        self._places: OrderedDict[str, _Place] = OrderedDict()
+        self._places: dict[str, _Place] = {}
 
     def require(self, device: str, length: int) -> None:
         """Raise `SpoolFull` unless `length` bytes fit above the watermark, beside what those before it wait for."""
         room, now = self._room(), self._clock()
-        while self._places and (first := next(iter(self._places.items())))[1].asked_at < now - _KEPT:
-            del self._places[first[0]]
+        for gone in [name for name, place in self._places.items() if place.asked_at < now - _KEPT]:
+            del self._places[gone]
         before = 0
         for other, place in self._places.items():
             if other == device:

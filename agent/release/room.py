@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -307,20 +308,25 @@ class Release:
         """Look, again and again, at what no device will offer again, and at what the spool may forget."""
         while True:
             await self.sweep()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SWEEP):
-                    await self._while_room_is_short()
+            ends = monotonic() + _SWEEP
+            while await self._asked_for_room(ends - monotonic()):
+                await self._purge()
+                await asyncio.sleep(_AGAIN)
 
     def room_is_short(self) -> None:
         """Somebody was refused for want of room: what may be forgotten goes now, and not at the next look."""
         self._short.set()
 
-    async def _while_room_is_short(self) -> None:
-        while True:
-            await self._short.wait()
-            self._short.clear()
-            await self._purge()
-            await asyncio.sleep(_AGAIN)
+    async def _asked_for_room(self, within: float) -> bool:
+        """Wait for so many seconds for somebody who is refused; whether one was."""
+        if within <= 0:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._short.wait()
+                self._short.clear()
+                return True
+        return False
 
     async def sweep(self) -> None:
         """Do it once."""

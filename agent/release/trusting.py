@@ -47,7 +47,7 @@ def trusted(
 def trust_file(path: Path, told: dict[str, Json]) -> None:
     """Write the file, whole or not at all, for all to read.
 
-    `ConfigError` where it cannot be written, `SpoolFull` where there is no room.
+    What `durable.unwritable` makes of it where it cannot be written.
     """
     try:
         durable.replace_file(path, json.dumps(told, indent=1, sort_keys=True).encode() + b"\n", mode=_READABLE)

@@ -69,6 +69,16 @@ def test_who_does_not_ask_again_loses_its_place() -> None:
     assert disk.gives("b")
 
 
+def test_a_device_that_was_taken_out_is_waited_for_by_nobody_wherever_it_stood() -> None:
+    disk = Disk()
+    assert not any(disk.gives(device) for device in "abc")
+    disk.now = 20.0
+    assert not disk.gives("a")
+    assert not disk.gives("c")
+    disk.now, disk.left = 31.0, 200
+    assert disk.gives("c"), "b is waited for no more, and there is room for a"
+
+
 def test_nobody_waits_for_one_that_wants_a_great_part_of_the_spool() -> None:
     disk = Disk()
     assert not disk.gives("a", TOTAL // 16 + 1)

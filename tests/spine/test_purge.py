@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Never, TypeVar
@@ -11,6 +12,7 @@ import pytest
 from agent.capture import Standing
 from agent.config import Policy
 from agent.errors import SpoolError
+from agent.release import room as looking
 from agent.testing.devices import BenchDevice, some_bytes
 from tests.spine.docked import receipted, releasing
 
@@ -144,3 +146,37 @@ async def test_an_order_between_a_look_and_its_act_ends_nothing(
     holding = await station.only()
     assert (holding.standing, holding.spooled) == (Standing.RECEIPTED, True)
     assert station.spool.length(holding.digest.sha256) is not None
+
+
+async def test_what_goes_while_somebody_waits_for_room_is_not_cut_off_by_the_next_look(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the entry of a purge and the file's going away: until a restart nobody would look at that file again."""
+    monkeypatch.setattr(looking, "_SWEEP", 0.1)
+    monkeypatch.setattr(looking, "_AGAIN", 0.01)
+    begun, ended, swept = 0, 0, 0
+
+    async def purge() -> None:
+        nonlocal begun, ended
+        begun += 1
+        await asyncio.sleep(0.15)
+        ended += 1
+
+    async def sweep() -> None:
+        nonlocal swept
+        swept += 1
+
+    monkeypatch.setattr(station.release, "_purge", purge)
+    monkeypatch.setattr(station.release, "sweep", sweep)
+    running = asyncio.create_task(station.release.run())
+    try:
+        async with asyncio.timeout(20):
+            while swept < 4:
+                station.release.room_is_short()
+                await asyncio.sleep(0.01)
+            while ended < begun:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    assert begun == ended > 1
