@@ -178,12 +178,12 @@ class UsbVolume:
                     self._tell(path, (DeviceGone if gone else DeviceRefused)(f"{path}: {error.strerror}"))
                 # However often we are woken, looking takes at most half of the time.
                 least = min(time.monotonic() - began, pause)
-                await asyncio.sleep(least)
                 if session is None or session.device is None:
+                    await asyncio.sleep(least)
                     await waker.wait(heard, pause - least)
                 else:
                     with suppress(DeviceError):
-                        await rest(waker, heard, pause - least, session.volume, session.device, intake)
+                        await rest(waker, heard, least, pause, session.volume, session.device, intake)
         finally:
             self._health.pop(str(path), None)
             self._show(path, None)

@@ -26,10 +26,21 @@ async def stay(volume: Volume, device: Device, intake: Intake) -> None:
             await intake.sight(device)
 
 
-async def rest(waker: Waker, heard: int, seconds: float, volume: Volume, device: Device, intake: Intake) -> None:
-    """Wait for so long, or for a ring that came since `heard`, or until the volume is gone; tell that it is here."""
-    ends = time.monotonic() + seconds
-    while (left := ends - time.monotonic()) > 0:
-        if await waker.wait(heard, min(left, STAY_SECONDS)) or not await volume.call(volume.present):
+async def rest(  # noqa: PLR0917 - a pause, and whose it is
+    waker: Waker, heard: int, least: float, seconds: float, volume: Volume, device: Device, intake: Intake
+) -> None:
+    """Wait for so long, or for a ring that came since `heard`, or until the volume is gone; tell that it is here.
+
+    For the first `least` seconds no ring is heard.
+    """
+    began = told = time.monotonic()
+    while (rested := time.monotonic() - began) < seconds:
+        if rested < least:
+            await asyncio.sleep(min(least - rested, STAY_SECONDS))
+        elif await waker.wait(heard, min(seconds - rested, STAY_SECONDS)):
             return
-        await intake.sight(device)
+        if not await volume.call(volume.present):
+            return
+        if time.monotonic() - told >= STAY_SECONDS:
+            told = time.monotonic()
+            await intake.sight(device)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.capture import Standing
+from agent.capture import Device, Standing
 from agent.errors import SpoolFull
 from drivers.body_worn.usb_volume import dock as looking
 from drivers.body_worn.usb_volume import staying
@@ -16,7 +16,7 @@ from drivers.body_worn.usb_volume import staying
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.capture import Device, Observation
+    from agent.capture import Observation
     from agent.driver import Offer
     from drivers.body_worn.usb_volume import UsbVolume
     from drivers.body_worn.usb_volume.emulator import VolumeEmulator
@@ -88,3 +88,22 @@ async def test_a_device_that_rests_is_here_until_it_is_pulled(
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+class Here:
+    """A volume that stays, and a waker that rings all the time."""
+
+    async def call(self, work: Callable[[], bool], /) -> bool:
+        return work()
+
+    def present(self) -> bool:
+        return True
+
+    async def wait(self, _heard: int, _seconds: float, /) -> bool:
+        return True
+
+
+async def test_it_is_here_too_while_no_ring_is_heard() -> None:
+    intake, here = Slow(full=False), Here()
+    await staying.rest(here, 0, 0.2, 1_000.0, here, Device("x", "body_worn", "bay-1"), intake)  # type: ignore[arg-type]
+    assert intake.sighted > 1
