@@ -112,7 +112,9 @@ async def test_where_nothing_was_new_the_pause_grows_with_the_length_of_the_look
     assert gaps[0] < 0.45  # but soon again after the one that took something
 
 
-async def test_a_bell_is_heard_by_who_comes_late() -> None:
+async def test_a_bell_is_heard_by_who_comes_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waking, "MountWatch", silent)  # as above: a mount of another test is a ring too
+    monkeypatch.setattr(pyudev.Monitor, "from_netlink", silent)
     with Waker(None) as waker:
         heard = waker.rings
         waker.ring()
