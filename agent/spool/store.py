@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from agent import durable
 from agent.errors import SpoolDamaged, SpoolFull
 from agent.spool.aside import Aside, SealedPart
+from agent.spool.departing import BLOCK, come, departing
 from agent.spool.hashing import Hasher
 from agent.spool.lanes import Lanes, Road
 from agent.spool.memory import reuse_blocks
@@ -26,7 +27,6 @@ from agent.spool.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
     from pathlib import Path
 
     from agent.capture import Digest, Json, Parts
@@ -35,11 +35,8 @@ __all__ = ["BLOCK", "Leftover", "Room", "Spool"]
 
 T = TypeVar("T")
 
-BLOCK: Final = 512 * 1024
-"""Bytes of one block on the way out: larger ones are slower through a socket, smaller ones cost more steps."""
-
-_AT_ONCE: Final = 4
-"""Blocks that are read in one visit to a thread."""
+_READ: Final = 2 * 1024 * 1024
+"""Bytes of one read where a whole file is read through."""
 _WORKERS: Final = 8
 
 
@@ -94,7 +91,7 @@ class Spool:
 
     async def run(self, act: Callable[..., T], *arguments: object) -> T:
         """Do something that waits for disk or processor in one of the spool's threads; OSError becomes SpoolError."""
-        return await _come(self._workers.submit(act, *arguments))
+        return await come(self._workers.submit(act, *arguments))
 
     def lanes(self, *acts: Callable[[bytes], None]) -> Lanes:
         """Lanes for the blocks of one copy, in the spool's threads; OSError becomes SpoolError."""
@@ -236,7 +233,7 @@ class Spool:
             if past_cache:
                 durable.drop_cache(fd)
             offset = 0
-            while block := os.pread(fd, _AT_ONCE * BLOCK, offset):
+            while block := os.pread(fd, _READ, offset):
                 yield block
                 offset += len(block)
         finally:
@@ -274,35 +271,20 @@ class Spool:
 
     # -- leaving ------------------------------------------------------------------------------------------------------
 
-    async def blocks(self, sha256: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """`length` bytes of a kept file from `offset` on, in blocks of 512 KiB, four of them ahead."""
-        end = offset + length
-        if length <= BLOCK:  # one visit to a thread, with others that are asked for now
-            try:
-                block = await self._together.bytes_of(sha256, offset, length)
-            except OSError as error:
-                raise spool_error("working in the spool", error) from error
-            if block:
-                yield block
-            return
-        opening = self._workers.submit(self._open, sha256)
+    def blocks(self, sha256: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """`length` bytes of a kept file from `offset` on, in blocks of at most 512 KiB."""
+        if length <= BLOCK:
+            return self._short(sha256, offset, length)
+        return departing(self._workers, partial(self._open, sha256), sha256, offset, offset + length)
+
+    async def _short(self, sha256: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """In one visit to a thread, with others that are asked for now."""
         try:
-            fd = await _come(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_opened)
-            raise
-        ahead = self._workers.submit(_several, sha256, fd, offset, end)
-        try:
-            while offset < end:
-                several = await _come(ahead)
-                offset += sum(map(len, several))
-                if offset < end:
-                    ahead = self._workers.submit(_several, sha256, fd, offset, end)
-                for block in several:
-                    yield block
-        finally:
-            # A thread may still read, or be about to: another file that got this descriptor would be read instead.
-            ahead.add_done_callback(lambda _: os.close(fd))
+            block = await self._together.bytes_of(sha256, offset, length)
+        except OSError as error:
+            raise spool_error("working in the spool", error) from error
+        if block:
+            yield block
 
     def small(self, wanted: Sequence[tuple[bytes, int]]) -> list[bytes | None]:
         """The whole of several kept files, by SHA-256 and length; None for one that cannot be read, or is shorter."""
@@ -343,34 +325,9 @@ class Spool:
             raise SpoolDamaged(f"the kept file {sha256.hex()} is missing from the spool") from error
 
 
-def _several(sha256: bytes, fd: int, offset: int, end: int) -> list[bytes]:
-    """The next blocks of a kept file, as many as are read in one visit to a thread."""
-    found: list[bytes] = []
-    while offset < end and len(found) < _AT_ONCE:
-        block = os.pread(fd, min(BLOCK, end - offset), offset)
-        if not block:
-            raise SpoolDamaged(f"the kept file {sha256.hex()} ends at {offset}, before {end}")
-        found.append(block)
-        offset += len(block)
-    return found
-
-
-async def _come(future: Future[T]) -> T:
-    """What a thread found; OSError becomes SpoolError."""
-    try:
-        return await asyncio.wrap_future(future)
-    except OSError as error:
-        raise spool_error("working in the spool", error) from error
-
-
 def _failed(done: asyncio.Future[tuple[Digest, Parts]], error: Exception) -> None:
     if not done.done():
         done.set_exception(error)
-
-
-def _close_opened(opening: Future[int]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        os.close(opening.result())
 
 
 def _translated(act: Callable[[bytes], None], block: bytes) -> None:

@@ -16,7 +16,7 @@ import pytest
 from agent import durable
 from agent.capture import PART_LENGTH
 from agent.errors import SpoolDamaged, SpoolFull
-from agent.spool import Spool, sealer, store
+from agent.spool import Spool, departing, sealer, store
 from agent.testing.devices import some_bytes
 
 if TYPE_CHECKING:
@@ -88,9 +88,34 @@ async def test_blocks_on_the_way_out_are_the_bytes_from_any_offset(spool: Spool)
     assert spool.sha256_now(digest.sha256) == digest.sha256
 
 
+async def test_what_lies_in_memory_is_taken_from_there_and_the_rest_by_a_thread(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = some_bytes(5_000_000)
+    digest, _ = await spool.press(TOKEN, [data])
+    fd = os.open(spool.path(digest.sha256), os.O_RDONLY)
+    if not departing._in_memory(fd, memoryview(bytearray(1)), 0):
+        pytest.skip("this file system does not say what lies in memory: ext4, xfs and btrfs do")
+    visits: list[str] = []
+    submit = spool._workers.submit
+
+    def counted(act: Callable[..., object], *words: object) -> Future[object]:
+        visits.append(getattr(act, "__name__", "open"))
+        return submit(act, *words)
+
+    monkeypatch.setattr(spool._workers, "submit", counted)
+    assert b"".join([block async for block in spool.blocks(digest.sha256, 5, 4_500_000)]) == data[5:4_500_005]
+    assert visits == ["open"]
+    os.posix_fadvise(fd, 2_000_000, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+    assert b"".join([block async for block in spool.blocks(digest.sha256, 5, 4_500_000)]) == data[5:4_500_005]
+    assert 1 <= visits.count("_several") <= 2
+
+
+@pytest.mark.parametrize("cold", [False, True])
 @pytest.mark.parametrize("taken", [0, 1, 8, 9])
 async def test_a_descriptor_is_closed_once_and_behind_the_last_read(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch, taken: int
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, taken: int, *, cold: bool
 ) -> None:
     """Whoever stops reading in the middle, as a link that breaks does, leaves no read behind on another's file."""
     digest, _ = await spool.press(TOKEN, [some_bytes(9_000_000)])
@@ -111,6 +136,8 @@ async def test_a_descriptor_is_closed_once_and_behind_the_last_read(
 
     opened: list[int] = []
     monkeypatch.setattr(spool, "_open", lambda sha256: opened.append(true_open(sha256)) or opened[-1])
+    if cold:
+        monkeypatch.setattr(departing, "_in_memory", lambda *_: b"")
     monkeypatch.setattr(store.os, "pread", slow_read)
     monkeypatch.setattr(store.os, "close", close)
     for _ in range(20):
@@ -131,7 +158,12 @@ async def test_a_descriptor_is_closed_once_and_behind_the_last_read(
     assert sorted(fd for word, fd in told if word == "close" and fd in opened) == sorted(opened)
 
 
-async def test_a_reader_that_stops_half_way_leaves_no_descriptor_behind(spool: Spool) -> None:
+@pytest.mark.parametrize("cold", [False, True])
+async def test_a_reader_that_stops_half_way_leaves_no_descriptor_behind(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, *, cold: bool
+) -> None:
+    if cold:
+        monkeypatch.setattr(departing, "_in_memory", lambda *_: b"")
     digest, _ = await spool.press(TOKEN, [some_bytes(5_000_000)])
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(20):
@@ -144,6 +176,10 @@ async def test_a_reader_that_stops_half_way_leaves_no_descriptor_behind(spool: S
 
 async def test_a_kept_file_that_is_gone_or_too_short_is_damage(spool: Spool) -> None:
     digest, _ = await spool.press(TOKEN, [b"0123456789"])
+    long, _ = await spool.press(bytes(16), [some_bytes(3_000_000)])
+    os.truncate(spool.path(long.sha256), 2_000_001)
+    with pytest.raises(SpoolDamaged, match="ends at 2000001, before 3000000"):
+        assert [block async for block in spool.blocks(long.sha256, 0, 3_000_000)]
     os.truncate(spool.path(digest.sha256), 4)
     with pytest.raises(SpoolDamaged, match="ends at 4"):
         assert [block async for block in spool.blocks(digest.sha256, 0, 10)]
