@@ -81,7 +81,7 @@ class Forward:
         self._begun: dict[turns.Begun, None] = {}
         """Recordings that are finished before anything else of their class, in the order in which they were begun."""
         self._places = self._bundles = 0  # requests on their way: a bundle is one, whatever it holds
-        self._alone: set[str] = set()  # what came back without a receipt from a bundle finds out why by itself
+        self._alone: set[str] = set()  # what failed in a bundle, or fails by itself, goes in none
         self._turn, self._told = 0, -1
         self._failing = Sides()
         self._log = structlog.get_logger("forward")
@@ -307,9 +307,9 @@ class Forward:
         except NotNow as error:
             self._log.debug("waits", capture=holding.id, confirmed=departure.confirmed, reason=str(error))
         except UplinkDown as error:
-            alone = error.alone or self._is_its_own(departure, error)
-            aside = self._aside.step(holding.id, monotonic(), anew=departure.advanced)
-            if not alone:
+            self._alone |= {holding.id} if (own := self._is_its_own(departure, error)) else set()
+            aside = self._aside.step(holding.id, monotonic(), anew=departure.advanced, own=own)
+            if not own and not error.alone:
                 self._pausing.failed(error, round_, advanced=departure.advanced)
                 aside.until = max(aside.until, self.link.again_at + MOMENT)
             elif error.retry_after is not None:
@@ -391,7 +391,7 @@ class Forward:
     def _is_its_own(self, departure: Departure, error: UplinkDown) -> bool:
         """Whether it tells nothing of the destination, which takes others, and this one not for the third time."""
         told = error.retry_after is not None or departure.advanced
-        return self.link.up and not told and self._aside.fails_alone(departure.holding.id)
+        return not told and self._aside.fails_alone(departure.holding.id, up=self.link.up)
 
     def _recovered(self) -> None:
         if self._pausing.served():

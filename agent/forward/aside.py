@@ -25,6 +25,8 @@ class Aside:
     doubts: int = 0
     after: int = 0
     """How many captures had got through when it failed last."""
+    own: bool = False
+    """It failed while others got through: until it comes further, its failures tell nothing of the destination."""
 
 
 class Asides:
@@ -51,17 +53,19 @@ class Asides:
         """When the first of them may go."""
         return min((aside.until for aside in self._known.values()), default=otherwise)
 
-    def step(self, capture: str, now: float, *, anew: bool = False) -> Aside:
-        """It failed. `anew`: it came further than before, so what failed was not its own doing."""
+    def step(self, capture: str, now: float, *, anew: bool = False, own: bool = False) -> Aside:
+        """It failed. `anew`: it came further than before, so what failed was not its own doing; `own`: it was."""
         aside = self._known.setdefault(capture, Aside())
-        aside.tries = 1 if anew else aside.tries + 1
+        aside.tries, aside.own = (1, False) if anew else (aside.tries + 1, own)
         aside.until, aside.after = now + pausing.jitter(aside.tries), self._through
         return aside
 
-    def fails_alone(self, capture: str) -> bool:
+    def fails_alone(self, capture: str, *, up: bool) -> bool:
         """Whether one more failure tells of this capture, and nothing of a destination that took others meanwhile."""
         aside = self._known.get(capture)
-        return aside is not None and aside.tries >= OWN_FAULT and aside.after < self._through
+        if aside is None:
+            return False
+        return aside.own or (up and aside.tries >= OWN_FAULT and aside.after < self._through)
 
     def through(self, *captures: str) -> None:
         """They were taken."""
@@ -76,5 +80,5 @@ class Asides:
     def back(self) -> None:
         """The destination is back: what stepped aside because of it need not wait for its own turn."""
         for aside in self._known.values():
-            if not aside.doubts:
+            if not aside.doubts and not aside.own:
                 aside.until = 0.0

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from agent.capture import Priority, Standing
+from agent.forward.bundling import Bundling
 from agent.note import Verifier
 from agent.testing.dems import EmulatedDems
 from agent.testing.dems.faults import Fault, Faults
@@ -22,10 +24,13 @@ from agent.traffic import Traffic
 from agent.uplink.tus import TusUplink
 from agent.uplink.tus.bundle import CAPTURES, LENGTH
 from tests.uplinks.memory import MIB, some_bytes
+from tests.uplinks.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    from agent.forward.watched import Departure
 
 TYPE = "application/vnd.evidock.bundle"
 
@@ -54,7 +59,7 @@ async def docked(tmp_path: Path, dems: EmulatedDems, count: int, **options: Any)
         for number in range(count):
             device.record(f"{number:04}", some_bytes(1000 + number, number))
         await station.dock(device)
-        uplink = TusUplink(TusUplink.Options(use="tus", name="dems", url=dems.url, **options))
+        uplink = TusUplink(TusUplink.Options(use="tus", name="dems", **({"url": dems.url} | options)))
         station.connect(uplink, dems, keys=keys)
         await uplink.door.abilities()
         try:
@@ -133,6 +138,44 @@ async def test_one_that_the_dems_refuses_is_refused_alone(tmp_path: Path, dems: 
         refused = [known.id for known in await station.holdings() if known.standing is Standing.REFUSED]
         assert refused == [one.id]
         assert await station.count(Standing.RECEIPTED) == 29
+
+
+@pytest.mark.parametrize(("count", "poison"), [(40, 0), (400, 7)])
+async def test_one_that_breaks_every_request_takes_no_other_with_it_for_ever(
+    tmp_path: Path, dems: EmulatedDems, count: int, poison: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.forward.pausing.jitter", lambda _: 0.01)
+    bundles: list[set[str]] = []
+    brought = Bundling.brought
+
+    async def told(bundling: Bundling, departures: Sequence[Departure]) -> set[str]:
+        bundles.append({one.holding.origin.key for one in departures})
+        return await brought(bundling, departures)
+
+    monkeypatch.setattr(Bundling, "brought", told)
+    url = URL(dems.url)
+    async with (
+        Wire("ok", url.port or 0, scans=some_bytes(1000 + poison, poison)[:100]) as way,
+        docked(tmp_path, dems, count, url=str(url.with_port(way.port)), other_origins=[str(url.origin())]) as station,
+    ):
+        with pytest.raises(TimeoutError):
+            await station.send(within=5)
+        held = [one.origin.key for one in await station.holdings() if one.standing is Standing.HELD]
+        assert held == [f"{poison:04}"]
+        assert await station.count(Standing.RECEIPTED) == count - 1
+        device, later = BenchDevice("bench:other"), 0
+        for wave in range(3):
+            bundles.clear()
+            for _ in range(20):
+                device.record(f"later-{later}", some_bytes(500, 1000 + later))
+                later += 1
+            await station.dock(device)
+            with pytest.raises(TimeoutError):
+                await station.send(within=1.5)
+            assert await station.count(Standing.RECEIPTED) == count - 1 + later
+            assert bundles, "they went together"
+            # While nothing else got through, nobody could know whose fault it was: so the first wave may meet it.
+            assert not wave or not any(f"{poison:04}" in one for one in bundles), "and it with none of them"
 
 
 async def test_a_dems_without_bundles_gets_each_by_itself(tmp_path: Path) -> None:

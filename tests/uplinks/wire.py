@@ -9,6 +9,8 @@ second takes so many and then nothing more, the third and all further ones are l
     mute@N         pass N bytes from the client on, then nothing that the server answers
     limit=N        pass N bytes per second from the client on
     refuse         reset at once
+
+With `scans`, whatever the word says, a connection that carries these bytes is reset, as a virus scanner does it.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ BLOCK = 64 * 1024
 
 
 class Wire:
-    def __init__(self, faults: str, port: int) -> None:
+    def __init__(self, faults: str, port: int, *, scans: bytes | None = None) -> None:
         self._faults = faults.split()
+        self._scans = scans
         self._target = port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,8 +76,8 @@ class Wire:
         try:
             back = asyncio.create_task(self._back(far_reader, writer, muted))
             try:
-                await self._forth(name, int(number or 0), reader, far_writer, muted)
-                if name != "cut":
+                found = await self._forth(name, int(number or 0), reader, far_writer, muted)
+                if name != "cut" and not found:
                     far_writer.write_eof()
                     await back
             finally:
@@ -88,8 +91,9 @@ class Wire:
 
     async def _forth(
         self, name: str, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, muted: asyncio.Event
-    ) -> None:
-        passed = 0
+    ) -> bool:
+        """Whether what is scanned for was found."""
+        passed, tail = 0, b""
         while True:
             room = number - passed if name in {"cut", "stall"} else BLOCK
             if name == "limit":
@@ -97,11 +101,15 @@ class Wire:
                 room = max(1, number // 20)
             if room <= 0:
                 if name == "cut":
-                    return
+                    return False
                 await asyncio.Event().wait()
             block = await reader.read(min(room, BLOCK))
             if not block:
-                return
+                return False
+            if self._scans is not None:
+                tail = tail[-len(self._scans) :] + block
+                if self._scans in tail:
+                    return True
             passed += len(block)
             self.upstream += len(block)
             if name == "mute" and passed >= number:
