@@ -10,7 +10,7 @@ from agent.capture import Digest, Holding, Origin, Parts, Priority, Receipt, Sta
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CODES", "COLUMNS", "STANDINGS", "holding", "micros", "moment", "raw_id", "text_id"]
+__all__ = ["CODES", "COLUMNS", "FLAGS", "STANDINGS", "holding", "micros", "moment", "raw_id", "text_id"]
 
 STANDINGS: Final = (
     Standing.UNKNOWN,
@@ -30,6 +30,9 @@ COLUMNS: Final = (
     "standing, priority, spooled, retained, held_seq, held_at, changed_at, strength, destination, note, receipted_at, "
     "reason, clip, members, forgets"
 )
+
+FLAGS: Final = (11, 14, 15)
+"""Of these, those that are true or false: volatile, spooled, retained."""
 
 _ID_LENGTH: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

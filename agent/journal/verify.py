@@ -20,7 +20,7 @@ from agent.journal import pages
 from agent.journal.entry import PREDICATE_TYPE, STATEMENT_TYPE, Event
 from agent.journal.heads import Heads
 from agent.journal.replay import Replay
-from agent.journal.rows import COLUMNS, STANDINGS, holding, micros, raw_id
+from agent.journal.rows import COLUMNS, FLAGS, STANDINGS, holding, micros, raw_id
 from agent.journal.surroundings import Surroundings
 from agent.journal.words import words
 from agent.merkle import HASH_LENGTH, TILE_WIDTH, Frontier, leaf_hash, subtree_root
@@ -236,6 +236,9 @@ class Verification:
             try:
                 known = holding(columns, self._origin)
                 self._one_capture(row, known, token, superseded=bool(superseded))  # type: ignore[arg-type]
+                flags = (superseded, *(columns[number] for number in FLAGS))
+                if any(flag not in (0, 1) for flag in flags) or columns[3] != known.origin.claims["began_at"]:
+                    self._say(f"capture {known.id}", "is not spelled as it is written")
             except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
                 self._say(f"capture row {row}", f"cannot be read ({type(error).__name__}: {error})")
             last = int(str(row))

@@ -72,6 +72,13 @@ def everything(connection: apsw.Connection) -> dict[str, list[Any]]:
         if name not in HINTS
     }
     found["meta"] = [row for row in found["meta"] if row[0] not in NOTED]
+    # An entry says its moment to the millisecond; on what the table has beyond that no promise rests.
+    columns = [row[1] for row in connection.execute("PRAGMA table_xinfo(capture)")]
+    moments = [columns.index(name) for name in ("held_at", "changed_at", "receipted_at")]
+    found["capture"] = [
+        tuple(value // 1000 if at in moments and value is not None else value for at, value in enumerate(row))
+        for row in found["capture"]
+    ]
     return found | {"schema": connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()}
 
 
@@ -151,6 +158,8 @@ def test_a_leaf_that_the_disk_changed_after_the_last_full_tile_does_not_start(wr
         ("DROP INDEX capture_origin", "index capture_origin is not as it was written"),
         ("UPDATE capture SET changed_at = changed_at + 3600000000 WHERE row = 3", "was changed at"),
         ("UPDATE entry SET capture = 1 WHERE seq = 0", "belongs to another capture"),
+        ("UPDATE capture SET spooled = 9 WHERE standing = 1 AND row % 2", "is not spelled as it is written"),
+        ("UPDATE capture SET began_at = replace(began_at, 'T', 'U') WHERE row = 3", "is not spelled as it is written"),
     ],
 )
 def test_what_no_entry_contradicts_is_named_all_the_same(
