@@ -86,6 +86,9 @@ class Journal:
                 )
             journal = cls(connection, log, stamp)
             if named is None:
+                if journal.leaves.size:
+                    connection.close()
+                    raise JournalError(f"the journal {path} has entries and does not say which log they are of")
                 with journal.transaction():
                     connection.execute("INSERT INTO meta VALUES ('log', ?)", (log,))
                     journal.record(Event.LOG_OPENED, opened, actor=actor)

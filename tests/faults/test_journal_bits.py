@@ -152,6 +152,17 @@ def test_a_leaf_that_the_disk_changed_after_the_last_full_tile_does_not_start(wr
         looked(path)
 
 
+def test_entries_without_the_name_of_their_log_are_not_gone_on_with(written: Path, tmp_path: Path) -> None:
+    """One bit of that name's own name, and the log began a second time behind its own entries."""
+    path = tmp_path / "journal.db"
+    shutil.copy(written, path)
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE meta SET name = 'mog' WHERE name = 'log'")
+    connection.close()
+    with pytest.raises(JournalError, match="does not say which log they are of"):
+        looked(path)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
