@@ -25,7 +25,7 @@ BLOCK: Final = 512 * 1024
 """Bytes of one block: larger ones are slower through a socket, smaller ones cost more steps."""
 
 _AT_ONCE: Final = 4
-"""Blocks that are read in one visit to a thread."""
+"""Blocks that are read in one visit to a thread, and after which others have their turn on the event loop."""
 
 
 async def departing(
@@ -42,6 +42,7 @@ async def departing(
         opening.add_done_callback(_close_opened)
         raise
     ahead: Future[list[bytes]] | None = None
+    turn = offset
     room = memoryview(bytearray(BLOCK))
     try:
         while offset < end:
@@ -49,6 +50,9 @@ async def departing(
                 if block := _in_memory(fd, room[: end - offset], offset):
                     offset += len(block)
                     yield block
+                    if offset - turn >= _AT_ONCE * BLOCK:
+                        turn = offset
+                        await asyncio.sleep(0)
                     continue
                 ahead = workers.submit(_several, sha256, fd, offset, end)
             several = await come(ahead)

@@ -113,6 +113,29 @@ async def test_what_lies_in_memory_is_taken_from_there_and_the_rest_by_a_thread(
 
 
 @pytest.mark.parametrize("cold", [False, True])
+async def test_others_have_their_turn_while_somebody_reads_who_never_waits(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, *, cold: bool
+) -> None:
+    if cold:
+        monkeypatch.setattr(departing, "_in_memory", lambda *_: b"")
+    digest, _ = await spool.press(TOKEN, [some_bytes(20 << 20)])
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    waiting = asyncio.create_task(other())
+    seen: set[int] = set()
+    async for _ in spool.blocks(digest.sha256, 0, 20 << 20):
+        seen.add(turns)
+    waiting.cancel()
+    assert len(seen) >= 9  # one for each 2 MiB
+
+
+@pytest.mark.parametrize("cold", [False, True])
 @pytest.mark.parametrize("taken", [0, 1, 8, 9])
 async def test_a_descriptor_is_closed_once_and_behind_the_last_read(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, taken: int, *, cold: bool
