@@ -67,7 +67,8 @@ class Pausing:
         else:
             pause = jitter(self.failures + FIRST_PAUSE - 1)
         if error.retry_after is not None:
-            pause = max(pause, min(error.retry_after, RETRY_AFTER_MAX))
+            # The jitter comes after it: who were told the same number at the same moment would come back together.
+            pause += min(error.retry_after, RETRY_AFTER_MAX)
         self.link.again_at = monotonic() + pause
         if self.link.up:
             self._log.warning("destination_down", destination=self.link.name, error=str(error), todo=error.what_to_do)

@@ -128,7 +128,7 @@ async def test_the_wait_that_the_dems_asks_for_is_kept(
     await filled(station, bench, 1)
     with pytest.raises(TimeoutError):
         await station.send(within=0.3)
-    assert station.forward.link.again_at == 100
+    assert station.forward.link.again_at == pytest.approx(100.01), "and the jitter comes after it"
     assert len(uplink.order) == 1
     now[0] = 101.0
     await station.send()
@@ -206,7 +206,7 @@ async def test_an_absurd_wait_is_cut_to_an_hour(station: Station, bench: BenchDe
     await filled(station, bench, 1)
     with pytest.raises(TimeoutError):
         await station.send(within=0.2)
-    assert station.forward.link.again_at - forward.monotonic() <= 3600
+    assert station.forward.link.again_at - forward.monotonic() <= 3600 + 0.01
     station.forward.forgive((await station.only()).id)
     await station.send()
 
@@ -230,9 +230,12 @@ def test_the_jitter_is_full_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     from tests.spine.test_forward import true_jitter  # noqa: PLC0415
 
     for tries in (1, 5, 10, 1000, 10**6):
-        found = [true_jitter(tries) for _ in range(50)]
-        assert all(0 <= one <= min(PAUSE_MAX, 2.0 ** min(tries, 10)) for one in found)
-    assert max(true_jitter(9) for _ in range(50)) > 60
+        found = [true_jitter(tries) for _ in range(200)]
+        most = min(PAUSE_MAX, 2.0 ** min(tries - 1, 10))
+        assert all(0 <= one <= most for one in found)
+        # Of 200 by chance none is in a given quarter once in 10^25 times.
+        assert min(found) < most / 4, "some come back at once"
+        assert max(found) > most * 3 / 4
 
 
 true_jitter = pausing.jitter

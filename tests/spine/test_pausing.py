@@ -108,3 +108,17 @@ def test_the_minute_begins_anew_with_each_outage(tried: tuple[Pausing, Callable[
     clock.now += STABLE / 2
     pauses.served()
     assert fails() == FIRST_PAUSE + 2
+
+
+def test_stations_that_were_asked_to_wait_for_as_long_do_not_come_back_together(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """A proxy says `Retry-After: 30` to all of them: each waits as long, and then a time of its own."""
+    monkeypatch.setattr(pausing, "jitter", float)
+    asked = UplinkDown("come back later", retry_after=30.0)
+    pauses = Pausing(Link("dems"), on_change=lambda: None)
+    for pause in (30.0 + FIRST_PAUSE, 30.0 + FIRST_PAUSE + 1):
+        pauses.failed(asked, pauses.round, advanced=False)
+        assert pauses.link.again_at == clock.now + pause
+    pauses.failed(UplinkDown("come back next year", retry_after=1e9), pauses.round, advanced=False)
+    assert pauses.link.again_at == clock.now + 3600.0 + FIRST_PAUSE + 2

@@ -145,3 +145,11 @@ async def test_a_held_capture_stands_where_the_receipt_leaves_it(rig: ClearanceR
     assert await station.count(Standing.RECEIPTED) == 1
     await station.verify()
     await station.hang_up()
+
+
+async def test_a_storage_that_asks_for_patience_gets_it(rig: ClearanceRig, station: Station) -> None:
+    """Azure names its reason in a header of its own (503 ServerBusy)."""
+    rig.proxy.busy = {"Retry-After": "7", "x-ms-error-code": "ServerBusy"}
+    with pytest.raises(UplinkDown, match="503 ServerBusy") as down:
+        await sent(rig.uplink(), await held_sending(station, b"x"))
+    assert down.value.retry_after == 7

@@ -16,6 +16,7 @@ from yarl import URL
 
 from agent.errors import UplinkDown
 from agent.uplink.clearance.doors import Purged
+from agent.uplink.http.answer import retry_after
 from agent.uplink.http.body import Body
 from agent.uplink.http.trouble import explained
 
@@ -146,7 +147,7 @@ def _no(answer: Answer) -> UplinkDown:
                 alone=True,
             )
         case _ if code:
-            return UplinkDown(f"the storage answered {answer.status} {code}")
+            return UplinkDown(f"the storage answered {answer.status} {code}", retry_after=retry_after(answer))
         case _:
             return explained(answer, "Azure storage")
 

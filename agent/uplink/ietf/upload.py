@@ -10,7 +10,18 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from agent.errors import UplinkDown, UplinkRefused
-from agent.uplink.http import FLOOR, RECEIPT, Cut, Place, journaled, note_in, repr_digest, said, wrong
+from agent.uplink.http import (
+    FLOOR,
+    RECEIPT,
+    Cut,
+    Place,
+    journaled,
+    note_in,
+    repr_digest,
+    retry_after,
+    said,
+    wrong,
+)
 from agent.uplink.ietf.create import created
 from agent.uplink.ietf.fields import PARTIAL, Limits, complete, digest_field, limits_in, problem
 from agent.uplink.ietf.find import asked, found, gone
@@ -116,7 +127,11 @@ def _processed(answer: Answer) -> None:
         return
     if answer.status < 500:  # noqa: PLR2004 - the client's side
         raise UplinkRefused(f"the DEMS has every byte and refuses this capture ({answer.status}){said(answer)}")
-    raise UplinkDown(f"the DEMS has every byte and could not process them ({answer.status}){said(answer)}", alone=True)
+    raise UplinkDown(
+        f"the DEMS has every byte and could not process them ({answer.status}){said(answer)}",
+        alone=True,
+        retry_after=retry_after(answer),
+    )
 
 
 async def _not_taken(trip: IetfTrip, place: Place, answer: Answer, end: int, proof: Proof | None) -> None:
