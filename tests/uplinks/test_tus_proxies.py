@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,48 @@ async def test_https_goes_through_a_proxy_unseen(
     assert tunnel.asked[0].startswith(b"CONNECT 127.0.0.1")
     assert base64.b64encode(b"dock:secret") in tunnel.asked[0]
     assert "Proxy-Authorization" not in double.seen[0].headers
+
+
+async def test_the_proxy_s_login_is_for_the_proxy_also_where_uploads_lie_at_another_origin(
+    serve: Serve,
+    connect: Connect,
+    authority: trustme.CA,
+    ca_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The DEMS is reached by plain http, and places uploads at a store that speaks https: the store sees no login."""
+    store = await serve(tls=served_with(authority.issue_cert("127.0.0.1")))
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ssl.create_default_context(cafile=ca_file))
+    login = tmp_path / "login"
+    login.write_text("dock:secret")
+    async with Tunnel() as tunnel:
+        more = {"proxy": f"http://127.0.0.1:{tunnel.port}", "proxy_login_file": login, "other_origins": [store.url]}
+        uplink = connect("http://dems.invalid/files", **more)
+        url = uplink.door.resolved(f"{store.url}/1", uplink.door.url)
+        assert (await uplink.door.ask("HEAD", url)).status == 404
+        (await uplink.door.get(url)).close()
+        await uplink.aclose()
+    assert [one.split()[0] for one in tunnel.asked] == [b"CONNECT"] * len(tunnel.asked)
+    assert all(base64.b64encode(b"dock:secret") in one for one in tunnel.asked)
+    assert [one.method for one in store.seen] == ["HEAD", "GET"]
+    assert not any("Proxy-Authorization" in one.headers for one in store.seen)
+
+
+async def test_a_place_in_plain_http_is_reached_through_the_proxy_with_its_login(
+    serve: Serve, connect: Connect, tmp_path: Path
+) -> None:
+    """Though the DEMS itself speaks https: without CONNECT the login stands in the request."""
+    store = await serve()
+    login = tmp_path / "login"
+    login.write_text("dock:secret")
+    more = {"proxy": f"http://127.0.0.1:{store.port}", "proxy_login_file": login}
+    uplink = connect("https://dems.invalid/files", other_origins=["http://store.invalid"], **more)
+    url = uplink.door.resolved("http://store.invalid/files/1", uplink.door.url)
+    assert (await uplink.door.ask("HEAD", url)).status == 404
+    (await uplink.door.get(url)).close()
+    expected = "Basic " + base64.b64encode(b"dock:secret").decode()
+    assert [one.headers.get("Proxy-Authorization") for one in store.seen] == [expected] * 2
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,7 @@ class Door:
         sent = self.worded(method) | (headers or {})
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token}"
-        if self.tls is None:
-            sent |= self._proxy_headers  # without TLS there is no CONNECT that could carry them
+        sent |= self._for_proxy(url)
         watched = None if isinstance(body, bytes) else body
         self.bodies += watched is not None
         try:
@@ -126,8 +125,7 @@ class Door:
     async def get(self, url: URL) -> aiohttp.ClientResponse:
         """Begin to read what lies at `url`; the caller closes what is returned. Raises `UplinkDown`."""
         sent = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
-        if self.tls is None:
-            sent |= self._proxy_headers
+        sent |= self._for_proxy(url)
         try:
             async with asyncio.timeout(self._options.connect_timeout + self._options.stall):
                 return await self._opened().get(
@@ -189,6 +187,13 @@ class Door:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(self._options.stall / 2)))
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(self._options.stall / 6)))
         return made
+
+    def _for_proxy(self, url: URL) -> dict[str, str]:
+        """What stands in the request itself for the proxy to see: without TLS there is no CONNECT that could carry it.
+
+        It depends on where this request goes, and not on the DEMS: what goes through a tunnel, the other end reads.
+        """
+        return self._proxy_headers if url.scheme == "http" else {}
 
     async def renew_token(self) -> None:
         """Read the bearer token again: it may have been renewed. Raises `UplinkDown` where its file cannot be used."""
