@@ -193,6 +193,24 @@ async def test_a_lock_that_ends_too_soon_is_none(bench: Bench) -> None:
         await sent(uplink, sending)
 
 
+@pytest.mark.parametrize("lock", [{"lock": "bucket"}, {"lock": "governance", "retention_default": 30}])
+async def test_a_lock_without_an_end_is_none(bench: Bench, lock: dict[str, Any]) -> None:
+    """The store names a mode, and not until when: nobody has said that the object stays for a day."""
+    rule = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 30}}}
+    async with client(bench.store) as asked:
+        await asked.put_object_lock_configuration(Bucket=bench.bucket, ObjectLockConfiguration=rule)
+    uplink = bench.uplink(**lock, read_back=True)
+    sending, true_ask = await held_sending(bench.station, b"x"), uplink._store.ask
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        told = await true_ask(operation, **words)
+        return {name: value for name, value in told.items() if name != "ObjectLockRetainUntilDate"}
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+    with pytest.raises(UplinkDown, match="its retention is GOVERNANCE until None"):
+        await sent(uplink, sending)
+
+
 async def test_objects_are_encrypted_as_asked_for(bench: Bench) -> None:
     uplink = bench.uplink(encryption="AES256")
     sendings = [await held_sending(bench.station, some_bytes(length), f"{length}") for length in (1, 6 * MIB)]
