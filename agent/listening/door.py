@@ -124,11 +124,14 @@ class Door:
     async def _visit(self, sock: socket.socket, who: IPv4Address | IPv6Address, runner: web.AppRunner) -> None:
         """One connection, until it is closed."""
         loop, tls = asyncio.get_running_loop(), self.context
+        made: _Line | None = None
 
         def line() -> _Line:
+            nonlocal made
             if runner.server is None:  # pragma: no cover - it stands as long as we accept
                 raise RuntimeError("this listener was not set up")
-            return _Line(runner.server(), self)
+            made = _Line(runner.server(), self)
+            return made
 
         try:
             _, made = await loop.connect_accepted_socket(
@@ -138,7 +141,11 @@ class Door:
             self._turn_away(sock, who, "handshake")
             return
         except BaseException:
-            sock.close()
+            if made is None or not made.stands:
+                sock.close()
+            else:  # TLS stood already: its transport says goodbye first, and for that it needs the socket
+                made.abort()
+                await made.gone
             raise
         try:
             await made.gone
@@ -215,6 +222,11 @@ class _Line(asyncio.Protocol):
         self.task: asyncio.Task[object] | None = None
         """Who answers it."""
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def stands(self) -> bool:
+        """Whether it was made."""
+        return self._transport is not None
 
     def abort(self) -> None:
         """Close it without a word."""

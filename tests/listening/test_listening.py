@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from agent.errors import AgentError, ConfigError, DeviceRefused, JournalError, SpoolDamaged
 from agent.listening import Bound, ListenOptions, check_certificates, listening
+from agent.listening.door import _Line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -184,7 +185,7 @@ async def test_no_more_connections_than_there_may_be() -> None:
         assert bound.turned_away["full"] == 1
         for _, writer in two:
             writer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while bound.open:  # noqa: ASYNC110 - a listener tells nobody
                 await asyncio.sleep(0.01)
         assert b"201" in await knock(bound, put(1) + b"x")
@@ -198,7 +199,7 @@ async def test_no_more_connections_than_there_may_be() -> None:
 async def test_silence_before_a_head_is_cut(said: bytes) -> None:
     async with open_house(House(), idle=0.1) as bound:
         await knock(bound, said)  # ends, because the other side closes
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while bound.open:  # noqa: ASYNC110 - a listener tells nobody
                 await asyncio.sleep(0.01)
 
@@ -237,7 +238,7 @@ async def test_who_does_not_take_our_answer_is_cut() -> None:
         _, writer = await asyncio.open_connection(bound.address, bound.port, limit=1)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /long HTTP/1.1\r\nHost: h\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not house.ends:  # noqa: ASYNC110 - a handler tells nobody
                 await asyncio.sleep(0.01)
         writer.close()
@@ -280,6 +281,25 @@ async def test_a_stop_ends_what_is_half_here_and_lets_end_what_is_whole() -> Non
     assert b"201" in await whole
     assert await half == b""
     assert bound.open == 0
+
+
+async def test_whoever_has_just_come_in_when_it_stops_is_closed_like_the_others(
+    authority: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS stands, and the one who waited for it does not know it yet."""
+    lines: list[_Line] = []
+    true = _Line.connection_made
+
+    def comes_in(line: _Line, transport: asyncio.BaseTransport) -> None:
+        true(line, transport)
+        lines.append(line)
+        for visit in line._door._visits:
+            visit.cancel()
+
+    monkeypatch.setattr(_Line, "connection_made", comes_in)
+    async with open_house(House(), **tls_of(authority)) as bound:
+        assert await knock(bound, put(1) + b"x", tls=ssl.create_default_context(cafile=authority["ca"])) == b""
+    assert [line.gone.done() for line in lines] == [True]
 
 
 async def test_an_address_that_is_taken_is_told() -> None:
