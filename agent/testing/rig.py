@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WITHIN", "Rig", "WantsAll", "descriptors", "ended", "examined", "held", "not_given", "running", "until"]
 
-WITHIN = 10.0
+WITHIN = 30.0
 """Seconds in which a driver must do what is waited for."""
 
 

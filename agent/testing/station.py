@@ -33,7 +33,7 @@ from agent.traffic import Traffic
 from agent.uplink import UplinkOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -212,13 +212,13 @@ class Station:
         self._tasks.append(task)
         return task
 
-    async def send(self, within: float = 20.0) -> None:
-        """Forward until nothing stands held; `TimeoutError` where that takes longer."""
+    async def send(self, within: float = 60.0, until: Callable[[], Awaitable[bool]] | None = None) -> None:
+        """Forward until nothing stands held, or until something else is so; `TimeoutError` where that takes longer."""
         assert self.forward is not None, "connect an uplink first"
         sending = asyncio.create_task(self.forward.run())
         try:
             async with asyncio.timeout(within):
-                while await self.count(Standing.HELD):
+                while not await until() if until else await self.count(Standing.HELD):
                     if sending.done():
                         sending.result()
                     await asyncio.sleep(0.005)

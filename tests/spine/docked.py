@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.capture import Holding, Priority, Strength
+from agent.capture import Holding, Priority, Standing, Strength
 from agent.config import Policy
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
@@ -36,6 +36,11 @@ async def filled(station: Station, bench: BenchDevice, count: int) -> None:
     for number in range(count):
         bench.record(f"{number}", some_bytes(100, number))
     await station.dock(bench)
+
+
+async def sent(station: Station, count: int) -> bool:
+    """Whether so many are receipted."""
+    return await station.count(Standing.RECEIPTED) == count
 
 
 async def queued(station: Station, **devices: list[Priority]) -> None:
