@@ -13,9 +13,11 @@ from agent.errors import AgentError, BadCapture, CannotResume, DeviceError, Devi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from agent.capture import Capture, Device, Observation, Origin
     from agent.driver import Driver, Offer
+    from drivers.body_worn.usb_volume import UsbVolume
 
 
 class Desk:
@@ -104,6 +106,13 @@ class Desk:
 def _check_length(part: bytes, capture: Capture) -> None:
     if len(part) != capture.length:
         raise BadCapture(f"{len(part)} bytes came of {capture.length}")
+
+
+async def empty(driver: UsbVolume, place: Path) -> None:
+    """Wait until the driver has seen that no volume is here."""
+    async with asyncio.timeout(30):
+        while await driver.health() != {str(place): "no volume is here"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

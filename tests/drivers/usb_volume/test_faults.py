@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,9 +80,10 @@ async def test_the_plug_is_pulled_while_somebody_reads(camera: VolumeEmulator, d
     content = os.urandom(48 << 20)
     name = camera.add(content)
     desk = Desk()
-    pulled = asyncio.create_task(asyncio.to_thread(camera.pull_when_read, name, 5.0))
+    pulled = asyncio.create_task(asyncio.to_thread(camera.pull_when_read, name, 60.0))
     await asyncio.sleep(0.1)
-    async with running(dock(), desk):
+    # What comes late leaves the one who pulls time for it: all would lie in memory, and be read in a moment.
+    async with running(dock(wire=FaultyWire("D" * 15)), desk):
         assert await pulled
         await desk.until(desk.gone)
         camera.plug()
@@ -274,12 +274,11 @@ async def test_a_device_that_hangs_holds_up_itself_alone(
 
     desk, beside = Desk(), Desk()
     try:
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(60.0):
             async with running(dock(wire=Hung()), desk), running(dock(mount=other.mount), beside):
                 await desk.until(lambda: len(desk.opened) >= 4)
                 await beside.until(lambda: beside.held)
-                began = time.monotonic()
-        assert time.monotonic() - began < 3.0
+        assert not awake.is_set()  # it ended although its device hangs
         assert not desk.held
     finally:
         awake.set()

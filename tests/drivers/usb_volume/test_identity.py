@@ -174,7 +174,7 @@ async def test_an_unknown_volume_is_sighted_and_nothing_of_it_is_guessed(
     (tmp_path / "dock/private/letter.txt").write_bytes(b"x")
     desk = Desk()
     async with running(dock(), desk):
-        await desk.until(lambda: desk.devices)
+        await desk.until(lambda: any(line["event"] == "device_unknown" for line in log))
         await asyncio.sleep(0.2)
     (device,) = desk.devices.values()
     assert device.spec is None
@@ -328,7 +328,7 @@ async def test_devices_are_found_by_their_usb_ids_wherever_they_are_mounted(
             assert len(await driver.health()) == 2
             run("umount", "-l", places[2])
             run("umount", "-l", places[1])
-            await asyncio.sleep(0.3)
+            await desk.until(lambda: len(driver.bays()) == 1)
             assert list(await driver.health()) == [str(places[0])]
         assert {origin.device: held for origin, held in desk.held.items()} == {
             "usb:0951:1666:SN-0": b"0",

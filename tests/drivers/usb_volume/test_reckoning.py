@@ -62,7 +62,7 @@ def driver(volume: Path, wire: Wire | None = None) -> UsbVolume:
 
 
 async def told(station: Station, count: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(station.observed) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert {one.kind for one in station.observed} == {INDEX}

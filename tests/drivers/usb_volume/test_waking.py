@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 import pyudev
 
 from agent.mounts import MountWatch
-from drivers.body_worn.usb_volume import waking
+from drivers.body_worn.usb_volume import dock as dock_module
+from drivers.body_worn.usb_volume import staying, waking
 from drivers.body_worn.usb_volume.waking import Waker
 from tests.drivers.usb_volume.desk import Desk, running
 
@@ -93,23 +93,25 @@ async def test_where_nothing_was_new_the_pause_grows_with_the_length_of_the_look
     camera.add(b"clip")
 
     class Slow(Desk):
-        looks: list[float]
-
         async def sight(self, device, /) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
-            self.looks.append(time.monotonic())
             await asyncio.sleep(0.05)
             await super().sight(device)
 
+    pauses: list[float] = []
+
+    async def rest(waker: Waker, heard: int, least: float, seconds: float, *words: Any) -> None:  # noqa: ANN401
+        pauses.append(seconds)
+        await staying.rest(waker, heard, least, seconds, *words)
+
+    monkeypatch.setattr(dock_module, "rest", rest)
     monkeypatch.setattr(waking, "GATHER_SECONDS", 0.0)
     monkeypatch.setattr(waking, "MountWatch", silent)  # as above
     monkeypatch.setattr(pyudev.Monitor, "from_netlink", silent)
     desk = Slow()
-    desk.looks = []
     async with running(dock(rescan=0.05), desk):
-        await desk.until(lambda: len(desk.looks) >= 5)
-    gaps = [later - earlier for earlier, later in zip(desk.looks, desk.looks[1:], strict=False)]
-    assert max(gaps) >= 0.5  # ten times the 0.05 s that a look takes
-    assert gaps[0] < 0.45  # but soon again after the one that took something
+        await desk.until(lambda: len(pauses) >= 3)
+    assert pauses[0] == 0.05, "soon again after the look that took something"
+    assert min(pauses[1:]) >= 0.5, "ten times the 0.05 s that a look takes"
 
 
 async def test_a_bell_is_heard_by_who_comes_late(monkeypatch: pytest.MonkeyPatch) -> None:
