@@ -76,7 +76,7 @@ async def daemon(folder: Path) -> AsyncIterator[Daemon]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(true):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -32,8 +32,10 @@ async def until(true: Callable[[], object], within: float = 30.0) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.fixture
-async def running(post: Post) -> AsyncIterator[Post]:
+@asynccontextmanager
+async def at_work(post: Post, interval: timedelta) -> AsyncIterator[Post]:
+    post.custody = post.custody.model_copy(update={"interval": interval})
+    post.anchor._custody = post.custody
     task = asyncio.create_task(post.anchor.run())
     yield post
     task.cancel()
@@ -52,17 +54,18 @@ async def test_what_is_signed_is_the_head_and_is_kept(post: Post) -> None:
     assert await post.anchor.sign() is None  # nothing changed
 
 
-async def test_a_station_comes_to_rest_although_each_cosignature_is_quoted(running: Post, dems: EmulatedDems) -> None:
-    running.custody = running.custody.model_copy(update={"interval": timedelta(milliseconds=20)})
-    running.anchor._custody = running.custody
-    for _ in range(5):
-        size = await running.write()  # not what the log has a moment later: a quotation of this may stand there then
-        await until(lambda size=size: dems.core.witness.head(LOG).size >= size)
-    await asyncio.sleep(0.3)
-    size, asked = await running.size(), dems.core.witness.asked
-    await asyncio.sleep(0.7)
-    assert (await running.size(), dems.core.witness.asked) == (size, asked)
-    events = await running.events()
+async def test_a_station_comes_to_rest_although_each_cosignature_is_quoted(post: Post, dems: EmulatedDems) -> None:
+    async def rests() -> bool:
+        before = await post.size(), dems.core.witness.asked
+        await asyncio.sleep(0.7)
+        return before == (await post.size(), dems.core.witness.asked)
+
+    async with at_work(post, timedelta(milliseconds=20)):
+        for _ in range(5):
+            size = await post.write()  # not what the log has a moment later: a quotation of this may stand there then
+            await until(lambda size=size: dems.core.witness.head(LOG).size >= size)
+        await until(rests)
+    events = await post.events()
     assert 1 <= events.count("anchor.cosigned") <= 6
     assert events[-1] == "anchor.cosigned"
 
@@ -84,18 +87,18 @@ async def test_the_entry_quotes_the_cosigned_note_and_only_once(post: Post) -> N
     assert await post.anchor.sign() is not None
 
 
-async def test_many_entries_are_signed_at_once_and_few_within_the_interval(running: Post) -> None:
-    await running.write(BATCH)
-    size = await running.size()
-
+@pytest.mark.parametrize(("count", "interval"), [(BATCH, 60), (1, 1)])
+async def test_many_entries_are_signed_at_once_and_few_within_the_interval(
+    post: Post, count: int, interval: int
+) -> None:
     async def there() -> bool:
-        newest = await running.newest()
+        newest = await post.newest()
         return newest is not None and newest.size >= size
 
-    await until(there, within=0.9)  # before the interval of one second is over
-    await running.write()
-    size += 1
-    await until(there, within=3)
+    async with at_work(post, timedelta(seconds=interval)):
+        await until(post.newest)  # what stood there before is signed without a wait
+        size = await post.write(count)
+        await until(there)  # which gives up long before a minute is over
 
 
 async def test_old_checkpoints_that_nobody_cosigned_are_let_go(post: Post) -> None:

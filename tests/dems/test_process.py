@@ -161,7 +161,7 @@ async def test_it_ends_with_the_one_who_started_it(tmp_path: Path) -> None:
     assert process is not None
     assert process.stdin is not None
     process.stdin.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await process.wait() == 0
     await dems.stop()
 

@@ -78,12 +78,12 @@ async def test_an_error_that_nobody_foresaw_reaches_the_one_who_asked(desk: Desk
         raise error
 
     asked = [getattr(desk, way)(fails), desk.write(holding("b")), desk.read(lambda journal: journal.leaves.size)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         done = await asyncio.gather(*asked, return_exceptions=True)
     assert done[0] is error
     assert not isinstance(done[1], BaseException)
     assert isinstance(done[2], int)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await desk.read(read_journal)).problems == []
 
 
@@ -91,7 +91,7 @@ async def test_a_disk_that_fails_a_look_up_ends_it_for_all_and_keeps_nobody_wait
     def fails(_: Journal) -> None:
         raise apsw.IOError("disk I/O error")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(JournalError):
             await desk.read(fails)
         with pytest.raises(JournalError):
@@ -107,7 +107,7 @@ async def test_whoever_finds_out_that_it_is_broken_it_is_told_at_once(desk: Desk
 
     with pytest.raises(JournalError) as raised:
         await desk.write(fails)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await told is raised.value
 
 

@@ -24,11 +24,12 @@ def is_open(fd: int) -> bool:
 
 
 async def test_what_a_thread_opens_for_a_task_that_was_cancelled_is_closed(tmp_path: Path) -> None:
-    may_open, found = threading.Event(), list[int]()
+    begun, may_open, found = threading.Event(), threading.Event(), list[int]()
     (tmp_path / "file").touch()
 
     def slow() -> int:
-        may_open.wait(10)
+        begun.set()
+        may_open.wait(60)
         found.append(os.open(tmp_path / "file", os.O_RDONLY))
         return found[0]
 
@@ -37,7 +38,7 @@ async def test_what_a_thread_opens_for_a_task_that_was_cancelled_is_closed(tmp_p
             raise AssertionError
 
     task = asyncio.create_task(work())
-    await asyncio.sleep(0.05)
+    await asyncio.to_thread(begun.wait, 30)
     task.cancel()
     await asyncio.sleep(0.05)
     may_open.set()
@@ -52,7 +53,7 @@ async def test_it_is_not_closed_under_a_thread_that_writes(tmp_path: Path) -> No
 
     def write(fd: int, data: bytes) -> None:
         begun.set()
-        may_write.wait(10)
+        may_write.wait(60)
         was_open.append(is_open(fd))
         os.pwrite(fd, data, 0)
 
@@ -61,7 +62,7 @@ async def test_it_is_not_closed_under_a_thread_that_writes(tmp_path: Path) -> No
             await file.run(write, b"whole")
 
     task = asyncio.create_task(work())
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(begun.wait, 30)
     task.cancel()
     await asyncio.sleep(0.05)
     may_write.set()
@@ -73,10 +74,11 @@ async def test_it_is_not_closed_under_a_thread_that_writes(tmp_path: Path) -> No
 
 async def test_who_hangs_keeps_nobody_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.opened.CLOSE_SECONDS", 0.05)
-    lets_go = threading.Event()
+    begun, lets_go = threading.Event(), threading.Event()
 
     def hang(fd: int) -> int:
-        lets_go.wait(10)
+        begun.set()
+        lets_go.wait(60)
         return fd
 
     async def work() -> None:
@@ -84,10 +86,10 @@ async def test_who_hangs_keeps_nobody_for_ever(tmp_path: Path, monkeypatch: pyte
             await file.run(hang)
 
     task = asyncio.create_task(work())
-    await asyncio.sleep(0.05)
+    await asyncio.to_thread(begun.wait, 30)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 30)
     lets_go.set()
 
 

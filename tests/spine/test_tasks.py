@@ -95,6 +95,6 @@ async def test_a_driver_that_fails_in_any_way_is_started_again(tmp_path: Path, h
         while len(runs) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     task.cancel()
-    await asyncio.wait({task}, timeout=5)
+    await asyncio.wait({task}, timeout=30)
     assert task.cancelled()
     agent.spool.close()

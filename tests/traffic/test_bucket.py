@@ -32,7 +32,7 @@ async def test_another_rate_counts_at_once_for_those_who_wait() -> None:
     await asyncio.sleep(0.05)
     assert not waiting.done()
     bucket.rate = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await waiting
 
 
@@ -44,5 +44,5 @@ async def test_who_is_cancelled_keeps_nobody_waiting() -> None:
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     bucket.rate = 1e9
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await bucket.take(4096)
