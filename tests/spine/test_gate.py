@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent import gate as gate_
 from agent.capture import Priority
 from agent.config import load
 from agent.daemon import Agent
@@ -93,3 +95,51 @@ async def test_a_larger_budget_opens_the_day_again(station: Station) -> None:
     assert await gate.admit(Priority.HIT, 50) is not None
     with pytest.raises(NotNow):
         await gate.admit(Priority.HIT, 1)
+
+
+async def test_who_waits_is_told_when_a_window_opens_and_when_a_day_begins(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else happens then: no capture comes, no link changes. In Toronto, in the night of the long day."""
+    monkeypatch.setattr(gate_, "_LOOK", 0.002)
+    looks, told = 0, list[tuple[Priority, ...]]()
+    now = datetime(2026, 11, 1, 1, 59, 59, tzinfo=UTC)  # 21:59:59 on Halloween
+
+    def clock() -> datetime:
+        nonlocal looks
+        looks += 1
+        return now
+
+    async def several_looks() -> None:
+        until = looks + 5 * len(Priority)
+        async with asyncio.timeout(10):
+            while looks < until:  # noqa: ASYNC110 - a clock tells nobody that it was looked at
+                await asyncio.sleep(0.001)
+
+    night = LinkRule(classes=(Priority.BULK,), content=("22:00-06:00",))
+    traffic = Traffic(timezone="America/Toronto", link=LTE, on={LTE: LinkTable(budget=100)}, rule=(night,))
+    gate = Gate(station.desk, traffic, now=clock)
+    gate.on_change(lambda: told.append(gate.classes()))
+    following = asyncio.create_task(gate.run())
+    await several_looks()
+    assert told == [], "nothing opened"
+    now += timedelta(seconds=1)
+    await several_looks()
+    assert told == [tuple(Priority)], "the window opened, and that is told once"
+    await gate.admit(Priority.HIT, 100)
+    with pytest.raises(NotNow):
+        await gate.admit(Priority.HIT, 1)
+    await several_looks()
+    assert set(told[1:]) == {()}
+    told.clear()
+    now += timedelta(hours=2)  # midnight
+    await several_looks()
+    assert told == [tuple(Priority)], "a day of its own budget"
+    now += timedelta(hours=6, minutes=59)  # in 25 hours of this day it is 05:59 for the only time
+    await several_looks()
+    assert len(told) == 1
+    now += timedelta(minutes=1)
+    await several_looks()
+    assert told[1:] == [tuple(one for one in Priority if one is not Priority.BULK)]
+    following.cancel()
+    await asyncio.wait({following})

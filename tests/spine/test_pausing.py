@@ -49,6 +49,7 @@ def test_a_destination_that_serves_for_less_than_a_minute_has_its_failures_remem
     tried: tuple[Pausing, Callable[[], int]], clock: Clock
 ) -> None:
     pauses, fails = tried
+    assert STABLE == 60.0, "a minute, as docs/uplinks.md says"
     assert FIRST_PAUSE == 4, "eight seconds at most: stations that lost a DEMS together come back spread out"
     assert [fails() for _ in range(3)] == [FIRST_PAUSE, FIRST_PAUSE + 1, FIRST_PAUSE + 2]
     for more in range(3, 10):

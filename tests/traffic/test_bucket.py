@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from agent.traffic import Bucket
+from agent.traffic import bucket as bucket_
+
+if TYPE_CHECKING:
+    import pytest
 
 
 async def drain(bucket: Bucket, length: int) -> None:
@@ -20,6 +25,25 @@ async def test_all_who_send_together_keep_the_cap() -> None:
     began = monotonic()
     await asyncio.gather(*(drain(bucket, 200_000) for _ in range(5)))
     assert monotonic() - began >= 0.4  # 1 MB at 1 MB/s, of which a quarter of a second and one piece may be in advance
+
+
+async def test_after_an_idle_hour_a_quarter_of_a_second_goes_at_once_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clock that stands still while they go: the cap holds over any second, and not on average."""
+    now = [1000.0]
+    monkeypatch.setattr(bucket_, "monotonic", lambda: now[0])
+    bucket = Bucket(1_000_000)
+    now[0] += 3600
+    gone = 0
+    while True:
+        one = asyncio.create_task(bucket.take(10_000))
+        await asyncio.sleep(0)
+        if not one.done():
+            one.cancel()
+            break
+        gone += 10_000
+    assert 250_000 <= gone <= 260_000, "what the bucket holds, and the piece that brings it into debt"
 
 
 async def test_no_cap_lets_everything_pass() -> None:

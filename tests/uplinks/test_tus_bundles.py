@@ -15,13 +15,14 @@ import pytest
 from yarl import URL
 
 from agent.capture import Priority, Standing
+from agent.errors import NotNow
 from agent.forward.bundling import Bundling
 from agent.note import Verifier
 from agent.testing.dems import EmulatedDems
 from agent.testing.dems.faults import Fault, Faults
 from agent.testing.devices import BenchDevice
 from agent.testing.station import Station
-from agent.traffic import Traffic
+from agent.traffic import Bucket, Traffic
 from agent.uplink.tus import TusUplink
 from agent.uplink.tus.bundle import CAPTURES, LENGTH
 from tests.spine.docked import sent
@@ -197,6 +198,30 @@ async def test_what_is_urgent_or_large_is_not_kept_waiting(tmp_path: Path, dems:
         await station.verify()
 
 
+async def test_a_bundle_whose_place_somebody_else_needs_brings_nothing_and_goes_together_afterwards(
+    tmp_path: Path, dems: EmulatedDems, posts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of it was asked for its place before the request began: it is a request of all of them."""
+    real, asked = Bundling.brought, list[int]()
+
+    async def brought(bundling: Bundling, departures: Sequence[Departure]) -> set[str]:
+        if not asked:
+            asked.append(len(departures))
+            departures[-1].give_way = True
+            with pytest.raises(NotNow, match="another capture goes first"):
+                await real(bundling, departures)
+            assert posts == []
+            raise NotNow("another capture goes first")
+        return await real(bundling, departures)
+
+    monkeypatch.setattr(Bundling, "brought", brought)
+    async with docked(tmp_path, dems, 40) as station:
+        await station.send()
+        assert asked[0] > 1
+        assert await station.count(Standing.RECEIPTED) == 40
+        assert len(posts) < 10, "none goes by itself for that"
+
+
 async def test_a_budget_counts_what_goes_together(tmp_path: Path, dems: EmulatedDems) -> None:
     async with docked(tmp_path, dems, 40) as station:
         held = sum(one.digest.length for one in await station.holdings())
@@ -211,6 +236,24 @@ async def test_a_budget_counts_what_goes_together(tmp_path: Path, dems: Emulated
             await station.send(within=1.0)
         gone = sum(one.digest.length for one in await station.holdings() if one.standing is Standing.RECEIPTED)
         assert 0 < gone <= budget
+
+
+async def test_a_cap_holds_for_what_goes_together_too(tmp_path: Path, dems: EmulatedDems, posts: list[str]) -> None:
+    """Each byte of their request goes through the one bucket of the station."""
+
+    class Counting(Bucket):
+        taken = 0
+
+        async def take(self, length: int) -> None:
+            self.taken += length
+            await super().take(length)
+
+    async with docked(tmp_path, dems, 40) as station:
+        station.gate.bucket = counting = Counting()
+        await station.send()
+        assert await station.count(Standing.RECEIPTED) == 40
+        assert len(posts) < 40, "they went together"
+        assert counting.taken >= sum(one.digest.length for one in await station.holdings())
 
 
 async def test_a_kill_between_commit_and_answer_doubles_nothing(tmp_path: Path, dems: EmulatedDems) -> None:
