@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -66,6 +67,13 @@ class Sample:
 
 def sample(data: bytes = b"evidence", *, capture: str | None = None, log: str = f"{LOG} 7", **more: str) -> Sample:
     return Sample(data, str(uuid.uuid4()) if capture is None else capture, log, more)
+
+
+async def under_way(dems: EmulatedDems, sample: Sample) -> None:
+    """Wait until a request works on this upload."""
+    async with asyncio.timeout(30):
+        while (upload := dems.core.store.known(sample.capture)) is None or not upload.busy:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 def checksum_of(data: bytes, algorithm: str = "sha256") -> dict[str, str]:

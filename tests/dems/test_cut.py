@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from agent.testing.dems import EmulatedDems
-from tests.dems.client import Client, checksum_of, sample
+from tests.dems.client import Client, checksum_of, sample, under_way
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    import pytest
+
     from tests.dems.client import ClientOf
 
 
-async def test_only_one_request_writes_to_an_upload(tus: Client) -> None:
-    url = await tus.create(sample(b"ab"))
+async def test_only_one_request_writes_to_an_upload(tus: Client, dems: EmulatedDems) -> None:
+    one = sample(b"ab")
+    url = await tus.create(one)
     gate = asyncio.Event()
 
     async def slowly() -> AsyncIterator[bytes]:
@@ -28,7 +31,7 @@ async def test_only_one_request_writes_to_an_upload(tus: Client) -> None:
         yield b"b"
 
     first = asyncio.create_task(tus.patch(url, 0, slowly()))
-    await asyncio.sleep(0.1)
+    await under_way(dems, one)
     assert (await tus.patch(url, 0, b"ab")).status == 423
     assert (await tus.ask("DELETE", url)).status == 423
     assert (await tus.head(url)).offset == 0  # only what is committed counts
@@ -36,9 +39,12 @@ async def test_only_one_request_writes_to_an_upload(tus: Client) -> None:
     assert (await first).offset == 2
 
 
-async def test_only_one_request_creates_an_upload(tus: Client, dems: EmulatedDems) -> None:
+async def test_only_one_request_creates_an_upload(
+    tus: Client, dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = sample(b"ab")
-    gate = asyncio.Event()
+    begun, gate, take = asyncio.Event(), asyncio.Event(), dems.core.receiver.take
+    monkeypatch.setattr(dems.core.receiver, "take", lambda *words, **more: (begun.set(), take(*words, **more))[1])
 
     async def slowly() -> AsyncIterator[bytes]:
         yield b"a"
@@ -46,7 +52,8 @@ async def test_only_one_request_creates_an_upload(tus: Client, dems: EmulatedDem
         yield b"b"
 
     first = asyncio.create_task(tus.post(one, data=slowly()))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(30):
+        await begun.wait()
     assert (await tus.post(one, data=b"ab")).status == 423
     gate.set()
     assert (await first).status == 201

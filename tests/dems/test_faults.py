@@ -12,7 +12,7 @@ import pytest
 
 from agent.testing.dems import EmulatedDems
 from agent.testing.dems.faults import Faults
-from tests.dems.client import checksum_of, sample
+from tests.dems.client import checksum_of, sample, under_way
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,10 +79,11 @@ async def test_a_cut_leaves_exactly_what_was_read(
 
 
 async def test_a_stalled_request_holds_the_lock(tus: Client, dems: EmulatedDems) -> None:
-    url = await tus.create(sample(b"abc"))
-    await dems.add_fault("PATCH:1:stall@1:for=0.5")
+    one = sample(b"abc")
+    url = await tus.create(one)
+    await dems.add_fault("PATCH:1:stall@1:for=2")
     first = asyncio.create_task(tus.patch(url, 0, b"abc"))
-    await asyncio.sleep(0.2)
+    await under_way(dems, one)
     assert (await tus.patch(url, 0, b"abc")).status == 423
     with pytest.raises(BROKEN):
         await first

@@ -42,7 +42,7 @@ async def sending(station: Station) -> AsyncIterator[None]:
     await asyncio.wait(running)
 
 
-async def until(condition: object, within: float = 10.0) -> None:
+async def until(condition: object, within: float = 30.0) -> None:
     async with asyncio.timeout(within):
         while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - another task makes it true
             await asyncio.sleep(0.005)
@@ -60,7 +60,7 @@ async def destined(station: Station, **names: tuple[str, ...]) -> None:
 
 
 async def until_counted(station: Station, count: object) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await count(station):  # type: ignore[operator]  # noqa: ASYNC110 - another task makes it none
             await asyncio.sleep(0.005)
 
@@ -87,6 +87,7 @@ async def test_the_fallback_serves_while_the_primary_is_down_and_no_longer(
         primary.fails.extend([UplinkDown("nobody answers")] * 10_000)
         await filled(station, bench, 5, first=5)
         await until(lambda: len(cloud.stored) == 5)
+        await until_counted(station, held)
         assert await station.count(Standing.RECEIPTED) == 10
         primary.fails.clear()
         await filled(station, bench, 1, first=10)
@@ -196,9 +197,15 @@ async def test_a_copy_that_is_refused_leaves_the_capture_as_it_stands(station: S
     await destined(station, copies=("archive",))
     archive.poison["1"] = UplinkRefused("not of this kind")
     await filled(station, bench, 3)
+
+    async def owed_others(station: Station) -> int:
+        return await owed(station) - 1
+
     async with sending(station):
-        await until(lambda: len(primary.stored) == 3 and len(archive.stored) == 2)
+        await until_counted(station, held)
+        await until_counted(station, owed_others)
         await until(lambda: archive.order.count("1") > 1)  # asked again, and never dropped
+    assert (len(primary.stored), len(archive.stored)) == (3, 2)
     assert await station.count(Standing.RECEIPTED) == 3
     assert await owed(station) == 1
 

@@ -129,7 +129,7 @@ async def sending(station: Station) -> AsyncIterator[None]:
     await asyncio.wait({running})
 
 
-async def until(condition: object, within: float = 10.0) -> None:
+async def until(condition: object, within: float = 30.0) -> None:
     async with asyncio.timeout(within):
         while not condition():  # type: ignore[operator]  # noqa: ASYNC110 - another task makes it true
             await asyncio.sleep(0.005)
@@ -137,7 +137,7 @@ async def until(condition: object, within: float = 10.0) -> None:
 
 async def stepped_until(uplink: Slow, condition: object) -> None:
     """Let one request after another end until it is so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # type: ignore[operator]
             uplink.steps.release()
             await asyncio.sleep(0.005)

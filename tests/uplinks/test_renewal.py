@@ -282,6 +282,6 @@ def test_it_is_renewed_when_half_of_that_is_over() -> None:
     soon, later = renew_at(answer(Upload_Limit="max-age=10")), renew_at(answer(Upload_Limit="max-age=7200"))
     assert soon is not None
     assert later is not None
-    assert timedelta(seconds=58) < soon - datetime.now(UTC) <= timedelta(seconds=60)
-    assert timedelta(seconds=3590) < later - datetime.now(UTC) <= timedelta(seconds=3600)
+    assert timedelta(seconds=30) < soon - datetime.now(UTC) <= timedelta(seconds=60)
+    assert timedelta(seconds=3570) < later - datetime.now(UTC) <= timedelta(seconds=3600)
     assert renew_at(answer()) is None

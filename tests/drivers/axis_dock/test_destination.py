@@ -216,7 +216,7 @@ async def test_only_complete_ends_a_recording(desk: Desk) -> None:
     assert (await desk.description())["state"] == "complete"
 
 
-@pytest.mark.parametrize("desk", [{"more": {"abandoned": 0.2}}], indirect=True)
+@pytest.mark.parametrize("desk", [{"more": {"abandoned": 1.0}}], indirect=True)
 async def test_silence_ends_what_was_never_complete_and_a_person_is_told(desk: Desk) -> None:
     async with desk.open(), desk.controller() as controller:
         await controller.send(recording(complete=False))
@@ -228,7 +228,7 @@ async def test_silence_ends_what_was_never_complete_and_a_person_is_told(desk: D
     assert (told.kind, told.device) == ("recording.abandoned", "axis:B8A44F000001")
 
 
-@pytest.mark.parametrize("desk", [{"more": {"abandoned": 0.2}}], indirect=True)
+@pytest.mark.parametrize("desk", [{"more": {"abandoned": 1.0}}], indirect=True)
 async def test_rejected_content_is_never_refused(desk: Desk) -> None:
     sent = recording()
     async with desk.open(), desk.controller() as controller:

@@ -125,7 +125,7 @@ async def test_the_newest_film_waits_until_it_is_finished(tmp_path: Path) -> Non
     async with BlackVue() as camera, Station(tmp_path) as station:
         camera.record("20181026_135003_NF.mp4", some_bytes(1000, 1))
         camera.record("20181026_135103_NF.mp4", some_bytes(500, 2))
-        made = driver(camera, settle=0.6, sidecars=False)
+        made = driver(camera, settle=1.5, sidecars=False)
         async with running(made, station):
             await held(station, 1)
             for grown in range(4):

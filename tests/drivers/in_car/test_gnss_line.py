@@ -177,6 +177,9 @@ async def test_nothing_else_is_ever_written_to_a_receiver(tmp_path: Path) -> Non
         watcher, written = Watcher(), bytearray()
         log = logged((VECTORS / "ublox-neo-m8n.log").read_bytes())
         async with speaking(line, log), running(driver(line), watcher):
+            async with asyncio.timeout(30):
+                while not written:
+                    written += await line.receive(0.005)
             for _ in range(100):
                 written += await line.receive(0.005)
                 await asyncio.sleep(0.005)
