@@ -6,14 +6,19 @@ import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.capture import Priority, Receipt, Standing, Strength
+from agent.forward.bundling import BundleSending
+from agent.forward.sending import ForwardSending
+from agent.forward.watched import Departure
 from agent.gate import Gate
-from agent.journal import turns
+from agent.journal import spending, turns
 from agent.journal.rows import micros
+from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 from agent.traffic import LinkClass, Traffic
 from agent.traffic.options import LinkRule, LinkTable
@@ -250,6 +255,56 @@ async def test_what_did_not_go_is_given_back(station: Station, gated: Gate) -> N
     charge = await gated.admit(Priority.HIT, 100)
     await gated.settle(charge, 60)
     assert await gated.admit(Priority.HIT, 65) is not None
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_request_that_was_let_go_and_never_came_to_its_bytes_costs_nothing(
+    station: Station, *, together: bool
+) -> None:
+    """As where the connection did not come about, and the same bytes ask again."""
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    gate = Gate(station.desk, RULES, now=lambda: now)
+    gate.move(LinkClass.LTE)
+    await queued(station, a=[Priority.HIT])
+    (holding,) = await station.holdings()
+    departure, length = Departure(holding), holding.digest.length
+    if together:
+        bundle = BundleSending(station.spool, gate, [departure])
+        turn, settle = bundle.turn, bundle.settle
+    else:
+        words: dict[str, Any] = {"destination": "dems", "state": None, "served": lambda: None}
+        one = ForwardSending(station.spool, station.desk, gate, departure, **words)
+        turn, settle = partial(one.turn, length), one.settle
+    for _ in range(20):  # twice as much as may go in a day
+        await turn()
+    assert await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte")) == length
+    await settle()
+    assert await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte")) == 0
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_of_a_request_that_is_cut_only_what_went_is_counted(station: Station, *, together: bool) -> None:
+    now, length = datetime(2026, 11, 22, 12, tzinfo=UTC), 3 * 256 * 1024
+    traffic = Traffic(link=LinkClass.LTE, on={LinkClass.LTE: LinkTable(budget="1 MB")})
+    gate = Gate(station.desk, traffic, now=lambda: now)
+    device = BenchDevice("bench:a")
+    device.record("a0", some_bytes(length))
+    await station.dock(device)
+    departure = Departure(await station.only())
+    if together:
+        bundle = BundleSending(station.spool, gate, [departure])
+        await bundle.turn()
+        outgoing = bundle.outgoing([bytes(256 * 1024)] * 3)
+    else:
+        words: dict[str, Any] = {"destination": "dems", "state": None, "served": lambda: None}
+        one = ForwardSending(station.spool, station.desk, gate, departure, **words)
+        await one.turn(length)
+        outgoing = one.outgoing(0, length)
+    assert await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte")) == length
+    went = len(await anext(outgoing))
+    await outgoing.aclose()  # type: ignore[attr-defined]
+    assert 0 < went < length
+    assert await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte")) == went
 
 
 class Announcing(BenchUplink):
