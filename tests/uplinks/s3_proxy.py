@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import aiohttp
 from aiohttp import web
@@ -43,6 +43,8 @@ class S3Proxy:
         """Headers of answers to HEAD that are replaced."""
         self.rots = False
         """What it gives back is not what it was given."""
+        self.ends: Literal["cut", "stall"] | None = None
+        """How it ends in the middle of what it gives back."""
 
     @property
     def url(self) -> str:
@@ -79,6 +81,9 @@ class S3Proxy:
             return _error(400, self.refuses)
         if self.busy is not None and bringing:
             return _error(503, "SlowDown", self.busy)
+        return await self._passed_on(request, bringing=bringing)
+
+    async def _passed_on(self, request: web.Request, *, bringing: bool) -> web.StreamResponse:
         try:
             async with self._session.request(
                 request.method,
@@ -99,6 +104,8 @@ class S3Proxy:
         if request.method == "HEAD":
             told["Content-Length"] = answer.headers.get("Content-Length", "0")
             told.update(self.lies)
+        if self.ends is not None and request.method == "GET" and "comp" not in request.query:
+            return await self._given_in_part(request, content)
         return web.Response(status=answer.status, headers=told, body=content if request.method != "HEAD" else None)
 
     async def _body(self, request: web.Request, *, bringing: bool) -> AsyncIterator[bytes]:
@@ -114,6 +121,14 @@ class S3Proxy:
                     self.changes -= 1
                     block = bytes([block[0] ^ 1]) + block[1:]  # noqa: PLW2901 - on its way
             yield block
+
+    async def _given_in_part(self, request: web.Request, content: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(content))})
+        await response.prepare(request)
+        await response.write(content[: len(content) // 2])
+        if self.ends == "stall":
+            await asyncio.Event().wait()  # until the test ends
+        return self._hang_up(request)
 
     @staticmethod
     def _hang_up(request: web.Request) -> web.StreamResponse:

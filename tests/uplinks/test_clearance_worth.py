@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -102,6 +103,22 @@ async def test_what_was_changed_in_the_storage_is_found_by_reading_back(rig: Cle
     with pytest.raises(BadReceipt, match="gave back other bytes"):
         await sent(rig.uplink(read_back=True), await held_sending(station, LONG))
     assert rig.done == [], "it is not completed, and is purged"
+
+
+@pytest.mark.parametrize("ends", ["cut", "stall"])
+async def test_a_storage_that_ends_while_it_is_read_back_is_tried_again(
+    rig: ClearanceRig, station: Station, ends: Literal["cut", "stall"]
+) -> None:
+    rig.proxy.ends = ends
+    sending = await held_sending(station, LONG)
+    async with asyncio.timeout(30):
+        with pytest.raises(UplinkDown, match="broke off while its bytes were read back") as down:
+            await sent(rig.uplink(read_back=True, stall=2.0), sending)
+    assert down.value.alone
+    assert rig.done == []
+    rig.proxy.ends = None
+    assert (await sent(rig.uplink(read_back=True), sending)).strength is Strength.DIGEST
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
 
 
 async def test_a_key_that_is_not_pinned_wraps_nothing(rig: ClearanceRig, station: Station) -> None:

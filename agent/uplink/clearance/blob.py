@@ -7,11 +7,13 @@ after a restart is compared with what would be sent now, and nothing of it has t
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from hashlib import md5, sha256
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
 from yarl import URL
 
 from agent.errors import UplinkDown
@@ -21,9 +23,7 @@ from agent.uplink.http.body import Body
 from agent.uplink.http.trouble import explained
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
-
-    import aiohttp
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
     from agent.uplink.clearance.doors import Storage
     from agent.uplink.http import Answer
@@ -33,6 +33,7 @@ __all__ = ["ENCRYPTION_DATA", "Blob", "NotSigned", "block_name", "number_of"]
 ENCRYPTION_DATA: Final = "x-ms-meta-encryptiondata"
 _VERSION: Final = "2021-12-02"
 _PIECE: Final = 256 * 1024
+_READ: Final = 1 << 20
 _DIGEST: Final = 28
 """Bytes of a block's SHA-256 in its name: with its number 32, and names must all be of one length, at most 64."""
 _LISTED: Final = re.compile(rb"<Block><Name>([A-Za-z0-9+/=]{1,128})</Name><Size>([0-9]{1,12})</Size></Block>")
@@ -119,13 +120,22 @@ class Blob:
             raise _no(answer)
         return answer
 
-    async def read(self) -> aiohttp.ClientResponse:
-        """Begin to read it back; the caller closes what is returned."""
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
+        """What it stores, read back. Raises `UplinkDown`, also where nothing more comes for too long."""
         response = await self._door.get(self._url())
-        if response.status != 200:  # noqa: PLR2004 - OK
+        try:
+            if response.status != 200:  # noqa: PLR2004 - OK
+                raise UplinkDown(f"the storage does not give back what it stores ({response.status})", alone=True)
+            while True:
+                async with asyncio.timeout(self._stall):
+                    block = await response.content.read(_READ)
+                if not block:
+                    return
+                yield block
+        except (aiohttp.ClientError, OSError) as error:
+            raise UplinkDown("the storage broke off while its bytes were read back", alone=True) from error
+        finally:
             response.close()
-            raise UplinkDown(f"the storage does not give back what it stores ({response.status})", alone=True)
-        return response
 
 
 def _no(answer: Answer) -> UplinkDown:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from datetime import UTC, datetime
 from hashlib import new as hash_of
 from typing import TYPE_CHECKING, Any, Final
@@ -281,12 +282,7 @@ class Bringing:
 
     async def _read(self, blob: Blob) -> str:
         whole = hash_of(self._options.checksum.lower())
-        response = await blob.read()
-        try:
-            async for block in response.content.iter_chunked(1 << 20):
+        async with aclosing(blob.blocks()) as blocks:
+            async for block in blocks:
                 whole.update(block)
-        except (OSError, TimeoutError) as error:
-            raise UplinkDown("the storage broke off while its bytes were read back", alone=True) from error
-        finally:
-            response.close()
         return whole.hexdigest()
