@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.capture import Standing, Strength
+from agent.capture import Receipt, Standing, Strength
+from agent.custody.receipt import ReceiptNote, write
 from agent.errors import BadReceipt, SpoolDamaged
+from agent.forward.belief import believed
+from agent.note import Signer, sign
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 from tests.spine.docked import filled
@@ -47,7 +51,7 @@ async def test_one_bad_receipt_is_sent_anew(station: Station, bench: BenchDevice
 
 
 @pytest.mark.parametrize(
-    ("said", "believed"),
+    ("said", "counts"),
     [
         (Strength.LENGTH, Strength.LENGTH),
         (Strength.DIGEST, Strength.DIGEST),
@@ -55,12 +59,12 @@ async def test_one_bad_receipt_is_sent_anew(station: Station, bench: BenchDevice
     ],
 )
 async def test_a_receipt_counts_for_what_it_proves(
-    station: Station, bench: BenchDevice, said: Strength, believed: Strength
+    station: Station, bench: BenchDevice, said: Strength, counts: Strength
 ) -> None:
     station.connect(BenchUplink(strength=said))
     await filled(station, bench, 1)
     await station.send()
-    assert (await station.only()).receipt.strength is believed
+    assert (await station.only()).receipt.strength is counts
 
 
 async def test_a_digest_without_a_digest_proves_a_length(
@@ -70,6 +74,48 @@ async def test_a_digest_without_a_digest_proves_a_length(
     await filled(station, bench, 1)
     await station.send()
     assert (await station.only()).receipt.strength is Strength.LENGTH
+
+
+DEMS = Signer.ed25519("dems.example.org/receipts", bytes(32))
+OTHER = Signer.ed25519("dems.example.org/receipts", bytes([1] * 32))
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ({"sha256": bytes(32)}, "its sha256 is"),
+        ({"length": 101}, "its length is"),
+        ({"index": 10**6}, "its entry is"),
+        ({"log": "edge.example.org/dock-2/log1"}, "its log is"),
+        ({"capture": "2af9c7d1-059d-8826-9ded-a9884260c4e5"}, "its capture is"),
+        ({"stored_at": datetime(2020, 1, 1, tzinfo=UTC)}, "before"),
+        (None, "verif|sign"),
+    ],
+)
+async def test_a_signed_receipt_is_believed_of_this_capture_and_by_this_key_alone(
+    station: Station, bench: BenchDevice, says: dict[str, Any] | None, why: str
+) -> None:
+    await filled(station, bench, 1)
+    held, now = await station.only(), datetime.now(UTC)
+    right = ReceiptNote(
+        capture=held.id,
+        sha256=held.digest.sha256,
+        length=held.digest.length,
+        log=held.log,
+        index=held.index,
+        stored_at=now.replace(microsecond=0),
+        copies=2,
+    )
+
+    def given(note: ReceiptNote, signer: Signer) -> Receipt:
+        return Receipt(Strength.SIGNED, "dems", held.digest.length, note=sign(write(note), signer))
+
+    keys = [DEMS.verifier]
+    proven = believed(held, given(right, DEMS), keys, "dems", now=now)
+    assert (proven.strength, proven.sha256) == (Strength.SIGNED, held.digest.sha256)
+    wrong = given(right, OTHER) if says is None else given(dataclasses.replace(right, **says), DEMS)
+    with pytest.raises(BadReceipt, match=why):
+        believed(held, wrong, keys, "dems", now=now)
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "unlink"])

@@ -146,6 +146,31 @@ def test_locations(location: str, place: str) -> None:
     assert str(door.resolved(location, HERE)) == place
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://dems.example.org/files/a",
+        "http://dems.example.org:443/files/a",
+        "https://dems.example.org:8443/files/a",
+        "//dems.example.org:8443/files/a",
+        "https://dock:secret@dems.example.org/files/a",
+        "https://dems.example.org@elsewhere.example.org/files/a",
+        "https://dems.example.org.elsewhere.example.org/files/a",
+        "https://elsewhere.example.org/files/a",
+        "ftp://dems.example.org/files/a",
+        "https://store.example.org/files/a",
+        "http://store.example.org:9000/files/a",
+    ],
+)
+def test_an_origin_is_scheme_name_and_port_and_bears_no_login(location: str) -> None:
+    """Each differs in one thing from what is permitted (RFC 6454 section 4)."""
+    permitted = ("https://store.example.org:9000",)
+    door = TusUplink(TusUplink.Options(use="tus", name="dems", url=str(HERE), other_origins=permitted)).door
+    assert str(door.resolved("https://store.example.org:9000/a", HERE)) == "https://store.example.org:9000/a"
+    with pytest.raises(UplinkDown, match=r"which nobody permitted|no address"):
+        door.resolved(location, HERE)
+
+
 @pytest.mark.parametrize("url", ["https://dems.example.org/evidence/", "https://dems.example.org/evidence"])
 def test_receipts_lie_beside_the_place_of_creation(url: str) -> None:
     door = TusUplink(TusUplink.Options(use="tus", name="dems", url=url)).door
