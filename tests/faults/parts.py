@@ -22,7 +22,8 @@ ROWS = {
     15: ("the lab itself: what is removed on purpose turns it red", "every one"),
 }
 WHOLE = 3600
-"""Seconds that all parts may take together."""
+"""Seconds that all parts may take together. What grows with its time gets five eighths of what all its cases take on
+two quiet processors: with `--minutes 100` all of them are reached."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,23 @@ PARTS: tuple[Part, ...] = (
         "kills",
         (1,),
         ("tests/faults/test_kill.py", "tests/faults/test_window.py", "tests/faults/test_bounds.py"),
-        590,
+        545,
         workers=3,  # a life waits for its disk and for its end
     ),
-    Part("calls", (3,), ("tests/faults/test_calls.py",), 600, workers=3),  # who failed waits for the next try
-    Part("bits", (1, 7), tuple(f"tests/faults/test_{name}.py" for name in BITS), 240),
-    Part("the DEMS", (8,), ("tests/faults/test_dems.py",), 240),
-    Part("clocks", (9,), ("tests/faults/test_clock.py",), 60),
-    Part("days", (12,), ("tests/faults/test_days.py",), 330),
+    Part("calls", (3,), ("tests/faults/test_calls.py",), 555, workers=3),  # who failed waits for the next try
+    Part("bits", (1, 7), tuple(f"tests/faults/test_{name}.py" for name in BITS), 125),
+    Part("the DEMS", (8,), ("tests/faults/test_dems.py",), 115),
+    Part("clocks", (9,), ("tests/faults/test_clock.py",), 45),
+    Part("days", (12,), ("tests/faults/test_days.py",), 255),
     Part("surge", (11,), ("tests/faults/test_surge.py",), 110, workers=1),
-    Part("attacks", (14,), ("tests/faults/test_attacks.py",), 200),
-    Part("the lab", (15,), ("tests/faults/test_mutations.py",), 120),
-    Part("trees", (13,), ("tests/faults/test_fuzzed.py", "tests/faults/test_trees.py"), 150),
+    Part("attacks", (14,), ("tests/faults/test_attacks.py",), 190),
+    Part("the lab", (15,), ("tests/faults/test_mutations.py",), 130),
+    Part("trees", (13,), ("tests/faults/test_fuzzed.py", "tests/faults/test_trees.py"), 100),
     # A record that is made waits for its cameras and its DEMS.
-    Part("power", (2,), ("tests/faults/test_power.py",), 480, workers=3),
-    Part("a camera's card", (2,), ("tests/faults/test_volume.py",), 60, workers=3),
-    Part("lying disks", (4,), ("tests/faults/test_lying_disk.py",), 110),
-    Part("pulled", (5,), ("tests/faults/test_pulled.py",), 70),
-    Part("full disks", (6,), ("tests/faults/test_full_disk.py",), 140),
+    Part("power", (2,), ("tests/faults/test_power.py",), 680, workers=3),
+    Part("a camera's card", (2,), ("tests/faults/test_volume.py",), 100, workers=3),
+    Part("lying disks", (4,), ("tests/faults/test_lying_disk.py",), 205),
+    Part("pulled", (5,), ("tests/faults/test_pulled.py",), 130),
+    Part("full disks", (6,), ("tests/faults/test_full_disk.py",), 215),
     Part("migration", (10,), ("tests/faults/test_migration.py",), 100),
 )
