@@ -27,8 +27,9 @@ from typing import Any, Final
 import aiohttp
 
 from agent.capture import rfc3339
-from agent.testing.broker import Mosquitto, free_port, mosquitto_program
+from agent.testing.broker import Mosquitto, mosquitto_program
 from agent.testing.dems import DemsProcess
+from agent.testing.ports import free_port
 from agent.testing.process import COMMAND, DaemonProcess, tus
 from benchmarks.counted import Sums, over_the_broker, quarters, wrong
 from benchmarks.heard import ALERTS

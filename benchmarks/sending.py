@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from agent.testing.dems import DemsProcess
+from agent.testing.ports import free_port
 from agent.testing.process import DaemonProcess, tally, tus
 from benchmarks import peers
 from benchmarks.measured import Measured, Series, cpu_seconds, peak_memory
@@ -184,10 +184,7 @@ async def _server(kind: str, folder: Path, *, tls: bool) -> AsyncIterator[tuple[
 
 @asynccontextmanager
 async def _rclone(folder: Path, *, tls: bool) -> AsyncIterator[peers.Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    async with peers.rclone_server(folder, tls=tls, port=port) as server:
+    async with peers.rclone_server(folder, tls=tls, port=free_port()) as server:
         yield server
 
 

@@ -9,6 +9,7 @@
     observing            the contract of drivers that only tell of the world
     uplink_conformance   the same for any uplink
     dems                 an emulated DEMS
+    ports                a port that nobody else is given, for a program that must be told its own
     plugin               the fixtures `station`, `dems` and `bench`
 
 Nothing that runs on a station imports anything from here.

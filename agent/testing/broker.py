@@ -13,18 +13,18 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from agent.mqtt import BrokerOptions
+from agent.testing.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["Mosquitto", "free_port", "mosquitto_program"]
+__all__ = ["Mosquitto", "mosquitto_program"]
 
 _PATIENCE = 30.0
 _PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
@@ -33,14 +33,6 @@ _PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 def mosquitto_program() -> str | None:
     """Where mosquitto is, None where it is not installed."""
     return shutil.which("mosquitto") or shutil.which("mosquitto", path=_PLACES)
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

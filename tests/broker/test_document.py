@@ -14,9 +14,10 @@ from agent.config import parse
 from agent.errors import ConfigError
 from agent.mqtt import Connection, Outgoing, StationOptions
 from agent.mqtt.reasons import BrokerRefused
-from agent.testing.broker import Mosquitto, free_port, mosquitto_program
+from agent.testing.broker import Mosquitto, mosquitto_program
 from agent.testing.dems.at_broker import DemsAtBroker
 from agent.testing.devices import some_bytes
+from agent.testing.ports import free_port
 from tests.broker.conftest import Dock, at, standing, until
 from tests.broker.test_commands import ALICE
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from agent.cli.check.state import secrets
 from agent.cli.logs import without_secrets
 from agent.config import parse
 from agent.errors import ConfigError, JournalError, Refusal, SpoolDamaged, SpoolFull, UplinkDown
+from agent.testing.ports import free_port
 from tests.cli.conftest import NOBODY, ROOT, Dock, as_nobody, opened, until
 
 if TYPE_CHECKING:
@@ -167,9 +167,7 @@ def test_check_names_what_is_wrong(evidock: Evidock, still: Dock, tmp_path: Path
     secret = tmp_path / "token"
     secret.write_text("hidden")
     secret.chmod(0o644)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     text = still.config.read_text()
     still.config.write_text(
         text

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.testing.dems import EmulatedDems
+from agent.testing.ports import free_port
 from tests.faults.examining import quiet
 from tests.faults.form import LONG, OVER, SEED, form, time_is_over, why
 from tests.faults.imaging import copy_sparse
@@ -54,13 +54,6 @@ class Plan:
     file_system: str
     seed: int
     port: int
-
-
-def free_port() -> int:
-    """One that nobody listens on now: the upload that a station remembers names it."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def record(plan: Plan) -> Recorded:

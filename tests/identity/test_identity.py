@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import ssl
 import stat
 import subprocess
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat as Format
 from agent.errors import AgentError, ConfigError, Refusal, UplinkDown, UplinkRefused
 from agent.identity import CERTIFICATE, Certificate, expiries, install, look, pending_key, renewal, request
 from agent.identity.est import enrol
+from agent.testing.ports import free_port
 from tests.cli.conftest import Answer, evidock
 from tests.identity.est_server import LOGIN, Authority, EstServer, openssl
 
@@ -216,9 +216,7 @@ def test_nobody_is_believed_on_first_use(keys: Path, server: EstServer, tmp_path
 
 
 def test_a_server_that_does_not_answer_is_told_in_words(keys: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(UplinkDown, match="localhost did not answer: Connection refused") as caught:
         enrol(f"https://localhost:{port}", asked(keys))
     assert "identity.est_url" in caught.value.what_to_do

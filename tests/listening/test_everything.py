@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from agent.testing.broker import free_port
+from agent.testing.ports import free_port
 from agent.testing.process import DaemonProcess, audit_state
 from drivers.alpr.emulator import MESSAGES, Passage
 from drivers.alpr.hotlist.emulator import Publisher, public_pem

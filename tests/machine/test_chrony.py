@@ -15,6 +15,7 @@ import pytest
 
 from agent.clock import Clock
 from agent.machine.keeper import chrony, of_chrony
+from agent.testing.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,18 +24,11 @@ if TYPE_CHECKING:
 CHRONYD = shutil.which("chronyd", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
-        tried.bind(("127.0.0.1", 0))
-        port: int = tried.getsockname()[1]
-        return port
-
-
 @contextmanager
 def chronyd(folder: Path, *lines: str) -> Iterator[int]:
     """One that sets no clock (-x); the port of its commands."""
     folder.mkdir()
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     told = [f"cmdport {port}", "bindcmdaddress 127.0.0.1", "bindcmdaddress /", f"pidfile {folder}/pid", *lines]
     (folder / "chrony.conf").write_text("\n".join(told) + "\n")
     words = [CHRONYD or "", "-x", "-d", "-U", "-u", "root", "-f", str(folder / "chrony.conf")]
@@ -47,7 +41,7 @@ def chronyd(folder: Path, *lines: str) -> Iterator[int]:
 
 @pytest.mark.skipif(CHRONYD is None or shutil.which("chronyc") is None, reason="chrony is not installed")
 def test_chronyd_says_when_it_was_set_right_last(tmp_path: Path) -> None:
-    source = free_port()
+    source = free_port(socket.SOCK_DGRAM)
     serving = (f"port {source}", "bindaddress 127.0.0.1", "allow 127.0.0.1", "local stratum 5")
     follows = ("port 0", f"server 127.0.0.1 port {source} iburst minpoll -2 maxpoll -2 minsamples 4")
     began = datetime.now(UTC)

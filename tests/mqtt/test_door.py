@@ -14,7 +14,8 @@ import pytest
 from agent.errors import BadCapture, ConfigError, SpoolFull
 from agent.mqtt import BrokerOptions, Connection, Message, Outgoing, Session, Subscription, Will, fits
 from agent.mqtt.reasons import BrokerDown, BrokerRefused
-from agent.testing.broker import Mosquitto, free_port, mosquitto_program
+from agent.testing.broker import Mosquitto, mosquitto_program
+from agent.testing.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

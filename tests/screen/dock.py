@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from agent.repairs import Raised, repair
 from agent.station.live import Live
 from agent.station.status import StatusService
 from agent.testing.devices import BenchDevice
+from agent.testing.ports import free_port
 from agent.testing.standins import Equipped, Loaded, Seen
 from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
@@ -46,12 +46,6 @@ OFFICERS = (
     "É. Bélanger-Lavoie",
 )
 MB = 1_000_000
-
-
-def free_port() -> int:
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])
 
 
 class Bays:

@@ -9,9 +9,9 @@ import pytest
 from playwright.async_api import expect
 
 from agent.testing.dems import EmulatedDems
+from agent.testing.ports import free_port
 from agent.testing.process import DaemonProcess, tus
 from drivers.body_worn.usb_volume.emulator import VolumeEmulator
-from tests.screen.dock import free_port
 from tests.screen.test_screen import opened, word
 
 if TYPE_CHECKING:

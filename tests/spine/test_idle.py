@@ -3,11 +3,11 @@
 import asyncio
 import os
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
 
+from agent.testing.ports import free_port
 from agent.testing.process import BARE, DaemonProcess
 
 BAYS = 60
@@ -23,12 +23,6 @@ def wake_ups(pid: int) -> dict[str, int]:
         words = dict(line.split(":\t", 1) for line in (thread / "status").read_text().splitlines() if ":\t" in line)
         found[thread.name] = int(words["voluntary_ctxt_switches"])
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 @pytest.mark.slow

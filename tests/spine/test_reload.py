@@ -15,6 +15,7 @@ from cryptography import x509
 
 from agent.cli.daemon import Daemon
 from agent.testing.dems import EmulatedDems
+from agent.testing.ports import free_port
 from agent.testing.process import COMMAND, DaemonProcess, read_state, toml, tus
 from agent.testing.uplinks import BenchUplink
 from agent.uplink import UplinkOptions
@@ -145,9 +146,7 @@ async def test_a_file_that_an_inner_table_names_is_seen_to_change(docked: Docked
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(shown)
     (tmp_path / "password").write_text("0123456789abcdef0123456789abcdef")
     (tmp_path / "password").chmod(0o600)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     listen = {"address": "127.0.0.1", "port": port, "certificate": str(shown), "key": str(shown)}
     cameras = [
         {"name": "gate", "maker": "axis", "auth": "basic", "user": "u", "secret_file": str(tmp_path / "password")}

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
+from agent.testing.ports import free_port
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -39,9 +41,7 @@ class Azurite:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self.port = int(taken.getsockname()[1])
+        self.port = free_port()
 
     def __enter__(self) -> Self:
         words = ["--inMemoryPersistence", "--silent", "--disableTelemetry", "--disableProductStyleUrl"]

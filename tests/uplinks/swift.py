@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from agent.testing.ports import free_port
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -56,7 +58,7 @@ class Swift:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._ports = {name: _free() for name in (*_SERVERS, "proxy", "cache")}
+        self._ports = {name: free_port() for name in (*_SERVERS, "proxy", "cache")}
 
     @property
     def port(self) -> int:
@@ -126,9 +128,3 @@ class Swift:
                     raise AssertionError(f"{process.args} ended: {words[-3000:]}")
             time.sleep(0.1)
         raise AssertionError("Swift did not come up")
-
-
-def _free() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

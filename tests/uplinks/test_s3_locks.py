@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from agent.capture import Priority, Standing, Strength
 from agent.errors import UplinkDown
 from agent.testing.devices import some_bytes
+from agent.testing.ports import free_port
 from agent.testing.sendings import held_sending
 from agent.testing.station import Station
 from agent.testing.uplink_conformance import sent
@@ -39,9 +40,7 @@ def store() -> Iterator[str]:
     program = HOME / "bin" / "moto_server"
     if not program.exists():
         pytest.skip("moto is not installed: make peers")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     process = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port)], env=environment, **quiet)  # type: ignore[call-overload]

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,6 +16,7 @@ from yarl import URL
 
 from agent.capture import PART_LENGTH, Strength
 from agent.errors import SpoolDamaged, UplinkDown
+from agent.testing.ports import free_port
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.wire import Wire
 
@@ -99,9 +99,7 @@ class Node(Peer):
 
 class ResumableUpload(Peer):
     def command(self) -> list[str]:
-        if not self.port:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                self.port = free.getsockname()[1]
+        self.port = self.port or free_port()
         program = Path(sys.executable).with_name("resumable-upload")
         place = ["--host", "127.0.0.1", "--port", str(self.port), "--upload-dir", str(self.folder / "files")]
         return [str(program), "serve", *place, "--checksum-algorithms", "sha1,sha256"]

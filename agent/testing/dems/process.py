@@ -9,7 +9,7 @@ import signal
 import ssl
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -24,6 +24,7 @@ from agent.testing.dems.core import Entry
 from agent.testing.dems.emulator import EmulatedDems
 from agent.testing.dems.options import DemsOptions
 from agent.testing.dems.uploads import Violation
+from agent.testing.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,11 +84,11 @@ class _Running:
 class DemsProcess:
     """A DEMS that can be killed. Give `DemsOptions` fields by name; faults can be injected unless `faults=False`.
 
-    The port is chosen at the first start and stays, and so do folder, receipt key and certificate.
+    The port is chosen when it is made and stays, and so do folder, receipt key and certificate.
     """
 
     def __init__(self, folder: Path, **options: Any) -> None:  # noqa: ANN401 - the fields of DemsOptions
-        self.options = DemsOptions(folder=folder, **{"faults": True, **options})
+        self.options = DemsOptions(folder=folder, **{"faults": True, "port": free_port(), **options})
         self._running: _Running | None = None
         self.url = ""
         """The creation URL."""
@@ -150,7 +151,6 @@ class DemsProcess:
         self.ca_file = None if said["ca_file"] is None else Path(said["ca_file"])
         self.tsa_url = said["tsa_url"]
         self.tsa_ca_file = None if said["tsa_ca_file"] is None else Path(said["tsa_ca_file"])
-        self.options = replace(self.options, port=URL(self.url).port or 0)
 
     def kill(self) -> None:
         """End the process as a power cut would, with SIGKILL: nothing is finished, nothing is written."""

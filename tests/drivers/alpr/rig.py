@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.capture import Device
 from agent.testing.conformance import Rig
+from agent.testing.ports import free_port
 from drivers.alpr.container import Container
 from drivers.alpr.emulator import MESSAGES, Passage, Sender
 from drivers.alpr.makers import MAKERS, generic, onvif
@@ -51,12 +51,6 @@ def pairs(makers: Iterable[str], faults: Iterable[Fault]) -> list[tuple[str, Fau
         return [(maker, fault) for maker in some for fault in all_of_them]
     count = max(len(some), len(all_of_them))
     return [(some[number % len(some)], all_of_them[number % len(all_of_them)]) for number in range(count)]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def options(folder: Path, maker: str = "hikvision", **more: Any) -> Receiver.Options:  # noqa: ANN401

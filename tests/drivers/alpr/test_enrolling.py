@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.errors import ConfigError
+from agent.testing.ports import free_port
 from agent.testing.probe import Probe
 from drivers.alpr.emulator import MESSAGES, Passage, Sender
 from drivers.alpr.makers import MAKERS
 from drivers.alpr.receiver import Receiver
 from firmware_specs.formats.plain_xml import parse
 from tests.drivers.alpr.conftest import received
-from tests.drivers.alpr.rig import AUTOVU, free_port
+from tests.drivers.alpr.rig import AUTOVU
 
 if TYPE_CHECKING:
     from pathlib import Path

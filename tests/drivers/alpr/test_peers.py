@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.testing.ports import free_port
 from agent.testing.probe import Probe, read_all
 from agent.testing.rig import until
 from tests.drivers.alpr.conftest import received
-from tests.drivers.alpr.rig import SECRET, free_port, options
+from tests.drivers.alpr.rig import SECRET, options
 from tests.drivers.alpr.test_gaps import told
 
 PEERS = os.environ.get("EVIDOCK_ALPR_PEERS", "")

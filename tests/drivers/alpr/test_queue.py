@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.errors import BadCapture, DeviceGone, DeviceRefused, SpoolFull
+from agent.testing.ports import free_port
 from agent.testing.probe import Probe
 from agent.testing.rig import WantsAll, running
 from agent.testing.station import Station
@@ -17,7 +18,6 @@ from drivers.alpr.queue import Queue
 from tests.drivers.alpr.conftest import eventually
 from tests.drivers.alpr.oracle import sample
 from tests.drivers.alpr.peers import Beanstalkd, needs_beanstalkd
-from tests.drivers.alpr.rig import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from agent.testing.broker import mosquitto_program
+from agent.testing.ports import free_port
 from agent.testing.rig import not_given
 from drivers.alpr.broker import Broker
 from drivers.alpr.queue import Queue
 from tests.drivers.alpr.peers import Beanstalkd
-from tests.drivers.alpr.rig import PushRig, free_port
+from tests.drivers.alpr.rig import PushRig
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from typing import TYPE_CHECKING, Any
 
 from agent.testing.conformance import Rig
+from agent.testing.ports import free_port
 from drivers.body_worn.axis_dock import AxisDock
 from drivers.body_worn.axis_dock.emulator import Controller, Recording
 
@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACE = Recording().container
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def options(folder: Path, **more: Any) -> AxisDock.Options:  # noqa: ANN401

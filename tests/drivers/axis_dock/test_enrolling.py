@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.testing.devices import some_bytes
+from agent.testing.ports import free_port
 from agent.testing.process import DaemonProcess, read_state
 from agent.testing.rig import until
 from drivers.body_worn.axis_dock import AxisDock
 from drivers.body_worn.axis_dock.emulator import Controller, Recording
-from tests.drivers.axis_dock.rig import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,21 +5,15 @@ from __future__ import annotations
 import html
 import json
 import re
-import socket
 from typing import TYPE_CHECKING, Any
 
+from agent.testing.ports import free_port
 from drivers.enotes import EnoteTablets
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.driver import Enrolment
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def table(folder: Path, **more: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -14,11 +14,12 @@ import aiohttp
 from typer.testing import CliRunner
 
 from agent import cli
+from agent.testing.ports import free_port
 from agent.testing.process import COMMAND, DaemonProcess
 from drivers.alpr.emulator import MESSAGES, Passage, Sender, Sent, jpeg
 from drivers.alpr.hotlist import secrecy
 from drivers.alpr.hotlist.emulator import Publisher, public_pem
-from tests.drivers.alpr.rig import AUTOVU, SECRET, free_port
+from tests.drivers.alpr.rig import AUTOVU, SECRET
 from tests.drivers.hotlist.rig import LISTED, trace
 
 if TYPE_CHECKING:

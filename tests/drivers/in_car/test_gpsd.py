@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +11,7 @@ import pytest
 
 from agent.testing.child import end
 from agent.testing.observing import ObserverBench, ObserverConformance, Watcher
+from agent.testing.ports import free_port
 from agent.testing.rig import running, until
 from drivers.in_car.emulator.line import Line
 from drivers.in_car.emulator.receiver import Receiver, logged
@@ -35,13 +35,6 @@ needs_gpsd = pytest.mark.skipif(shutil.which("gpsd") is None, reason="gpsd is no
 def driver(port: int, **options: object) -> Gpsd:
     told = {"use": "in_car.gpsd", "name": "gnss", "port": port, "rescan": 0.05, "every": 0, **options}
     return Gpsd(Gpsd.Options.model_validate(told), stamp=stamp())
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
+
+from agent.testing.ports import free_port
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,9 +38,7 @@ class CameraEmulator:
 
     def __init__(self, *, user: str | None = None, password: str = "", sound: bool = True, key_every: int = 10) -> None:
         """`key_every`: frames from one key frame to the next, at ten frames a second."""
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = int(one.getsockname()[1])
+        self.port = free_port()
         self.url = f"rtsp://127.0.0.1:{self.port}/live"
         self._arguments = [
             str(self.port),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.capture import Standing
+from agent.testing.ports import free_port
 from agent.testing.probe import Probe
 from agent.testing.rig import held, running, until
 from agent.testing.station import Station
@@ -34,12 +35,6 @@ pytestmark = [
 ]
 
 FILM = os.urandom(2_500_000)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def wait_for(port: int, server: subprocess.Popen[bytes], said: Path) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
+from agent.testing.ports import free_port
 from agent.testing.probe import Probe, read_all
 from agent.testing.rig import running, until
 from drivers.interview_room.live.emulator import PYTHON
@@ -172,9 +172,7 @@ def test_slices(found: Found, after: float, expected: list[int | None]) -> None:
 
 @asynccontextmanager
 async def gstreamer(film: Path, *login: str) -> AsyncIterator[int]:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = int(one.getsockname()[1])
+    port = free_port()
     command = [PYTHON, str(Path(__file__).with_name("server.py")), str(port), str(film), *login]
     try:
         process = await asyncio.create_subprocess_exec(
