@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,15 +113,18 @@ def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def as_nobody(dock: Dock, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as another user. Modules are loaded first: that user may not read this folder."""
+    """Run the command as another user. Modules are loaded first: that user may not read this folder.
+
+    The way to the station is opened last: each other run of pytest closes the folder that all of them share.
+    """
     script = (
         "import os, sys, agent.cli, agent.cli.status, agent.cli.capture, agent.cli.check, agent.cli.folder;"
         "import agent.daemon, agent.station.acts, agent.registry, drivers.body_worn.usb_volume, tempfile, traceback;"
         "import rich._unicode_data, encodings.ascii, encodings.idna;"
+        f"[os.chmod(one, os.stat(one).st_mode | 0o055) for one in {[str(one) for one in way(dock.folder)]}];"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
         "agent.cli.main()"
     )
-    opened(dock.folder)  # each time: another run of pytest closes the folder that all of them share
     return subprocess.run(
         [sys.executable, "-c", script, "--config", dock.config, *words], capture_output=True, text=True, check=False
     )
@@ -128,10 +132,13 @@ def as_nobody(dock: Dock, *words: str) -> subprocess.CompletedProcess[str]:
 
 def opened(path: Path) -> None:
     """Let others come as far as this folder."""
-    for one in (path, *path.parents):
-        if one == Path("/tmp"):  # noqa: S108 - where pytest puts its folders
-            break
+    for one in way(path):
         one.chmod(one.stat().st_mode | 0o055)
+
+
+def way(path: Path) -> list[Path]:
+    """This folder, and those above it that are pytest's."""
+    return list(takewhile(lambda one: one != Path("/tmp"), (path, *path.parents)))  # noqa: S108 - where it puts them
 
 
 @pytest.fixture

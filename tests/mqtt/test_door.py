@@ -228,8 +228,8 @@ async def test_the_will_is_published_when_we_go_without_a_word_and_not_else(mosq
 
 
 async def test_a_broker_that_hangs_is_noticed(mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.mqtt.door.ANSWER", 0.3)
     async with Connection(mosquitto.options(), client_id="a") as one:
+        monkeypatch.setattr("agent.mqtt.door.ANSWER", 0.3)
         mosquitto.pause()
         try:
             with pytest.raises(BrokerDown, match="no answer"):

@@ -26,8 +26,13 @@ HOST = "Host: localhost\r\n"
 
 
 @pytest.fixture
-async def dock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Dock]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of who is cut off alone: a busy machine may take longer for anything."""
     monkeypatch.setattr(door_module, "PATIENCE", 0.5)
+
+
+@pytest.fixture
+async def dock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Dock]:
     monkeypatch.setattr(door_module, "CONNECTIONS", 8)
     monkeypatch.setattr(door_module, "FROM_ONE_ADDRESS", 8)
     async with served(tmp_path, 1) as made:
@@ -84,6 +89,7 @@ async def test_what_is_too_long_or_ill_formed_is_refused_and_the_next_is_answere
     assert (await ask(dock.url, "/health"))[0] == 200
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("begun", [b"", b"GET /", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
 async def test_who_does_not_finish_a_head_is_cut_off(dock: Dock, begun: bytes) -> None:
     reader, writer = await connected(dock)
@@ -100,6 +106,7 @@ async def test_who_does_not_finish_a_head_is_cut_off(dock: Dock, begun: bytes) -
     writer.close()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_who_does_not_fetch_the_answers_is_cut_off(dock: Dock) -> None:
     with socket.socket(socket.AF_INET, UNWAITING) as lazy:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -145,8 +152,9 @@ async def test_who_does_not_finish_a_handshake_is_cut_off_and_counted(
         assert all([await ended(reader) for reader, _ in many])
         for _, writer in many:
             writer.close()
+        monkeypatch.setattr(door_module, "PATIENCE", 15.0)
         url = dock.url.replace("http:", "https:")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert (await ask(url, "/health", ssl=False))[0] == 200
 
 
@@ -169,7 +177,7 @@ async def test_a_listener_that_does_not_read_is_dropped_and_the_others_hear_on(
 ) -> None:
     monkeypatch.setattr(news_module, "PACE", 0.01)
     monkeypatch.setattr(screen_module, "_FRESH", 0.0)
-    monkeypatch.setattr(news_module, "SLOW", 0.5)
+    monkeypatch.setattr(news_module, "SLOW", 2.0)
     dock.notice("x" * 200_000)
     port = int(dock.url.rpartition(":")[2])
     with socket.socket(socket.AF_INET, UNWAITING) as lazy:
@@ -188,7 +196,7 @@ async def test_a_listener_that_does_not_read_is_dropped_and_the_others_hear_on(
 
         listening = asyncio.create_task(listen())
         number, dropped = 0, False
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not dropped:
                 number += 1
                 dock.told[0] = {

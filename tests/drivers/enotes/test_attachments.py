@@ -156,13 +156,13 @@ async def test_a_second_request_takes_over_from_one_that_hangs(desk: Desk) -> No
 
 
 async def test_who_pauses_too_long_is_not_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arriving, "PATIENCE", 0.1)
-    monkeypatch.setattr(arriving.Arriving.__init__, "__kwdefaults__", {"patience": 0.1})
+    monkeypatch.setattr(arriving, "PATIENCE", 0.5)
+    monkeypatch.setattr(arriving.Arriving.__init__, "__kwdefaults__", {"patience": 0.5})
     async with desk.open(), desk.tablet() as tablet:
         (file,) = await attached(tablet, PHOTO)
         place = await tablet.announce(file)
         await append(tablet, place, await offset_of(tablet, place), PHOTO[: 2 * MIB])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while desk.station.ingest.arrivals:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
         monkeypatch.setattr(arriving.Arriving.__init__, "__kwdefaults__", {"patience": 60.0})

@@ -255,7 +255,7 @@ async def test_a_size_that_no_json_reader_keeps_exact_is_refused(
 async def test_read_only_but_while_releasing_with_one_remount_for_a_burst(
     mount: Path, dock: Callable[..., UsbVolume], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(writing, "LINGER_SECONDS", 1.5)
     for number in range(20):
         put(mount, b"clip", f"DCIM/100EVDCK/CLIP{number:04d}.MP4")
     run("mount", "-o", "remount,ro", mount)
