@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from agent.errors import BadReceipt, SpoolDamaged
+from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
 from agent.testing.dems import EmulatedDems, wire
 from tests.uplinks.arriving import settled, verified
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
@@ -135,3 +135,16 @@ async def test_a_server_that_looks_at_no_digest_is_found_out(tmp_path: Path, mak
         await uplink.probe()
         assert uplink.door.verifies is True
         assert [entry.state for entry in await dems.index()] == ["terminated"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_a_canary_that_got_no_answer_changes_nothing(tmp_path: Path, make: Make, method: str) -> None:
+    """Neither for a server that was found out, nor for one that refused it."""
+    for checks in (False, True):
+        async with EmulatedDems(tmp_path / f"{checks}", checksums=checks) as dems:
+            uplink = make(dems.captures_url)
+            await uplink.probe()
+            await dems.add_fault(f"{method}:1:503")
+            with pytest.raises(UplinkDown):
+                await uplink.probe()
+            assert uplink.door.verifies is checks

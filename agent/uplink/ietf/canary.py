@@ -27,7 +27,13 @@ _MORE: Final = 1 << 20
 
 async def tried(door: IetfDoor, method: str) -> bool:
     """Whether the server refuses wrong bytes. From now on the door knows it too. Raises `UplinkDown`."""
-    door.verifies = None
+    # Kept only once it is known: a try that tells nothing forgets nothing.
+    door.verifies = await _refuses_wrong(door, method)
+    return door.verifies
+
+
+async def _refuses_wrong(door: IetfDoor, method: str) -> bool:
+    """Whether it refused it. Raises `UplinkDown` where it did not say."""
     offer = await door.offer(anew=True)
     length = max(_MORE, (offer.limits.min_size or 0) + 1)
     if offer.limits.max_size is not None:
@@ -46,10 +52,9 @@ async def tried(door: IetfDoor, method: str) -> bool:
         raise door.explained(created)
     url = door.resolved(location, created.url)
     try:
-        door.verifies = await _refused(door, url, body)
+        return await _refused(door, url, body)
     finally:
         await door.ask("DELETE", url)
-    return door.verifies
 
 
 async def _refused(door: IetfDoor, url: URL, body: bytes) -> bool:

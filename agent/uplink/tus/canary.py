@@ -30,11 +30,16 @@ async def tried(door: TusDoor) -> bool | None:
 
     Raises `UplinkDown`.
     """
-    door.verifies = None
-    abilities = await door.abilities(anew=True)
-    if abilities.checks_parts and "creation" in abilities.extensions:
-        door.verifies = await _refuses_wrong_parts(door)
-        if not door.verifies:
+    known, door.verifies = door.verifies, None
+    try:
+        abilities = await door.abilities(anew=True)
+        if abilities.checks_parts and "creation" in abilities.extensions:
+            door.verifies = await _refuses_wrong_parts(door)
+    except BaseException:
+        door.verifies = known  # a try that tells nothing forgets nothing: one that was found out is not believed again
+        raise
+    finally:
+        if door.verifies is False:
             door.surprised()  # its next word on what it can do is read with this in mind
     return door.verifies
 
