@@ -19,12 +19,12 @@ from agent.journal import spending
 from agent.repairs import repair
 from agent.sides import Sides
 from agent.traffic import Bucket, LinkClass, Traffic, day_of, networkmanager, verdict
+from agent.traffic.rules import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.journal import Desk
-    from agent.traffic.rules import Verdict
 
 __all__ = ["Charge", "Gate"]
 
@@ -62,12 +62,17 @@ class Gate:
 
     # -- what may go --------------------------------------------------------------------------------------------------
 
-    def verdict(self, priority: Priority) -> Verdict:
-        """What this class may do now; its bytes not while the budget is known to be spent."""
+    def verdict(self, priority: Priority, *, network: bool = True) -> Verdict:
+        """What this class may do now; its bytes not while the budget is known to be spent.
+
+        `network`: they go over one. What goes to a disk here does not wait for a network to come.
+        """
+        if self.link is LinkClass.OFFLINE and not network:
+            return Verdict(content=True, metadata=True, beyond_budget=True, reason="")
         now = self._now()
         found = verdict(self.traffic, priority, self.link, now)
         if found.content and not found.beyond_budget and (day_of(self.traffic, now), self.link) in self._full:
-            return type(found)(
+            return Verdict(
                 content=False,
                 metadata=found.metadata,
                 beyond_budget=False,
@@ -75,9 +80,9 @@ class Gate:
             )
         return found
 
-    def classes(self) -> tuple[Priority, ...]:
+    def classes(self, *, network: bool = True) -> tuple[Priority, ...]:
         """Those whose bytes may go now, the most urgent first."""
-        return tuple(one for one in Priority if self.verdict(one).content)
+        return tuple(one for one in Priority if self.verdict(one, network=network).content)
 
     def told_classes(self) -> tuple[Priority, ...]:
         """Those of which the DEMS is told before their bytes go."""
@@ -111,12 +116,14 @@ class Gate:
         todo = "Open a browser on this station and log in to the network, or use another one."
         return [repair("network.portal", "warning", "network", detail, todo)]
 
-    async def admit(self, priority: Priority, length: int, *, several: bool = False) -> Charge | None:
+    async def admit(
+        self, priority: Priority, length: int, *, several: bool = False, network: bool = True
+    ) -> Charge | None:
         """Let a request with so many bytes go, counted durably where the link has a budget. Raises `NotNow`.
 
         `several`: of several captures, of which each by itself may still fit where they do not together.
         """
-        found = self.verdict(priority)
+        found = self.verdict(priority, network=network)
         if not found.content:
             raise NotNow(found.reason)
         table = self.traffic.on.get(self.link)

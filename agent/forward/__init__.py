@@ -72,6 +72,7 @@ class Forward:
         """`instead_of`: the primary, where this is its fallback."""
         self._desk, self._spool, self._uplink = desk, spool, uplink
         self._keys, self._in_flight = tuple(keys), options.in_flight
+        self._options = options
         self._gate = gate or Gate(desk, Traffic())
         self._gate.on_change(self.nudge)
         self._ready: deque[Turn] = deque()
@@ -209,7 +210,7 @@ class Forward:
         skip = self.departures.keys() | self._aside.waiting(now)
         traffic = self._gate.traffic
         order = turns.Order(
-            classes=self._gate.classes(),
+            classes=self._gate.classes(network=self._options.network),
             newest_first=frozenset(traffic.newest_first),
             served=dict(self._served),
             aged_before=micros(datetime.now(UTC) - traffic.ageing),
@@ -340,7 +341,7 @@ class Forward:
         if not owed if departure.owed else current.standing is not Standing.HELD:
             return
         sending = ForwardSending(
-            self._spool, self._desk, self._gate, departure, destination=name, state=state, served=self._recovered
+            self._spool, self._desk, self._gate, departure, to=self._options, state=state, served=self._recovered
         )
         try:
             if not content and isinstance(self._uplink, Announces):

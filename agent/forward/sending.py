@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.gate import Charge, Gate
     from agent.journal import Desk
     from agent.spool import Spool
+    from agent.uplink import UplinkOptions
 
 __all__ = ["ForwardSending"]
 
@@ -32,14 +33,14 @@ class ForwardSending:
         gate: Gate,
         departure: Departure,
         *,
-        destination: str,
+        to: UplinkOptions,
         state: str | None,
         served: Callable[[], None],
     ) -> None:
         """`served` is told each time that the receiver has confirmed more."""
-        self._served = served
+        self._served, self._network = served, to.network
         self._holding, self._spool, self._desk, self._gate = departure.holding, spool, desk, gate
-        self._destination, self._state, self._departure = destination, state, departure
+        self._destination, self._state, self._departure = to.name, state, departure
         self._charge: Charge | None = None
 
     @property
@@ -56,7 +57,7 @@ class ForwardSending:
         if self._departure.give_way:
             raise NotNow("another capture goes first")
         await self.settle()
-        self._charge = await self._gate.admit(self._holding.priority, length)
+        self._charge = await self._gate.admit(self._holding.priority, length, network=self._network)
         self._departure.requests += 1
 
     async def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:

@@ -7,7 +7,7 @@ send, in which order, whether to try again, or whether a device may forget: `age
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -194,6 +194,9 @@ class UplinkOptions(BaseModel):
     """What every `[[uplink]]` table has; an uplink's `Options` adds its own fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: ClassVar[bool] = True
+    """Whether its bytes go over a network; else they go while there is none, too."""
 
     use: str
     """Entry point of the uplink, such as `tus`."""

@@ -22,6 +22,7 @@ from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 from agent.traffic import LinkClass, Traffic
 from agent.traffic.options import LinkRule, LinkTable
+from agent.uplink import UplinkOptions
 from tests.spine.docked import queued
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ async def test_a_request_that_was_let_go_and_never_came_to_its_bytes_costs_nothi
         bundle = BundleSending(station.spool, gate, [departure])
         turn, settle = bundle.turn, bundle.settle
     else:
-        words: dict[str, Any] = {"destination": "dems", "state": None, "served": lambda: None}
+        words: dict[str, Any] = {"to": UplinkOptions(use="bench", name="dems"), "state": None, "served": lambda: None}
         one = ForwardSending(station.spool, station.desk, gate, departure, **words)
         turn, settle = partial(one.turn, length), one.settle
     for _ in range(20):  # twice as much as may go in a day
@@ -296,7 +297,7 @@ async def test_of_a_request_that_is_cut_only_what_went_is_counted(station: Stati
         await bundle.turn()
         outgoing = bundle.outgoing([bytes(256 * 1024)] * 3)
     else:
-        words: dict[str, Any] = {"destination": "dems", "state": None, "served": lambda: None}
+        words: dict[str, Any] = {"to": UplinkOptions(use="bench", name="dems"), "state": None, "served": lambda: None}
         one = ForwardSending(station.spool, station.desk, gate, departure, **words)
         await one.turn(length)
         outgoing = one.outgoing(0, length)

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from agent.testing.process import DaemonProcess
 from agent.testing.sendings import held_sending
 from agent.testing.station import Station
 from agent.testing.uplink_conformance import UplinkConformance, UplinkRig, sent
+from agent.traffic import LinkClass, Traffic
 from agent.uplink.folder import FolderUplink, receipts_in, writing
 from agent.uplink.folder.bag import payload_name
 from agent.uplink.folder.medium import MARK, Medium, prepare
@@ -35,7 +37,6 @@ from agent.uplink.folder.writing import place_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from agent.testing.sendings import HeldSending
     from agent.testing.uplinks import Arrived
@@ -274,6 +275,62 @@ async def test_a_medium_that_lies_is_found_out_at_once(
     with pytest.raises(UplinkDown, match="other bytes than were written"):
         await sent(rig.uplink(), await held_sending(station, some_bytes(100_000)))
     assert await rig.arrived() == {}
+
+
+async def test_a_copy_is_forced_and_read_back_past_the_cache_before_it_has_its_name(
+    rig: FolderRig, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the page cache gives back proves nothing of the medium; and a name is there only with what it names."""
+    sending = await held_sending(station, some_bytes(100_000))
+    place, done = place_of(rig.medium, sending.holding.id), list[tuple[str, str, bool]]()
+
+    def seen(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(fd: int, *more: Any) -> Any:  # noqa: ANN401 - whatever it takes and gives
+            path = Path(f"/proc/self/fd/{fd}").readlink()
+            done.append((name, os.path.relpath(path, place.parent), place.exists()))
+            return act(fd, *more)
+
+        return call
+
+    acts = {name: seen(name, getattr(durable, name)) for name in ("write_all", "force", "drop_cache", "force_folder")}
+    monkeypatch.setattr(writing, "durable", SimpleNamespace(**{**vars(durable), **acts}))
+    monkeypatch.setattr(writing, "_sha256_of", seen("read", writing._sha256_of))
+    await sent(rig.uplink(), sending)
+    (draft,) = {path.partition("/")[0] for name, path, _ in done if name == "write_all"}
+    file = f"{draft}/data/{payload_name(sending.holding)}"
+    assert [one for one in done if one[1] == file] == [
+        (name, file, False) for name in ("write_all", "force", "drop_cache", "drop_cache", "read")
+    ]
+    assert [one for one in done if one[0] == "force_folder"] == [
+        ("force_folder", f"{draft}/data", False),
+        ("force_folder", draft, False),
+        ("force_folder", ".", True),
+    ]
+
+
+async def test_what_would_take_the_room_that_is_to_be_left_is_not_begun(rig: FolderRig, station: Station) -> None:
+    sending = await held_sending(station, b"x")
+    with pytest.raises(UplinkDown, match="is full") as down:
+        await sent(rig.uplink(watermark=1 << 50), sending)
+    assert "another one" in down.value.what_to_do
+    assert list((rig.path / "captures").iterdir()) == []
+
+
+async def test_without_a_network_a_disk_is_written_all_the_same(rig: FolderRig, station: Station) -> None:
+    """For such stations it is there: `link = "offline"`, or NetworkManager says that there is none."""
+    station.gate.configure(Traffic(link=LinkClass.OFFLINE))
+    await held_sending(station, some_bytes(1000))
+    uplink = rig.uplink()
+    running = asyncio.create_task(station.beside(uplink, uplink._options).run())
+    try:
+        async with asyncio.timeout(10):
+            while await station.count(Standing.RECEIPTED) < 1:  # noqa: ASYNC110 - another task makes it true
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+    (holding,) = await station.holdings()
+    assert await rig.arrived() == {holding.id: [holding.digest.sha256]}
 
 
 async def test_a_check_names_what_is_missing(rig: FolderRig) -> None:

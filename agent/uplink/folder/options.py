@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads it when the class is made
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -21,6 +21,9 @@ def _absolute(path: Path) -> Path:
 
 class FolderOptions(UplinkOptions):
     """A folder that others read: a network drive, or a disk that somebody carries."""
+
+    network: ClassVar[bool] = False
+    """A drive that is reached over one is not there while there is none, and says so itself."""
 
     path: Annotated[Path, AfterValidator(_absolute)]
     """Where it is mounted. Nothing is written where no file `evidock-medium.json` lies (`evidock handover prepare`)."""
