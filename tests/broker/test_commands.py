@@ -29,8 +29,10 @@ from tests.broker.conftest import STATION, Dock, at, entries, standing, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from agent.broker.hearing import Heard
     from agent.daemon import Agent
     from agent.driver import Record
+    from agent.mqtt import Message
     from agent.testing.broker import Mosquitto
 
 pytestmark = [
@@ -212,6 +214,30 @@ async def test_forged_stale_foreign_oversize_and_formless_commands_are_refused(
         assert (await here.ask(good, response_topic=resp))["done"]
     # The log is not filled by whoever may publish: one entry in ten minutes, with how many there were.
     assert len(entries(dock.state, "message.refused")) == 1
+
+
+async def test_a_command_is_acknowledged_only_once_it_was_obeyed(mosquitto: Mosquitto, dock: Dock) -> None:
+    """A station that goes while it obeys is given the command again."""
+    table, reached = at(mosquitto, operator_keys=[ALICE.vkey]), asyncio.Event()
+
+    async def goes_on_for_ever(_: Message) -> Heard:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with Connection(mosquitto.options(), client_id="desk") as connection:
+        await connection.subscribe(Subscription(topic(STATION, "resp")))
+        wanted = order()
+        async with dock.here(table) as agent:
+            assert agent.broker is not None
+            await until(lambda: agent.broker.session.up)
+            agent.broker.hearing.command = goes_on_for_ever
+            await connection.publish(Outgoing(topic(STATION, "cmd"), payload(wanted), expiry=600))
+            async with asyncio.timeout(20):
+                await reached.wait()
+        async with dock.here(table), asyncio.timeout(20):
+            told = json.loads((await connection.receive()).payload)
+    assert (told["id"], told["done"], told["again"]) == (wanted.id, True, False)
 
 
 async def test_a_command_that_the_broker_keeps_is_none(mosquitto: Mosquitto, dock: Dock) -> None:

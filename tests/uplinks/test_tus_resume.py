@@ -295,6 +295,24 @@ async def test_res_3_confirmed_bytes_that_the_server_lost_are_an_alarm_and_sent_
     assert whole(double, sending)
 
 
+async def test_res_3_bytes_that_the_server_lost_between_two_tries_are_an_alarm_too(
+    serve: Serve, connect: Connect
+) -> None:
+    """As when its disk came back older than it was, while it did not answer."""
+    double = await serve()
+    sending, uplink = MemorySending(some_bytes(4 * MIB)), connect(double.url, part_length=MIB)
+    double.next("PATCH", *[then(lambda *_: None)] * 3, stranger(503))
+    with pytest.raises(UplinkDown):
+        await uplink.send(sending)
+    del double.only.held[MIB:]
+    with capture_logs() as logs:
+        await uplink.send(sending)
+    assert [(one["event"], one["confirmed"], one["offset"]) for one in logs] == [
+        ("upload_offset_went_back", 3 * MIB, MIB)
+    ]
+    assert whole(double, sending)
+
+
 async def test_res_3_a_server_that_loses_everything_each_time_is_left_alone(serve: Serve, connect: Connect) -> None:
     double = await serve()
     double.next("HEAD", *[then(lambda double, path: double.uploads[path].held.clear())] * 50)
