@@ -51,6 +51,21 @@ async def test_the_broker_tells_of_a_death_by_the_number_of_its_birth(
     assert [(one["online"], one["bd"]) for one in said] == [(True, 1), (False, 1), (True, 2)]
 
 
+async def test_who_is_back_soon_was_never_dead(mosquitto: Mosquitto, dock: Dock) -> None:
+    """The broker waits before it tells of a death (Will Delay Interval), for longer than the first tries take."""
+    async with Connection(mosquitto.options(), client_id="watcher") as watcher:
+        await watcher.subscribe(Subscription(topic(STATION, "state")))
+        async with dock.here(at(mosquitto)) as agent:
+            assert agent.broker is not None
+            said = [(await heard(watcher, "state"))[1]]
+            session = agent.broker.session
+            await until(lambda: session.connection)
+            assert session.connection is not None
+            session.connection.cut()
+            said += [(await heard(watcher, "state"))[1]]
+    assert [(one["online"], one["bd"]) for one in said] == [(True, 1), (True, 2)]
+
+
 async def test_one_look_tells_whether_a_station_is_there(mosquitto: Mosquitto, dock: Dock) -> None:
     """Its birth and its death are kept by the broker, and nothing else is; figures reach nobody who is late."""
     async with Connection(mosquitto.options(), client_id="first") as first:

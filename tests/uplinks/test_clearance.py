@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ from agent.journal import queries
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
 from agent.testing.uplink_conformance import UplinkConformance, sent
-from agent.uplink.clearance.blob import block_name
+from agent.uplink.clearance.blob import Blob, block_name, number_of
 from agent.uplink.clearance.envelope import cipher_length, pin_of
 from agent.uplink.clearance.rate import Rate
 from tests.uplinks import azurite, swift
@@ -206,15 +207,42 @@ async def test_what_was_purged_begins_anew_as_another_item_with_another_key(
     assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
 
 
-async def test_what_is_older_than_the_purge_is_not_built_upon(rig: ClearanceRig, station: Station) -> None:
+@pytest.mark.parametrize(("hours", "anew"), [(23, False), (25, True)])
+async def test_what_is_older_than_the_purge_is_not_built_upon(
+    rig: ClearanceRig,
+    station: Station,
+    hours: int,
+    anew: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     """It may be there yet, and would go in the middle of the rest."""
     sending = await held_sending(station, LONG)
     await broken_off(rig, sending, 3 * MIB)
     kept = json.loads(sending.state or "")
-    sending.state = json.dumps(kept | {"began_at": "2020-01-01T00:00:00Z"})
+    began_at = datetime.now(UTC) - timedelta(hours=hours)
+    sending.state = json.dumps(kept | {"began_at": began_at.isoformat()})
     await sent(rig.uplink(), sending)
     (item,) = rig.done
-    assert item.id != kept["evidence"]
+    assert (item.id != kept["evidence"]) is anew
+
+
+async def test_blocks_that_were_purged_in_the_last_moment_begin_anew(
+    rig: ClearanceRig, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is not there any more when the blob is made of them."""
+    true_put, lost = Blob.put, list[str]()
+
+    async def put(blob: Blob, name: str, content: bytes) -> None:
+        if number_of(name) == 2 and not lost:
+            lost.append(name)
+            return
+        await true_put(blob, name, content)
+
+    monkeypatch.setattr(Blob, "put", put)
+    sending = await held_sending(station, LONG)
+    await sent(rig.uplink(), sending, tries=1)
+    assert lost
+    assert len(rig.service.items) == 2
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
 
 
 async def test_an_integration_with_a_new_key_begins_anew(rig: ClearanceRig, station: Station) -> None:

@@ -57,6 +57,16 @@ async def test_a_canary_shows_whether_it_compares(
     assert (await sent(uplink, await held_sending(station, b"x"))).strength is strength
 
 
+async def test_a_service_that_says_no_to_the_right_checksum_too_compares_nothing(rig: ClearanceRig) -> None:
+    """That it refused the wrong one was no answer to it."""
+    rig.service.takes_none = True
+    uplink = rig.uplink(canary=True)
+    found = {one.what: one for one in await uplink.check()}
+    assert found["digests"].state == "warning"
+    assert "is not known" in found["digests"].detail
+    await uplink.aclose()
+
+
 async def test_what_the_service_lists_is_asked_for_after_its_yes(rig: ClearanceRig, station: Station) -> None:
     sending = await held_sending(station, b"x")
     rig.service.calls_uploaded = False

@@ -23,19 +23,27 @@ class Processing:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.says: dict[str, Any] = {}
+        self.lost = False
+        """The next answer to the whole is."""
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
         self.seen.append(request.method)
-        whole = await request.read()
+        await request.read()
         match request.method:
             case "OPTIONS":
                 return web.Response(status=204, headers={"Upload-Limit": "max-size=1000000"})
             case "POST":
                 begun = {"Location": "/captures/1", "Upload-Offset": "0", "Upload-Complete": "?0"}
                 return web.Response(status=201, headers=begun)
+            case "PATCH" if self.lost and request.transport is not None:
+                self.lost = False
+                request.transport.abort()
+            case "HEAD":
+                there = {"Upload-Offset": "3", "Upload-Complete": "?1"}
+                return web.Response(status=204, headers=there)
             case "PATCH":
-                told = {"Upload-Offset": str(len(whole)), "Upload-Complete": "?1"}
+                told = {"Upload-Offset": "3", "Upload-Complete": "?1"}
                 return web.Response(status=self.says["status"], headers=told | self.says["headers"], text="full")
         return web.Response(status=405)
 
@@ -70,3 +78,11 @@ async def test_a_whole_that_cannot_be_processed_now_waits_by_itself(
     assert down.value.alone, "others may be well"
     assert down.value.retry_after == seconds
     assert processing.seen == ["OPTIONS", "POST", "PATCH"]
+
+
+async def test_an_answer_to_the_whole_that_was_lost_is_asked_for_again(processing: Processing, make: Make) -> None:
+    """HEAD says that there was one, and not whether it was a yes: it was a no."""
+    processing.says, processing.lost = {"status": 422, "headers": {}}, True
+    with pytest.raises(UplinkRefused, match="refuses this capture"):
+        await make(processing.url).send(MemorySending(b"abc"))
+    assert processing.seen[-2:] == ["HEAD", "PATCH"]
