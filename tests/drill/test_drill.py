@@ -62,7 +62,7 @@ async def station(folder: Path, dems: EmulatedDems, *, device: str = "release") 
         process = await asyncio.create_subprocess_exec(*words, stdout=log, stderr=log)
     try:
         asked = Daemon(folder / "s")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not await asyncio.to_thread(asked.answers):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         yield asked

@@ -43,7 +43,7 @@ async def listen() -> AsyncIterator[Listen]:
             ACTIVATOR, f"--listen={door}", *passed, *program, stderr=subprocess.DEVNULL
         )
         started.append(process)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not door.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
                 await asyncio.sleep(0.02)
         return process
@@ -98,7 +98,7 @@ async def test_a_unit_that_does_not_answer_deletes_nothing(tmp_path: Path, stati
     before = image(volume)
     await station.anchor.sign()
     await station.anchor.publish()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while "did not answer" not in ((await station.holdings())[0].reason or ""):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert image(volume) == before

@@ -81,9 +81,9 @@ async def test_a_server_may_take_its_time_to_verify_the_whole(
 async def test_a_slow_link_is_no_stall(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "SLOW", 0.1)
     double = await serve(signs=True)
-    sending = MemorySending(some_bytes(3 * MIB // 2))
+    sending = MemorySending(some_bytes(3 * MIB))
     async with Wire("limit=600000", double.port) as wire:
-        await connect(wire.url, stall=1.5).send(sending)  # 2.6 s in one request
+        await connect(wire.url, stall=3.0).send(sending)  # 5.2 s in one request
     assert methods(double) == ["OPTIONS", "POST"]
     assert whole(double, sending)
 
