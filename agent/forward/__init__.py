@@ -187,7 +187,7 @@ class Forward:
             await self._tell_of_those_who_wait()
             self._ready.extend(await self._refill(now))
             if not self._ready:
-                soonest = self._aside.soonest(now + _IDLE)
+                soonest = self._aside.soonest(now, now + _IDLE)
                 if not self.link.serves and (since := self._primary_down_since()) is not None:
                     soonest = min(soonest, since + self._after)
                 await self._wait(min(_IDLE, max(0.01, soonest - now)))

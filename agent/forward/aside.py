@@ -49,9 +49,9 @@ class Asides:
         """Those whose wait is not."""
         return {name for name, aside in self._known.items() if aside.until > now}
 
-    def soonest(self, otherwise: float) -> float:
-        """When the first of them may go."""
-        return min((aside.until for aside in self._known.values()), default=otherwise)
+    def soonest(self, now: float, otherwise: float) -> float:
+        """When the next of them may go. Who may already and does not waits for something else, which tells when it comes."""
+        return min((aside.until for aside in self._known.values() if aside.until > now), default=otherwise)
 
     def step(self, capture: str, now: float, *, anew: bool = False, own: bool = False) -> Aside:
         """It failed. `anew`: it came further than before, so what failed was not its own doing; `own`: it was."""
