@@ -29,7 +29,7 @@ from agent.forward.bundling import Bundling
 from agent.forward.damage import looked_at
 from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
 from agent.forward.sending import ForwardSending
-from agent.forward.telling import to_tell
+from agent.forward.telling import Telling
 from agent.forward.watched import Departure, Link, make_way
 from agent.gate import Gate
 from agent.journal import Desk, copies, queries, renewals, turns
@@ -83,7 +83,7 @@ class Forward:
         """Recordings that are finished before anything else of their class, in the order in which they were begun."""
         self._places = self._bundles = 0  # requests on their way: a bundle is one, whatever it holds
         self._alone: set[str] = set()  # what failed in a bundle, or fails by itself, goes in none
-        self._turn, self._told = 0, -1
+        self._turn = 0
         self._failing = Sides()
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
@@ -96,11 +96,12 @@ class Forward:
         self.link = Link(options.name, role=options.role, serves=options.role == "primary")
         self._bundling = Bundling(desk, spool, uplink, self._gate, self._keys, options.name, doubt=self._doubt)
         self._pausing = Pausing(self.link, on_change=self._tell_fallbacks)
+        self._telling = Telling(desk, self._gate, self.link, free=self._may_go, tell=self._announced)
 
     def nudge(self, held: Holding | None = None) -> None:
         """A capture that was just held may be sent. None: the order, or what may go, may have changed."""
         if held is None:
-            self._told = -1
+            self._telling.anew()
         if held is None or self._goes_before(held):
             self._ready.clear()
         self._news.set()
@@ -133,7 +134,7 @@ class Forward:
         self._places = self._bundles = 0
         async with asyncio.TaskGroup() as group:
             while True:
-                turn = await self._next()
+                turn = await self._next(group)
                 room = self._bundling.room() if self.link.up else None
                 together = bundling.suits(turn, self._alone, room)
                 full = self._places >= (self._in_flight if self.link.up else 1)  # one tries whether it is back
@@ -165,7 +166,7 @@ class Forward:
 
     # -- which one ----------------------------------------------------------------------------------------------------
 
-    async def _next(self) -> Turn:
+    async def _next(self, group: asyncio.TaskGroup) -> Turn:
         """Wait for the first capture in order that is neither under way nor aside."""
         while True:
             self._news.clear()
@@ -184,7 +185,8 @@ class Forward:
                 turn = self._ready.popleft()
                 if self._may_go(turn.holding.id, now) and (turn.owed or turn.holding.id not in self._queue):
                     return turn
-            await self._tell_of_those_who_wait()
+            if isinstance(self._uplink, Announces) and self.link.serves:
+                await self._telling.told(group, busy=self._places > 0)
             self._ready.extend(await self._refill(now))
             if not self._ready:
                 soonest = self._aside.soonest(now, now + _IDLE)
@@ -236,23 +238,16 @@ class Forward:
 
     # -- one capture --------------------------------------------------------------------------------------------------
 
-    async def _tell_of_those_who_wait(self) -> None:
-        """Let the DEMS know of captures whose bytes may not go yet, where it can be told; one page at a time."""
-        if not isinstance(self._uplink, Announces) or not self.link.serves or self._places >= self._in_flight:
-            return
-        page, self._told = await to_tell(self._desk, self._gate, self.link.name, self._told, _PAGE)
-        for holding in page:
-            if self._may_go(holding.id, monotonic()):
-                self.departures[holding.id] = departure = Departure(holding)
-                self._places += 1
-                await self._one(departure, content=False)
-                if monotonic() < self.link.again_at:
-                    return
+    async def _announced(self, holding: Holding) -> bool:
+        """Tell of one whose bytes may not go yet. Whether nothing is left to tell."""
+        self.departures[holding.id] = departure = Departure(holding, content=False)
+        await self._one(departure)
+        return not self._aside.knows(holding.id)
 
-    async def _one(self, departure: Departure, *, content: bool = True) -> None:
+    async def _one(self, departure: Departure) -> None:
         holding = departure.holding
         try:
-            await self._try(departure, content=content)
+            await self._try(departure)
         except JournalError:
             raise
         except Refusal as error:
@@ -268,13 +263,14 @@ class Forward:
             self._ended(departure)
 
     def _ended(self, *departures: Departure) -> None:
-        self._places -= 1
+        self._places -= departures[0].content
         if departures[0].together:
             self._bundles -= 1
             self._ready.clear()  # what came meanwhile goes together
         for one in departures:
             del self.departures[one.holding.id]
-            self._queue.discard(one.holding.id)
+            if one.content:
+                self._queue.discard(one.holding.id)
         self._news.set()
 
     async def _several(self, departures: Sequence[Departure]) -> None:
@@ -301,10 +297,10 @@ class Forward:
             self._alone |= alone
             self._ended(*departures)
 
-    async def _try(self, departure: Departure, *, content: bool) -> None:
+    async def _try(self, departure: Departure) -> None:
         round_, holding = self._pausing.round, departure.holding
         try:
-            await self._send(departure, content=content)
+            await self._send(departure)
         except NotNow as error:
             self._log.debug("waits", capture=holding.id, confirmed=departure.confirmed, reason=str(error))
         except UplinkDown as error:
@@ -329,7 +325,7 @@ class Forward:
         except SpoolDamaged as error:
             await self._look_at_spool(holding, error)
 
-    async def _send(self, departure: Departure, *, content: bool) -> None:
+    async def _send(self, departure: Departure) -> None:
         name, holding = self.link.name, departure.holding
         current, state, owed = await self._desk.read(
             lambda journal: (
@@ -344,7 +340,7 @@ class Forward:
             self._spool, self._desk, self._gate, departure, to=self._options, state=state, served=self._recovered
         )
         try:
-            if not content and isinstance(self._uplink, Announces):
+            if not departure.content and isinstance(self._uplink, Announces):
                 await self._uplink.announce(sending)
                 self._recovered()
                 return

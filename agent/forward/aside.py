@@ -50,7 +50,7 @@ class Asides:
         return {name for name, aside in self._known.items() if aside.until > now}
 
     def soonest(self, now: float, otherwise: float) -> float:
-        """When the next of them may go. Who may already and does not waits for something else, which tells when it comes."""
+        """When the next of them may go. Who may and does not waits for something else, which tells when it comes."""
         return min((aside.until for aside in self._known.values() if aside.until > now), default=otherwise)
 
     def step(self, capture: str, now: float, *, anew: bool = False, own: bool = False) -> Aside:

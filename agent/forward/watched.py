@@ -32,6 +32,8 @@ class Departure:
     """It is a copy, or what another destination took in this one's place."""
     together: bool = False
     """It is one of the small ones, of which others that come meanwhile go together."""
+    content: bool = True
+    """Its bytes go; else the destination is told of it, which takes no place."""
     requests: int = 0
     give_way: bool = False
     """Another one goes first: this one leaves before its next request."""
@@ -61,7 +63,7 @@ class Link:
 
 def make_way(departures: Collection[Departure], holding: Holding) -> None:
     """All places are taken: ask the least urgent for its own, if it is less urgent or its device has several."""
-    going = [one for one in departures if one.requests > _AGED_REQUESTS or not one.aged]
+    going = [one for one in departures if one.content and (one.requests > _AGED_REQUESTS or not one.aged)]
     if any(one.give_way for one in going):
         return
     lanes = Counter(one.holding.origin.device for one in departures)
