@@ -17,6 +17,7 @@ from agent.journal import copies
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.capture import Holding
     from agent.journal import Desk, Journal
     from agent.note import Verifier
 
@@ -32,25 +33,45 @@ async def came_late(desk: Desk, note: bytes, keys: Sequence[Verifier], destinati
     if not keys:
         raise BadReceipt(f"no uplink names receipt_keys, and what comes over {over} is believed by its signature alone")
     said = open_receipt(note, keys)
-    holding, owed = await desk.read(
-        lambda journal: (journal.get(said.capture), copies.owes(journal, said.capture, destination))
-    )
-    signed = holding.receipt is not None and holding.receipt.strength is Strength.SIGNED
-    if not owed and holding.standing is not Standing.HELD and (signed or holding.standing is not Standing.RECEIPTED):
+    holding, wanted = await desk.read(lambda journal: _wanted(journal, said.capture, destination))
+    if not wanted:
         return None  # told again, as after each start: nothing is verified or written for it
     given = Receipt(Strength.SIGNED, destination, said.length, said.sha256, note)
     proven = believed(holding, given, keys, destination, now=datetime.now(UTC))
 
     def act(journal: Journal) -> bool:
         known = journal.get(holding.id)
-        if known.standing in (Standing.HELD, Standing.RECEIPTED) and known.receipt != proven:
-            weaker = known.receipt is None or known.receipt.strength < proven.strength
-            if known.standing is Standing.HELD or weaker:
-                journal.receipt(holding.id, proven, detail={"over": over})
-                return True
-        if copies.owes(journal, holding.id, destination):
+        if _moves(journal, known, destination):
+            journal.receipt(holding.id, proven, detail={"over": over})
+            return True
+        if _completes(journal, known, destination):
             copies.copied(journal, holding.id, proven)
             return True
         return False
 
     return holding.id if await desk.write(act) else None
+
+
+def _wanted(journal: Journal, capture: str, destination: str) -> tuple[Holding, bool]:
+    known = journal.get(capture)
+    return known, _moves(journal, known, destination) or _completes(journal, known, destination)
+
+
+def _moves(journal: Journal, known: Holding, destination: str) -> bool:
+    """Whether a signed receipt from there moves the capture on, or says more than the one that did.
+
+    One for a copy does not: whoever else is to get the capture would never be sent it.
+    """
+    if destination in journal.destinations.copies:
+        return False
+    signed = known.receipt is not None and known.receipt.strength is Strength.SIGNED
+    return known.standing is Standing.HELD or (known.standing is Standing.RECEIPTED and not signed)
+
+
+def _completes(journal: Journal, known: Holding, destination: str) -> bool:
+    """Whether a destination that must have it as well has proven less than a signature: it is owed, or was sent."""
+    if copies.owes(journal, known.id, destination):
+        return True
+    moved = known.receipt is not None and known.receipt.destination == destination
+    had = copies.received(journal, known.id).get(destination)
+    return destination in journal.destinations.owed and not moved and had is not None and had < Strength.SIGNED

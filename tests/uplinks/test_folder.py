@@ -22,6 +22,8 @@ from agent import cli, durable
 from agent.capture import PART_LENGTH, Standing, Strength
 from agent.errors import BadReceipt, Refusal, UplinkDown
 from agent.forward.late import came_late
+from agent.journal import copies
+from agent.journal.owing import Destinations
 from agent.note import Verifier
 from agent.testing.cameras import CameraFolder
 from agent.testing.devices import some_bytes
@@ -381,6 +383,34 @@ async def test_a_disk_on_its_way_proves_a_length_until_its_receipts_are_back(
     with pytest.raises(BadReceipt):
         await came_late(station.desk, note, [], "disk", over="disk")
     await station.hang_up()
+
+
+async def test_a_receipt_for_a_copy_says_that_it_is_there_and_keeps_nobody_else_from_getting_the_capture(
+    rig: FolderRig, station: Station, tmp_path: Path
+) -> None:
+    """The disk came back before the primary did: what it is owed it must still be sent, and be waited for."""
+    uplink, place = rig.uplink(archive=False, role="copy"), Destinations(("dems", "disk"), ("disk",), ("dems", "disk"))
+    await station.desk.write(lambda journal: copies.settle(journal, place))
+    sending = await held_sending(station, some_bytes(1000))
+    copying = asyncio.create_task(station.beside(uplink, uplink._options).run())
+    try:
+        async with asyncio.timeout(20):
+            while not await station.desk.read(lambda j: copies.received(j, sending.holding.id)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        copying.cancel()
+        await asyncio.wait({copying})
+    told = evidock("sign", rig.path, "--key", tmp_path / "receipt.key", "--name", "dems.example.org/r", "--json")
+    keys = [Verifier.parse(json.loads(told.stdout)["vkey"])]
+    notes = uplink.later()
+    note = await anext(notes)
+    await notes.aclose()
+    assert await came_late(station.desk, note, keys, "disk", over="disk") == sending.holding.id
+    assert (await station.only()).standing is Standing.HELD, "the primary has not got it"
+    assert await station.desk.read(lambda j: copies.received(j, sending.holding.id)) == {"disk": Strength.SIGNED}
+    assert await station.desk.read(lambda j: copies.lacking(j, sending.holding.id, Strength.SIGNED)) == ("dems",)
+    assert await came_late(station.desk, note, keys, "disk", over="disk") is None, "told twice it is one"
+    assert (await station.events(sending.holding.id)).count("copied") == 2  # of its length, and signed
 
 
 async def test_a_camera_forgets_once_the_disk_came_back(tmp_path: Path, rig: FolderRig) -> None:
