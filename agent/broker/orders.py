@@ -160,15 +160,19 @@ def _act(journal: Journal, given: Signed) -> str:
 
 
 def _held_remotely(journal: Journal, capture: str) -> bool:
-    """Whether the order that a capture be kept came by a command, or there is none."""
+    """Whether all orders that keep a capture came by commands, or there is none: the newest says nothing of the rest."""
     if not journal.get(capture).retained:
         return True
-    orders = [
-        entry["predicate"]["actor"]
-        for entry in queries.story(journal, capture)
-        if entry["predicate"]["event"] == Event.OPERATOR_COMMAND and entry["predicate"].get("command") == "hold"
-    ]
-    return bool(orders) and str(orders[-1]).startswith(ACTOR)
+    standing: list[str] = []
+    for entry in queries.story(journal, capture):
+        told = entry["predicate"]
+        if told["event"] != Event.OPERATOR_COMMAND:
+            continue
+        if told.get("command") == "hold":
+            standing.append(str(told["actor"]))
+        elif told.get("command") == "lift hold":
+            standing.clear()
+    return bool(standing) and all(actor.startswith(ACTOR) for actor in standing)
 
 
 def _fits(order: Order) -> None:

@@ -174,6 +174,28 @@ async def test_what_a_person_at_the_station_ordered_is_not_lifted_from_afar(mosq
         assert (await only(here.agent)).retained
 
 
+@pytest.mark.parametrize("orders", [("bob", "alice"), ("alice", "bob")])
+async def test_who_holds_what_a_person_at_the_station_holds_as_well_does_not_lift_it(
+    mosquitto: Mosquitto, dock: Dock, orders: tuple[str, ...]
+) -> None:
+    """Else an order to hold it, before the one to resume, would be the way around."""
+    dock.camera.record(some_bytes(1000))
+    async with desk(mosquitto, dock) as here:
+        capture = (await only(here.agent)).id
+        for who in orders:
+            if who == "bob":
+                await here.agent.desk.write(lambda j: acts.act(j, "hold", capture, actor="bob", why="court"))
+            else:
+                assert (await here.ask(payload(order("hold", capture=capture))))["done"]
+        told = await here.ask(payload(order("resume", capture=capture)))
+        assert (told["done"], "a person at the station" in told["detail"]) == (False, True)
+        assert (await only(here.agent)).retained
+        await here.agent.desk.write(lambda j: acts.act(j, "lift", capture, actor="bob", why="ended"))
+        assert (await here.ask(payload(order("hold", capture=capture))))["done"]
+        assert (await here.ask(payload(order("resume", capture=capture))))["done"], "bob's order is no more"
+        assert not (await only(here.agent)).retained
+
+
 async def test_forged_stale_foreign_oversize_and_formless_commands_are_refused(
     mosquitto: Mosquitto, dock: Dock
 ) -> None:
