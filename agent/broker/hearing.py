@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from pydantic import ValidationError
 
-from agent.broker import orders
+from agent.broker import orders, outbox
 from agent.broker.messages import CommandGiven, ReceiptGiven, ResponseTold, topic
 from agent.capture import printable
 from agent.driver import TakesOrders
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from agent.broker.orders import Signed
     from agent.capture import Json
+    from agent.journal import Journal
     from agent.mqtt import Message, StationOptions
     from agent.station.running import Running
 
@@ -132,17 +133,16 @@ class Hearing:
                 raise Refusal(f"it is no cmd/1: {_first(error)}") from error
             signed = orders.opened(given.note, self.operators)
             id_ = signed.order.id
-            orders.timely(signed.order, self._station, self._running.clock.stamp().at)
-            done = await self._running.desk.write(lambda journal: orders.obey(journal, signed))
+            done = await self._running.desk.write(lambda journal: self._obeyed(journal, signed))
         except JournalError:
             raise
         except Refusal as error:
             await self._refuse("cmd", str(error))
             return Heard(ResponseTold(id=id_, done=False, detail=printable(str(error))[:1000]))
         detail = done.detail
-        if done.done and not done.again:
+        if done.done and (not done.again or orders.unfinished(signed.order, detail)):
             self._log.info("act", verb=signed.order.command, actor=signed.actor, why=signed.order.why, id=id_)
-            detail = await self._perform(signed) or detail
+            detail = await self._performed(signed) or detail
         answer = ResponseTold(id=id_, done=done.done, again=done.again, detail=printable(detail)[:1000])
         return Heard(answer, report=signed.order.command == "report" and done.done)
 
@@ -159,10 +159,19 @@ class Hearing:
         if message.correlation is not None and len(message.correlation) > CORRELATION_MAX:
             raise Refusal(f"Correlation Data has {CORRELATION_MAX} bytes at most")
 
-    async def _perform(self, signed: Signed) -> str | None:
-        """What is not done in the journal alone."""
+    def _obeyed(self, journal: Journal, signed: Signed) -> orders.Obeyed:
+        _, answer = outbox.answered(journal, signed.order.id) or (b"", "")
+        # Whoever missed an answer asks for it when the command holds no more.
+        if not answer or orders.unfinished(signed.order, answer.removeprefix("done ")):
+            orders.timely(signed.order, self._station, self._running.clock.stamp().at)
+        return orders.obey(journal, signed)
+
+    async def _performed(self, signed: Signed) -> str | None:
+        """What is not done in the journal alone. Of what is cut off in it the answer goes on saying `accepted`."""
         if signed.order.command == "reload-hotlist":
-            return await self._reload_hotlists(signed)
+            id_, detail = signed.order.id, await self._reload_hotlists(signed)
+            await self._running.desk.write(lambda journal: outbox.change_answer(journal, id_, f"done {detail}"))
+            return detail
         for forward in self._running.forwards:
             forward.nudge()
         return None

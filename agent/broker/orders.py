@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from agent.journal import Journal
     from agent.note import Signer, Verifier
 
-__all__ = ["SPAN_MAX", "Obeyed", "Signed", "obey", "opened", "signed", "timely"]
+__all__ = ["SPAN_MAX", "Obeyed", "Signed", "obey", "opened", "signed", "timely", "unfinished"]
 
 _VERSION: Final = "evidock-command/v1"
 SPAN_MAX: Final = timedelta(hours=24)
@@ -141,12 +141,21 @@ def obey(journal: Journal, given: Signed, *, refused: str | None = None) -> Obey
     return Obeyed(detail, again=False, done=refused is None)
 
 
+def unfinished(order: Order, detail: str) -> bool:
+    """Whether a command was obeyed as far as the journal goes, and nobody wrote that the room has done the rest."""
+    return order.command == "reload-hotlist" and detail == _accepted(order)
+
+
+def _accepted(order: Order) -> str:
+    return f"{order.command}: accepted"
+
+
 def _act(journal: Journal, given: Signed) -> str:
     """What was done, in a sentence. Commands that touch nothing in the journal are done by the room."""
     order = given.order
     verb = _OF_CAPTURES.get(order.command)
     if verb is None or order.capture is None:
-        return f"{order.command}: accepted"
+        return _accepted(order)
     capture = acts.chosen(journal, order.capture)
     if order.command == "resume" and not _held_remotely(journal, capture):
         raise Refusal(f"capture {capture} is kept by order of a person at the station, who alone lifts it")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.capture import Holding
     from agent.journal import Journal
 
-__all__ = ["AGAIN", "Due", "Page", "answered", "collect", "keep_answer", "lost", "next_birth", "told", "waiting"]
+__all__ = ["AGAIN", "Due", "Page", "answered", "change_answer", "collect", "keep_answer", "lost", "next_birth", "told", "waiting"]
 
 AGAIN: Final = (900, 3600, 6 * 3600, 86400)
 """Seconds until a capture is told of again, after the first, second, third, and every later time."""
@@ -147,3 +147,8 @@ def answered(journal: Journal, id_: str) -> tuple[bytes, str] | None:
 def keep_answer(journal: Journal, id_: str, sha256: bytes, answer: str) -> None:
     """Remember a command for ever: a clock that is set back must not let it in again."""
     journal.connection.execute("INSERT INTO command VALUES (?, ?, ?)", (id_, sha256, answer))
+
+
+def change_answer(journal: Journal, id_: str, answer: str) -> None:
+    """What a command was answered, once it is known what became of it: whoever sends it again is told the same."""
+    journal.connection.execute("UPDATE command SET answer = ? WHERE id = ?", (answer, id_))

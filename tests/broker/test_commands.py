@@ -7,7 +7,7 @@ import json
 import shutil
 import uuid
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -162,6 +162,53 @@ async def test_a_command_that_comes_again_gets_the_same_answer_and_is_not_obeyed
         assert (await here.ask(hold))["again"]
         assert not (await only(here.agent)).retained
     assert len([one for one in entries(dock.state, "operator.command") if "remote" in one]) == 2
+
+
+async def test_an_answer_is_told_again_when_its_command_holds_no_more(
+    mosquitto: Mosquitto, dock: Dock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been lost while nobody was connected: that nothing was done would be the wrong word."""
+    dock.camera.record(some_bytes(1000))
+    async with desk(mosquitto, dock) as here:
+        hold = payload(order("hold", capture=(await only(here.agent)).id))
+        first, stamp = await here.ask(hold), here.agent.clock.stamp()
+        later = replace(stamp, at=stamp.at + timedelta(days=2))
+        monkeypatch.setattr(here.agent.clock, "stamp", lambda: later)
+        assert await here.ask(hold) == {**first, "again": True}
+        monkeypatch.undo()
+
+
+async def test_hotlists_that_were_not_read_when_the_connection_went_are_read_when_the_command_comes_again(
+    mosquitto: Mosquitto, dock: Dock
+) -> None:
+    class Lists:
+        asked = asyncio.Event()
+        times = 0
+
+        async def order(self, *_: object, **__: object) -> None:
+            self.times += 1
+            self.asked.set()
+            if self.times == 1:
+                await asyncio.Event().wait()
+
+    lists, table, wanted = Lists(), at(mosquitto, operator_keys=[ALICE.vkey]), order("reload-hotlist")
+    async with Connection(mosquitto.options(), client_id="desk") as connection:
+        await connection.subscribe(Subscription(topic(STATION, "resp")))
+        async with dock.here(table) as agent, asyncio.timeout(30):
+            assert agent.broker is not None
+            await until(lambda: agent.broker.session.up)
+            loaded = LoadedDriver(DriverOptions(use="alpr.hotlist", name="lists"), lists)  # type: ignore[arg-type]
+            agent.equipment = Equipment((*agent.equipment.drivers, loaded), agent.equipment.uplinks)
+            here = Desk(connection, agent)
+            await connection.publish(Outgoing(topic(STATION, "cmd"), payload(wanted), expiry=600))
+            await lists.asked.wait()
+            agent.broker.session.connection.cut()
+            agent.broker.report()  # who has something to say there finds that it is gone
+            told = json.loads((await connection.receive()).payload)
+            assert (told["done"], told["detail"]) == (True, "lists: read again")
+            again = await here.ask(payload(wanted))
+            assert (again["again"], again["detail"], lists.times) == (True, "lists: read again", 2)
+            agent.equipment = Equipment(agent.equipment.drivers[:-1], agent.equipment.uplinks)
 
 
 async def test_what_a_person_at_the_station_ordered_is_not_lifted_from_afar(mosquitto: Mosquitto, dock: Dock) -> None:
