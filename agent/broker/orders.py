@@ -169,7 +169,7 @@ def _act(journal: Journal, given: Signed) -> str:
 
 
 def _held_remotely(journal: Journal, capture: str) -> bool:
-    """Whether all orders that keep a capture came by commands, or there is none: the newest says nothing of the rest."""
+    """Whether each order that keeps a capture came by a command, or there is none: the newest tells not of all."""
     if not journal.get(capture).retained:
         return True
     standing: list[str] = []

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from agent.capture import Holding
     from agent.journal import Journal
 
-__all__ = ["AGAIN", "Due", "Page", "answered", "change_answer", "collect", "keep_answer", "lost", "next_birth", "told", "waiting"]
+__all__ = [
+    "AGAIN",
+    "Due",
+    "Page",
+    "answered",
+    "change_answer",
+    "collect",
+    "keep_answer",
+    "lost",
+    "next_birth",
+    "told",
+    "waiting",
+]
 
 AGAIN: Final = (900, 3600, 6 * 3600, 86400)
 """Seconds until a capture is told of again, after the first, second, third, and every later time."""

@@ -182,10 +182,7 @@ class Broker:
         async for message in connection:
             answer = await self._heard(message)
             if answer is not None:
-                try:
-                    await connection.publish(answer)
-                except UplinkRefused as error:
-                    self._was_refused("resp", error)
+                await self._publish(connection, answer, "resp")
             connection.acknowledge(message)
 
     async def _heard(self, message: Message) -> Outgoing | None:
@@ -292,17 +289,20 @@ class Broker:
     # -- saying -------------------------------------------------------------------------------------------------------
 
     async def _say(self, connection: Connection, payload: Payload) -> None:
+        await self._publish(connection, self._outgoing(payload), payload.kind)
+
+    async def _publish(self, connection: Connection, message: Outgoing, kind: str) -> None:
         """Publish; that the broker refuses one kind does not keep the others from going."""
         try:
-            await connection.publish(self._outgoing(payload))
+            await connection.publish(message)
         except UplinkRefused as error:
-            self._was_refused(payload.kind, error)
+            self._was_refused(kind, error)
         except UplinkDown as error:
             if not error.alone:
                 raise
-            self._was_refused(payload.kind, error)
+            self._was_refused(kind, error)
         else:
-            self._works(payload.kind)
+            self._works(kind)
 
     def _was_refused(self, kind: str, error: UplinkError) -> None:
         if kind not in self._refused:

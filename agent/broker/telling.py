@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent.broker.messages import CaptureTold, DeviceTold, HitTold, LinkTold, NoticeTold, StateTold, StatusTold
-from agent.capture import Standing, rfc3339
+from agent.capture import Standing, canonical, rfc3339
 from agent.journal import queries
 from agent.journal.entry import agent_version
 
@@ -21,6 +21,10 @@ __all__ = ["capture", "notices", "state", "status"]
 
 _DEVICES_TOLD: Final = 100
 _NOTICES_TOLD: Final = 30
+_TEXT_MAX: Final = 400
+"""Characters of each text of a notice."""
+_TEXT_BYTES: Final = 600
+"""The same in bytes as it is sent, for what devices name in other scripts: thirty notices must fit into one payload."""
 
 
 async def state(running: Running, birth: int) -> StateTold:
@@ -65,7 +69,14 @@ def notices(told: View) -> tuple[NoticeTold, ...]:
 
 
 def _short(told: View) -> View:
-    return {name: value[:400] if isinstance(value, str) else value for name, value in told.items()}
+    return {name: _cut(value) if isinstance(value, str) else value for name, value in told.items()}
+
+
+def _cut(text: str) -> str:
+    text = text[:_TEXT_MAX]
+    while len(canonical(text)) > _TEXT_BYTES:
+        text = text[: len(text) * 9 // 10]
+    return text
 
 
 def capture(due: Due) -> CaptureTold:

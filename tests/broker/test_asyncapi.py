@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 
+from agent.broker import telling
 from agent.broker.asyncapi import document, schemas
-from agent.broker.messages import DOWN, KINDS, UP
+from agent.broker.messages import DOWN, KINDS, UP, AlarmTold
 from agent.mqtt import Connection, Subscription
 from agent.testing.broker import mosquitto_program
 from agent.testing.dems.at_broker import DemsAtBroker
@@ -29,6 +30,16 @@ OFFICIAL = ROOT / "tests/interop/node_modules/@asyncapi/specs/schemas/3.0.0.json
 def test_the_document_of_the_tree_is_what_the_program_prints() -> None:
     told = json.loads((ROOT / "docs" / "asyncapi.json").read_text())
     assert told == document(), "run: evidock mqtt describe > docs/asyncapi.json"
+
+
+@pytest.mark.parametrize("character", ["x", "録", '"', "\U0001f46e"])
+def test_the_notices_of_the_worst_day_fit_into_one_alarm_whatever_devices_are_named(character: str) -> None:
+    """One that is too long would be tried, and fail, with each connection, and nothing else would be said there."""
+    words = dict.fromkeys(("what", "detail", "todo"), character * 5000)
+    told = {"problems": [{"id": "x.y", "state": "problem", "since": "2026-11-22T07:02:17.123Z", **words}] * 40}
+    alarm = AlarmTold(at="2026-11-22T07:02:17.123Z", notices=telling.notices(told))
+    assert len(json.loads(alarm.encoded())["notices"]) == 30
+    assert len(alarm.notices[0].detail) >= 100
 
 
 @pytest.mark.skipif(not OFFICIAL.exists(), reason="npm peers are not installed: make peers")

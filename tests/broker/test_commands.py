@@ -19,6 +19,7 @@ from agent.capture import Priority, Standing, rfc3339
 from agent.driver import DriverOptions
 from agent.journal import queries
 from agent.mqtt import Connection, Outgoing, Subscription
+from agent.mqtt.reasons import refusal
 from agent.note import Signer
 from agent.registry import Equipment, LoadedDriver
 from agent.station import acts
@@ -209,6 +210,29 @@ async def test_hotlists_that_were_not_read_when_the_connection_went_are_read_whe
             again = await here.ask(payload(wanted))
             assert (again["again"], again["detail"], lists.times) == (True, "lists: read again", 2)
             agent.equipment = Equipment(agent.equipment.drivers[:-1], agent.equipment.uplinks)
+
+
+@pytest.mark.parametrize("code", [0x87, 0x97, 0x83])
+async def test_an_answer_that_the_broker_does_not_take_costs_no_connection(
+    mosquitto: Mosquitto, dock: Dock, code: int
+) -> None:
+    """The command would come again with the next one, and its answer be refused again."""
+    async with desk(mosquitto, dock) as here:
+        session = here.agent.broker.session
+        publish, first = session.connection.publish, session.tries
+
+        async def refused(message: Outgoing) -> bool:
+            if message.topic == topic(STATION, "resp"):
+                raise refusal(code, "the broker does not take this")
+            return await publish(message)
+
+        session.connection.publish = refused
+        await here.connection.publish(Outgoing(topic(STATION, "cmd"), payload(order()), expiry=60))
+        await until(lambda: any(one["id"] == "mqtt.refused" for one in here.agent.broker.troubles()))
+        session.connection.publish = publish
+        assert (await here.ask(payload(order())))["done"]
+        await until(lambda: not any(one["id"] == "mqtt.refused" for one in here.agent.broker.troubles()))
+        assert session.tries == first
 
 
 async def test_what_a_person_at_the_station_ordered_is_not_lifted_from_afar(mosquitto: Mosquitto, dock: Dock) -> None:
