@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agent.testing.dems import DemsProcess
 
-__all__ = ["all_held_by", "driver", "fill", "held_by", "life", "read_in", "sent_by"]
+__all__ = ["all_held_by", "driver", "fill", "forget", "held_by", "life", "read_in", "sent_by"]
 
 _BLOCK = 4 << 20
 _REST = 1.0
@@ -32,6 +32,14 @@ def read_in(folder: Path) -> None:
             with path.open("rb", buffering=0) as file:
                 while file.read(_BLOCK):
                     pass
+
+
+def forget(folder: Path) -> None:
+    """Take files out of the page cache: nobody has those of a device that was docked a moment ago."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def fill(volume: Path, count: int, length: int) -> None:
