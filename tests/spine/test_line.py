@@ -21,8 +21,13 @@ class Disk:
     """A spool of which so much is left, and a clock."""
 
     def __init__(self) -> None:
-        self.left, self.now = 0, 0.0
-        self.line = Line(lambda: Room(TOTAL, self.left, 0), clock=lambda: self.now)
+        self.left, self.now, self.asked = 0, 0.0, 0
+        self.line = Line(self.room, clock=lambda: self.now)
+
+    def room(self) -> Room:
+        """What the file system says."""
+        self.asked += 1
+        return Room(TOTAL, self.left, 0)
 
     def gives(self, device: str, length: int = 100) -> bool:
         """Whether it gets room; then it takes it."""
@@ -86,6 +91,30 @@ def test_nobody_waits_for_one_that_wants_a_great_part_of_the_spool() -> None:
     assert disk.gives("b")
 
 
+def test_the_disk_is_asked_once_for_all_that_come_in_one_moment() -> None:
+    disk = Disk()
+    disk.left = 1000
+    assert disk.gives("a", 100)
+    disk.left += 100  # what was let in counts by itself, whether it is on the disk yet or not
+    asked = disk.asked
+    assert all(disk.gives("a", 100) for _ in range(9))
+    assert disk.asked == asked
+    assert not disk.gives("a", 200), "900 were let in"
+    assert disk.asked == asked + 1, "where room is short the disk itself says so"
+
+
+def test_the_disk_is_asked_again_after_a_tenth_of_a_second_and_while_anybody_waits() -> None:
+    disk = Disk()
+    disk.left = 1000
+    assert disk.gives("a", 100)
+    disk.left, disk.now = 0, 0.1
+    assert not disk.gives("a", 100), "somebody else has filled it"
+    disk.left, disk.now = 300, 0.11
+    assert not disk.gives("b", 250)
+    disk.left = 0
+    assert not disk.gives("a", 100)
+
+
 @pytest.mark.parametrize("length", [100, 5_000_000])
 async def test_what_a_purge_makes_room_for_goes_to_the_device_that_waited_longest(
     station: Station, monkeypatch: pytest.MonkeyPatch, length: int
@@ -96,7 +125,7 @@ async def test_what_a_purge_makes_room_for_goes_to_the_device_that_waited_longes
             device.record(name, some_bytes(length, f"{device.device.id}{name}"))
     left = [0]
     monkeypatch.setattr(station.spool, "room", lambda: Room(1 << 40, left[0], 0))
-    station.ingest._line._room = station.spool.room
+    station.ingest._line = Line(station.spool.room)
     for device in (one, two):
         with pytest.raises(SpoolFull):
             await station.take(device.offer("a"))
