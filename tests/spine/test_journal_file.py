@@ -12,10 +12,10 @@ import apsw
 import pymerkle
 import pytest
 
-from agent.capture import Parts
+from agent.capture import Parts, Standing
 from agent.clock import Clock
 from agent.errors import JournalError
-from agent.journal import Event, Journal, database
+from agent.journal import Event, Journal, database, queries
 from agent.testing.audit import read_journal
 from tests.spine.make import LOG, capture, digest, hold, reopened
 
@@ -39,6 +39,25 @@ def test_what_a_savepoint_keeps_is_not_written_to_a_file(journal: Journal) -> No
             with journal.transaction():
                 journal.hold(capture(str(number)), digest(str(number)), Parts())
         assert files_without_a_name() == before
+
+
+def test_no_statement_of_a_capture_is_compiled_anew_for_other_values(journal: Journal) -> None:
+    compiled: list[str] = []
+
+    def asked(action: int, *names: str | None) -> int:
+        if action not in (apsw.SQLITE_SAVEPOINT, apsw.SQLITE_TRANSACTION):
+            compiled.append(f"{apsw.mapping_authorizer_function[action]} {names}")
+        return apsw.SQLITE_OK
+
+    journal.connection.authorizer = asked
+    for key in "abc":
+        if key == "b":
+            assert compiled, "SQLite asks whenever it compiles"
+            compiled.clear()
+        held = hold(journal, key)
+        assert queries.standing_of(journal, held.origin.token) == (Standing.HELD, 1)
+        assert queries.parts_of(journal, held.origin.token, 1) == []
+    assert compiled == []
 
 
 def files_without_a_name() -> set[str]:

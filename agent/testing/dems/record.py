@@ -147,6 +147,7 @@ class Record:
 def _connect(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(_WAIT_MS)
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # no statement is compiled anew for other values
     for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         for _ in connection.execute(f"PRAGMA {pragma}"):
             pass
