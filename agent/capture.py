@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -227,6 +227,16 @@ class Capture:
         if (origin := self._origin) is None:  # asked for at each step of a capture's way
             object.__setattr__(self, "_origin", origin := Origin(self.device.id, self.key, self.began_at))
         return origin
+
+    def told(self, *, claims: Mapping[str, Json] | None = None, priority: Priority | None = None) -> Capture:
+        """The same capture with other claims or in another class: who it is stays, and is not worked out again."""
+        made = replace(
+            self,
+            claims=self.claims if claims is None else claims,
+            priority=self.priority if priority is None else priority,
+        )
+        object.__setattr__(made, "_origin", self.origin)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

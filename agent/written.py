@@ -9,7 +9,7 @@ import json
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-__all__ = ["LENGTH_MAX", "Json", "canonical", "printable", "rfc3339"]
+__all__ = ["LENGTH_MAX", "Json", "canonical", "checked", "encoded", "printable", "rfc3339"]
 
 Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
 """What may stand in a journal entry: JSON without fractions (write a fraction as a string)."""
@@ -24,7 +24,12 @@ def canonical(value: Json) -> bytes:
     `ValueError` where the value has no canonical form: a fraction, an integer of 2^53 or more, a lone surrogate, a key
     beyond ASCII (for those alone the order of RFC 8785 and of Python differ).
     """
-    _canonical_or_raise(value)
+    checked(value)
+    return encoded(value)
+
+
+def encoded(value: Json) -> bytes:
+    """The same of a value of which everything that came from outside was `checked` before."""
     return _encoded(value).encode()
 
 
@@ -32,7 +37,8 @@ def canonical(value: Json) -> bytes:
 _encoded = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")).encode
 
 
-def _canonical_or_raise(value: Json) -> None:
+def checked(value: Json) -> None:
+    """Raise `ValueError` where the value has no canonical form, but for a lone surrogate, which shows when encoded."""
     # Plain type tests and no call for what holds nothing: every entry of the journal goes through here.
     kind = type(value)
     if kind is dict:
@@ -40,20 +46,22 @@ def _canonical_or_raise(value: Json) -> None:
             if not (type(key) is str and key.isascii()):
                 raise ValueError(f"{key!r} cannot be a key in a journal entry")
             if type(inner) is not str and inner is not None:
-                _canonical_or_raise(inner)
+                checked(inner)
     elif kind is int:
         if not -LENGTH_MAX < value < LENGTH_MAX:  # type: ignore[operator]
             raise ValueError(f"{value} is too large for a journal entry")
     elif kind is list:
         for inner in value:  # type: ignore[union-attr]
-            _canonical_or_raise(inner)
+            checked(inner)
     elif kind is not str and kind is not bool and value is not None:
         raise ValueError(f"a {kind.__name__} cannot stand in a journal entry")
 
 
 def rfc3339(moment: datetime) -> str:
     """The moment as RFC 3339 in UTC with milliseconds: `2026-11-22T07:02:17.123Z`."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def printable(name: bytes | str) -> str:

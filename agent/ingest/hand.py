@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
@@ -264,7 +263,7 @@ class Ingest:
 
     async def _hold(self, offered: Capture, digest: Digest, parts: Parts) -> Holding:
         priority = self._classify(offered)
-        capture = offered if priority is offered.priority else replace(offered, priority=priority)
+        capture = offered if priority is offered.priority else offered.told(priority=priority)
         if self._words is not None:
             capture = await self._words(capture, self._spool.root / "kept" / digest.sha256.hex())
 

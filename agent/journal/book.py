@@ -32,7 +32,7 @@ from agent.journal.entry import Event, held_detail, told_reason
 from agent.journal.leaves import Leaves
 from agent.journal.owing import Destinations, owe
 from agent.journal.pen import Pen
-from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
+from agent.journal.rows import CODES, COLUMNS, holding, just_held, micros, raw_id
 from agent.journal.words import words
 
 if TYPE_CHECKING:
@@ -101,8 +101,13 @@ class Journal:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything in the block is durable when it is left, or nothing of it is."""
-        with translated("the journal cannot be written"), self.leaves.undone_on_error(), transaction(self.connection):
-            yield
+        try:
+            with transaction(self.connection):
+                yield
+        except BaseException:
+            with translated("the journal cannot be written"):
+                self.leaves.reload()
+                raise
 
     # -- what the agent does ------------------------------------------------------------------------------------------
 
@@ -353,24 +358,24 @@ class Journal:
     def _hold_new(self, name: str, capture: Capture, digest: Digest, parts: Parts) -> Holding:
         origin, stamp = capture.origin, self._stamp()
         now = stamp.at
-        row = (self.connection.execute("SELECT max(row) FROM capture").get or 0) + 1
         told = held_detail(capture, digest, parts)
-        seq = self._pen.append(Event.HELD, name, digest, told, row, stamp=stamp)
-        began_at = origin.claims["began_at"]
-        made = self.connection.execute(
-            "INSERT INTO capture (row, id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"  # noqa: S608 - names are ours
+        began_at, seq = origin.claims["began_at"], self.leaves.size
+        self.connection.execute(
+            "INSERT INTO capture (id, origin, device, key, began_at, sha256, blake3, length, part_sha256,"
             " part_through, media_type, grouping, volatile, standing, priority, spooled, retained, held_seq, held_at,"
             " changed_at, superseded, clip, members, forgets)"
-            f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0, ?, ?, ?) RETURNING {COLUMNS}",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?, ?, ?, 0, ?, ?, ?)",
             (
-                row, raw_id(name), origin.token, origin.device, origin.key, began_at, digest.sha256, digest.blake3,
+                raw_id(name), origin.token, origin.device, origin.key, began_at, digest.sha256, digest.blake3,
                 digest.length, parts.sha256, parts.through, capture.media_type, capture.group, int(capture.volatile),
                 CODES[Standing.HELD], int(capture.priority), seq, micros(now), micros(now),
                 capture.clip, capture.members, capture.forgets,
             ),
-        ).get  # fmt: skip
+        )  # fmt: skip
+        row = self.connection.last_insert_rowid()
+        self._pen.append(Event.HELD, name, digest, told, row, stamp=stamp)
         self.connection.executemany("INSERT INTO word VALUES (?, ?, ?)", [(*word, row) for word in words(told)])
-        found = holding(made, self.log)
+        found = just_held(name, capture, digest, parts, log=self.log, index=seq, at=now)
         if not found.drill:
             spans.begun(self.connection, row, told, now, now + self.settle)
         self._pen.count(found, Standing.HELD, 1)

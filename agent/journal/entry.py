@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from agent import selftest
 from agent.capture import Digest, Json, Stamp, canonical, rfc3339
+from agent.written import checked, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.capture import Capture, Parts
+    from agent.selftest import SelfTest
 
 __all__ = [
     "CLAIMS_MAX",
@@ -133,7 +135,7 @@ def statement(
     predicate: dict[str, Json] = {
         **detail,
         "actor": actor,
-        "agent": _agent(),
+        "agent": _agent(selftest.last()),
         "boot_id": stamp.boot_id,
         "clock": stamp.claims,
         "event": event.value,
@@ -144,7 +146,8 @@ def statement(
     }
     if (premis := PREMIS.get(event)) is not None:
         predicate["premis"] = premis
-    leaf = canonical(
+    checked(dict(detail))  # what may come from a device, a DEMS or a person; all else is of our own making
+    leaf = encoded(
         {
             "_type": STATEMENT_TYPE,
             "predicate": predicate,
@@ -157,9 +160,9 @@ def statement(
     return leaf
 
 
-def _agent() -> dict[str, Json]:
-    """Which program wrote the entry, and that it passed its self-test. Raises `JournalError` where it does not."""
-    tested = selftest.last()
+@lru_cache(maxsize=1)
+def _agent(tested: SelfTest) -> dict[str, Json]:
+    """Which program wrote the entry, and that it passed its self-test."""
     return {
         "build_sha256": build_digest(),
         "self_test": {"at": rfc3339(tested.at), "result": "passed"},

@@ -7,7 +7,6 @@ each leaf has its hash beside it from the moment in which it was written, and on
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from agent.errors import JournalError
@@ -63,17 +62,9 @@ class Leaves:
             tail.clear()
             hashed, level, position = subtree_root(full), level + 1, index
 
-    @contextmanager
-    def undone_on_error(self) -> Iterator[None]:
-        """Put the tree in memory back to what the rows say when the block is left by an exception.
-
-        Stands outside the transaction, so that the rows are back already.
-        """
-        try:
-            yield
-        except BaseException:
-            self._load()
-            raise
+    def reload(self) -> None:
+        """Put the tree in memory back to what the rows say: after a transaction was undone."""
+        self._load()
 
     def tile(self, level: int, index: int, width: int) -> bytes:
         """The first `width` hashes of a tile (c2sp.org/tlog-tiles), 32 * width bytes.

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.capture import Digest, Holding, Origin, Parts, Priority, Receipt, Standing, Strength
+from agent.capture import Digest, Holding, Origin, Parts, Priority, Receipt, Standing, Strength, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CODES", "COLUMNS", "FLAGS", "STANDINGS", "holding", "micros", "moment", "raw_id", "text_id"]
+    from agent.capture import Capture
+
+__all__ = ["CODES", "COLUMNS", "FLAGS", "STANDINGS", "holding", "just_held", "micros", "moment", "raw_id", "text_id"]
 
 STANDINGS: Final = (
     Standing.UNKNOWN,
@@ -93,4 +95,33 @@ def holding(row: Sequence[Any], log: str) -> Holding:
         receipted_at=None if row[22] is None else moment(row[22]),
         reason=row[23],
         parts=Parts(row[7], row[8]),
+    )
+
+
+def just_held(
+    name: str, capture: Capture, digest: Digest, parts: Parts, *, log: str, index: int, at: datetime
+) -> Holding:
+    """The same of a row that was written a moment ago, without reading it."""
+    origin = capture.origin
+    if origin.began_at is not None:
+        written = datetime.fromisoformat(rfc3339(origin.began_at))
+        if written != origin.began_at:  # it was told finer than to the millisecond
+            origin = Origin(origin.device, origin.key, written)
+    return Holding(
+        id=name,
+        origin=origin,
+        digest=digest,
+        standing=Standing.HELD,
+        log=log,
+        index=index,
+        held_at=at,
+        changed_at=at,
+        priority=capture.priority,
+        media_type=capture.media_type,
+        group=capture.group,
+        clip=capture.clip,
+        members=capture.members,
+        volatile=capture.volatile,
+        forgets=capture.forgets,
+        parts=parts,
     )

@@ -40,6 +40,17 @@ SIZES: Final = (
 interval" is nine looks into an index, however long the longest interval is."""
 
 
+_CLOCK: Final = f"FROM fact WHERE sort = 'clock' AND about = ?1 AND replaced IS NULL AND bits = {_STEP} AND began"
+_COMPARISON: Final = (
+    f"SELECT coalesce((SELECT seq {_CLOCK} <= ?2 ORDER BY began DESC LIMIT 1),"
+    f" (SELECT seq {_CLOCK} > ?2 ORDER BY began LIMIT 1))"
+)
+_TOLD: Final = ", ".join(f"'{sort.value}'" for sort in Sort if sort is not Sort.CLOCK)
+_SOMETHING_IS_KNOWN: Final = (
+    f"SELECT EXISTS (SELECT 1 FROM batch) OR EXISTS (SELECT 1 FROM fact WHERE sort IN ({_TOLD}) LIMIT 1)"  # noqa: S608 - ours
+)
+
+
 def bits_of(began: int, ended: int | None) -> int:
     """The size of an interval in microseconds: it is shorter than 2^bits seconds."""
     if ended is None:
@@ -79,17 +90,7 @@ def interval_of(connection: apsw.Connection, predicate: Mapping[str, Any], held_
 
 
 def _comparison(connection: apsw.Connection, device: str, held_at: datetime) -> int | None:
-    about, held = about_device(device), micros(held_at)
-    which = f"sort = 'clock' AND about = ? AND replaced IS NULL AND bits = {_STEP} AND began"
-    found: int | None = connection.execute(
-        f"SELECT seq FROM fact WHERE {which} <= ? ORDER BY began DESC LIMIT 1",  # noqa: S608 - our names
-        (about, held),
-    ).get
-    if found is None:
-        found = connection.execute(
-            f"SELECT seq FROM fact WHERE {which} > ? ORDER BY began LIMIT 1",  # noqa: S608 - our names
-            (about, held),
-        ).get
+    found: int | None = connection.execute(_COMPARISON, (about_device(device), micros(held_at))).get
     return found
 
 
@@ -129,8 +130,4 @@ def _place(connection: apsw.Connection, row: int, device: str, interval: Interva
 
 def _something_is_known(connection: apsw.Connection) -> bool:
     """Whether anything was ever told that could belong to a capture: on most docks nothing is."""
-    sorts = ", ".join(f"'{sort.value}'" for sort in Sort if sort is not Sort.CLOCK)
-    found = connection.execute(
-        f"SELECT EXISTS (SELECT 1 FROM batch) OR EXISTS (SELECT 1 FROM fact WHERE sort IN ({sorts}) LIMIT 1)"  # noqa: S608
-    ).get
-    return bool(found)
+    return bool(connection.execute(_SOMETHING_IS_KNOWN).get)

@@ -15,7 +15,7 @@ import json
 import sys
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -76,7 +76,7 @@ class Reader:
             claims: dict[str, Json] = {**capture.claims, "media": words}
             with suppress(ValueError):  # what no entry can hold
                 if len(canonical(words)) <= _WORDS_MAX and len(canonical(claims)) <= _ALL_MAX:
-                    return replace(capture, claims=claims)
+                    return capture.told(claims=claims)
         return capture
 
     async def aclose(self) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from agent.capture import STEPS, Standing, Strength
+from agent.capture import STEPS, Priority, Standing, Strength
 from agent.errors import Refusal
 from agent.journal import Journal, queries
 from agent.testing.audit import read_journal
@@ -44,6 +45,24 @@ def test_the_journal_takes_the_steps_of_the_table_and_no_others(
         assert allowed
         assert found.standing is after
     assert read_journal(journal).problems == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"began_at": None},
+        {"began_at": datetime(2026, 11, 22, 7, 2, 17, 123456, tzinfo=UTC)},
+        {"began_at": datetime(2026, 11, 22, 9, 2, 17, 123000, tzinfo=timezone(timedelta(hours=2)))},
+        {"group": "REC1", "clip": 3, "members": 7, "media_type": "video/mp4", "priority": Priority.BULK},
+        {"volatile": True, "claims": {"officer": "4711"}},
+        {"forgets": "overwrites its oldest recordings by itself"},
+    ],
+)
+def test_what_is_told_of_a_capture_when_it_is_held_is_what_is_read_of_it_later(journal: Journal, fields: dict) -> None:
+    held = hold(journal, "a", **fields)
+    assert held == journal.get(held.id)
+    assert held.origin.token == journal.get(held.id).origin.token
 
 
 def test_a_purged_capture_moves_only_when_its_device_offers_it_again(journal: Journal) -> None:

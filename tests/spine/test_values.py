@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from urllib.parse import unquote_to_bytes
@@ -13,9 +14,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.capture import Capture, Device, Origin, canonical, capture_id, printable, rfc3339
+from agent.capture import Capture, Device, Origin, Priority, canonical, capture_id, printable, rfc3339
 from agent.clock import Clock
-from tests.spine.make import BEGAN_AT, DEVICE
+from tests.spine.make import BEGAN_AT, DEVICE, capture
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 keys = st.text(st.characters(max_codepoint=127))
@@ -109,3 +110,11 @@ def test_the_clock_never_runs_backwards_beside_the_wall() -> None:
     assert {one.boot_id for one in stamps} == {stamps[0].boot_id}
     assert all(one.at.utcoffset() == timedelta(0) for one in stamps)
     assert all((one.uncertainty_us is not None) == one.synchronised for one in stamps)
+
+
+def test_a_capture_of_which_more_is_told_is_the_same_one() -> None:
+    first = capture(claims={"officer": "4711"}, group="REC1", clip=1, members=2)
+    more = first.told(claims={"officer": "4711", "media": {"codec": "h264"}})
+    assert more == capture(claims={"officer": "4711", "media": {"codec": "h264"}}, group="REC1", clip=1, members=2)
+    assert more.told(priority=Priority.HIT) == replace(more, priority=Priority.HIT)
+    assert more.origin is first.origin, "who it is was worked out once"

@@ -69,7 +69,7 @@ class HitOffer:
         self._inner = inner
         self.read = inner.read
         offered = inner.capture
-        self.capture = replace(offered, priority=Priority.HIT, claims={**offered.claims, "hit": dict(claims)})
+        self.capture = offered.told(priority=Priority.HIT, claims={**offered.claims, "hit": dict(claims)})
 
     @cached_property
     def data(self) -> bytes:
