@@ -310,6 +310,31 @@ async def test_a_copy_is_forced_and_read_back_past_the_cache_before_it_has_its_n
     ]
 
 
+async def test_a_name_that_was_given_and_not_forced_is_forced_before_it_counts(
+    rig: FolderRig, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut takes the name of what a device was told to forget."""
+    sending, fails = await held_sending(station, some_bytes(1000)), [True]
+    place, forced = place_of(rig.medium, sending.holding.id), list[str]()
+
+    def force_folder(fd: int) -> None:
+        path = Path(f"/proc/self/fd/{fd}").readlink()
+        forced.append(os.path.relpath(path, place.parent))
+        if place.exists() and path == place.parent and fails:
+            raise durable.ForceFailed(errno.EIO, "it failed")
+        durable.force_folder(fd)
+
+    monkeypatch.setattr(writing, "durable", SimpleNamespace(**{**vars(durable), "force_folder": force_folder}))
+    for _ in range(2):
+        with pytest.raises(UplinkDown, match="failed"):
+            await sent(rig.uplink(), sending)
+        assert place.is_dir()
+    fails.clear()
+    forced.clear()
+    assert (await sent(rig.uplink(), sending)).strength is Strength.DIGEST
+    assert forced == [f"{sending.holding.id}/data", sending.holding.id, "."]
+
+
 async def test_what_would_take_the_room_that_is_to_be_left_is_not_begun(rig: FolderRig, station: Station) -> None:
     sending = await held_sending(station, b"x")
     with pytest.raises(UplinkDown, match="is full") as down:
@@ -453,6 +478,59 @@ async def test_a_bad_file_of_receipts_hides_no_good_one(rig: FolderRig) -> None:
     (folder / "1.json").write_text(json.dumps({"schema": "receipt/1", "receipts": ["not a note"]}))
     notes = rig.uplink().later()
     assert await anext(notes) == b"not a note"
+    await notes.aclose()
+
+
+@pytest.mark.parametrize("hostile", ["pipe", "zeros", "folder", "nowhere", "deep", "mark"])
+async def test_what_a_stranger_puts_there_in_place_of_receipts_holds_up_and_ends_nothing(
+    rig: FolderRig, station: Station, hostile: str
+) -> None:
+    """The daemon would wait for a pipe for ever, read zeros until its memory is gone, or end at what is nested."""
+    place, deep = rig.path / "receipts" / "0.json", b"[" * 200_000
+    match hostile:
+        case "pipe":
+            os.mkfifo(place)
+        case "zeros":
+            place.symlink_to("/dev/zero")
+        case "folder":
+            place.mkdir()
+        case "nowhere":
+            place.symlink_to("nowhere")
+        case "deep":
+            place.write_bytes(deep)
+        case "mark":
+            (rig.path / MARK).write_bytes(deep)
+    (rig.path / "receipts" / "1.json").write_text(json.dumps({"schema": "receipt/1", "receipts": ["a note", 7]}))
+    notes = rig.uplink().later()
+    if hostile == "mark":
+        with pytest.raises(UplinkDown, match="is damaged"):
+            await sent(rig.uplink(), await held_sending(station, b"x"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(notes), 0.5)
+    else:
+        async with asyncio.timeout(10):
+            assert await anext(notes) == b"a note"
+    await notes.aclose()
+
+
+async def test_receipts_that_were_read_before_the_disk_was_pulled_are_told_when_it_is_back(
+    rig: FolderRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        said = json.dumps({"schema": "receipt/1", "receipts": [f"{number}"]})
+        (rig.path / "receipts" / f"{number}.json").write_text(said)
+    pulled, true_stat = [True], Path.stat
+
+    def stat(path: Path, **more: Any) -> os.stat_result:  # noqa: ANN401 - as it is
+        if pulled and path.name == "1.json":
+            pulled.clear()
+            raise OSError(errno.EIO, "pulled")
+        return true_stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    notes = rig.uplink().later()
+    async with asyncio.timeout(10):
+        assert {await anext(notes) for _ in range(3)} == {b"0", b"1", b"2"}
     await notes.aclose()
 
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
 from agent.capture import Receipt, Strength
 from agent.errors import UplinkDown
 from agent.uplink import Finding
-from agent.uplink.folder.medium import RECEIPTS, Medium, told
+from agent.uplink.folder.medium import RECEIPTS, Medium, read_plain, told
 from agent.uplink.folder.options import FolderOptions
 from agent.uplink.folder.writing import written
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from agent.uplink import Sending
 
@@ -33,6 +35,8 @@ FILE_MAX: Final = 64 << 20
 """Bytes of one file of receipts: 100,000 of them."""
 FILES_MAX: Final = 10_000
 _SCHEMA: Final = "receipt/1"
+_Seen: TypeAlias = tuple[int, int, str]
+_NEVER: Final = (-1, -1, "")
 
 
 class FolderUplink:
@@ -42,7 +46,9 @@ class FolderUplink:
 
     def __init__(self, options: FolderOptions) -> None:
         self._options = options
-        self._seen: dict[str, tuple[int, int, str]] = {}
+        self._seen: dict[str, _Seen] = {}
+        self._unreadable: dict[str, tuple[str, str]] = {}
+        """What was said of a file that could not be read: its medium, and why."""
         self._log = structlog.get_logger("uplink")
 
     async def send(self, sending: Sending, /) -> Receipt:
@@ -58,35 +64,48 @@ class FolderUplink:
     async def later(self) -> AsyncIterator[bytes]:
         """See `agent.uplink.ReceiptsLater`: the notes of files that were not read yet, or that changed."""
         while True:
-            try:
-                found = await asyncio.to_thread(self._unread)
-            except UplinkDown:  # the medium is on its way
-                found = []
-            for note in found:
-                yield note
+            with suppress(UplinkDown):  # the medium is on its way, or was taken out
+                medium, names = await asyncio.to_thread(self._files)
+                for name in names:
+                    seen, notes = await asyncio.to_thread(self._unread, medium, name)
+                    for note in notes:
+                        yield note
+                    self._seen[name] = seen  # and not before: what was not handed over is read again
             await asyncio.sleep(self._options.look)
 
-    def _unread(self) -> list[bytes]:
-        medium, notes = Medium.at(self._options.path), list[bytes]()
+    def _files(self) -> tuple[Medium, list[str]]:
+        medium = Medium.at(self._options.path)
         try:
-            names = sorted(path.name for path in (medium.path / RECEIPTS).glob("*.json"))[:FILES_MAX]
-            for name in names:
-                path = medium.path / RECEIPTS / name
-                facts = path.stat()
-                seen = (facts.st_size, facts.st_mtime_ns, medium.id)
-                if self._seen.get(name) == seen:
-                    continue
-                self._seen[name] = seen
-                if facts.st_size > FILE_MAX:
-                    self._log.warning("receipts_unreadable", file=str(path), error="it is too long")
-                    continue
-                try:
-                    notes += receipts_in(path.read_bytes())
-                except ValueError as error:
-                    self._log.warning("receipts_unreadable", file=str(path), error=str(error))
+            found = sorted(path.name for path in (medium.path / RECEIPTS).iterdir() if path.suffix == ".json")
+        except FileNotFoundError:
+            found = []
         except OSError as error:
             raise told(error, medium.path) from error
-        return notes
+        return medium, found[-FILES_MAX:]  # named by their time: the newest
+
+    def _unread(self, medium: Medium, name: str) -> tuple[_Seen, list[bytes]]:
+        """A file's length, time and medium, and its notes, where those are others than before. Raises `UplinkDown`."""
+        path, seen = medium.path / RECEIPTS / name, self._seen.get(name, _NEVER)
+        try:
+            facts = path.lstat()
+            now = (facts.st_size, facts.st_mtime_ns, medium.id)
+            if now == seen:
+                return now, []
+            content = read_plain(path, FILE_MAX + 1)
+        except OSError as error:
+            medium.require_here()
+            self._cannot_read(path, medium, error.strerror or str(error))
+            return seen, []  # a medium that failed once may be read at the next look
+        try:
+            return now, receipts_in(content)
+        except ValueError as error:
+            self._cannot_read(path, medium, str(error))
+            return now, []
+
+    def _cannot_read(self, path: Path, medium: Medium, why: str) -> None:
+        if self._unreadable.get(path.name) != (medium.id, why):
+            self._unreadable[path.name] = (medium.id, why)
+            self._log.warning("receipts_unreadable", file=str(path), error=why)
 
     async def check(self) -> list[Finding]:
         """Whether a prepared medium is there, and how much room it has."""
@@ -112,7 +131,12 @@ class FolderUplink:
 
 def receipts_in(content: bytes) -> list[bytes]:
     """The notes of a file of receipts; `ValueError` for anything else. What they are worth, their reader verifies."""
-    said = json.loads(content)
+    if len(content) > FILE_MAX:
+        raise ValueError("it is too long")
+    try:
+        said = json.loads(content)
+    except RecursionError:
+        raise ValueError("it is no text that a program wrote") from None
     if not isinstance(said, dict) or said.get("schema") != _SCHEMA or not isinstance(said.get("receipts"), list):
         raise ValueError(f"it is no {_SCHEMA}")
-    return [str(note).encode("utf-8", "replace") for note in said["receipts"]]
+    return [note.encode("utf-8", "replace") for note in said["receipts"] if isinstance(note, str)]

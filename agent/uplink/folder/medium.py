@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 from agent import durable
 from agent.capture import printable, rfc3339
+from agent.descent import FILE
 from agent.errors import Refusal, UplinkDown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CAPTURES", "MARK", "RECEIPTS", "Medium", "prepare", "told"]
+__all__ = ["CAPTURES", "MARK", "RECEIPTS", "Medium", "prepare", "read_plain", "told"]
 
 MARK: Final = "evidock-medium.json"
 CAPTURES: Final = "captures"
@@ -41,14 +43,13 @@ class Medium:
     def at(cls, path: Path) -> Medium:
         """The medium that is mounted there. Raises `UplinkDown` where none is, or one that nobody prepared."""
         try:
-            with (path / MARK).open("rb") as file:
-                mark = json.loads(file.read(_MARK_MAX))
+            mark = json.loads(read_plain(path / MARK, _MARK_MAX))
             schema, name = mark["schema"], str(mark["medium"])
         except FileNotFoundError:
             raise UplinkDown(f"no medium that was prepared is mounted at {path}", hint=_GONE) from None
         except OSError as error:
             raise told(error, path) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UplinkDown(f"{path / MARK} is damaged", hint=_GONE) from error
         if schema != _SCHEMA:
             raise UplinkDown(f"{path / MARK} is of another kind: {printable(str(schema))[:64]}", hint=_GONE)
@@ -71,6 +72,18 @@ class Medium:
         """Raise `UplinkDown` where so many bytes are not free."""
         if self.room() < length:
             raise told(OSError(errno.ENOSPC, "no room above the watermark"), self.path)
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """What a plain file on a medium holds, up to `most` bytes. `OSError` for anything else that has its name.
+
+    Whoever prepared the medium may have put there what is never at its end, or keeps its reader waiting for ever.
+    """
+    fd = os.open(path, FILE)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file")
+        return file.read(most)
 
 
 def prepare(path: Path) -> Medium:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent import durable
 from agent.capture import PART_LENGTH
+from agent.descent import FILE
 from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
 from agent.opened import opening
 from agent.uplink.folder.bag import payload_name, tag_files
@@ -109,6 +110,7 @@ async def _compare(sending: Sending, file: Path, draft: Path) -> None:
 async def _is_ours(place: Path, sending: Sending) -> None:
     file = place / "data" / payload_name(sending.holding)
     try:
+        await asyncio.to_thread(_forced, place, file)
         found = await asyncio.to_thread(_read_back, file)
     except FileNotFoundError:
         found = b""
@@ -139,8 +141,20 @@ def _sealed(draft: Path, place: Path, files: dict[str, bytes]) -> bool:
     return True
 
 
+def _forced(place: Path, file: Path) -> None:
+    """Whoever gave the bag its name may have ended before that was on the medium, or was told that it failed."""
+    fd = os.open(file, FILE)
+    try:
+        durable.force(fd)
+    finally:
+        os.close(fd)
+    for folder in (place / "data", place, place.parent):
+        with durable.folder(folder) as folder_fd:
+            durable.force_folder(folder_fd)
+
+
 def _read_back(file: Path) -> bytes:
-    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(file, FILE)
     try:
         durable.drop_cache(fd)
         return _sha256_of(fd, os.fstat(fd).st_size)
