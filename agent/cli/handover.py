@@ -22,6 +22,7 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the medium
 _ABOUT_MAX: Final = 1 << 20
 _AT_ONCE: Final = 10_000
 """Receipts in one file."""
+_KINDS: Final = {"capture": str, "log": str, "index": int, "length": int, "sha256": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,44 +113,65 @@ def _bag(place: Path) -> _Bag:
     from agent.uplink.folder.bag import ABOUT  # noqa: PLC0415
 
     about: dict[str, Any] = {"capture": place.name}
+    whole, count = hashlib.sha256(), 0
     try:
-        with (place / ABOUT).open("rb") as file:
-            about = dict(json.loads(file.read(_ABOUT_MAX)))
+        if (said := _about(place)) is None:
+            return _Bag(about, "", f"{ABOUT} is not what a station writes")
+        about = said
         files = [path for path in (place / "data").iterdir() if path.is_file() and not path.is_symlink()]
         if len(files) != 1:
             return _Bag(about, "", f"it holds {len(files)} files instead of one")
-        whole, count = hashlib.sha256(), 0
         with files[0].open("rb") as payload:
             while block := payload.read(1 << 20):
                 whole.update(block)
                 count += len(block)
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
         return _Bag(about, "", f"it cannot be read: {error}")
     sha256 = whole.hexdigest()
-    kinds = {"capture": str, "log": str, "origin": dict, "index": int, "length": int, "sha256": str}
-    if any(not isinstance(about.get(name), kind) for name, kind in kinds.items()):
-        return _Bag({"capture": place.name}, sha256, f"{ABOUT} is not what a station writes")
-    if about.get("capture") != place.name:
+    if about["capture"] != place.name:
         return _Bag(about, sha256, "it lies under the id of another capture")
-    if about.get("sha256") != sha256 or about.get("length") != count:
+    if about["sha256"] != sha256 or about["length"] != count:
         return _Bag(about, sha256, "its bytes are not those that its station took")
     return _Bag(about, sha256)
 
 
+def _about(place: Path) -> dict[str, Any] | None:
+    """What a station wrote beside a capture; None where it is nothing that a receipt could say."""
+    from agent.custody.receipt import write  # noqa: PLC0415
+    from agent.uplink.folder.bag import ABOUT  # noqa: PLC0415
+    from agent.uplink.folder.medium import read_plain  # noqa: PLC0415
+
+    try:
+        about = json.loads(read_plain(place / ABOUT, _ABOUT_MAX))
+        if not isinstance(about, dict) or not isinstance(about.get("origin"), dict):
+            return None
+        if any(type(about.get(name)) is not kind for name, kind in _KINDS.items()):
+            return None
+        write(_note(about, datetime.now(UTC), 1)).encode()
+    except (ValueError, RecursionError):
+        return None
+    return about
+
+
 def _receipt(one: _Bag, signer: Any, now: datetime, copies: int) -> str:  # noqa: ANN401 - agent.note.Signer
-    from agent.custody.receipt import ReceiptNote, write  # noqa: PLC0415
+    from agent.custody.receipt import write  # noqa: PLC0415
     from agent.note import sign as signed  # noqa: PLC0415
 
-    note = ReceiptNote(
-        capture=one.capture,
-        sha256=bytes.fromhex(one.sha256),
-        length=int(one.about["length"]),
-        log=str(one.about["log"]),
-        index=int(one.about["index"]),
+    return signed(write(_note(one.about, now, copies)), signer).decode()
+
+
+def _note(about: dict[str, Any], now: datetime, copies: int) -> Any:  # noqa: ANN401 - agent.custody.receipt.ReceiptNote
+    from agent.custody.receipt import ReceiptNote  # noqa: PLC0415
+
+    return ReceiptNote(
+        capture=about["capture"],
+        sha256=bytes.fromhex(about["sha256"]),
+        length=about["length"],
+        log=about["log"],
+        index=about["index"],
         stored_at=now,
         copies=copies,
     )
-    return signed(write(note), signer).decode()
 
 
 def _write(path: Path, notes: list[str]) -> None:

@@ -563,3 +563,37 @@ async def test_what_lies_on_a_disk_is_not_trusted_by_who_signs(
     assert isinstance(told.exception, Refusal)
     assert json.loads(told.stdout)["signed"] == []
     assert list((rig.path / "receipts").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"index": -1},
+        {"index": 1 << 70},
+        {"log": "a name with spaces"},
+        {"log": "\ud800"},
+        {"length": -1},
+        {"length": 10**400},
+        {"origin": "x"},
+        {"origin": "x", "two": True},
+        "[" * 100_000,
+    ],
+    ids=lambda wrong: str(wrong)[:24],
+)
+async def test_one_bag_that_no_receipt_could_speak_of_keeps_no_other_from_being_signed_for(
+    rig: FolderRig, station: Station, tmp_path: Path, wrong: dict[str, Any] | str
+) -> None:
+    good, bad = [await held_sending(station, some_bytes(100, n), f"{n}") for n in range(2)]
+    for sending in (good, bad):
+        await sent(rig.uplink(), sending)
+    place = place_of(rig.medium, bad.holding.id)
+    if isinstance(wrong, dict):
+        if wrong.pop("two", False):
+            (place / "data" / "more").touch()
+        wrong = json.dumps({**json.loads((place / "capture.json").read_text()), **wrong})
+    (place / "capture.json").write_text(wrong)
+    assert isinstance(evidock("check", rig.path).exception, Refusal)
+    told = evidock("sign", rig.path, "--key", tmp_path / "k", "--name", "dems.example.org/r", "--json")
+    assert isinstance(told.exception, Refusal)
+    assert json.loads(told.stdout)["signed"] == [good.holding.id]
+    assert len(list((rig.path / "receipts").iterdir())) == 1
