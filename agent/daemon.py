@@ -325,7 +325,7 @@ class Agent:
             jobs["forward", forward.link.name] = forward.run()
         for loaded in self.equipment.uplinks:
             if ("uplink", name := loaded.options.name) in begun and isinstance(loaded.uplink, Probes):
-                jobs["probe", name] = probed(loaded.uplink)
+                jobs["probe", name] = probed(loaded.uplink, name)
             if ("uplink", name) in begun and isinstance(loaded.uplink, ReceiptsLater):
                 jobs["receipts", name] = receipts_come(loaded, loaded.uplink, self.desk, lambda: self._receipt_keys)
         return jobs

@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
 from agent.clock import Step
 from agent.driver import HearsObservations
-from agent.errors import BadReceipt, DeviceError, JournalError, Refusal, SpoolDamaged, UplinkDown
+from agent.errors import AgentError, BadReceipt, DeviceError, JournalError, Refusal, SpoolDamaged, UplinkDown
 from agent.forward.late import came_late
 from agent.journal import Event
 from agent.machine.keeper import chrony
@@ -101,12 +101,16 @@ async def housekept(desk: Desk, clock: Clock, presence: Presence, anchor: Anchor
             log.warning("clock_stepped", by=str(stepped), todo="nothing, where time was just set right")
 
 
-async def probed(uplink: Probes) -> None:
+async def probed(uplink: Probes, name: str) -> None:
     """What a DEMS says of itself is tried once a day."""
     while True:
         try:
             await uplink.probe()
         except UplinkDown:  # `forward` tells that it is down
+            await asyncio.sleep(_PROBE_AGAIN)
+        except Exception as error:  # noqa: BLE001 - whatever a server made of it, the station goes on
+            told = {"destination": name, "error": repr(error), "todo": AgentError.hint}
+            structlog.get_logger("uplink").error("probe_failed", **told)
             await asyncio.sleep(_PROBE_AGAIN)
         else:
             await asyncio.sleep(_A_DAY)

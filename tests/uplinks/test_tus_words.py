@@ -16,6 +16,7 @@ from agent.capture import PART_LENGTH
 from agent.errors import UplinkDown
 from agent.uplink.http.answer import Answer, note_in, number, repr_digest, retry_after
 from agent.uplink.http.claims import metadata, named_in
+from agent.uplink.http.expiry import renew_at
 from agent.uplink.http.options import FLOOR
 from agent.uplink.http.parts import PartLength
 from agent.uplink.http.proofs import Proof, journaled
@@ -73,6 +74,16 @@ def test_repr_digest(text: str, value: bytes | None) -> None:
 )
 def test_a_date_until_which_to_wait_is_read_by_the_clock_that_wrote_it(date: str, seconds: float) -> None:
     assert retry_after(answer(503, Retry_After="Sun, 22 Nov 2026 07:15:00 GMT", Date=date)) == seconds
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["Mon, 23 Nov 99999999999999999999 07:48:12 GMT", "Mon, 23 Nov 2026 07:48:12 +99999999999999", "Mon, 23 Nov"],
+)
+def test_a_date_that_no_calendar_has_is_none(date: str) -> None:
+    assert retry_after(answer(503, Retry_After=date)) is None
+    assert retry_after(answer(503, Retry_After="Sun, 22 Nov 2120 07:15:00 GMT", Date=date)) == 3600
+    assert renew_at(answer(201, Upload_Expires=date)) is None
 
 
 def test_metadata_leaves_nothing_empty() -> None:

@@ -126,6 +126,6 @@ def moment(text: str | None) -> datetime | None:
     """Return the time of an HTTP date (RFC 9110 section 5.6.7), aware; None for anything else."""
     try:
         found = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or one of a year with twenty digits
         return None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found
