@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 from yarl import URL
 
 from agent.capture import Priority, Standing
@@ -23,6 +24,7 @@ from agent.testing.dems.faults import Fault, Faults
 from agent.testing.devices import BenchDevice
 from agent.testing.station import Station
 from agent.traffic import Bucket, Traffic
+from agent.uplink.http import Answer
 from agent.uplink.tus import TusUplink
 from agent.uplink.tus.bundle import CAPTURES, LENGTH
 from tests.spine.docked import sent
@@ -181,6 +183,31 @@ async def test_a_dems_without_bundles_gets_each_by_itself(tmp_path: Path) -> Non
     async with EmulatedDems(tmp_path / "dems", bundles=False) as dems, docked(tmp_path, dems, 20) as station:
         await station.send()
         assert await station.count(Standing.RECEIPTED) == 20
+        await station.verify()
+
+
+@pytest.mark.parametrize(("status", "spoken"), [(403, False), (406, False), (409, True), (422, True), (204, True)])
+async def test_whatever_refuses_several_in_one_request_gets_each_by_itself(
+    tmp_path: Path, dems: EmulatedDems, status: int, *, spoken: bool
+) -> None:
+    """A filter before the DEMS that knows no such body; and no outage is made of it."""
+    async with docked(tmp_path, dems, 20) as station:
+        assert station._uplink is not None
+        uplink = station._uplink[0]
+        assert isinstance(uplink, TusUplink)
+        ask, together = uplink.door.ask, list[str]()
+
+        async def filtered(method: str, url: URL, headers: Any = None, *words: Any, **more: Any) -> Answer:  # noqa: ANN401
+            if (headers or {}).get("Content-Type") != TYPE:
+                return await ask(method, url, headers, *words, **more)
+            together.append(method)
+            return Answer(method, url, status, {}, b"", spoken)
+
+        uplink.door.ask = filtered  # type: ignore[method-assign]
+        with capture_logs() as logs:
+            await station.send()
+        assert together == ["POST"], "and it is not tried again and again"
+        assert [one["event"] for one in logs if one["log_level"] == "warning"] == ["bundle_refused"]
         await station.verify()
 
 

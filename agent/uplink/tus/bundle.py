@@ -41,8 +41,10 @@ BLOCK: Final = 256 * 1024
 TRIES: Final = 3
 WAIT: Final = 0.3
 """Seconds, times the number of the try, before a request that was cut is sent again."""
-NOT_HERE: Final = frozenset({400, 404, 405, 411, 413, 415, 501})
-"""What says that such requests are not taken here, or not as large: by the server, or by a proxy before it."""
+NOT_NOW: Final = frozenset({408, 423})
+"""What says nothing of the next such request."""
+LATER: Final = frozenset({401, 407, 429})
+"""What each capture by itself would be answered as well."""
 
 _log = structlog.get_logger("uplink")
 
@@ -114,12 +116,20 @@ async def _answered(
             continue
         if answer.status == 200 and answer.spoken:  # noqa: PLR2004 - OK
             return answer
-        if answer.status in NOT_HERE:
+        if answer.status in NOT_NOW:
+            return None
+        if _is_no(answer):
             _not_here(door, answer)
             return None
         door.surprised()
         raise door.explained(answer)
     return None
+
+
+def _is_no(answer: Answer) -> bool:
+    """Whether such requests are not taken here, or not as large: by the server, or by a proxy or a filter before it."""
+    refused = 400 <= answer.status < 500 and answer.status not in LATER  # noqa: PLR2004 - the client's side
+    return refused or answer.status == 501 or (answer.spoken and 200 <= answer.status < 300)  # noqa: PLR2004
 
 
 def _not_here(door: TusDoor, answer: Answer) -> None:
