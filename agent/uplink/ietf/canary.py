@@ -23,6 +23,8 @@ _WRONG: Final = b"These bytes were announced with the SHA-256 of others.\n"
 _RIGHT: Final = b"And these are the others, which nobody ever sends here.\n"[: len(_WRONG)].ljust(len(_WRONG), b"\n")
 _MORE: Final = 1 << 20
 """Bytes that the upload is said to have: what is sent is never the end of it, nor below a server's least append."""
+_LONGEST: Final = 16 << 20
+"""Bytes that are sent at most: a server that takes no less in a request is not tried, and verifies nothing for us."""
 
 
 async def tried(door: IetfDoor, method: str) -> bool:
@@ -35,6 +37,8 @@ async def tried(door: IetfDoor, method: str) -> bool:
 async def _refuses_wrong(door: IetfDoor, method: str) -> bool:
     """Whether it refused it. Raises `UplinkDown` where it did not say."""
     offer = await door.offer(anew=True)
+    if (offer.limits.min_append_size or 0) > _LONGEST:
+        return False
     length = max(_MORE, (offer.limits.min_size or 0) + 1)
     if offer.limits.max_size is not None:
         length = min(length, offer.limits.max_size)

@@ -77,7 +77,7 @@ async def _located(trip: IetfTrip, answer: Answer) -> Place:
     url = trip.door.resolved(location, answer.url)
     place = Place(url, answer.offset or 0, answer)
     await trip.sending.remember(str(url), renew_at=renew_at(answer))
-    if place.offset and note_in(answer) is None:
+    if place.offset > trip.length or (place.offset and note_in(answer) is None):
         # A server that knows a capture again had it already: how much of it is ours?
         return await asked(trip, url, prove=True) or await created(trip, answer.method)
     trip.confirm(place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from agent.errors import UplinkDown
@@ -94,8 +94,14 @@ class IetfDoor(Door):
                 answer = await self.ask("OPTIONS", self.url)
                 self._offer, self._offer_until = self._told(answer), now + OFFER_AGE
             if isinstance(self._offer, NotResumable):
-                raise self._offer
+                # Another one each time: whatever is raised keeps the frames, and what lies in them, of each raising.
+                raise NotResumable(str(self._offer), hint=self._offer.what_to_do)
             return self._offer
+
+    def limited(self, limits: Limits) -> None:
+        """It told these limits when it refused a request; they count until it is asked again."""
+        if isinstance(self._offer, Offer):
+            self._offer = replace(self._offer, limits=limits.over(self._offer.limits))
 
     def _told(self, answer: Answer) -> Offer | NotResumable:
         """Read the answer. The draft, section 4.1.4: who resumes uploads answers OPTIONS with its limits."""
@@ -113,6 +119,8 @@ class IetfDoor(Door):
                 f"{self.url.authority} speaks tus, and not the resumable uploads of the IETF",
                 hint='Write use = "tus" for it, or add a second [[uplink]] with use = "tus" and role = "fallback".',
             )
+        if answer.status == 200 and answer.body and "Allow" not in answer.headers and _is_page(answer):  # noqa: PLR2004
+            raise self.explained(answer)  # of a network that wants a login: nobody's answer to OPTIONS
         if answer.status in {200, 204, 404, 405, 501}:
             return NotResumable(
                 f"{self.url.authority} does not offer to resume uploads ({answer.status} without Upload-Limit)",
@@ -120,6 +128,10 @@ class IetfDoor(Door):
                 "request, from its first byte again after each cut.",
             )
         raise self.explained(answer)
+
+
+def _is_page(answer: Answer) -> bool:
+    return answer.headers.get("Content-Type", "").lower().startswith("text/html")
 
 
 def _wants(theirs: str) -> str:

@@ -58,6 +58,10 @@ async def _told_again(trip: IetfTrip, place: Place) -> Place:
     if not complete(answer):
         return place
     _processed(answer)
+    if answer.headers.get(RECEIPT) == "refused":
+        await wrong(trip, answer, 0, trip.length, None)
+    if not 200 <= answer.status < 300:  # noqa: PLR2004 - success
+        trip.surprised(answer)
     return Place(place.url, place.offset, answer)
 
 
@@ -69,6 +73,8 @@ async def _next(trip: IetfTrip, place: Place, method: str) -> Place:
     """Send one part and return where the upload stands then, however it went."""
     limits = (limits_in(place.answer) or Limits()).over((await trip.door.offer()).limits)
     end = _end(trip, place.offset, limits)
+    if end == place.offset < trip.length:
+        raise UplinkDown(f"{place.url.authority} takes no request of any length: its limits exclude each other")
     await trip.sending.turn(end - place.offset)
     headers = {
         "Content-Type": PARTIAL,
@@ -145,8 +151,11 @@ async def _not_taken(trip: IetfTrip, place: Place, answer: Answer, end: int, pro
             await gone(trip, answer)
             await trip.doubt(trip.door.explained(answer))  # HEAD may say that it is there after all
         case 413:
-            limit = (limits_in(answer) or Limits()).max_append_size
-            if (limit is None or limit >= end - offset) and not trip.part.refused(end - offset):
+            limits = limits_in(answer) or Limits()
+            if limits.max_append_size is not None and limits.max_append_size < end - offset:
+                trip.door.limited(limits)
+                await trip.doubt(trip.door.explained(answer))  # what HEAD says of it may be something else
+            elif not trip.part.refused(end - offset):
                 raise UplinkDown(
                     f"{answer.url.authority} refuses even {FLOOR} bytes in one request (413)",
                     hint="The limit for bodies, of the DEMS or of a proxy, must be raised: to 16 MiB at least.",
