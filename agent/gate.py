@@ -7,6 +7,7 @@ each request: a link that changes, a window that closes, a configuration that is
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -58,6 +59,7 @@ class Gate:
         self._listeners: list[Callable[[], None]] = []
         self._sides = Sides()
         self._log = structlog.get_logger("gate")
+        self._reread = asyncio.Event()
         self._set_rate()
 
     # -- what may go --------------------------------------------------------------------------------------------------
@@ -174,6 +176,7 @@ class Gate:
         if traffic.source == "configured":
             self.link, self.portal = traffic.link, False
         self.traffic = traffic
+        self._reread.set()
         self._full.clear()
         self._set_rate()
         self._tell()
@@ -205,14 +208,18 @@ class Gate:
     async def _follow_network(self) -> None:
         while True:
             traffic = self.traffic
+            self._reread.clear()
             if traffic.source == "networkmanager":
                 try:
                     await self._until_other_rules(traffic)
                 except networkmanager.SILENT as error:
                     todo = "Is NetworkManager running? Else write `source` and `link` of [traffic] in agent.toml."
                     self._sides.broke("bus", repr(error), self._log.warning, "networkmanager_silent", todo=todo)
-                    self.move(traffic.link)
-            await asyncio.sleep(_LOOK)
+                    if self.traffic is traffic:
+                        self.move(traffic.link)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._reread.wait()
 
     async def _until_other_rules(self, traffic: Traffic) -> None:
         """Follow NetworkManager as long as these rules are the station's. Raises its `SILENT`."""
@@ -223,11 +230,12 @@ class Gate:
                 self.move(link, portal=portal)
 
         watching = asyncio.create_task(networkmanager.watch(tell, station_wifi=traffic.station_wifi))
+        others = asyncio.create_task(self._reread.wait())
         try:
-            while self.traffic is traffic and not watching.done():
-                await asyncio.wait({watching}, timeout=_LOOK)
+            await asyncio.wait({watching, others}, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
                 await watching
         finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+            for task in (watching, others):
+                task.cancel()
+            await asyncio.wait({watching, others})

@@ -37,6 +37,8 @@ _METERED: Final = frozenset({1, 3})  # NM_METERED_YES, NM_METERED_GUESS_YES
 _PORTAL: Final = 2  # NM_CONNECTIVITY_PORTAL
 _WIFI, _BLUETOOTH, _MODEM, _WIMAX = 2, 5, 8, 7  # NM_DEVICE_TYPE_*
 _RADIO: Final = frozenset({_BLUETOOTH, _MODEM, _WIMAX})
+_TUNNELS: Final = frozenset({16, 17, 29})  # TUN, IP_TUNNEL, WIREGUARD: what is below them nobody tells
+_LOOPBACK: Final = 32  # since 1.42 among the active connections, also where there is no other
 _RANK: Final = (
     LinkClass.WIRED,
     LinkClass.STATION_WIFI,
@@ -75,29 +77,35 @@ async def link_now(router: DBusRouter, *, station_wifi: Container[str]) -> tuple
     portal = manager.get("Connectivity") == _PORTAL
     primary = manager.get("PrimaryConnection", _NONE)
     if primary != _NONE:
-        return await _of_connection(router, primary, station_wifi), portal
+        return await _of_connection(router, primary, station_wifi) or LinkClass.UNKNOWN, portal
     # No default route, as in a station's own network without a gateway: the best of what is there.
     active = manager.get("ActiveConnections", [])
     found = [await _of_connection(router, path, station_wifi) for path in active]
-    return min(found, key=_RANK.index, default=LinkClass.OFFLINE), portal
+    outward = [one for one in found if one is not None]
+    return min(outward, key=_RANK.index, default=LinkClass.OFFLINE), portal
 
 
-async def _of_connection(router: DBusRouter, path: str, station_wifi: Container[str]) -> LinkClass:
+async def _of_connection(router: DBusRouter, path: str, station_wifi: Container[str]) -> LinkClass | None:
+    """What it is worth; None for one that never leaves the machine."""
     connection = await _all(router, path, f"{_NAME}.Connection.Active")
     found = [await _of_device(router, device, station_wifi) for device in connection.get("Devices", [])]
+    if found and not any(found):
+        return None
     # A tunnel over several devices is worth what the dearest of them is.
-    return max(found, key=_RANK.index, default=LinkClass.UNKNOWN)
+    return max((one for one in found if one is not None), key=_RANK.index, default=LinkClass.UNKNOWN)
 
 
-async def _of_device(router: DBusRouter, path: str, station_wifi: Container[str]) -> LinkClass:
+async def _of_device(router: DBusRouter, path: str, station_wifi: Container[str]) -> LinkClass | None:
     device = await _all(router, path, f"{_NAME}.Device")
     kind = device.get("DeviceType", 0)
+    if kind == _LOOPBACK:
+        return None
     if kind in _RADIO:
         return LinkClass.LTE  # paid by the byte, whatever NetworkManager guesses
     if device.get("Metered") in _METERED:
         return LinkClass.METERED
     if kind != _WIFI:
-        return LinkClass.WIRED if kind else LinkClass.UNKNOWN
+        return LinkClass.WIRED if kind and kind not in _TUNNELS else LinkClass.UNKNOWN
     wireless = await _all(router, path, f"{_NAME}.Device.Wireless")
     point = wireless.get("ActiveAccessPoint", _NONE)
     if point == _NONE:

@@ -44,7 +44,8 @@ class Window:
             raise ValueError(f"days are written {', '.join(day.title() for day in _DAYS)}")
         begin, count = _DAYS.index(first), (_DAYS.index(last) - _DAYS.index(first)) % 7
         try:
-            opens, closes = time(int(found[3]), int(found[4])), time(int(found[5]) % 24, int(found[6]))
+            closes = time(0) if (found[5], found[6]) == ("24", "00") else time(int(found[5]), int(found[6]))
+            opens = time(int(found[3]), int(found[4]))
         except ValueError:
             raise ValueError(f"{text} names a time that no clock shows") from None
         return cls(frozenset((begin + step) % 7 for step in range(count + 1)), opens, closes, text.strip())

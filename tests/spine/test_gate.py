@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent import gate as gate_
 from agent.capture import Priority
@@ -15,10 +16,12 @@ from agent.daemon import Agent
 from agent.errors import NotNow
 from agent.gate import Gate
 from agent.testing.process import DaemonProcess, toml, tus
-from agent.traffic import LinkClass, Traffic
+from agent.traffic import LinkClass, Traffic, networkmanager
 from agent.traffic.options import LinkRule, LinkTable
+from tests.spine.test_turns import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from agent.testing.station import Station
@@ -143,3 +146,46 @@ async def test_who_waits_is_told_when_a_window_opens_and_when_a_day_begins(
     assert told[1:] == [tuple(one for one in Priority if one is not Priority.BULK)]
     following.cancel()
     await asyncio.wait({following})
+
+
+async def test_other_rules_are_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A car that leaves the station a moment after its configuration was read again is on its radio all the same."""
+    begun: list[object] = []
+
+    async def watch(tell: Callable[[LinkClass, bool], None], *, station_wifi: object) -> None:
+        begun.append(station_wifi)
+        tell(LTE, len(begun) > 1)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(networkmanager, "watch", watch)
+    gate = Gate(None, Traffic(source="networkmanager"))  # type: ignore[arg-type]
+    running = asyncio.create_task(gate.run())
+    await until(lambda: gate.link is LTE)
+    gate.configure(Traffic(source="networkmanager", station_wifi=("EVIDENCE",)))
+    await until(lambda: gate.portal, within=10.0)
+    assert begun == [(), ("EVIDENCE",)]
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_a_bus_that_goes_away_says_nothing_of_a_link_that_is_configured_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone, begun = asyncio.Event(), asyncio.Event()
+
+    async def watch(_: object, *, station_wifi: object) -> None:
+        begun.set()
+        await gone.wait()
+        raise ConnectionResetError
+
+    monkeypatch.setattr(networkmanager, "watch", watch)
+    gate = Gate(None, Traffic(source="networkmanager", link=LinkClass.WIRED))  # type: ignore[arg-type]
+    running = asyncio.create_task(gate.run())
+    with capture_logs() as logs:
+        await begun.wait()
+        gone.set()
+        gate.configure(Traffic(link=LTE))
+        await until(lambda: "networkmanager_silent" in [one["event"] for one in logs])
+    assert gate.link is LTE
+    running.cancel()
+    await asyncio.wait({running})

@@ -55,7 +55,18 @@ def test_days_are_those_on_which_it_opens(text: str, moment: str, is_open: bool)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "22-6", "25:00-26:00", "Xyz 01:00-02:00", "Mon-Xyz 01:00-02:00", "Mo 01:00-02:00"]
+    "text",
+    [
+        "",
+        "22-6",
+        "25:00-26:00",
+        "01:00-25:00",
+        "22:00-24:30",
+        "22:00-30:00",
+        "Xyz 01:00-02:00",
+        "Mon-Xyz 01:00-02:00",
+        "Mo 01:00-02:00",
+    ],
 )
 def test_what_is_no_window_is_told(text: str) -> None:
     with pytest.raises(ValueError, match=r"write a window|no clock shows|days are written"):
