@@ -103,6 +103,7 @@ async def housekept(desk: Desk, clock: Clock, presence: Presence, anchor: Anchor
 
 async def probed(uplink: Probes, name: str) -> None:
     """What a DEMS says of itself is tried once a day."""
+    log = structlog.get_logger("uplink")
     while True:
         try:
             await uplink.probe()
@@ -110,7 +111,7 @@ async def probed(uplink: Probes, name: str) -> None:
             await asyncio.sleep(_PROBE_AGAIN)
         except Exception as error:  # noqa: BLE001 - whatever a server made of it, the station goes on
             told = {"destination": name, "error": repr(error), "todo": AgentError.hint}
-            structlog.get_logger("uplink").error("probe_failed", **told)
+            log.error("probe_failed", **told)  # noqa: TRY400 - each time once a day, and for a person
             await asyncio.sleep(_PROBE_AGAIN)
         else:
             await asyncio.sleep(_A_DAY)
