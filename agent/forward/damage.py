@@ -23,4 +23,5 @@ async def looked_at(desk: Desk, spool: Spool, holding: Holding) -> None:
         await desk.write(
             lambda journal: journal.quarantine_part(part.digest, reason, origin=holding.origin.token, about={})
         )
-    await desk.write(lambda journal: journal.lose(holding.id))
+    # Once: a destination that is still owed it asks for it again and again, and each entry stays for ever.
+    await desk.write(lambda journal: journal.lose(holding.id) if journal.get(holding.id).spooled else None)

@@ -239,3 +239,22 @@ def test_what_does_not_fit_together_is_told(text: str, place: str) -> None:
     with pytest.raises(ConfigError) as error:
         equip(parse(f'[station]\nname = "d"\nagency = "example.org"\n{text}'))
     assert [problem.path for problem in error.value.problems] == [place]
+
+
+async def test_a_copy_that_the_spool_lost_is_an_entry_once(station: Station, bench: BenchDevice) -> None:
+    """Its destination asks for it again and again, for its device may bring it back."""
+    archive = BenchUplink("archive")
+    station.connect(BenchUplink())
+    station.beside(archive, COPY)
+    await destined(station, copies=("archive",))
+    archive.fails.extend([UplinkDown("nobody answers")] * 10_000)
+    await filled(station, bench, 1)
+    async with sending(station):
+        await until_counted(station, held)
+        lost = await station.only()
+        station.spool.path(lost.digest.sha256).unlink()
+        archive.fails.clear()
+        tries = len(archive.order)
+        await until(lambda: len(archive.order) > tries + 5)
+    assert (await station.events(lost.id)).count("quarantined") == 1
+    assert await owed(station) == 1
