@@ -32,6 +32,8 @@ class S3Proxy:
         """After a cut."""
         self.answers_lost = 0
         self.refuses: str | None = None
+        self.says: str | None = None
+        """What is answered, with 200, to who begins an upload in parts, or asks for its list."""
         self.busy: dict[str, str] | None = None
         """Bodies are answered with 503 SlowDown and these headers."""
         self.is_down = False
@@ -79,6 +81,10 @@ class S3Proxy:
             async for _ in request.content.iter_chunked(_BLOCK):
                 pass
             return _error(400, self.refuses)
+        if self.says is not None and (
+            "uploads" in request.query or (request.method, "uploadId" in request.query) == ("GET", True)
+        ):
+            return web.Response(text=self.says, content_type="application/xml")
         if self.busy is not None and bringing:
             return _error(503, "SlowDown", self.busy)
         return await self._passed_on(request, bringing=bringing)

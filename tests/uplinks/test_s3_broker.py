@@ -159,6 +159,19 @@ async def test_a_digest_that_is_not_signed_is_not_sent_and_proves_a_length(rig: 
     assert (receipt.strength, receipt.sha256) == (Strength.DIGEST, hashlib.sha256(data).digest())
 
 
+@pytest.mark.parametrize("data", [b"x", LONG], ids=len)
+async def test_a_digest_that_is_not_signed_any_more_is_not_believed_for_the_rest_of_the_day(
+    rig: BrokeredRig, station: Station, data: bytes
+) -> None:
+    """The store refused a wrong one when it was tried; of these bytes it is told none, so it compares nothing."""
+    uplink, sending = rig.uplink(parts=1), await held_sending(station, data)
+    assert {one.what: one.state for one in await uplink.check()}["digests"] == "ok"
+    rig.broker.withholds = {"ChecksumSHA256", "ChecksumAlgorithm"}
+    receipt = await sent(uplink, sending)
+    assert (receipt.strength, receipt.sha256) == (Strength.LENGTH, None)
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+
+
 def elsewhere(answer: dict[str, Any]) -> dict[str, Any]:
     return answer | {"url": answer["url"].replace("127.0.0.1", "127.0.0.2")}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.capture import Strength
+from agent.errors import UplinkDown
 from agent.testing.sendings import held_sending
 from agent.testing.uplink_conformance import sent
 from tests.uplinks.s3_rig import LONG, MIB, S3Rig, broken_off, client, rigged
@@ -113,3 +115,79 @@ async def test_a_list_of_several_pages_is_read_to_its_end(rig: S3Rig, station: S
     await sent(uplink, sending)
     assert pages == 2
     assert rig.proxy.received - before == len(LONG) - 10 * MIB
+
+
+async def test_a_list_without_an_end_ends_all_the_same(rig: S3Rig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 11 * MIB)
+    uplink, pages = rig.uplink(parts=1), 0
+    true_ask = uplink._store.ask
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        nonlocal pages
+        if operation != "list_parts":
+            return await true_ask(operation, **words)
+        pages += 1
+        assert pages <= 10_000
+        return {"IsTruncated": True, "NextPartNumberMarker": words["PartNumberMarker"] + 1, "Parts": [{"Size": 1}]}
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+    assert (await sent(uplink, sending)).strength is Strength.DIGEST
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("<html>Welcome to our network", "answered 500"),
+        ("<InitiateMultipartUploadResult/>", "does not say which"),
+        ("<InitiateMultipartUploadResult><UploadId></UploadId></InitiateMultipartUploadResult>", "does not say which"),
+    ],
+)
+async def test_a_store_that_begins_an_upload_without_a_name_ends_nothing_here(
+    rig: S3Rig, station: Station, says: str, told: str
+) -> None:
+    """Also where it is tried, once a day: whatever else was raised there would end the daemon."""
+    uplink, sending = rig.uplink(), await held_sending(station, LONG)
+    await uplink.probe()
+    rig.proxy.says = says
+    with pytest.raises(UplinkDown, match=told):
+        await uplink.probe()
+    with pytest.raises(UplinkDown, match=told):
+        await sent(uplink, sending)
+
+
+async def test_a_list_that_is_none_is_the_stores(rig: S3Rig, station: Station) -> None:
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 11 * MIB)
+    uplink = rig.uplink()
+    await uplink.probe()
+    rig.proxy.says = "<ListPartsResult><Part><PartNumber>x</PartNumber></Part></ListPartsResult>"
+    with pytest.raises(UplinkDown, match="answer that is none"):
+        await uplink.send(sending)
+    rig.proxy.says = "<ListPartsResult><Part><Size>5242880</Size></Part><Part/></ListPartsResult>"
+    assert (await sent(uplink, sending)).strength is Strength.DIGEST
+
+
+async def test_what_is_read_back_without_an_end_ends_all_the_same(rig: S3Rig, station: Station) -> None:
+    class Endless:
+        given = 0
+
+        async def read(self, length: int) -> bytes:
+            self.given += length
+            return bytes(length)
+
+        def close(self) -> None: ...
+
+    endless, uplink = Endless(), rig.uplink(read_back=True)
+    uplink._compares = False
+
+    async def blocks(*_: object, **__: object) -> Endless:
+        return endless
+
+    uplink._store.blocks = blocks  # type: ignore[method-assign]
+    sending = await held_sending(station, LONG)
+    async with asyncio.timeout(20):
+        receipt = await uplink.send(sending)
+    assert receipt.sha256 != sending.holding.digest.sha256
+    assert endless.given < len(LONG) + 2 * MIB
+    await uplink.aclose()

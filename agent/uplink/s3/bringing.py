@@ -44,7 +44,7 @@ async def brought(store: Store, sending: Sending, places: asyncio.Semaphore, *, 
     for _ in range(3):
         try:
             if length <= store.options.part_length:
-                return await _whole(store, sending)
+                return await _whole(store, sending, stated=compares)
             return Brought(composite=await in_parts(store, sending, places, prove=not compares))
         except NoUpload as error:
             # It was completed, and nobody heard; or the bucket's rule ended it.
@@ -67,12 +67,13 @@ async def brought(store: Store, sending: Sending, places: asyncio.Semaphore, *, 
     raise UplinkDown("the object store loses this upload, or changes it, each time", alone=True)
 
 
-async def _whole(store: Store, sending: Sending) -> Brought:
+async def _whole(store: Store, sending: Sending, *, stated: bool) -> Brought:
     """By one PUT, with the digest that the journal has; its last block goes only if the spool gave what it says."""
     holding, digest = sending.holding, sending.holding.digest
     await sending.turn(digest.length)
     sending.progress(0)
-    outgoing = Outgoing(sending, Part(1, 0, digest.length, digest.sha256), store.options.stall, prove=True)
+    part = Part(1, 0, digest.length, digest.sha256)
+    outgoing = Outgoing(sending, part, store.options.stall, prove=True, stated=stated)
     await store.ask(
         "put_object",
         outgoing=outgoing,

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import NotNow, SpoolDamaged, UplinkError
 from agent.tasks import first_of
-from agent.uplink.s3.named import b64, key_of, made_with
+from agent.uplink.s3.named import b64, key_of, made_with, upload_id
+from agent.uplink.s3.options import PARTS_MAX
 from agent.uplink.s3.parts import Outgoing, Reading, part_length
-from agent.uplink.s3.trouble import NoUpload, WrongDigest
+from agent.uplink.s3.trouble import DigestUnsigned, NoUpload, WrongDigest
 
 if TYPE_CHECKING:
     from agent.uplink import Sending
@@ -70,7 +71,7 @@ async def _begun(store: Store, sending: Sending) -> Upload:
         ChecksumAlgorithm="SHA256",
         **made_with(options, holding),
     )
-    upload = Upload(str(answer["UploadId"]), part_length(holding.digest.length, options.part_length))
+    upload = Upload(upload_id(answer, store.place), part_length(holding.digest.length, options.part_length))
     await sending.remember(upload.text)
     return upload
 
@@ -81,12 +82,15 @@ async def _listed(store: Store, sending: Sending, upload: Upload) -> dict[int, d
     key, marker = key_of(store.options, sending.holding), 0
     while True:
         answer = await store.ask("list_parts", Key=key, UploadId=upload.id, PartNumberMarker=marker)
-        for part in answer.get("Parts", ()):
-            found[int(part["PartNumber"])] = part
+        found |= {number: part for part in answer.get("Parts", ()) if 0 < (number := _number(part)) <= PARTS_MAX}
         after = int(answer.get("NextPartNumberMarker") or 0)
-        if not answer.get("IsTruncated") or after <= marker:
+        if not answer.get("IsTruncated") or not marker < after < PARTS_MAX:  # else a list could go on for ever
             return found
         marker = after
+
+
+def _number(part: dict[str, Any]) -> int:
+    return int(part.get("PartNumber") or 0)
 
 
 class _Bringing:
@@ -122,7 +126,7 @@ class _Bringing:
                     sent = group.create_task(self._send(part, outgoing))
                     sent.add_done_callback(lambda _: self._places.release())
         except BaseExceptionGroup as errors:
-            raise first_of(errors, SpoolDamaged, WrongDigest, NoUpload, Differs) from errors
+            raise first_of(errors, SpoolDamaged, WrongDigest, DigestUnsigned, NoUpload, Differs) from errors
         if waits is not None:
             raise waits
         parts = [
@@ -145,7 +149,9 @@ class _Bringing:
         try:
             await self._sending.turn(min(self._upload.part, self._length - (number - 1) * self._upload.part))
             part = await self._reading.part(number)
-            outgoing = Outgoing(self._sending, part, self._store.options.stall, prove=self._prove)
+            outgoing = Outgoing(
+                self._sending, part, self._store.options.stall, prove=self._prove, stated=not self._prove
+            )
             await outgoing.begin()
         except BaseException:
             self._places.release()
@@ -174,7 +180,7 @@ class _Bringing:
             same = theirs == b64(part.sha256) if theirs else str(listed.get("ETag")).strip('"') == tag
         if not same or listed.get("Size") != part.length:
             raise Differs(f"part {number}")
-        self._brought(number, str(listed["ETag"]))
+        self._brought(number, str(listed.get("ETag", "")))
 
     def _brought(self, number: int, tag: str) -> None:
         self._tags[number] = tag

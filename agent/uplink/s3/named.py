@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from agent.capture import rfc3339
+from agent.errors import UplinkDown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.capture import Holding
     from agent.uplink.s3.options import S3Options
 
-__all__ = ["b64", "key_of", "lock_until", "made_with", "metadata"]
+__all__ = ["b64", "key_of", "lock_until", "made_with", "metadata", "upload_id"]
 
 METADATA_MAX: Final = 2000
 """Bytes of all names and values together: S3 takes 2 KB."""
@@ -69,6 +72,14 @@ def lock_until(options: S3Options, holding: Holding, *, now: datetime | None = N
     if days is None:
         return None
     return (now or datetime.now(UTC)).replace(microsecond=0) + timedelta(days=days)
+
+
+def upload_id(answer: Mapping[str, Any], place: str) -> str:
+    """What a store calls the upload that it has begun. Raises `UplinkDown` where it does not say."""
+    told = answer.get("UploadId")
+    if not isinstance(told, str) or not told:
+        raise UplinkDown(f"{place} began an upload and does not say which")
+    return told
 
 
 def b64(digest: bytes) -> str:

@@ -83,9 +83,13 @@ class Reading:
 class Outgoing:
     """The bytes of one request, at the pace that the policy allows; made anew where they are sent a second time."""
 
-    def __init__(self, sending: Sending, part: Part, stall: float, *, prove: bool) -> None:
-        """`prove`: hash what goes, so that the last block goes only if all are what is stated of them."""
+    def __init__(self, sending: Sending, part: Part, stall: float, *, prove: bool, stated: bool) -> None:
+        """`prove`: hash what goes, so that the last block goes only if all are what is stated of them.
+
+        `stated`: it goes with its digest, or not at all.
+        """
         self._sending, self._part, self._stall, self._prove = sending, part, stall, prove
+        self.stated = stated
         self._begun: _Begun | None = None
         self.length = part.length
 

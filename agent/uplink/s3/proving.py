@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import Receipt, Strength
 from agent.errors import BadReceipt, UplinkDown, UplinkError
-from agent.uplink.s3.named import b64, key_of, lock_until
+from agent.uplink.s3.named import b64, key_of, lock_until, upload_id
 from agent.uplink.s3.trouble import Answered, NotPermitted, NotThere, WrongDigest
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def _refuses_put(store: Store, key: str) -> bool:
 
 
 async def _refuses_part(store: Store, key: str) -> bool:
-    upload = str((await store.ask("create_multipart_upload", Key=key, ChecksumAlgorithm="SHA256"))["UploadId"])
+    upload = upload_id(await store.ask("create_multipart_upload", Key=key, ChecksumAlgorithm="SHA256"), store.place)
     try:
         await store.ask(
             "upload_part",
@@ -83,7 +83,8 @@ async def proven(store: Store, holding: Holding, brought: Brought, *, compares: 
     if options.read_back or brought.existed:
         # An object that was there before is read: who made it, and how, nobody here has seen.
         with suppress(*(() if options.read_back else (NotPermitted,))):
-            return Receipt(Strength.DIGEST, options.name, holding.digest.length, await _read_back(store, key, head))
+            found = await _read_back(store, key, head, holding.digest.length)
+            return Receipt(Strength.DIGEST, options.name, holding.digest.length, found)
     return Receipt(Strength.LENGTH, options.name, holding.digest.length)
 
 
@@ -175,13 +176,15 @@ def _not_locked(store: Store, why: str) -> UplinkDown:
     )
 
 
-async def _read_back(store: Store, key: str, head: dict[str, Any]) -> bytes:
+async def _read_back(store: Store, key: str, head: dict[str, Any], length: int) -> bytes:
+    """SHA-256 of what the store gives; of what is longer than it has to be, no more than shows that."""
     words = {} if head.get("VersionId") is None else {"VersionId": head["VersionId"]}
     body = await store.blocks(key, **words)
-    whole = sha256()
+    whole, read = sha256(), 0
     try:
-        while block := await body.read(_BLOCK):
+        while read <= length and (block := await body.read(_BLOCK)):
             whole.update(block)
+            read += len(block)
     except Exception as error:
         raise UplinkDown(f"{store.place} broke off while what it stores was read back", alone=True) from error
     finally:

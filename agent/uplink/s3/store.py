@@ -12,6 +12,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore import UNSIGNED
 from botocore import exceptions as theirs
+from botocore.parsers import ResponseParserError
 from yarl import URL
 
 from agent.errors import ConfigError, Problem, UplinkDown, in_words
@@ -19,7 +20,7 @@ from agent.uplink.http.identity import proxy_login
 from agent.uplink.s3.broker import Broker
 from agent.uplink.s3.presigned import placed
 from agent.uplink.s3.session import session_with
-from agent.uplink.s3.trouble import outdated, translated
+from agent.uplink.s3.trouble import DigestUnsigned, bounded, outdated, translated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ __all__ = ["Store", "read_keys"]
 
 SLOWEST: Final = 64 * 1024
 """Bytes per second that a body is given to arrive."""
+_ANSWERS: Final = "Does `endpoint` name the object store? A login page of the network may answer in its place."
 _SIGNATURES: Final = 2
 """How often one request is signed, where the store says that it is not permitted: the first may have become too old."""
 
@@ -40,6 +42,8 @@ _signed: ContextVar[Signed | None] = ContextVar("signed", default=None)
 """The broker's form of the request that this task is making."""
 _body: ContextVar[Body | None] = ContextVar("body", default=None)
 """Its body."""
+_stated: ContextVar[bool] = ContextVar("stated", default=False)
+"""Whether that goes with its digest or not at all."""
 
 
 def read_keys(path: Path) -> tuple[str, str]:
@@ -153,7 +157,7 @@ class Store:
         body = None if outgoing is None else outgoing.body()
         if body is not None:
             words = {**words, "Body": _Stated(length)}
-        token = _body.set(body)
+        token, stated = _body.set(body), _stated.set(outgoing is not None and outgoing.stated)
         limit = self.options.connect_timeout + self.options.stall + (0 if body else length / SLOWEST)
         try:
             async with asyncio.timeout(limit) as watch:
@@ -165,8 +169,14 @@ class Store:
             if body is not None and body.failure is not None:
                 raise body.failure from error
             raise translated(error, self.place) from error
+        except (ResponseParserError, ValueError, LookupError, TypeError) as error:  # the client, at what it read
+            if body is not None and body.failure is not None:
+                raise body.failure from error
+            why = bounded(str(error) or type(error).__name__)
+            raise UplinkDown(f"{self.place} gave an answer that is none: {why}", hint=_ANSWERS) from error
         finally:
             _body.reset(token)
+            _stated.reset(stated)
             if body is not None:
                 body.watched_by(None)
                 await body.close()
@@ -197,6 +207,8 @@ class Store:
         signed = _signed.get()
         if signed is not None and self.broker is not None and not placed(request, signed, self.broker.place):
             self.states_digests = False
+            if _stated.get():
+                raise DigestUnsigned(f"{self.broker.place} does not sign the digest of what is sent any more")
 
     def _made(self, keys: tuple[str, str] | None) -> Any:  # noqa: ANN401 - a context that gives a client
         options = self.options

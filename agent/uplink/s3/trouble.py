@@ -14,7 +14,18 @@ from agent.uplink.http.trouble import tls_trouble
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Answered", "Exists", "NoUpload", "NotPermitted", "NotThere", "WrongDigest", "outdated", "translated"]
+__all__ = [
+    "Answered",
+    "DigestUnsigned",
+    "Exists",
+    "NoUpload",
+    "NotPermitted",
+    "NotThere",
+    "WrongDigest",
+    "bounded",
+    "outdated",
+    "translated",
+]
 
 _SENTENCE_MAX: Final = 200
 
@@ -39,6 +50,10 @@ class NotPermitted(UplinkDown):
     """The broker does not sign this operation for this station."""
 
     hint = "The administrator of the agency's broker permits operations: docs/s3-broker.md has the list."
+
+
+class DigestUnsigned(UplinkDown):
+    """The broker left the digest of a body unsigned, so that the store would not be told what it should compare."""
 
 
 class NotThere(_Said):
