@@ -5,8 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
@@ -15,6 +21,7 @@ from yarl import URL
 from agent.capture import PART_LENGTH
 from agent.errors import UplinkDown
 from agent.uplink.http.answer import Answer, note_in, number, repr_digest, retry_after
+from agent.uplink.http.checkup import _described
 from agent.uplink.http.claims import metadata, named_in
 from agent.uplink.http.expiry import renew_at
 from agent.uplink.http.options import FLOOR
@@ -259,3 +266,27 @@ def test_where_a_part_length_is_configured_no_request_is_longer() -> None:
     for _ in range(9):
         part.kept(4 * MIB, 0.01)
     assert part.end(0, 1000 * MIB, several=True) == 4 * MIB
+
+
+@pytest.mark.parametrize("host", ["dems..example.org", f"{'a' * 64}.example.org", ".example.org"])
+@pytest.mark.parametrize("option", ["url", "proxy", "other_origins"])
+def test_a_name_that_nobody_can_resolve_stops_the_start(host: str, option: str) -> None:
+    """Else each capture would fail by itself, as if the fault were its own."""
+    address = f"https://{host}/files"
+    options: dict[str, object] = {"url": str(HERE), option: (address,) if option == "other_origins" else address}
+    with pytest.raises(ValueError, match="a part of the host's name is empty or longer than 63 characters"):
+        TusUplink.Options(use="tus", name="dems", **options)  # type: ignore[arg-type]
+
+
+def test_a_strangers_certificate_that_follows_no_rule_is_described_all_the_same() -> None:
+    """It has its names twice, as no authority makes it: whoever opens the encryption may show anything."""
+    key, today = ec.generate_private_key(ec.SECP256R1()), datetime(2026, 11, 22, tzinfo=UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stranger")])
+    names = x509.SubjectAlternativeName([x509.DNSName("dems.example.org")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(today).not_valid_after(today + timedelta(days=1))
+    again = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), names.public_bytes())
+    made = builder.add_extension(names, critical=False).add_extension(again, critical=False).sign(key, SHA256())
+    der = made.public_bytes(Encoding.DER).replace(bytes.fromhex("0603551d63"), bytes.fromhex("0603551d11"))
+    told = _described(x509.load_der_x509_certificate(der))
+    assert told.startswith("one for stranger, signed by stranger, from 2026-11-22 to 2026-11-23")

@@ -31,6 +31,13 @@ _DAY: Final = 86400.0
 _PROXY_TODO: Final = "Look at `proxy` in agent.toml, and ask the network's people whether that proxy works."
 _NAMES_MOST: Final = 3
 """Names of a certificate that are repeated."""
+_UNREAD: Final = (
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    x509.InvalidVersion,
+)
+"""What a certificate that a stranger made may have, or lack; it need not follow any rule."""
 _DER: Final = 2
 """`_ssl.ENCODING_DER`."""
 
@@ -183,7 +190,7 @@ async def _shown(url: URL, wait: float) -> str:
         writer.transport.abort()
         der = tls.getpeercert(binary_form=True) or b""
         return f"; it shows {_described(x509.load_der_x509_certificate(der))}"
-    except (OSError, ValueError):
+    except (OSError, *_UNREAD, ValueError):
         return ""
 
 
@@ -191,7 +198,7 @@ def _described(certificate: x509.Certificate) -> str:
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = [bounded(str(one.value)) for one in found][:_NAMES_MOST]
-    except (x509.ExtensionNotFound, ValueError):
+    except (*_UNREAD, ValueError):
         names = []
     issuer = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
     signer = bounded(str(issuer[0].value) if issuer else certificate.issuer.rfc4514_string())

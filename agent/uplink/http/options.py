@@ -40,6 +40,10 @@ def _parsed(text: str) -> URL:
     url = URL(text)
     if url.scheme not in {"http", "https"} or not url.host:
         raise ValueError("this is no http or https address")
+    try:
+        (url.raw_host or "").encode("idna")  # as whoever resolves it does
+    except UnicodeError:
+        raise ValueError("a part of the host's name is empty or longer than 63 characters") from None
     if url.user is not None or url.password is not None:
         raise ValueError("a user name or password must not stand in an address: name a file that holds it")
     return url
