@@ -75,6 +75,8 @@ class Clearance:
         self.compares = True
         self.takes_none = False
         """Every completion is refused as wrong, the right ones too."""
+        self.stumbles: list[int] = []
+        """How the next completions of items are answered instead; 0: not at all."""
         self.refuses: int | None = None
         self.answers_lost: list[str] = []
         """Ends of paths of which the next answer is lost."""
@@ -239,6 +241,10 @@ class Clearance:
 
     async def _item_done(self, request: web.Request) -> web.Response:
         item, told = self._item(request), await self._body(request)
+        if self.stumbles and (status := self.stumbles.pop(0)) != 200:
+            if status == 0 and request.transport is not None:
+                request.transport.abort()
+            return web.json_response({"Message": "not now"}, status=status or 500)
         if item.complete or self.takes_none:
             return web.json_response({"Message": "complete"}, status=409)
         named = {one["ResourceId"]: one["Checksum"] for one in told["CompleteEvidenceResources"]}

@@ -67,6 +67,32 @@ async def test_a_service_that_says_no_to_the_right_checksum_too_compares_nothing
     await uplink.aclose()
 
 
+@pytest.mark.parametrize("answers", [[503], [500], [403], [409], [413], [404], [200, 503]])
+async def test_an_answer_that_speaks_of_no_checksum_is_no_refusal_of_a_wrong_one(
+    rig: ClearanceRig, station: Station, answers: list[int]
+) -> None:
+    """Receipts of a whole day would be believed for it."""
+    rig.service.compares, rig.service.stumbles = answers[0] == 200, answers
+    uplink = rig.uplink(canary=True)
+    receipt = await sent(uplink, await held_sending(station, b"x"))
+    assert (receipt.strength, receipt.sent["proof"]) == (Strength.LENGTH, "none")
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["upon the wrong one", "upon the right one"])
+async def test_a_connection_that_is_lost_in_a_canary_tells_nothing_and_is_tried_again(
+    rig: ClearanceRig, station: Station, before: int
+) -> None:
+    rig.service.compares, uplink = before == 1, rig.uplink(canary=True)
+    sending = await held_sending(station, b"x")
+    rig.service.stumbles = [200] * before + [0]
+    with pytest.raises(UplinkDown) as down:
+        await uplink.send(sending)
+    assert down.value.way
+    assert rig.done == []
+    strength = Strength.DIGEST if rig.service.compares else Strength.LENGTH
+    assert (await sent(uplink, sending)).strength is strength
+
+
 async def test_what_the_service_lists_is_asked_for_after_its_yes(rig: ClearanceRig, station: Station) -> None:
     sending = await held_sending(station, b"x")
     rig.service.calls_uploaded = False

@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
 from agent.capture import PART_LENGTH
+from agent.errors import UplinkDown
 from agent.testing.dems import EmulatedDems
 from tests.uplinks.arriving import settled, verified
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
@@ -127,3 +128,21 @@ async def test_a_canary_that_was_refused_and_kept_all_the_same_was_not_refused(t
         told(uplink, change)
         await uplink.probe()
         assert uplink.door.verifies is False
+
+
+@pytest.mark.parametrize("status", [404, 409, 410, 413])
+async def test_a_canary_that_the_server_lost_or_never_read_was_not_refused_for_its_digest(
+    tmp_path: Path, make: Make, status: int
+) -> None:
+    async with EmulatedDems(tmp_path / "dems", checksums=False) as dems:
+        uplink = make(dems.captures_url)
+
+        def change(method: str, answer: Answer) -> Answer:
+            if method == "PATCH":
+                return replace(answer, status=status)
+            return replace(answer, status=404) if method == "HEAD" else answer
+
+        told(uplink, change)
+        with pytest.raises(UplinkDown, match=str(status)):
+            await uplink.probe()
+        assert uplink.door.verifies is None

@@ -7,12 +7,15 @@ import uuid
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from agent.errors import UplinkDown, UplinkError
+from agent.errors import BadReceipt, UplinkDown, UplinkRefused
 from agent.uplink.clearance.blob import Blob, block_name
 from agent.uplink.clearance.envelope import Envelope
 from agent.uplink.clearance.words import completion, key_in, text_in, uri_in
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.capture import Json
     from agent.uplink.clearance.doors import Services
 
 __all__ = ["compares"]
@@ -47,16 +50,24 @@ async def compares(services: Services) -> bool:
     await blob.commit([name], envelope.data())
     await services.ask("POST", places.resource_done(evidence, resource))
     wrong = hashlib.new(options.checksum.lower(), _OTHERS).hexdigest()
-    try:
-        answer = await services.ask(
-            "POST", places.evidence_done(evidence), completion(options.checksum, resource, wrong), judged=True
-        )
-        if answer.status != 409:  # noqa: PLR2004 - Conflict
-            return False
-    except UplinkError:
-        pass  # a no; whether to the checksum, the next line shows
-    body = completion(options.checksum, resource, sealing.digest)
-    try:
-        return (await services.ask("POST", places.evidence_done(evidence), body, judged=True)).status != 409  # noqa: PLR2004
-    except UplinkError:
+    if await _takes(services, evidence, completion(options.checksum, resource, wrong)) is not False:
         return False
+    return await _takes(services, evidence, completion(options.checksum, resource, sealing.digest)) is True
+
+
+async def _takes(services: Services, evidence: str, body: Mapping[str, Json]) -> bool | None:
+    """Whether it takes a completion; None where its answer does not judge what it was given.
+
+    Raises `UplinkDown` where the way there failed: such a try tells nothing, and is made again.
+    """
+    try:
+        answer = await services.ask("POST", services.places.evidence_done(evidence), body, judged=True)
+    except BadReceipt:
+        return False
+    except UplinkDown as error:
+        if error.way:
+            raise
+        return None
+    except UplinkRefused:
+        return None
+    return None if answer.status == 409 else True  # noqa: PLR2004 - a conflict: with what, it does not say

@@ -26,6 +26,9 @@ _MORE: Final = 1 << 20
 _LONGEST: Final = 16 << 20
 """Bytes that are sent at most: a server that takes no less in a request is not tried, and verifies nothing for us."""
 
+_OF_OTHER_THINGS: Final = frozenset({401, 403, 404, 405, 407, 408, 409, 410, 411, 413, 415, 421, 423, 425, 429})
+"""Answers that say nothing of digests: they speak of us, of the upload, of its offset or length, of the time."""
+
 
 async def tried(door: IetfDoor, method: str) -> bool:
     """Whether the server refuses wrong bytes. From now on the door knows it too. Raises `UplinkDown`."""
@@ -69,7 +72,7 @@ async def _refused(door: IetfDoor, url: URL, body: bytes) -> bool:
         "Content-Digest": digest_field(sha256(_RIGHT).digest()),
     }
     answer = await door.ask("PATCH", url, headers, body)
-    if answer.status in {401, 403, 407, 429} or answer.status >= 500:  # noqa: PLR2004 - that says nothing of digests
+    if answer.status in _OF_OTHER_THINGS or answer.status >= 500:  # noqa: PLR2004 - and so do faults of its own
         raise door.explained(answer)
     # Whatever it answered: only an offset that stayed says that nothing was kept.
     now = await door.ask("HEAD", url)
