@@ -198,7 +198,9 @@ class _Page:
         source = str(clock.get("source"))
         said = str(self._words["clock_source"].get(source, source))
         offset, error = clock.get("offset_ms"), clock.get("uncertainty_ms")
-        told = f"{said}{'' if offset is None else f', {offset:+} ms'}{'' if error is None else f' ± {error} ms'}"
+        if isinstance(offset, int | float):  # of an entry that breaks the rules it may be anything
+            offset = f"{offset:+}"
+        told = f"{said}{'' if offset is None else f', {offset} ms'}{'' if error is None else f' ± {error} ms'}"
         return f"<br>{visible(told)}"
 
     def _verdict(self, act: Act) -> str:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers.enotes import EnoteTablets
+from drivers.enotes.emulator import Notebook
+from drivers.enotes.emulator.notebook import Signer
+from drivers.enotes.reading import from_files
 from drivers.enotes.rendering import LANGUAGES, rendered, visible
-from firmware_specs.formats.enote import STRENGTH
-from tests.drivers.enotes.make_book import everything
+from firmware_specs.formats.enote import STRENGTH, Status
+from tests.drivers.enotes.make_book import everything, key_of
 from tests.drivers.enotes.rig import options, scanned
 from tests.screen.browser import chromium
 
@@ -91,6 +95,21 @@ def test_everything_is_there(book: Looked, language: str) -> None:
     assert b"\xe2\x80\xae" not in page
     for act in book.acts:
         assert act.judged.envelope.digest.hex() in text
+
+
+@pytest.mark.parametrize("strange", ["a while", [1], {"a": 1}, True, 1e300, None])
+def test_an_entry_that_breaks_the_rules_keeps_no_reader_from_the_others(tmp_path: Path, strange: object) -> None:
+    signer = Signer("4471", "PC A. Sample")
+    book = Notebook(signer)
+    note = book.create("what must be read")
+    clock = dict.fromkeys(("offset_ms", "source", "uncertainty_ms"), strange)
+    many = dict.fromkeys(("comment", "incident", "occurred_at", "reason", "rev", "text", "verdict"), strange)
+    book.write("review", note, clock=clock, author={"badge": strange, "name": strange}, **many)
+    path = tmp_path / "book.ndjson"
+    path.write_bytes(b"\n".join(book.outbox))
+    (found,) = from_files([path], {signer.kid: key_of(signer)}, late_after=timedelta(hours=12))
+    assert [act.status for act in found.acts] == [Status.OK, Status.BAD_ENTRY]
+    assert "what must be read" in "".join(read(rendered(found)).parts)
 
 
 def test_the_words_of_both_languages_are_the_same_and_all_there() -> None:
