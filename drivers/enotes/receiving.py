@@ -232,7 +232,9 @@ class Receiving:
             db.executemany(
                 "INSERT INTO attachment (notebook, seq, sha256, length, blake3, name, media_type, wanted_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET wanted_at = coalesce(wanted_at, excluded.wanted_at)",
+                # The entry's word for the length goes before that of whoever announced the file earlier.
+                " SET length = iif(wanted_at IS NULL AND held_at IS NULL, excluded.length, length),"
+                " wanted_at = coalesce(wanted_at, excluded.wanted_at)",
                 wanted,
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -229,3 +230,20 @@ async def test_an_attachment_before_its_entry(desk: Desk) -> None:
         await tablet.sync()
         assert tablet.sent == len(b"early")
         assert len(await desk.station.holdings()) == 3
+
+
+async def test_a_length_that_was_announced_wrongly_gives_way_to_that_of_the_entry(desk: Desk) -> None:
+    async with desk.open(), desk.tablet() as tablet, desk.tablet("TAB-0200") as other:
+        file = File(tablet.notebook.urn, 2, "photo.jpg", b"a photograph")
+        said = {"notebook": file.notebook, "seq": "2", "sha256": sha256(file.data).hexdigest()}
+        metadata = ",".join(f"{name} {b64encode(value.encode()).decode()}" for name, value in said.items())
+        wrong = {**TUS, "Upload-Length": "5", "Upload-Metadata": metadata}
+        async with other.request("POST", "/enotes/v1/attachments", b"", wrong) as answer:
+            assert answer.status == 201
+            place = answer.headers["Location"]
+        note = tablet.notebook.create("text")
+        tablet.notebook.attach(note, (file.name, file.data))
+        await tablet.sync()
+        assert file.data in {desk.bytes_of(one) for one in await desk.station.holdings()}
+        async with other.request("HEAD", place, None, TUS) as answer:
+            assert answer.status == 404
