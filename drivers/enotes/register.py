@@ -95,7 +95,7 @@ class Register:
         return await self._shelf.look(look)
 
     async def enrol(self, key: Key, certificate: bytes, not_after: datetime) -> None:
-        """A tablet with its key. Keys that it had before end now: it was given to someone, or set up anew."""
+        """A tablet with its key. What it had before ends now, certificates too: it was given on, or set up anew."""
         now = rfc3339(key.registered_at)
 
         def put(db: sqlite3.Connection) -> None:
@@ -108,6 +108,8 @@ class Register:
                 " SET enrolled_at = excluded.enrolled_at, revoked_since = NULL, revoked_at = NULL, why = NULL",
                 (key.tablet, now),
             )
+            # Whoever still has the old certificate is another one now: the thief of a tablet whose name goes on.
+            db.execute("DELETE FROM certificate WHERE tablet = ?", (key.tablet,))
             _put_key(db, key)
             _put_certificate(db, key.tablet, certificate, not_after)
 

@@ -241,6 +241,23 @@ async def test_a_lost_tablet(desk: Desk) -> None:
         assert [(key["how"], key["revoked"]) for key in keys] == [("enrolled", True), ("enrolled again", False)]
 
 
+async def test_who_has_a_lost_tablet_gains_nothing_where_its_name_goes_on(desk: Desk) -> None:
+    async with desk.open() as driver, desk.tablet() as lost:
+        lost.notebook.create("before it was lost")
+        await lost.sync()
+        await told(driver, "revoke", tablet="TAB-0117", why="stolen")
+        async with Tablet(desk.folder / "another") as another:
+            await another.enrol(scanned(enrolment(desk.options, tablet="TAB-0117")))
+            another.notebook.create("on the one that took its place")
+            await another.sync()
+            assert (found(another), another.said[-1]["flags"]) == (["ok"], [])
+        with pytest.raises(Refused, match="403"):
+            await lost._ask("GET", f"/enotes/v1/receipts?notebook={lost.notebook.urn}", None, {})
+        lost.notebook.create("by whoever has it now")
+        await lost.send(lost.notebook.outbox)
+        assert {"tablet_unknown", "came_after_revocation"} <= set(lost.said[-1]["flags"])
+
+
 async def test_clocks_that_contradict_one_another(desk: Desk) -> None:
     async with desk.open(), desk.tablet() as tablet:
         book = tablet.notebook
