@@ -61,18 +61,22 @@ class Polling:
         self._sums = ""
         self._unlisted = 0
         self._rounds, self._long = Rounds(), False
+        self._answered_at: float | None = None
 
     async def run(self, look: Callable[[], Awaitable[None]], intake: Intake) -> None:
-        """Look, rest for as long as that took, and look again, until cancelled."""
+        """Look, rest for as long as its list took to come, and look again, until cancelled.
+
+        What is taken then does not count: who copied for a day must not be blind for another one; cameras overwrite.
+        """
         while True:
-            began = time.monotonic()
+            began, self._answered_at = time.monotonic(), None
             try:
                 await look()
             except DeviceError as error:
                 if self._trouble is None or str(self._trouble) != str(error):
                     self._log.warning("camera_not_asked", error=str(error), todo=error.what_to_do)
                 self._trouble = error
-            rest = max(self._options.rescan, time.monotonic() - began)
+            rest = max(self._options.rescan, (self._answered_at or time.monotonic()) - began)
             for _ in range(int(rest // _STAY)):
                 if self._trouble is None:
                     await intake.sight(self._device)
@@ -81,7 +85,7 @@ class Polling:
 
     async def answered(self, intake: Intake, ahead: timedelta | None, *, unlisted: int) -> datetime:
         """It gave its list, but for so many; what its clock, which is `ahead` of ours, shows now."""
-        self._ahead, self._unlisted = ahead, unlisted
+        self._ahead, self._unlisted, self._answered_at = ahead, unlisted, time.monotonic()
         if self._trouble is not None:
             self._log.info("camera_asked", device=self._device.id)
             self._trouble = None

@@ -45,7 +45,8 @@ _STAY: Final = 5.0
 _LOOK_MAX: Final = 3600.0
 """Seconds that a look through everything may take: that the share answers at all is asked beside it."""
 _REST: Final = 5.0
-"""A look is followed by a pause of so many times its length: a slow share is not kept busy with being looked at."""
+"""A look is followed by a pause of so many times its length: a slow share is not kept busy with being looked at. What
+is copied then does not count: during hours of copying more was recorded, which nobody tells us of on a share."""
 _SMALL_IN_FLIGHT: Final = 16
 _SPARE: Final = 3
 """Threads beside those that read: to look, to ask whether the share is there, to keep the lease."""
@@ -202,13 +203,13 @@ class DropFolder:
         known = {(*one.entry, one.told) for one in found.ready}
         self._contradictions = {key: why for key, why in self._contradictions.items() if key in known}
         self._report(look, found)
+        looked = time.monotonic() - began
         standings = await self._offer(share, found.ready, Listing.of(self._names, look, beside), intake)
         complete = look.whole and not found.waiting
         sums = reckoning.counted(len(found.ready), look.refusals, standings, complete=complete)
         await intake.observe(reckoning.observation(self._device.id, sums))
-        now = time.monotonic()
-        pause = max(options.rescan, _REST * (now - began))
-        return pause if found.due is None else min(pause, max(0.0, found.due - now))
+        pause = max(options.rescan, _REST * looked)
+        return pause if found.due is None else min(pause, max(0.0, found.due - time.monotonic()))
 
     async def _offer(self, share: Share, ready: Sequence[Ready], listing: Listing, intake: Intake) -> Counter[Standing]:
         """Films first and side-cars after them, so that none is deleted while its film still leans on it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -205,6 +207,27 @@ async def test_what_was_there_before_is_found_without_any_event(
     monkeypatch.setattr("drivers.interview_room.drop_folder.watching.Watching.begin", lambda _: None)
     recorder.export("before.mp4", FILM)
     probe = Probe()
+    async with running(made(), probe):
+        await until(lambda: "before.mp4" in probe.keys)
+        recorder.export("during.mp4", FILM)
+        await until(lambda: "during.mp4" in probe.keys)
+
+
+async def test_hours_of_copying_are_followed_by_no_hours_of_not_looking(
+    recorder: RecorderEmulator, made: Callable[..., DropFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a share, which tells nothing of what comes."""
+    monkeypatch.setattr("drivers.interview_room.drop_folder.watching.Watching.begin", lambda _: None)
+    later = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + later)
+    monkeypatch.setattr("drivers.interview_room.drop_folder.driver.time", clock)
+
+    async def copied(_: object) -> None:
+        nonlocal later
+        later += 3600.0
+
+    recorder.export("before.mp4", FILM)
+    probe = Probe(copied)
     async with running(made(), probe):
         await until(lambda: "before.mp4" in probe.keys)
         recorder.export("during.mp4", FILM)
