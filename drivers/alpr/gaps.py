@@ -101,9 +101,9 @@ class Gaps:
             return True  # there is nothing to match and no picture
         try:
             at = datetime.fromisoformat(read.captured_local or "")
-        except ValueError:
+            around = [at + timedelta(seconds=by) for by in range(-_NEAR, _NEAR + 1)]
+        except (ValueError, OverflowError):  # no time, or one at the end of all that a calendar holds
             return False
-        around = (at + timedelta(seconds=by) for by in range(-_NEAR, _NEAR + 1))
         return any(self._camera.watch.brought(read.plate.normalized, one) for one in around)
 
     async def _asked(self, session: aiohttp.ClientSession, after: str) -> bytes:

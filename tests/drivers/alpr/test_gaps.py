@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,22 @@ async def test_a_plate_waits_for_the_camera_to_bring_it(tmp_path: Path) -> None:
             assert await sender(config).once(MESSAGES["hikvision"](PUSHED, "")) == 200
             await until(lambda: len(camera.asked) > asked + 45)
     assert len(probe.offered) == 1
+
+
+@pytest.mark.parametrize("at", ["00010101T000000", "99991231T235959", "00000000T000000", ""])
+async def test_a_plate_at_the_end_of_the_calendar_stops_nobody(tmp_path: Path, at: str) -> None:
+    camera, probe = PlateList(), Probe()
+    async with listening(camera) as port:
+        config = told(tmp_path, port)
+        async with received(config, probe):
+            await until(lambda: len(camera.asked) > 1)
+            camera.saw(PUSHED)
+            number, listed = camera._seen.pop()
+            camera._seen.append((number, re.sub("<captureTime>[^<]*", f"<captureTime>{at}", listed)))
+            camera.saw(LOST)
+            await until(lambda: len(probe.offered) == 2)
+            assert await sender(config).once(MESSAGES["hikvision"](BEFORE, "")) == 200
+        assert numbers(probe)[:2] == ["EVDK002", "EVDK003"]
 
 
 @pytest.mark.parametrize("faults", ["5", "c", "x", "h", "5cxh5"])
