@@ -150,7 +150,7 @@ class Door:
                 return False
             middle = [said.get("nc", ""), said.get("cnonce", ""), said["qop"]]
         return hmac.compare_digest(
-            said.get("response", "").lower().encode(), digest(who, nonce, *middle, what).encode()
+            said.get("response", "").lower().encode("utf-8", "replace"), digest(who, nonce, *middle, what).encode()
         )
 
     def _nonce(self) -> str:
@@ -162,7 +162,7 @@ class Door:
         if not at.isdigit() or len(at) > 12:  # noqa: PLR2004 - no clock says more
             return False
         good = hmac.compare_digest(
-            seal.encode(), hmac.new(self._key, at.encode(), hashlib.sha256).hexdigest()[:32].encode()
+            seal.encode("utf-8", "replace"), hmac.new(self._key, at.encode(), hashlib.sha256).hexdigest()[:32].encode()
         )
         return good and 0 <= time.monotonic() - int(at) <= _NONCE_LIFE
 

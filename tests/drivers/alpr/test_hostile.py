@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import zipfile
@@ -12,16 +13,19 @@ from urllib.parse import urlencode
 import pytest
 
 from agent.capture import KEY_MAX, canonical
+from agent.testing.probe import Probe
 from drivers.alpr.makers import axis, frigate, generic, hikvision, onvif, openalpr, platerecognizer
 from drivers.alpr.makers.mapping import Mapping
 from drivers.alpr.offer import ReadOffer
 from drivers.alpr.unparsed import skeleton
 from firmware_specs import SpecError
+from tests.drivers.alpr.conftest import received
 from tests.drivers.alpr.oracle import VECTORS, request
-from tests.drivers.alpr.rig import AUTOVU, CAMERA, LONG
+from tests.drivers.alpr.rig import AUTOVU, CAMERA, LONG, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from drivers.alpr.makers.heard import Heard
 
@@ -196,3 +200,18 @@ def test_the_skeleton_of_a_message_has_no_value() -> None:
         told = json.dumps(skeleton(body, content_type))
         assert "EVDK" not in told.upper(), maker
         assert not re.search(r"PECT600|19462SH|RLE11684|PL8REC|D333X1", told.upper())
+
+
+@pytest.mark.parametrize("word", ["response", "nonce", "username", "cnonce", "realm", "uri"])
+async def test_a_login_in_bytes_that_are_no_text_is_a_wrong_one(tmp_path: Path, word: str) -> None:
+    told = options(tmp_path, camera={"auth": "digest"})
+    said = {"username": b"camera", "realm": b"evidock", "uri": b"/alpr/hikvision/front", "response": b"0" * 32}
+    said = {**said, "nonce": b"1-0", "cnonce": b"0", word: b"1-\xff"}
+    shown = b", ".join(b'%s="%s"' % (name.encode(), value) for name, value in said.items())
+    async with received(told, Probe()):
+        reader, writer = await asyncio.open_connection("127.0.0.1", told.listen.port)
+        head = b"POST /alpr/hikvision/front HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n"
+        writer.write(head + b"Authorization: Digest " + shown + b"\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"401"
+        writer.close()
+        await writer.wait_closed()
