@@ -200,13 +200,13 @@ class LiveRoom:
             options = self._options
             streams = {one.name: one.url for one in options.stream}
             version = await asyncio.to_thread(version_of)
+            words = command(options.stream[0], 1, seconds=options.segment, container=options.container, source="LIST")
+            # In one step: an interview that stands on the disk and was refused all the same would begin at a restart.
             interview = await asyncio.to_thread(
                 Interview.begin, options.folder, room=self._room, recorder=options.recorder, by=by, note=note,
                 container=options.container, streams=streams,
+                made_with={"program": version, "command": " ".join(words)},
             )  # fmt: skip
-            words = command(options.stream[0], 1, seconds=options.segment, container=options.container, source="LIST")
-            interview.made_with = {"program": version, "command": " ".join(words)}
-            await interview.save()
             self._current = interview
             self._idle.clear()
             self._changed.set()
@@ -222,8 +222,12 @@ class LiveRoom:
             interview.ended_at, interview.ended_by = rfc3339(datetime.now(UTC)), by
             if note:
                 interview.marks.append({"at": interview.ended_at, "by": by, "note": note})
-            await interview.save()
-            self._changed.set()
+            try:
+                # Whatever the disk does: the room is not recorded any longer. The log has it, and the notes will.
+                with suppress(OSError):
+                    await interview.save()
+            finally:
+                self._changed.set()
             await self._tell(intake, "room.stopped", interview, by, note)
 
     async def mark(self, by: str, note: str = "") -> None:

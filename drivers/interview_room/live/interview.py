@@ -77,13 +77,16 @@ class Interview:
 
     @classmethod
     def begin(
-        cls, root: Path, *, room: str, recorder: str, by: str, note: str, container: str, streams: dict[str, str]
-    ) -> Interview:
+        cls, root: Path, *, room: str, recorder: str, by: str, note: str, container: str, streams: dict[str, str],
+        made_with: dict[str, str] | None = None,
+    ) -> Interview:  # fmt: skip
         """Begin one now. Blocks until it stands on the disk. `streams`: address without password, by name."""
         now = datetime.now(UTC)
         id_ = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         tracks = {name: Track(url) for name, url in streams.items()}
-        made = cls(root / id_, id_, room, recorder, rfc3339(now), by, note, container, tracks)
+        made = cls(
+            root / id_, id_, room, recorder, rfc3339(now), by, note, container, tracks, made_with=made_with or {}
+        )
         durable.make_folder(made.folder)
         durable.replace_file(made.folder / NOTES, made.notes())
         return made

@@ -103,6 +103,7 @@ async def hold_notes(intake: Intake, device: Device, interview: Interview) -> St
     """Have the notes of an ended interview held, and forget its folder."""
     if interview.tracks:
         path = interview.folder / NOTES
+        await interview.save()  # the disk may have been full when something was noted last
         capture = Capture(
             device,
             f"{interview.id}/{NOTES}",

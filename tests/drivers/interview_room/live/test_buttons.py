@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import durable
 from agent.capture import Observation
 from agent.driver import HearsObservations, RaisesNotices, TakesOrders
 from agent.errors import ConfigError, DeviceGone, Refusal
-from agent.testing.probe import Probe
+from agent.testing.probe import Probe, read_all
 from agent.testing.rig import running, until
 from drivers.interview_room.live import LiveRoom, driver
 from drivers.interview_room.live.schedule import Hours
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agent.capture import Json
+    from agent.driver import Offer
     from agent.testing.broker import Mosquitto
 
 TOKEN = "a-token-of-a-button"  # noqa: S105 - of this test alone
@@ -72,6 +77,34 @@ async def test_by_http(made: Callable[..., LiveRoom], http: dict[str, Any]) -> N
         assert not recording(room)
         assert await post(room, "toggle") == 204
         assert recording(room), "pressed while the one before still ended: it is not lost"
+
+
+async def test_a_full_disk_keeps_nobody_recorded(
+    made: Callable[..., LiveRoom], http: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full after the beginning of the interview was written down, and until after its end."""
+    room, held, room_left = made(http=http), list[dict[str, Any]](), [True]
+    write = durable.replace_file
+
+    def full(*words: Any) -> None:  # noqa: ANN401
+        if not room_left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        room_left.pop()
+        write(*words)
+
+    async def look(offer: Offer) -> None:
+        held.append(json.loads(await read_all(offer, 0)))
+
+    async with running(room, Probe(look)):
+        await until(lambda: room._buttons.url is not None and room._ready.is_set())
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "replace_file", full)
+            assert await post(room, "start") == 204
+            assert recording(room), "it stands on the disk, and goes on after a restart"
+            assert await post(room, "stop") == 204
+            await until(lambda: room._current is None)
+        await until(lambda: bool(held))
+    assert held[0]["ended_by"].startswith("http:"), "the notes that are held do not say that it ended"
 
 
 def test_a_token_that_protects_nothing(made: Callable[..., LiveRoom], http: dict[str, Any]) -> None:
