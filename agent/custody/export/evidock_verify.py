@@ -25,7 +25,7 @@ import subprocess
 import sys
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ TAGS = ("tagmanifest-sha256.txt", "tagmanifest-sha512.txt")
 SMALL = 64 << 20
 OURS = {"capture": {"length", "media_type", "priority", "volatile"}, "device": {"driver", "family", "place", "spec"}}
 PATH = r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
+UTC = timezone.utc  # noqa: UP017 - `datetime.UTC` came with Python 3.11
+CLOCKS_DIFFER = timedelta(days=1)
 ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 RECEIPT = re.compile(
     "evidock-receipt/v1\ncapture (.+)\nsha256 ([0-9a-f]{64})\nlength ([0-9]+)\nlog (.+) ([0-9]+)\n"
@@ -221,6 +223,15 @@ class Head:
 def second(time: int) -> str:
     """POSIX seconds as RFC 3339."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def earliest(recorded_at: str) -> str:
+    """When a receipt for what was recorded then can have been given.
+
+    Nobody compared the two clocks: they may differ by a day, and an entry that is of the future bounds nothing.
+    """
+    held, now = datetime.strptime(recorded_at[:19] + "Z", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC), datetime.now(UTC)
+    return f"{held - CLOCKS_DIFFER:%Y-%m-%dT%H:%M:%SZ}" if held <= now + CLOCKS_DIFFER else ""
 
 
 def check_head(raw: bytes, trust: Trust, into: list[Check]) -> Head | None:
@@ -512,7 +523,7 @@ class Bag:
         length, sha256 = leaf["predicate"]["capture"]["length"], subject["digest"]["sha256"]
         ours = (subject["name"], sha256, str(length), head or said[4], str(index))
         need(said.groups()[:5] == ours, "is not for this capture")
-        need(said[6][:19] >= leaf["predicate"]["recorded_at"][:19], "is older than the capture")
+        need(said[6] >= earliest(leaf["predicate"]["recorded_at"]), "is older than the capture")
         return f"{signed[0][0].name} stored it at {said[6]}"
 
     def _manifest(self, id_: str, index: int | None, file: str | None) -> str:
