@@ -103,9 +103,12 @@ class Bag:
         for name in self._matching(r"keys/.*\.pem"):
             if not name.startswith("keys/tsa"):
                 report.attempt("key", name[5:], lambda name=name: self._pem(name, known))  # type: ignore[misc]
-        if not self._given and not self._roots:
+        if not self._given:
             told = "taken from the bag: compare them with what the agency publishes"
             report.add(Outcome.NOTE, "key", "keys", told)
+        elif not self._roots and "policy.note" in self._files.names:
+            told = "taken from the bag: the policy is the agency's only if this key is the one that it publishes"
+            report.add(Outcome.NOTE, "key", "root.vkey", told)
         if "policy.note" not in self._files.names:
             told = "there is none: the signature of any one witness counts"
             # Whoever names the agency's root key expects its policy: without it a lesser one would be kept to.
@@ -118,8 +121,9 @@ class Bag:
         strange = [key.name for key in keys if key not in named and (key.kind == COSIGNATURE or key.name in logs)]
         if strange:
             raise BadNote(f"a key of {', '.join(strange)} is not in the policy")
-        self._trust = Trust(keys, policy)
-        return "signed by the agency's root key"
+        # Whoever makes a policy of his own names keys of his own in it: without the root they are nobody's word.
+        self._trust = Trust(keys, policy, () if self._roots else self._given)
+        return "signed by the agency's root key" if self._roots else "signed by the root key that is in the bag"
 
     def _pem(self, name: str, known: set[bytes]) -> None:
         key = serialization.load_pem_public_key(self._read(name))
@@ -143,6 +147,8 @@ class Bag:
             if self._head is None:
                 raise BadNote("cannot be proven without a checkpoint")
             check_proof_file(proof, raw, self._head, self._checkpoint, index)
+        elif self._head is not None and index < self._head.size:
+            raise BadNote("stands below the checkpoint, and its proof is not here")  # no export leaves it out
         self._leaves[index] = leaf
         if proof:
             return f"{leaf['predicate']['event']}: stands in the log"

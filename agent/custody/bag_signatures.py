@@ -24,18 +24,23 @@ class Trust:
 
     keys: tuple[Verifier, ...]
     policy: Policy | None = None
+    only: tuple[Verifier, ...] = ()
+    """Of the keys that the policy brings itself those count that are among these; empty: all."""
 
     @property
     def logs(self) -> list[Verifier]:
         """Keys that may sign for a log; which, its name says."""
-        named = [] if self.policy is None else [log.verifier for log in self.policy.logs]
+        named = self._brought([] if self.policy is None else [log.verifier for log in self.policy.logs])
         return [*dict.fromkeys([key for key in self.keys if key.kind != COSIGNATURE] + named)]
 
     @property
     def witnesses(self) -> list[Verifier]:
         """Keys of witnesses."""
-        named = [] if self.policy is None else self.policy.witness_keys
+        named = self._brought([] if self.policy is None else self.policy.witness_keys)
         return [*dict.fromkeys([key for key in self.keys if key.kind == COSIGNATURE] + named)]
+
+    def _brought(self, keys: list[Verifier]) -> list[Verifier]:
+        return [key for key in keys if not self.only or key in self.only]
 
     def receipts(self, log: str) -> list[Verifier]:
         """Keys that may sign receipts: whatever is neither a witness's nor a log's."""

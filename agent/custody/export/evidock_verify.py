@@ -157,8 +157,11 @@ class Trust:
     """Lines of the policy, by their words; empty where there is none."""
 
     @staticmethod
-    def of(keys: list[Key], policy: str = "") -> Trust:
-        """Read a policy's text, and keep only those keys of logs and witnesses that it names."""
+    def of(keys: list[Key], policy: str = "", only: list[Key] | None = None) -> Trust:
+        """Read a policy's text, and keep only those keys of logs and witnesses that it names.
+
+        `only`: of the keys that it brings itself those count that are among these; None: all.
+        """
         lines = [re.split("[ \t]+", row.strip(" \t")) for row in policy.split("\n")]
         lines = [words for words in lines if words[0] and not words[0].startswith("#")]
         known = ("log", "witness", "group", "quorum", "compromised")
@@ -168,7 +171,7 @@ class Trust:
         logs = {key.name for key in named}
         strange = [key.name for key in keys if lines and key not in named and (key.kind == 4 or key.name in logs)]
         need(not strange, f"a key of {', '.join(strange)} is not in the policy")
-        return Trust(keys + [key for key in named if key not in keys], lines)
+        return Trust(keys + [key for key in named if key not in keys and (only is None or key in only)], lines)
 
     def quorum(self, signed: list[tuple[Key, int | None]]) -> tuple[str, bool]:
         """The quorum's name and whether it has cosigned; without a policy any witness suffices."""
@@ -457,15 +460,19 @@ class Bag:
         for name in self.matching(r"keys/.*\.pem"):
             if not name.startswith("keys/tsa"):
                 self.check("key", name[5:], self._pem, name, ders)
-        if not given and not roots:
+        if not given:
             self.checks.append((NOTE, "key", "keys", "taken from the bag: compare them with what the agency publishes"))
+        elif not roots and "policy.note" in self.names:
+            why = "taken from the bag: the policy is the agency's only if this key is the one that it publishes"
+            self.checks.append((NOTE, "key", "root.vkey", why))
         if "policy.note" not in self.names:
             why = "there is none: the signature of any one witness counts"
             # Whoever names the agency's root key expects its policy: without it a lesser one would be kept to.
             self.checks.append((MISSING if roots else NOTE, "policy", "policy.note", why))
             return Trust.of(keys)
         text, signed = open_note(self.read("policy.note"), [key for key in roots or inside if key.kind != 4])
-        trust = Trust.of(keys, text)
+        # Whoever makes a policy of his own names keys of his own in it: without the root they are nobody's word.
+        trust = Trust.of(keys, text, given if given and not roots else None)
         self.checks.append((OK, "policy", "policy.note", f"signed by {signed[0][0].name}"))
         return trust
 
@@ -483,6 +490,8 @@ class Bag:
             if head is None:
                 raise Wrong("cannot be proven without a checkpoint")
             check_proof(proof, raw, head, checkpoint, index)
+        else:
+            need(head is None or index >= head.size, "stands below the checkpoint, and its proof is not here")
         self.leaves[index] = leaf
         if proof:
             return f"{leaf['predicate']['event']}: stands in the log"

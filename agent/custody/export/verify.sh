@@ -35,8 +35,7 @@ proof() { # ENTRY INDEX: the hashes of its proof lead from the entry to the root
         [ $sn -gt 0 ] || return 1; p=$(unbase64 "$p" | hex); { unhex "$p" | openssl base64 -A; echo; } >> "$T/proof"; left=$((fn & 1)); [ "$fn" != $sn ] || left=1
         if [ $left = 1 ]; then h=$(unhex "01$p${h%% *}" | sha256sum); else h=$(unhex "01${h%% *}$p" | sha256sum); fi
         while [ $left = 1 ] && [ $((fn & 1)) = 0 ] && [ "$fn" != 0 ]; do fn=$((fn >> 1)) sn=$((sn >> 1)); done
-        fn=$((fn >> 1)) sn=$((sn >> 1))
-    done; { echo; cat custody/checkpoint; } >> "$T/proof"; cmp -s "$T/proof" "$1.tlog-proof" && [ $sn = 0 ] && [ "${h%% *}" = "$root" ]; }
+        fn=$((fn >> 1)) sn=$((sn >> 1)); done; { echo; cat custody/checkpoint; } >> "$T/proof"; cmp -s "$T/proof" "$1.tlog-proof" && [ $sn = 0 ] && [ "${h%% *}" = "$root" ]; }
 if [ -n "$(find . ! -type d ! -type f -o -name '*[!A-Za-z0-9._-]*')" ]; then failed "a link, or a name that no export gives"; exit 1; fi
 for b in 256 512; do sums manifest-sha$b.txt $b data; sums tagmanifest-sha$b.txt $b . ! -path './data/*' ! -path './tagmanifest-sha???.txt'; done
 if [ -f policy.note ]; then note policy.note root "policy: signed by" failed; ! grep -q '^compromised ' policy.note || missing "policy: it marks a key, see there"; fi
@@ -45,7 +44,8 @@ if [ -f custody/checkpoint ]; then note custody/checkpoint witness "checkpoint: 
     root=$(unbase64 "$(sed -n 3p "$text")" | hex); case "$by " in *" $origin "*) ;; *) failed "checkpoint: of another log" ;; esac
     case $size in '' | 0* | *[!0-9]*) size=0 ;; esac
 else missing "checkpoint: none is here"; fi
-for n in custody/[0-9]*.json; do n=${n%.json}; if [ ! -f "$n.tlog-proof" ]; then missing "$n: no proof"; elif
+for n in custody/[0-9]*.json; do n=${n%.json}; if [ ! -f "$n.tlog-proof" ]; then
+        if [ "${n#custody/}" -lt "${size:-0}" ] 2> /dev/null; then failed "$n: its proof is not here"; else missing "$n: no proof"; fi; elif
     proof "$n" "$(sed -n 's/^index //p' "$n.tlog-proof")"; then ok "$n: stands in the log"; else failed "$n: the proof fails"; fi; done
 for q in custody/[0-9]*.checkpoint; do [ -f "$q" ] || continue; h=$(sha256sum < "$q"); if grep -qs "\"sha256\":\"${h%% *}\".*\"event\":\"anchor.cosigned\"" "${q%checkpoint}json" &&
     signed "$q" log && [ -z "${by##* "$origin"}" ] && signed "$q" witness; then ok "$q: quoted by its entry, after$by"; else failed "$q: does not fit"; fi; done
