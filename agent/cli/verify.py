@@ -77,25 +77,28 @@ def _bag(path: Path, given: "tuple[Verifier, ...]", roots: "tuple[Verifier, ...]
 
 
 def _note(path: Path, given: "tuple[Verifier, ...]", roots: "tuple[Verifier, ...]") -> "Report":
-    from agent.custody.bag_files import Outcome, Report  # noqa: PLC0415
+    from agent.custody.bag_files import Outcome, Report, read_plain  # noqa: PLC0415
     from agent.custody.bag_signatures import Trust, check_head, check_proof_file, keys_of  # noqa: PLC0415
     from agent.custody.policy import open_policy  # noqa: PLC0415
 
-    report, raw = Report(), path.read_bytes()
+    report, raw = Report(), read_plain(path)
     for beside in (path.parent / "keys/vkeys", path.parent / "vkeys", path.parent.parent / "keys/vkeys"):
         if not given and beside.is_file():
-            given = keys_of(beside.read_text())
+            given = keys_of(read_plain(beside).decode())
             told = f"taken from {beside.name} beside it: compare them with what the agency publishes"
             report.add(Outcome.NOTE, "key", "keys", told)
     if not given:
         raise ValueError("no keys are known: name them by --keys")
     policy = path.parent.parent / "policy.note"
-    trust = Trust(given, open_policy(policy.read_bytes(), roots) if roots and policy.is_file() else None)
+    trust = Trust(given, open_policy(read_plain(policy), roots) if roots and policy.is_file() else None)
+    if roots and not policy.is_file():
+        told = "there is none: the signature of any one witness counts"
+        report.add(Outcome.MISSING, "policy", "policy.note", told)
     proof = raw.startswith(_PROOF)
     checkpoint = raw.partition(b"\n\n")[2] if proof else raw
     head = check_head(checkpoint, trust, report)
     if proof and head is not None:
-        entry = path.with_suffix(".json").read_bytes()
+        entry = read_plain(path.with_suffix(".json"))
         report.attempt(
             "entry", path.stem, lambda: f"entry {check_proof_file(raw, entry, head, checkpoint)} stands in the log"
         )

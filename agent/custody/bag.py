@@ -81,7 +81,11 @@ class Bag:
             report.attempt("bound", name[8:-11], lambda name=name: self._bound(name))  # type: ignore[misc]
         self._captures()
         report.attempt("recording", "recordings", self._recordings)
-        for name in self._matching(r"custody/[^/]*\.tsr"):
+        tokens, authority = self._matching(r"custody/[^/]*\.tsr"), self._matching(r"keys/tsa[^/]*\.pem")
+        if tokens and authority:
+            told = "the time stamping authority is taken from the bag: compare it with what that authority publishes"
+            report.add(Outcome.NOTE, "key", authority[0][5:], told)
+        for name in tokens:
             report.attempt("timestamp", name[8:], lambda name=name: self._token(name))  # type: ignore[misc]
         return report
 

@@ -26,12 +26,15 @@ __all__ = [
     "check_files",
     "exit_code",
     "lines_of",
+    "read_plain",
     "read_small",
 ]
 
 _TAGS: Final = frozenset({"tagmanifest-sha256.txt", "tagmanifest-sha512.txt"})
 _ALGORITHMS: Final = {"sha256": 64, "sha512": 128}
 _SMALL: Final = 64 << 20
+_DEEP: Final = 16
+"""Folders in one another: an export has two."""
 _BLOCK: Final = 1 << 20
 _DECLARATION: Final = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 _PATH: Final = r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
@@ -92,7 +95,7 @@ class Files(Protocol):
     names: list[str]
     """Every plain file, sorted."""
     odd: list[str]
-    """What is neither a plain file nor a folder."""
+    """What is neither a plain file nor a folder, or lies too deep."""
 
     def open(self, name: str, /) -> BinaryIO:
         """A file of the bag."""
@@ -114,7 +117,7 @@ class Folder:
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = above + entry.name
-                if entry.is_dir(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False) and above.count("/") < _DEEP:
                     yield from self._walk(folder / entry.name, f"{name}/")
                 elif entry.is_file(follow_symlinks=False):
                     yield name
@@ -129,6 +132,17 @@ class Sums:
     length: int
     digests: dict[str, str]
     """By algorithm, hexadecimal; BLAKE3 for captures only."""
+
+
+def read_plain(path: Path) -> bytes:
+    """A small file by itself. `ValueError` where it is too large to be one, or no plain file."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path.name} is no plain file")
+    with path.open("rb") as file:
+        raw = file.read(_SMALL + 1)
+    if len(raw) > _SMALL:
+        raise ValueError(f"{path.name} is too large to be read")
+    return raw
 
 
 def read_small(files: Files, name: str) -> bytes:

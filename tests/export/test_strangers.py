@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import hashlib
+import os
+import shutil
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
+from agent.cli import app
+from agent.cli.verify import stamped
+from agent.custody.bag import Bag
+from agent.custody.bag_files import Folder
 from agent.custody.checkpoint import Checkpoint, sign_checkpoint
-from agent.custody.export import evidock_verify
+from agent.custody.export import Keys, evidock_verify
 from agent.custody.receipt import ReceiptNote, write
-from agent.note import Signer, sign
-from tests.export.look import Held, failed, load, look, summed
-from tests.export.make import AT, KEYS, LOG, log, receipts, root, witness
+from agent.note import Signer, encode64, sign
+from tests.export.look import Alone, Held, failed, load, look, missing, summed
+from tests.export.make import AT, KEYS, LOG, log, receipts, root, station, witness
 
 if TYPE_CHECKING:
     from tests.export.make import Station
@@ -108,3 +117,125 @@ def test_an_entry_below_the_checkpoint_whose_proof_was_taken_away_is_found(held:
     done = shell(written(summed(forged), tmp_path))
     assert (done.returncode, done.stderr) == (1, "")
     assert "FAILED  custody/000001: its proof is not here\n" in done.stdout
+
+
+RUN_OUT = Path(__file__).parent / "run_out"
+"""A token of `openssl ts` over a file, and its authority's certificates, which were good for less than a minute."""
+
+
+@pytest.mark.interop
+def test_a_time_stamp_outlives_its_certificate(held: Held, tmp_path: Path) -> None:
+    """It was made while the certificates were good; a court looks at it years later."""
+    made = datetime(2026, 11, 29, 13, 24, 19, tzinfo=UTC)
+    token, data, roots = ((RUN_OUT / name).read_bytes() for name in ("checkpoint.tsr", "checkpoint", "tsa.pem"))
+    assert stamped(token, data, roots) == made
+    kept = {name: raw for name, raw in held.items() if not name.startswith(("custody/", "keys/"))}
+    kept |= {"custody/checkpoint": data, "custody/checkpoint.tsr": token, "keys/tsa.pem": roots}
+    folder = written(kept, tmp_path / "bag")
+    assert evidock_verify.Bag(folder)._token("custody/checkpoint.tsr") == (
+        "openssl accepts the time stamp of 2026-11-29T13:24:19Z"
+    )
+    assert "OK      custody/checkpoint.tsr: time stamp\n" in shell(folder).stdout
+    (folder / "custody/checkpoint").write_bytes(data + b"x")
+    with pytest.raises(evidock_verify.Wrong):
+        evidock_verify.Bag(folder)._token("custody/checkpoint.tsr")
+    assert "FAILED  custody/checkpoint.tsr: time stamp\n" in shell(folder).stdout
+
+
+def test_whose_time_stamps_they_are_is_taken_from_the_bag(held: Held, tmp_path: Path) -> None:
+    """Whoever makes a false one makes its authority too."""
+    marked = {"keys/tsa.pem": (RUN_OUT / "tsa.pem").read_bytes(), "custody/checkpoint.tsr": b"none"}
+    written(summed(held | marked), tmp_path)
+    ours = [(str(one.outcome), one.what, one.subject) for one in Bag(Folder(tmp_path), given=GIVEN).check()]
+    keys = [evidock_verify.Key.parse(key.vkey) for key in GIVEN]
+    alone = [one[:3] for one in evidock_verify.Bag(tmp_path).run(keys, [])]
+    assert ("NOTE", "key", "tsa.pem") in ours
+    assert ("NOTE", "key", "tsa.pem") in alone
+
+
+def both(*words: str | Path) -> int:
+    """What both verifiers give as exit code: they must agree."""
+    ours, theirs = CliRunner().invoke(app, ["verify", *map(str, words)]), evidock_verify.main(list(map(str, words)))
+    code = getattr(ours.exception, "exit_code", ours.exit_code)
+    assert code == theirs
+    return theirs
+
+
+def test_a_key_of_a_kind_that_nobody_knows(held: Held) -> None:
+    der = bytes.fromhex("300b300506032a030403020001")  # SubjectPublicKeyInfo of the algorithm 1.2.3.4
+    name = hashlib.sha256(der).hexdigest()[:8]
+    line = f"\N{EM DASH} {LOG} {encode64(bytes.fromhex(name) + b'signature')}\n".encode()
+    forged = {path: raw for path, raw in held.items() if path not in ("policy.note", "keys/root.vkey")}
+    forged["keys/vkeys"] += f"{LOG}+{name}+{encode64(bytes([2]) + der)}\n".encode()
+    forged["custody/checkpoint"] += line
+    checks = Alone(summed(forged)).run([], [])
+    assert ("FAILED", "checkpoint", "checkpoint") in [check[:3] for check in checks]
+
+
+def test_folders_without_end(bag: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    inner = [str(copy)]
+    for _ in range(1200):
+        inner.append(f"{inner[-1]}/d")
+        os.mkdir(inner[-1])  # noqa: PTH102 - a path for each would be read anew each time
+    try:
+        assert both(copy) == 1
+    finally:
+        for folder in reversed(inner[1:]):
+            os.rmdir(folder)  # noqa: PTH106
+
+
+def test_whoever_names_the_root_is_told_where_no_policy_is(bag: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("".join(f"{key.vkey}\n" for key in GIVEN))
+    (tmp_path / "root").write_text(f"{root.vkey}\n")
+    (tmp_path / "alone").mkdir()
+    for name in ("000001.json", "000001.tlog-proof", "checkpoint"):
+        shutil.copy(bag / "custody" / name, tmp_path / "alone")
+    keys = ("--keys", tmp_path / "keys")
+    for name in ("000001.tlog-proof", "checkpoint"):
+        assert both(tmp_path / "alone" / name, *keys) == 0
+        assert both(bag / "custody" / name, *keys, "--root", tmp_path / "root") == 0
+        assert both(tmp_path / "alone" / name, *keys, "--root", tmp_path / "root") == 3
+
+
+def test_a_file_that_is_none_holds_nobody_up(bag: Path, tmp_path: Path) -> None:
+    proof = Path(shutil.copy(bag / "custody/000001.tlog-proof", tmp_path))
+    keys = tmp_path / "keys"
+    keys.write_text("".join(f"{key.vkey}\n" for key in GIVEN))
+    with (tmp_path / "000001.json").open("wb") as entry:
+        entry.truncate(evidock_verify.SMALL + 1)
+    assert both(proof, "--keys", keys) == 2
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(evidock_verify.SMALL + 1)
+    assert both(tmp_path / "large", "--keys", keys) == 2
+    (tmp_path / "000001.json").unlink()
+    os.mkfifo(tmp_path / "000001.json")
+    assert both(proof, "--keys", keys) == 2
+
+
+def test_what_a_compromised_key_quoted_bounds_nothing_and_stops_no_export(tmp_path: Path) -> None:
+    """The key was changed since: the evidence of the days between is proven by the new one."""
+    new = Signer.ed25519(LOG, bytes(32))
+    policy = sign(
+        f"log {log.vkey}\nlog {new.vkey}\nwitness dems {witness.vkey}\nquorum dems\n"
+        f"compromised {log.vkey} 2026-11-22T07:01:30Z\n",
+        root,
+    )
+    keys = Keys((log.verifier, new.verifier), (witness.verifier,), (receipts.verifier,), root.verifier)
+    with station(tmp_path) as made:
+        good = made.quote(AT.replace(minute=1))
+        before = asyncio.run(made.take("CLIP1", b"first clip"))
+        bad = made.quote(AT.replace(minute=3))
+        after = asyncio.run(made.take("CLIP2", b"second clip"))
+        for one in (before, after):
+            made.receipt(one)
+        seal = made.seal(new, witness.at(AT), keys=keys, policy=policy)
+        held = load(made.export(tmp_path / "bag", [before, after], seal))
+        single = load(made.export(tmp_path / "single", [after], seal))
+    known = (log.verifier, new.verifier, *KEYS.witnesses, *KEYS.receipts)
+    for one in (held, single):
+        found = look(one, known, (root.verifier,))
+        assert (failed(found), missing(found)) == (set(), set())
+        assert f"custody/{bad:06d}.checkpoint" not in one
+    assert held[f"manifests/{after}.json"].count(b"custody/%06d.checkpoint" % good) == 1
+    assert b'"after": null' in single[f"manifests/{after}.json"]

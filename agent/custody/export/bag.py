@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
@@ -63,7 +63,7 @@ def export(
     then no folder is there. What is merely absent (a proof, a receipt, the bytes) is left out, and the bag says so.
     """
     under = sealed(seal)
-    captures = sorted((facts_of(one, under) for one in dossiers), key=lambda one: one.held.index)
+    captures = _bounded(sorted((facts_of(one, under) for one in dossiers), key=lambda one: one.held.index))
     if not captures or len({one.id for one in captures}) != len(captures):
         raise Refusal("a bag holds at least one capture, and each once", hint="Nothing was written.")
     draft = folder.with_name(f".{folder.name}.unfinished")
@@ -90,6 +90,20 @@ def export(
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return captures
+
+
+def _bounded(captures: Sequence[Facts]) -> list[Facts]:
+    """Each with the last quoted checkpoint of the bag that stands before it: a reader takes it as the bound."""
+    last: Facts | None = None
+    made: list[Facts] = []
+    for one in captures:
+        if one.dossier.quoted is not None:
+            last = one
+        elif last is not None:
+            dossier = replace(one.dossier, quoted=last.dossier.quoted)
+            one = replace(one, dossier=dossier, after=last.after)  # noqa: PLW2901 - the same, with its bound
+        made.append(one)
+    return made
 
 
 def _fill(

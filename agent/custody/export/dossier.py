@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -247,13 +247,18 @@ def facts_of(dossier: Dossier, under: Sealed) -> Facts:
             not_before=earliest(datetime.fromisoformat(statement["predicate"]["recorded_at"]), datetime.now(UTC)),
         )
     before = under.cosigned_at if leaf.proof is not None else None
-    return Facts(dossier, leaf, entries, statement, receipt, _after(dossier.quoted, leaf, under), before)
+    opened = None if dossier.quoted is None else _quoted(dossier.quoted, leaf, under)
+    if opened is not None and under.policy is not None:
+        try:
+            under.policy.check_marks(opened.checkpoint.size, opened.signatures)
+        except BadNote:  # whoever had the key may have made it: it bounds nothing, and the evidence stands without it
+            opened, dossier = None, replace(dossier, quoted=None)
+    after = None if opened is None else cosigned_at(opened, under.policy)
+    return Facts(dossier, leaf, entries, statement, receipt, after, before)
 
 
-def _after(quoted: Quoted | None, held: Leaf, under: Sealed) -> datetime | None:
-    """When witnesses had cosigned what was quoted before this entry. Raises `JournalError` where it does not hold."""
-    if quoted is None:
-        return None
+def _quoted(quoted: Quoted, held: Leaf, under: Sealed) -> Opened:
+    """The checkpoint that was quoted before this entry. Raises `JournalError` where it does not hold."""
     entry = _proven(quoted.leaf, under)
     told = entry["predicate"].get("checkpoint", {})
     if (
@@ -264,7 +269,7 @@ def _after(quoted: Quoted | None, held: Leaf, under: Sealed) -> datetime | None:
         raise JournalError(f"entry {quoted.leaf.index} does not quote the checkpoint that is given with it")
     logs = [key for key in under.seal.keys.logs if key.name == under.seal.log]
     try:
-        return cosigned_at(open_checkpoint(quoted.checkpoint, logs, under.seal.keys.witnesses), under.policy)
+        return open_checkpoint(quoted.checkpoint, logs, under.seal.keys.witnesses)
     except BadNote as bad:
         raise JournalError(f"the checkpoint that entry {quoted.leaf.index} quotes cannot be trusted: {bad}") from bad
 

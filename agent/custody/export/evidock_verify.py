@@ -40,6 +40,7 @@ OK, NOTE, MISSING, FAILED = "OK", "NOTE", "MISSING", "FAILED"
 SUMS = {"sha256": 64, "sha512": 128}
 TAGS = ("tagmanifest-sha256.txt", "tagmanifest-sha512.txt")
 SMALL = 64 << 20
+DEEP = 16
 OURS = {"capture": {"length", "media_type", "priority", "volatile"}, "device": {"driver", "family", "place", "spec"}}
 PATH = r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
 UTC = timezone.utc  # noqa: UP017 - `datetime.UTC` came with Python 3.11
@@ -118,7 +119,7 @@ class Key:
             else:
                 need(self.kind in (1, 4), f"the key of {self.name} is of an unknown kind")
                 ed25519.Ed25519PublicKey.from_public_bytes(self.public).verify(value, message)
-        except (InvalidSignature, ValueError):
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError):
             raise Wrong(f"the signature of {self.name} does not fit") from None
         return time
 
@@ -304,7 +305,7 @@ class Bag:
 
     def _walk(self, folder: Path, above: str) -> Iterator[str]:
         for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False) and above.count("/") < DEEP:
                 yield from self._walk(Path(entry.path), f"{above}{entry.name}/")
             elif entry.is_file(follow_symlinks=False):
                 yield above + entry.name
@@ -366,7 +367,11 @@ class Bag:
             self.check("bound", name[8:-11], self._bound, name, trust)
         self._captures(trust)
         self.check("recording", "recordings", self._recordings)
-        for name in self.matching(r"custody/[^/]*\.tsr"):
+        tokens, authority = self.matching(r"custody/[^/]*\.tsr"), self.matching(r"keys/tsa[^/]*\.pem")
+        if tokens and authority:
+            why = "the time stamping authority is taken from the bag: compare it with what that authority publishes"
+            self.checks.append((NOTE, "key", authority[0][5:], why))
+        for name in tokens:
             self.check("timestamp", name[8:], self._token, name)
         return self.checks
 
@@ -638,33 +643,55 @@ class Bag:
             why = "openssl is not installed" if roots else "no certificate is in this bag"
             self.checks.append((NOTE, "timestamp", name[8:], f"not checked: {why}"))
             return None
-        ask = [openssl, "ts", "-verify", "-data", over, "-in", name, "-CAfile", roots[0]]
-        done = subprocess.run(ask, cwd=self.folder, capture_output=True, check=False)  # noqa: S603
+        told = self._run(openssl, "ts", "-reply", "-in", name, "-text").stdout
+        found = re.search(rb"^Time stamp: (\w{3} [ 0-9]\d \d\d:\d\d:\d\d)(?:\.\d+)? (\d{4}) GMT$", told, re.MULTILINE)
+        if found is None:
+            raise Wrong("openssl reads no time in it")
+        at = datetime.strptime(b" ".join(found.groups()).decode(), "%b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+        # Its certificates were good when it was made; that they run out later takes nothing from it.
+        when = ("-attime", str(int(at.timestamp())))
+        done = self._run(openssl, "ts", "-verify", "-data", over, "-in", name, "-CAfile", roots[0], *when)
         need(done.returncode == 0, "openssl does not accept the time stamp")
-        return "openssl accepts the time stamp"
+        return f"openssl accepts the time stamp of {at:%Y-%m-%dT%H:%M:%SZ}"
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(command, cwd=self.folder, capture_output=True, check=False)  # noqa: S603
 
 
 # -- the program -------------------------------------------------------------------------------------------------------
 
 
+def read_plain(path: Path) -> bytes:
+    """A small file, whole."""
+    need(path.is_file() or not path.exists(), f"{path.name} is no plain file")
+    with path.open("rb") as file:
+        raw = file.read(SMALL + 1)
+    need(len(raw) <= SMALL, f"{path.name} is too large to be read")
+    return raw
+
+
 def check_file(path: Path, keys: list[Key], roots: list[Key]) -> list[Check]:
     """Check a proof or a checkpoint by itself."""
-    raw, checks = path.read_bytes(), list[Check]()
+    raw, checks = read_plain(path), list[Check]()
     for name in ("keys/vkeys", "vkeys", "../keys/vkeys"):
         if not keys and (beside := path.parent / name).is_file():
-            keys = [Key.parse(line) for line in beside.read_text().split("\n") if line]
+            keys = [Key.parse(line) for line in read_plain(beside).decode().split("\n") if line]
             checks.append((NOTE, "key", "keys", f"taken from {name}: compare them with what the agency publishes"))
     need(keys, "no keys are known: name them by --keys")
     policy = path.parent.parent / "policy.note"
-    trust = Trust.of(keys, open_note(policy.read_bytes(), roots)[0] if roots and policy.is_file() else "")
+    trust = Trust.of(keys, open_note(read_plain(policy), roots)[0] if roots and policy.is_file() else "")
+    if roots and not policy.is_file():
+        why = "there is none: the signature of any one witness counts"
+        checks.append((MISSING, "policy", "policy.note", why))
     proof = raw.startswith(b"c2sp.org/tlog-proof@v1\n")
     checkpoint = raw.partition(b"\n\n")[2] if proof else raw
     head = check_head(checkpoint, trust, checks)
     if proof and head:
         entry = path.with_suffix(".json")
         need(entry.is_file(), f"the entry {entry.name} must lie beside its proof")
+        leaf = read_plain(entry)
         try:
-            index = check_proof(raw, entry.read_bytes(), head, checkpoint)
+            index = check_proof(raw, leaf, head, checkpoint)
             checks.append((OK, "entry", path.stem, f"entry {index} stands in the log"))
         except Wrong as wrong:
             checks.append((FAILED, "entry", path.stem, str(wrong)))
