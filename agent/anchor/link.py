@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.note import Verifier
 
-__all__ = ["ANSWER_MAX", "ENROL", "LOG_KEY", "TIMEOUT", "Link", "why"]
+__all__ = ["ANSWER_MAX", "ENROL", "LOG_KEY", "TIMEOUT", "Link", "body_of", "why"]
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=20.0, connect=10.0)
 ANSWER_MAX: Final = 64 * 1024
@@ -46,6 +46,14 @@ def why(error: aiohttp.ClientError | OSError) -> str:
     if isinstance(error, OSError):
         return os.strerror(error.errno) if error.errno else type(error).__name__
     return f"the answer breaks off or is no HTTP ({type(error).__name__})"
+
+
+async def body_of(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, as far as an answer may go: it comes in as many pieces as the network likes."""
+    body = b""
+    while len(body) < ANSWER_MAX and (more := await answer.content.read(ANSWER_MAX - len(body))):
+        body += more
+    return body
 
 
 @dataclass(slots=True)
@@ -113,7 +121,7 @@ class Link:
                 timeout=TIMEOUT,
                 allow_redirects=False,
             ) as answer:
-                said = await answer.content.read(ANSWER_MAX)
+                said = await body_of(answer)
                 status = answer.status
         except TimeoutError:
             raise UplinkDown(f"the witness {name} does not answer in time") from None

@@ -19,7 +19,7 @@ import structlog
 from cryptography import x509
 from rfc3161_client import TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
 
-from agent.anchor.link import ANSWER_MAX, TIMEOUT, why
+from agent.anchor.link import TIMEOUT, body_of, why
 from agent.errors import ConfigError, Problem, UplinkDown, UplinkError, UplinkRefused
 from agent.journal import anchors
 from agent.journal.anchors import Signed, TimeStamp
@@ -107,7 +107,7 @@ class Stamping:
                 timeout=TIMEOUT,
                 allow_redirects=False,
             ) as answer:
-                token = await answer.content.read(ANSWER_MAX)
+                token = await body_of(answer)
                 status = answer.status
         except TimeoutError:
             raise UplinkDown("the time stamping authority does not answer in time") from None
@@ -159,6 +159,7 @@ def _due(journal: Journal) -> Signed | None:
 
 def _certificates(path: Path | None) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes()) if path is not None else []
+        found = x509.load_pem_x509_certificates(path.read_bytes()) if path is not None else []
     except (OSError, ValueError) as error:
         raise ConfigError([Problem("custody.tsa_ca_file", f"{path} cannot be read: {error}")]) from error
+    return list(dict.fromkeys(found))  # some bundles name a certificate twice, and the builder takes each once

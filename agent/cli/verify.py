@@ -111,7 +111,7 @@ def stamped(token: bytes, data: bytes, roots: bytes) -> "datetime":
     from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response  # noqa: PLC0415
 
     builder = VerifierBuilder()
-    for root in x509.load_pem_x509_certificates(roots):
+    for root in dict.fromkeys(x509.load_pem_x509_certificates(roots)):
         builder = builder.add_root_certificate(root)
     try:
         response = decode_timestamp_response(token)

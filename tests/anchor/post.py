@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
@@ -113,14 +114,16 @@ Answer = tuple[int, bytes]
 
 
 @asynccontextmanager
-async def witness_that(answers: Callable[[bytes], Answer] | Sequence[Answer]) -> AsyncIterator[str]:
-    """Serve a witness that answers what it is told to; its submission prefix."""
+async def witness_that(
+    answers: Callable[[bytes], Answer] | Sequence[Answer], *, pieces: bool = False
+) -> AsyncIterator[str]:
+    """Serve a witness that answers what it is told to; its submission prefix. `pieces`: as a slow network brings it."""
     turn = iter(answers) if not callable(answers) else None
 
     async def answer(request: web.Request) -> web.Response:
         body = await request.read()
         status, said = answers(body) if turn is None else next(turn)  # type: ignore[operator]
-        return web.Response(status=status, body=said)
+        return await in_pieces(request, said) if pieces else web.Response(status=status, body=said)
 
     app = web.Application()
     app.router.add_post("/w/add-checkpoint", answer)
@@ -132,3 +135,13 @@ async def witness_that(answers: Callable[[bytes], Answer] | Sequence[Answer]) ->
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/w"
     finally:
         await runner.cleanup()
+
+
+async def in_pieces(request: web.Request, body: bytes) -> web.StreamResponse:
+    """Answer 200, half of the body, and a while later the rest."""
+    answer = web.StreamResponse()
+    await answer.prepare(request)
+    for piece in (body[: len(body) // 2], body[len(body) // 2 :]):
+        await answer.write(piece)
+        await asyncio.sleep(0.2)
+    return answer

@@ -11,16 +11,18 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 from pydantic import ValidationError
 
-from agent.anchor.stamping import until_next
+from agent.anchor.stamping import _certificates, until_next
+from agent.cli.verify import stamped as told_by
 from agent.config import Custody
 from agent.errors import UplinkDown, UplinkRefused
 from agent.journal import anchors
 from agent.journal.witnessed import Bound, Witnessed, witnessed
 from agent.note import Signer
 from agent.testing.dems import EmulatedDems
-from tests.anchor.post import Post, witness_that
+from tests.anchor.post import Post, in_pieces, witness_that
 from tests.anchor.test_witness import cosigned
 
 if TYPE_CHECKING:
@@ -134,6 +136,45 @@ async def test_what_could_not_be_stamped_is_stamped_later(stamped: Post) -> None
     assert (await stamped.desk.read(anchors.newest_time_stamp)).size == 7
 
 
+async def test_what_others_say_may_come_in_pieces(tmp_path: Path, authority: Path) -> None:
+    """A token with its certificates is longer than a segment of TCP."""
+    from agent.testing.dems.stamping import Authority  # noqa: PLC0415
+
+    tsa = Authority(authority / "tsa")
+
+    async def stamp(request: web.Request) -> web.StreamResponse:
+        return await in_pieces(request, await asyncio.to_thread(tsa._stamp, await request.read()) or b"")
+
+    app = web.Application()
+    app.router.add_post("/tsa", stamp)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/tsa"
+        async with (
+            witness_that(lambda body: (200, cosigned(body, WITNESS, NOON)), pieces=True) as witness,
+            Post(tmp_path / "state", (WITNESS.vkey, witness), tsa_url=url, tsa_ca_file=tsa.ca_file) as post,
+        ):
+            await post.publish(3)
+            await post.anchor.stamp()
+            token = await post.desk.read(anchors.newest_time_stamp)
+            assert token is not None
+            assert WITNESS.verifier.name.encode() in token.note
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_certificate_that_stands_in_its_file_twice(stamped: Post, tmp_path: Path) -> None:
+    stamping, pem = stamped.anchor._stamping, stamped.custody.tsa_ca_file.read_bytes()
+    (tmp_path / "twice.pem").write_bytes(pem + pem)
+    stamping._roots = _certificates(tmp_path / "twice.pem")
+    await stamped.publish(3)
+    await stamped.anchor.stamp()
+    token = await stamped.desk.read(anchors.newest_time_stamp)
+    assert told_by(token.token, token.note, pem + pem) == token.stamped_at
+
+
 async def test_a_token_of_another_authority_or_for_other_bytes_is_refused(
     stamped: Post, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,8 +202,6 @@ async def test_a_token_of_another_authority_or_for_other_bytes_is_refused(
     from agent.testing.dems.stamping import Authority  # noqa: PLC0415
 
     strange = await asyncio.to_thread(Authority, tmp_path / "strange")
-    from agent.anchor.stamping import _certificates  # noqa: PLC0415
-
     stamping._roots = _certificates(strange.ca_file)
     with pytest.raises(UplinkRefused, match="cannot be verified"):
         await stamped.anchor.stamp()
