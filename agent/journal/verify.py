@@ -7,6 +7,7 @@ Whoever may write the file can make another consistent one; only heads that were
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -22,7 +23,7 @@ from agent.journal.heads import Heads
 from agent.journal.replay import Replay
 from agent.journal.rows import COLUMNS, FLAGS, STANDINGS, holding, micros, raw_id
 from agent.journal.surroundings import Surroundings
-from agent.journal.words import words
+from agent.journal.words import context_words, words
 from agent.merkle import HASH_LENGTH, TILE_WIDTH, Frontier, leaf_hash, subtree_root
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ _CAPTURES: Final = 64
 _EVENTS: Final = frozenset(Event)
 _MILLISECOND: Final = 1000
 """Microseconds: an entry tells no less of the time that the table notes beside it."""
-_UNREADABLE: Final = (apsw.Error, JournalError, ValueError, KeyError, TypeError, IndexError, OverflowError)
+_NO_ENTRY: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What reading something of another shape ends with."""
+_UNREADABLE: Final = (apsw.Error, JournalError, *_NO_ENTRY)
 """What reading a damaged file ends with."""
 
 
@@ -81,7 +84,9 @@ class Verification:
         self._tails: list[bytearray] = [bytearray()]
         self._told = 0
         self._explained = 0
-        self._captures = self._words = self._releases = 0
+        self._captures = self._words = 0
+        self._looks: list[tuple[int, int]] = []
+        """The last row of each look at some captures, and how many entries there were then."""
         self._surroundings = Surroundings(self._size)
         self._problems: list[str] = []
         self._more = 0
@@ -122,9 +127,9 @@ class Verification:
             yield False
         if self._told != self._explained:
             self._say("captures", f"{self._told} entries speak of captures, and {self._explained} belong to one")
-        if self._count("word WHERE capture <= ?", self._rows) != self._words:
+        if self._count("word WHERE capture <= ?", self._rows) != self._words + self._words_told_since():
             self._say("words", "captures are found by words that no entry tells")
-        if self._count("intended WHERE capture <= ?", self._rows) != self._releases:
+        if self._count("intended WHERE capture NOT IN (SELECT row FROM capture)"):
             self._say("releases", "some are said to be begun, of captures that there are not")
         self._surroundings.end(self._journal, self._say)
         self._tally()
@@ -198,7 +203,7 @@ class Verification:
                 self._told += 1
             if row != capture:
                 self._say(place, f"speaks of {name}, and belongs to {'no' if capture is None else 'another'} capture")
-        except (ValueError, KeyError, TypeError) as error:
+        except _NO_ENTRY as error:
             self._say(place, f"is not an entry ({type(error).__name__}: {error})")
 
     def _grow(self, hashed: bytes) -> None:
@@ -239,11 +244,13 @@ class Verification:
                 flags = (superseded, *(columns[number] for number in FLAGS))
                 if any(flag not in (0, 1) for flag in flags) or columns[3] != known.origin.claims["began_at"]:
                     self._say(f"capture {known.id}", "is not spelled as it is written")
-            except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+            except _NO_ENTRY as error:
                 self._say(f"capture row {row}", f"cannot be read ({type(error).__name__}: {error})")
             last = int(str(row))
             self._captures += 1
             self.seen += 1
+        if last:
+            self._looks.append((last, self._journal.leaves.size))
         return last
 
     def _one_capture(self, row: int, known: Holding, token: bytes, *, superseded: bool) -> None:
@@ -286,12 +293,35 @@ class Verification:
             if not self._count("word WHERE kind = ? AND value = ? AND capture = ?", kind, value, row):
                 self._say(place, f"cannot be found by the {kind} that its entries name")
 
+    def _words_told_since(self) -> int:
+        """By how many words more (or fewer) captures are found than when each was looked at: others write meanwhile."""
+        if not self._looks:
+            return 0
+        rows: list[tuple[Any, ...]] = self._journal.connection.execute(
+            "SELECT DISTINCT capture FROM entry WHERE seq >= ? AND capture <= ? AND instr(leaf, ?) > 0",
+            (self._looks[0][1], self._rows, f'"event":"{Event.CONTEXT}"'.encode()),
+        ).fetchall()
+        more = 0
+        for (row,) in rows:
+            _, seen = self._looks[bisect_left(self._looks, (row, 0))]
+            now, then = (self._words_of(row, below) for below in (self._journal.leaves.size, seen))
+            more += len(now) - len(then)
+        return more
+
+    def _words_of(self, row: int, below: int) -> set[tuple[str, str]]:
+        """By which words a capture is found when there are so many entries."""
+        sql = "SELECT leaf FROM entry WHERE capture = ? AND seq < ? ORDER BY seq"
+        held, *later = (
+            json.loads(leaf)["predicate"] for (leaf,) in self._journal.connection.execute(sql, (row, below))
+        )
+        contexts = [said["context"] for said in later if said["event"] == Event.CONTEXT]
+        return words(held) | (context_words(contexts[-1]) if contexts else set())
+
     def _stands_now(self, place: str, row: int, replay: Replay) -> None:
         found = self._journal.connection.execute("SELECT seq FROM context WHERE capture = ?", (row,)).get
         if found != replay.context:
             self._say(place, f"has its context from entry {found}, and its entries say {replay.context}")
         begun = self._journal.connection.execute("SELECT seq FROM intended WHERE capture = ?", (row,)).get
-        self._releases += begun is not None
         if begun != replay.intended:
             told = f"its entries say that entry {replay.intended} did" if replay.intended is not None else "none did"
             self._say(place, f"has its release begun by entry {begun}, and {told}")

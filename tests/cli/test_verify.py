@@ -16,7 +16,8 @@ from blake3 import blake3
 from agent.capture import Capture, Device, Digest, Parts, Priority, Receipt, Stamp, Standing, Strength, canonical
 from agent.clock import Clock
 from agent.custody.checkpoint import Checkpoint, sign_checkpoint
-from agent.journal import Journal, anchors
+from agent.journal import Journal, anchors, contexts
+from agent.journal.rows import text_id
 from agent.journal.verify import PROBLEMS_MAX, Report, Verification
 from agent.merkle import leaf_hash
 from agent.note import Signer
@@ -184,7 +185,14 @@ def test_an_entry_that_is_no_canonical_json(tampered: Tampered) -> None:
     assert any(problem.startswith("entry 10: is not canonical") for problem in problems)
 
 
-@pytest.mark.parametrize("leaf", [b"", b"{}", b"[1]", b'"x"', b"\xff", b"{", b'{"predicate":{},"subject":[]}'])
+_ABOUT = [{"digest": {"sha256": ""}, "name": 5}]
+_NAMELESS = canonical({"_type": "", "predicate": {"event": "held", "seq": 0}, "predicateType": "", "subject": _ABOUT})
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [b"", b"{}", b"[1]", b'"x"', b"\xff", b"{", b'{"predicate":{},"subject":[]}', _NAMELESS, b"[" * 60_000],
+)
 def test_an_entry_that_is_none(tampered: Tampered, leaf: bytes) -> None:
     assert any(
         problem.startswith("entry 0: ") for problem in tampered.by("UPDATE entry SET leaf = ? WHERE seq = 0", (leaf,))
@@ -335,6 +343,33 @@ def test_problems_beyond_count_are_counted(tampered: Tampered) -> None:
     journal.close()
     assert len(report.problems) == PROBLEMS_MAX
     assert report.more > 100
+
+
+def test_what_is_written_about_captures_that_were_looked_at_is_no_fault(tampered: Tampered) -> None:
+    """A station goes on while it is verified: a device forgets, and it is told whose it was."""
+    journal = opened(tampered.path)
+    work, written = Verification(journal), 0
+    name = text_id(journal.connection.execute("SELECT id FROM capture WHERE row = 10").get)
+    while not work.done:
+        work.step(journal)
+        if work.seen == work.total and not written:
+            for officer in ("4471", "5520"):
+                parts: dict[str, Any] = {part: [] for part in ("units", "incidents", "marks", "track")}
+                told = {**parts, "interval": None, "officers": [{"officer": officer}] * 2, "priority": None}
+                with journal.transaction():
+                    contexts.join(journal, name, told, None)
+            with journal.transaction():
+                journal.intend_release(name, {})
+            written = journal.leaves.size - work.report().size
+    assert written == 3
+    assert work.report().problems == []
+    assert verified(journal).problems == []
+    journal.close()
+
+
+def test_a_word_that_no_entry_tells(tampered: Tampered) -> None:
+    problems = tampered.by("INSERT INTO word VALUES ('officer', '4471', 10)")
+    assert problems == ["words: captures are found by words that no entry tells"]
 
 
 def test_what_comes_while_it_looks_is_left_for_the_next_time(tampered: Tampered) -> None:
