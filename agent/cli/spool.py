@@ -1,6 +1,7 @@
 """`evidock spool`: the room that is left, and whether the kept files are still what the journal says."""
 
 import os
+import stat
 from collections.abc import Iterator
 from hashlib import sha256
 from itertools import islice
@@ -14,6 +15,7 @@ from agent import durable
 from agent.cli import configuration
 from agent.cli.asking import Source, source
 from agent.cli.telling import AsJson, duration, length, line, pairs, print_json, progress
+from agent.descent import FILE
 from agent.errors import Refusal, SpoolDamaged
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The files on this station's disk.")
@@ -94,7 +96,9 @@ def _sha256(path: Path) -> str | None:
     """SHA-256 of a file as it is on the disk; None where there is none, or where it cannot be read to its end."""
     digest = sha256()
     try:
-        with path.open("rb", buffering=0) as file:
+        with open(os.open(path, FILE), "rb", buffering=0) as file:  # noqa: PTH123 - no link is followed, no pipe waited for
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return "unreadable: it is no plain file"
             durable.drop_cache(file.fileno())
             while block := file.read(_READ):
                 digest.update(block)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -172,6 +173,21 @@ def test_spool_verify_names_what_is_wrong(evidock: Evidock, still: Dock) -> None
     assert [name[:64] for name in told.json["altered"]] == [altered]
     assert told.json["unknown"] == ["note.txt"]
     assert f"missing: {missing}" in evidock("--config", still.config, "spool", "verify").out
+
+
+def test_spool_verify_follows_no_link_and_waits_for_no_pipe(evidock: Evidock, still: Dock) -> None:
+    """The agent itself reads neither: what lies elsewhere is not in the spool."""
+    kept = still.state / "spool" / "kept"
+    link, pipe = (sha256(film).hexdigest() for film in FILMS[:2])
+    (kept / link).rename(still.state / "elsewhere")
+    (kept / link).symlink_to(still.state / "elsewhere")
+    told = evidock("--config", still.config, "spool", "verify", "--json")
+    assert told.code == SpoolDamaged.exit_code
+    assert [name[:64] for name in told.json["altered"]] == [link]
+    (kept / pipe).unlink()
+    os.mkfifo(kept / pipe)
+    told = evidock("--config", still.config, "spool", "verify", "--json")
+    assert {name[:64] for name in told.json["altered"]} == {link, pipe}
 
 
 def test_journal_verify_and_export_agree(evidock: Evidock, dock: Dock) -> None:
