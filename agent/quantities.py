@@ -23,10 +23,13 @@ _UNITS: Final = {
 }
 _SECONDS: Final = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
 _BITS: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
+_DIGITS: Final = r"(\d{1,15}(?:\.\d{1,15})?)"
+_LONGEST: Final = timedelta(days=36500)
+"""A hundred years: a duration is taken off the time of now, and calendars begin somewhere."""
 
 
 def _length(value: object) -> object:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())):
+    if isinstance(value, str) and (found := re.fullmatch(_DIGITS + r"\s*([A-Za-z]*)", value.strip())):
         unit = _UNITS.get(found[2].lower())
         if unit is not None:
             return int(float(found[1]) * unit)
@@ -36,17 +39,17 @@ def _length(value: object) -> object:
 
 
 def _duration(value: object) -> object:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", value.strip())):
+    if isinstance(value, str) and (found := re.fullmatch(_DIGITS + r"\s*([a-z]+)", value.strip())):
         unit = _SECONDS.get(found[2])
-        if unit is not None:
-            return timedelta(seconds=float(found[1]) * unit)
+        if unit is not None and (seconds := float(found[1]) * unit) <= _LONGEST.total_seconds():
+            return timedelta(seconds=seconds)
     if isinstance(value, timedelta):
         return value
-    raise ValueError('write a duration such as "30 s", "12 h" or "7 d"')
+    raise ValueError(f'write a duration such as "30 s", "12 h" or "7 d", of at most {_LONGEST.days} d')
 
 
 def _rate(value: object) -> object:
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)/s", value.strip())):
+    if isinstance(value, str) and (found := re.fullmatch(_DIGITS + r"\s*([A-Za-z]+)/s", value.strip())):
         unit = found[2].lower()
         if unit in _BITS:
             return float(found[1]) * _BITS[unit] / 8
