@@ -340,18 +340,34 @@ _SHAPES: Final = {
 """What is asked for, by the pattern that says it to programs."""
 
 
+_SAID: Final = {
+    "extra_forbidden": "is not known here; is it misspelt?",
+    "missing": "is missing",
+    "model_type": "must be a table of settings",
+    "model_attributes_type": "must be a table of settings",
+    "dict_type": "must be a table of settings",
+}
+"""What is wrong, by pydantic's word for it."""
+
+
 def _sentence(found: Any) -> str:  # noqa: ANN401 - pydantic's error dictionary
+    if (said := _SAID.get(found["type"])) is not None:
+        return said
     match found["type"]:
-        case "extra_forbidden":
-            return "is not known here; is it misspelt?"
-        case "missing":
-            return "is missing"
-        case "string_pattern_mismatch" if (pattern := found["ctx"]["pattern"]) in _SHAPES:
-            return f"must be {_SHAPES[pattern]}"
-        case "string_pattern_mismatch" if words := re.fullmatch(r"\^\(([\w|-]+)\)\$", found["ctx"]["pattern"]):
-            return f"must be one of: {words[1].replace('|', ', ')}"
         case "string_pattern_mismatch":
-            return f"does not have the form that is asked for: {found['ctx']['pattern']}"
+            return _form(found["ctx"]["pattern"])
+        case "tuple_type" if isinstance(found["input"], dict):
+            return f"may be there several times: write [[{_place(found['loc'])}]] above each"
+        case "tuple_type":
+            return "must be a list, in brackets: [...]"
         case _:
             message: str = found["msg"]
             return message.removeprefix("Value error, ")
+
+
+def _form(pattern: str) -> str:
+    if pattern in _SHAPES:
+        return f"must be {_SHAPES[pattern]}"
+    if words := re.fullmatch(r"\^\(([\w|-]+)\)\$", pattern):
+        return f"must be one of: {words[1].replace('|', ', ')}"
+    return f"does not have the form that is asked for: {pattern}"

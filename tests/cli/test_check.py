@@ -222,6 +222,11 @@ def test_a_file_that_may_not_be_read_is_told_with_who_may(still: Dock) -> None:
         ('name = "dock"\n[[custody.witness]]\nvkey = "v"\nurl = "witness"', "an http or https address"),
         ('name = "dock"\n[identity]\nest_url = "http://est"', "an https address"),
         ('name = "dock"\n[[driver]]\nuse = "body_worn.usb_volume"\nname = "bay 1"\nmount = "/x"', "without a blank"),
+        ('name = "dock"\n[driver]\nuse = "body_worn.usb_volume"', "write [[driver]] above each"),
+        ('name = "dock"\n[custody.witness]\nvkey = "v"', "write [[custody.witness]] above each"),
+        ('name = "dock"\n[policy]\nreceipts_from = "dems"', "a list, in brackets"),
+        ('name = "dock"\n[[spool]]\nwatermark = "1 GiB"', "spool: must be a table"),
+        ('name = "dock"\n[[driver]]\nuse = "body_worn.usb_volume"\nname = "x"\nmount = "/x"\ndevice = 3', "a table"),
     ],
 )
 def test_what_has_the_wrong_form_is_told_in_words(line: str, words: str) -> None:
