@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from agent.capture import Priority, Standing, rfc3339
+from agent.capture import Priority, Standing, printable, rfc3339
 from agent.cli import belonging, story
 from agent.cli.asking import source
 from agent.cli.export import export
@@ -19,9 +19,14 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="What was taken of the devices, and what people order."
 )
 
+_LAST: Final = (1 << 53) - 1
+"""No log has a place beyond it (RFC 8785, section 3.2.2.3)."""
+
 Id = Annotated[str, typer.Argument(metavar="ID", help="A capture's id, or its first characters (4 or more).")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Captures' ids, or their first characters.")]
-Before = Annotated[int | None, typer.Option(min=0, help="Only those below this place in the log: the next page.")]
+Before = Annotated[
+    int | None, typer.Option(min=0, max=_LAST, help="Only those below this place in the log: the next page.")
+]
 Why = Annotated[str, typer.Option("--why", help="The reason; it stands in the custody log.")]
 
 
@@ -250,7 +255,7 @@ def _act(
                 done.append(station.act(verb, capture, why=why, priority=priority)["capture"])
             except Refusal as error:
                 if len(captures) > 1:
-                    line(f"{capture}: {error}", "red")
+                    typer.secho(printable(f"{capture}: {error}"), fg="red", err=True)
                 refused = error
     if as_json:
         print_json({"captures": done})

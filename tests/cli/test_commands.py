@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.errors import JournalError, Refusal, SpoolDamaged
+from agent.errors import ConfigError, JournalError, Refusal, SpoolDamaged
 from agent.merkle import Frontier, leaf_hash
 from tests.cli.commands import walk
 from tests.cli.conftest import FILMS, Dock
@@ -60,6 +60,12 @@ def test_captures_are_listed_newest_first_page_by_page(evidock: Evidock, dock: D
     assert {one["sha256"] for one in told["captures"] + rest["captures"]} == {
         sha256(film).hexdigest() for film in FILMS
     }
+
+
+def test_a_page_of_no_log_is_refused(evidock: Evidock, dock: Dock) -> None:
+    told = evidock("--config", dock.config, "capture", "list", "--before", "9" * 20)
+    assert told.code == ConfigError.exit_code
+    assert "Traceback" not in told.err
 
 
 def test_captures_are_filtered(evidock: Evidock, dock: Dock) -> None:
@@ -125,6 +131,10 @@ def test_of_many_one_that_is_refused_keeps_none_from_being_done(evidock: Evidock
     assert told.code == Refusal.exit_code
     kept = evidock("--config", dock.config, "capture", "list", "--json").json["captures"]
     assert sum(one["kept_by_order"] for one in kept) == 2
+    told = evidock("--config", dock.config, "capture", "hold", *words, "--why", "case 8", "--json")
+    assert told.code == Refusal.exit_code
+    assert [one["id"] for one in told.json["captures"]] == [found[0]["id"], found[1]["id"]]
+    assert "00000000: " in told.err
     evidock("--config", dock.config, "capture", "hold", "--lift", found[0]["id"], found[1]["id"], "--why", "case 8")
 
 
