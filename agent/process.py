@@ -30,8 +30,14 @@ _HEARS_WITHIN: Final = 1.0
 @contextmanager
 def locked(state: Path) -> Iterator[None]:
     """Be the only one who writes below the state folder; raises `Refusal` where another process is."""
-    durable.make_folder(state)
-    fd = os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        durable.make_folder(state)
+        fd = os.open(state / "lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except PermissionError as error:
+        hint = "Nothing was changed. Run this as root or as the daemon's user."
+        raise Refusal(f"you may not write in {state}", hint=hint) from error
+    except OSError as error:
+        raise durable.unwritable("station.state", f"{state} cannot be used", error) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

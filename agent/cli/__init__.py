@@ -3,10 +3,13 @@
 A command is imported when it is called, so `evidock --help` and completion stay quick however much the others need.
 """
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -54,6 +57,9 @@ FAMILIES: Final[dict[str, str]] = {
 
 UNEXPECTED: Final = 70
 """Exit code of a fault of our own (EX_SOFTWARE of sysexits.h)."""
+
+_NO_WRITING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Errors of a disk that is full, or that cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +142,58 @@ def main() -> None:
     """Entry point. Every error becomes a sentence, what to do, and an exit code."""
     from agent.errors import AgentError  # noqa: PLC0415 - not needed for --help
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a device's words may have letters that this terminal has not
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # while it can still be said that the disk behind it is full
     except AgentError as error:
         _tell(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _let_go_of_output()
+        if isinstance(error, BrokenPipeError):  # whoever read has read enough
+            sys.exit(1)
+        told = _of_the_machine(error)
+        if told is None:
+            _tell_unexpected(error)
+            sys.exit(UNEXPECTED)
+        _tell(told)
+        sys.exit(told.exit_code)
     except Exception as error:  # noqa: BLE001 - the last door: nobody at a dock can use a traceback
+        if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, sys.argv)):
+            _say("A word of this command is no text in UTF-8.")
+            _say("Nothing was changed. Type it again, or set this terminal to UTF-8.")
+            sys.exit(2)
         _tell_unexpected(error)
         sys.exit(UNEXPECTED)
+
+
+def _is_text(word: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
+
+
+def _of_the_machine(error: OSError) -> "AgentError | None":
+    """What is no fault of ours: a right that whoever types has not, and a disk that is full or cannot be written."""
+    from agent.errors import AgentError, Refusal  # noqa: PLC0415
+
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return Refusal(f"you may not open {error.filename}", hint="Run this as root or as the daemon's user.")
+    if error.errno in _NO_WRITING:
+        what = "what was to be written" if error.filename is None else error.filename
+        hint = "Make room there, or have it written elsewhere; then do it again."
+        return AgentError(f"{what} cannot be written: {error.strerror}", hint=hint)
+    return None
+
+
+def _let_go_of_output() -> None:
+    """What waits for a standard output that takes nothing more is not tried again when the process ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _tell(error: "AgentError") -> None:

@@ -168,3 +168,7 @@ def _look_at(state: Path) -> None:
         raise Refusal(
             f"you may not look into {state}", hint="Nothing was changed. Run this as root or as the daemon's user."
         ) from None
+    except OSError as error:
+        raise Refusal(
+            f"{state} cannot be looked into: {error.strerror}", hint="Is it the right one? station.state names it."
+        ) from error

@@ -183,6 +183,8 @@ def _sealed_key(path: Path, config: Config) -> dict[str, str | None] | None:
     """The key that systemd hands to the service; None where it has a file of its own. Only root can open it."""
     try:
         found = given(path, config)
+    except PermissionError:  # root alone sees whether there is one; what lies in the clear is told
+        return None
     except Refusal as error:
         return {"vkey": None, "fingerprint": None, "key_file": f"not to be opened here: {error}"}
     if not found:

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
@@ -14,7 +15,7 @@ from agent.capture import DRILL
 from agent.cli.asking import Source, source
 from agent.cli.telling import AsJson, line, lines, pairs, print_json, progress
 from agent.cli.words import sentence
-from agent.errors import JournalError
+from agent.errors import JournalError, Refusal
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The custody log.")
 
@@ -86,12 +87,25 @@ def export(
     ] = False,
 ) -> None:
     """Write every entry, byte for byte, one JSON value a line."""
-    with source(ctx) as station:
-        if file is None:
-            _write(station, sys.stdout.buffer, sums=sums, name=name, drills=drills)
-            return
-        with file.open("xb") as target:
-            _write(station, target, sums=sums, name=name, drills=drills)
+    with nullcontext(sys.stdout.buffer) if file is None else _made(file) as target, source(ctx) as station:
+        _write(station, target, sums=sums, name=name, drills=drills)
+
+
+@contextmanager
+def _made(file: Path) -> Iterator[BinaryIO]:
+    """A file that was not there; nothing is left of one that is not whole."""
+    try:
+        target = file.open("xb")
+    except FileExistsError:
+        raise Refusal(f"{file} is there already", hint="Nothing was written. Name another file.") from None
+    except OSError as error:
+        raise Refusal(f"{file} cannot be written: {error.strerror}", hint="Name another file.") from error
+    try:
+        with target:
+            yield target
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _newest(station: Source, count: int, *, follow: bool) -> Iterator[dict[str, Any]]:

@@ -112,8 +112,8 @@ def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.02)
 
 
-def as_nobody(dock: Dock, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as another user. Modules are loaded first: that user may not read this folder.
+def as_nobody(dock: Dock, *words: object, first: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command as another user. Modules are loaded `first`: that user may not read this folder.
 
     The way to the station is opened last: each other run of pytest closes the folder that all of them share.
     """
@@ -121,12 +121,16 @@ def as_nobody(dock: Dock, *words: str) -> subprocess.CompletedProcess[str]:
         "import os, sys, agent.cli, agent.cli.status, agent.cli.capture, agent.cli.check, agent.cli.folder;"
         "import agent.daemon, agent.station.acts, agent.registry, drivers.body_worn.usb_volume, tempfile, traceback;"
         "import rich._unicode_data, encodings.ascii, encodings.idna;"
+        f"{first}\n"
         f"[os.chmod(one, os.stat(one).st_mode | 0o055) for one in {[str(one) for one in way(dock.folder)]}];"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
         "agent.cli.main()"
     )
     return subprocess.run(
-        [sys.executable, "-c", script, "--config", dock.config, *words], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script, "--config", dock.config, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

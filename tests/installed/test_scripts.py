@@ -1,4 +1,4 @@
-"""The package's own scripts: what becomes of the services of every station of a machine. `make field` has systemd itself."""
+"""The package's own scripts: what becomes of the services of each station. `make field` has systemd itself."""
 
 from __future__ import annotations
 

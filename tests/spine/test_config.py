@@ -76,13 +76,24 @@ def test_lengths(text: str, length: int) -> None:
     assert parse(f'{GOOD}[spool]\nwatermark = "{text}"').spool.watermark == length
 
 
-@pytest.mark.parametrize("text", ["-1 B", "2 parsec", "GiB", "", "1e9", "0x10", "1,5 GiB", "٣ GiB x", f"{'9' * 400} GiB"])
+@pytest.mark.parametrize(
+    "text", ["-1 B", "2 parsec", "GiB", "", "1e9", "0x10", "1,5 GiB", "٣ GiB x", f"{'9' * 400} GiB"]
+)
 def test_what_is_no_length(text: str) -> None:
     assert "spool.watermark" in places(f'{GOOD}[spool]\nwatermark = "{text}"')
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("0 s", 0), ("30 s", 30), ("1.5 h", 5400), ("7 d", 604800), ("250ms", 0.25), ("2 min", 120), ("36500 d", 3_153_600_000)]
+    ("text", "seconds"),
+    [
+        ("0 s", 0),
+        ("30 s", 30),
+        ("1.5 h", 5400),
+        ("7 d", 604800),
+        ("250ms", 0.25),
+        ("2 min", 120),
+        ("36500 d", 3_153_600_000),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse(f'{GOOD}[policy]\ngrace = "{text}"').policy.grace == timedelta(seconds=seconds)

@@ -23,11 +23,17 @@ _WHOLE: Final = 20_000
 _FILES: Final = 20_000
 _SAMPLE: Final = 64 << 20
 """Bytes of kept files that are read and hashed."""
+_CLOSED: Final = "Run this as root or as the daemon's user."
 
 
 def looked_at(ctx: typer.Context, config: "Config") -> Lines:
     """Ask the daemon, or open the journal where none runs."""
-    if not (config.station.state / "journal.db").parent.exists():
+    try:
+        config.station.state.stat()
+    except PermissionError as error:
+        yield warning("journal", "journal", f"you may not look at {error.filename}", _CLOSED)
+        return
+    except OSError:
         yield ok("journal", "journal", "nothing was ever taken here")
         return
     try:
@@ -68,7 +74,7 @@ def _journal(station: Source) -> Lines:
 
 def _spool(station: Source, kept: Path) -> Lines:
     if not os.access(kept, os.R_OK | os.X_OK):
-        yield warning("spool", "spool", f"you may not look into {kept}", "Run this as root or as the daemon's user.")
+        yield warning("spool", "spool", f"you may not look into {kept}", _CLOSED)
         return
     files = after = read = 0
     while files < _FILES:

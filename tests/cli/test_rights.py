@@ -1,0 +1,148 @@
+"""What whoever types may not do, and a disk that takes nothing more, are no faults of ours: a sentence tells."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.errors import AgentError, Refusal, SpoolError
+from tests.cli.conftest import ROOT, Dock, as_nobody, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.cli.conftest import Answer
+
+    Evidock = Callable[..., Answer]
+
+
+MODULES = (
+    "import agent.cli.init, agent.cli.templates, agent.cli.identity, agent.cli.custody, agent.cli.handover;"
+    "import agent.belief, agent.release, agent.anchor.ring, agent.uplink.folder.bag, agent.custody.receipt;"
+    "import agent.cli.sealing as sealing, pathlib;"
+)
+
+
+def told_to_be_another(done: subprocess.CompletedProcess[str]) -> bool:
+    return done.returncode == Refusal.exit_code and "you may not" in done.stderr and "as root" in done.stderr
+
+
+@ROOT
+def test_setting_up_where_only_root_may_look(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir(mode=0o700)
+    done = as_nobody(Dock(tmp_path), "--config", tmp_path / "etc/agent.toml", "init", first=MODULES)
+    assert told_to_be_another(done), done.stderr
+
+
+@ROOT
+def test_keys_in_folders_that_only_root_may_look_into(evidock: Evidock, still: Dock) -> None:
+    for name in ("store", "kept-by-root"):
+        (still.folder / name).mkdir(mode=0o700)
+    places = f"sealing.STORE = pathlib.Path({str(still.folder / 'store')!r});"
+    places += f"sealing.SYSTEM = pathlib.Path({str(still.folder)!r})"
+    assert evidock("handover", "prepare", still.folder / "dock").code == 0
+    shown = as_nobody(still, "identity", "show", first=MODULES + places)
+    assert shown.returncode == 0, shown.stderr
+    assert "not to be read here" in shown.stdout
+    done = as_nobody(still, "custody", "trust", first=MODULES + places)
+    assert told_to_be_another(done), done.stderr
+    key = still.folder / "kept-by-root" / "receipts.key"
+    words = ("handover", "sign", still.folder / "dock", "--key", key, "--name", "dems.example.org/receipts")
+    done = as_nobody(still, *words, first=MODULES)
+    assert told_to_be_another(done), done.stderr
+
+
+@ROOT
+def test_a_state_folder_behind_a_closed_one(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    (tmp_path / "closed" / "state").mkdir(mode=0o700)
+    dock = Dock(tmp_path)
+    dock.configure()
+    dock.config.write_text(dock.config.read_text().replace(f"{tmp_path}/state", f"{tmp_path}/closed/state"))
+    done = as_nobody(dock, "status")
+    assert told_to_be_another(done), done.stderr
+    done = as_nobody(dock, "check")
+    assert "you may not look at" in done.stdout, done.stderr
+
+
+@ROOT
+def test_a_state_folder_that_may_be_entered_and_not_written(still: Dock) -> None:
+    opened(still.state)
+    done = as_nobody(still, "status")
+    assert told_to_be_another(done), done.stderr
+
+
+def test_a_state_folder_that_is_a_file(evidock: Evidock, still: Dock) -> None:
+    still.config.write_text(still.config.read_text().replace(f"{still.folder}/state", str(still.config)))
+    told = evidock("--config", still.config, "status")
+    assert told.code == Refusal.exit_code
+    assert "Not a directory" in told.err
+    assert "is no folder" in evidock("--config", still.config, "check").out
+
+
+def command(dock: Dock, *words: str, out: str, **more: str) -> subprocess.CompletedProcess[str]:
+    with Path(out).open("w") as target:
+        return subprocess.run(
+            [sys.executable, "-m", "agent.cli", "--config", str(dock.config), *words],
+            stdout=target,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **more},
+            text=True,
+            check=False,
+        )
+
+
+@pytest.mark.parametrize(
+    "words", [("capture", "list"), ("capture", "list", "--json"), ("journal", "export"), ("config", "show")]
+)
+def test_a_disk_without_room_behind_the_output(still: Dock, words: tuple[str, ...]) -> None:
+    done = command(still, *words, out="/dev/full")
+    assert done.returncode == AgentError.exit_code
+    assert "No space left on device" in done.stderr
+    assert "Make room" in done.stderr
+    assert len(done.stderr.splitlines()) == 2, done.stderr
+
+
+def test_whoever_read_enough_is_told_nothing(still: Dock) -> None:
+    line = f"{sys.executable} -m agent.cli --config {still.config} capture list --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode in (0, AgentError.exit_code)
+
+
+def test_letters_that_a_terminal_has_not(still: Dock, tmp_path: Path) -> None:
+    """What is printed of a name is what can be; the act is done, and is not called a fault."""
+    words = ("device", "assign", "usb:bench:BWC-1", "--officer", "\u674e 4471", "--why", "the early shift")
+    done = command(still, *words, out=str(tmp_path / "out"), PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert "officer ? 4471" in (tmp_path / "out").read_text()
+
+
+def test_a_log_is_written_beside_nothing_that_is_there(evidock: Evidock, dock: Dock, tmp_path: Path) -> None:
+    there = tmp_path / "log"
+    there.write_text("mine")
+    told = evidock("--config", dock.config, "journal", "export", there)
+    assert told.code == Refusal.exit_code
+    assert "is there already" in told.err
+    assert there.read_text() == "mine"
+    told = evidock("--config", dock.config, "journal", "export", tmp_path / "none" / "log")
+    assert told.code == Refusal.exit_code
+    assert "No such file" in told.err
+
+
+def test_a_log_that_could_not_be_read_to_its_end_leaves_no_file(
+    evidock: Evidock, still: Dock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(_: object) -> Iterator[bytes]:
+        yield b"{}"
+        raise SpoolError("the disk failed")
+
+    monkeypatch.setattr("agent.cli.folder.Folder.leaves", broken)
+    told = evidock("--config", still.config, "journal", "export", tmp_path / "log")
+    assert told.code == SpoolError.exit_code
+    assert not (tmp_path / "log").exists()
