@@ -18,6 +18,7 @@ __all__ = ["Raised", "repair"]
 
 _TOLD: Final = frozenset(
     {
+        "captures.not_sent",
         "captures.not_taken",
         "driver.failed",
         "policy.unusable",

@@ -30,11 +30,11 @@ from agent.forward.damage import looked_at
 from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
 from agent.forward.sending import ForwardSending
 from agent.forward.telling import Telling
+from agent.forward.unsent import Unsent
 from agent.forward.watched import Departure, Link, make_way
 from agent.gate import Gate
 from agent.journal import Desk, copies, queries, renewals, turns
 from agent.journal.rows import micros
-from agent.sides import Sides
 from agent.traffic import Traffic
 from agent.uplink import Announces
 
@@ -84,7 +84,8 @@ class Forward:
         self._places = self._bundles = 0  # requests on their way: a bundle is one, whatever it holds
         self._alone: set[str] = set()  # what failed in a bundle, or fails by itself, goes in none
         self._turn = 0
-        self._failing = Sides()
+        self._unsent = Unsent(options.name)
+        self.notices = self._unsent.notices
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
         self._instead_of, self._after = instead_of, options.after
@@ -221,13 +222,15 @@ class Forward:
         )
         name, queue = self.link.name, skip | self._queue if self.link.serves else None
 
-        def look(journal: Journal) -> tuple[list[Turn], tuple[turns.Begun, ...]]:
+        def look(journal: Journal) -> tuple[list[Turn], tuple[turns.Begun, ...], list[str]]:
             begun, free = turns.going_on(journal, order.begun, skip if queue is None else queue)
             now = replace(order, begun=free)
             found = [] if queue is None else turns.turns(journal, now, skip=queue, limit=_PAGE)
-            return found or turns.turns(journal, order, skip=skip, limit=_PAGE, owed_to=name), begun
+            found = found or turns.turns(journal, order, skip=skip, limit=_PAGE, owed_to=name)
+            return found, begun, self._unsent.gone(journal)
 
-        found, begun = await self._desk.read(look)
+        found, begun, gone = await self._desk.read(look)
+        self._unsent.forget(gone)
         self._begun = dict.fromkeys(begun)
         return found
 
@@ -255,8 +258,7 @@ class Forward:
             self._log.info("overtaken", capture=holding.id, reason=str(error))
         except Exception as error:  # noqa: BLE001 - whatever one capture makes an uplink do, the others are sent
             self._aside.step(holding.id, monotonic())
-            todo = error.what_to_do if isinstance(error, AgentError) else AgentError.hint
-            self._failing.broke(holding.id, repr(error), self._log.error, "not_sent", capture=holding.id, todo=todo)
+            self._unsent.failed(holding.id, error)
         finally:
             if not self._aside.knows(holding.id):  # one that failed by itself would take others with it
                 self._alone.discard(holding.id)
@@ -358,7 +360,7 @@ class Forward:
 
         await self._desk.write(act)
         self._aside.through(holding.id)
-        self._failing.works(holding.id, self._log.info, "sent_after_all", capture=holding.id)
+        self._unsent.sent(holding.id)
         self._recovered()
         self._log.debug("receipted", capture=holding.id, strength=proven.strength.name.lower())
 

@@ -11,10 +11,12 @@ from agent.journal.owing import OWE
 from agent.journal.rows import CODES, micros, raw_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.journal.book import Journal
     from agent.journal.owing import Destinations
 
-__all__ = ["copied", "lacking", "owes", "received", "settle"]
+__all__ = ["copied", "lacking", "owes", "received", "settle", "wanted"]
 
 
 def settle(journal: Journal, destinations: Destinations) -> None:
@@ -42,6 +44,15 @@ def owes(journal: Journal, capture: str, destination: str) -> bool:
         (destination, raw_id(capture)),
     ).get
     return found is not None
+
+
+def wanted(journal: Journal, captures: Iterable[str], destination: str) -> set[str]:
+    """Those of them that are still to be brought there: they stand held, or it is owed them."""
+    sql = "SELECT 1 FROM capture c WHERE id = ?1 AND (standing = ?2 AND ?3 OR EXISTS"
+    sql += " (SELECT 1 FROM owed o WHERE o.capture = c.row AND o.destination = ?4))"
+    facts = CODES[Standing.HELD], destination not in journal.destinations.copies, destination
+    execute = journal.connection.execute
+    return {one for one in captures if execute(sql, (raw_id(one), *facts)).get is not None}
 
 
 def copied(journal: Journal, capture: str, receipt: Receipt) -> None:

@@ -90,9 +90,8 @@ class Live:
         links = self._links()
         forecast = await self.forecast()
         full_in = None if forecast is None else forecast.full_in(room.usable)
-        found = problems(
-            running.config, summary, room, stamp, links, running.troubles(), full_in=full_in, ground=self._ground
-        )
+        troubles = [*running.troubles(), *(one for forward in running.forwards for one in forward.notices())]
+        found = problems(running.config, summary, room, stamp, links, troubles, full_in=full_in, ground=self._ground)
         return {
             "running": True,
             "version": agent_version(),

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.capture import DRILL, Capture, Device, Stamp
+from agent.capture import DRILL, Capture, Device, Stamp, Standing
 from agent.config import Policy, parse
 from agent.daemon import Agent
 from agent.errors import BadCapture, DeviceGone
 from agent.machine.disk import Disk, Ground
 from agent.spool import Room
 from agent.station import forecast, problems
-from agent.station.live import room_view
+from agent.station.live import Live, room_view
 from agent.station.troubles import Troubles
 from agent.testing.devices import BenchDevice
+from agent.testing.uplinks import BenchUplink
 from tests.station.conftest import TOML
 
 if TYPE_CHECKING:
@@ -117,3 +118,26 @@ async def test_a_notice_says_since_when_it_stands(listening: Bench) -> None:
     (uplink,) = [one for one in told["problems"] if one["id"] == "uplink.none"]
     assert uplink["since"].endswith("Z")
     assert told["room"]["a_day"] is None
+
+
+async def test_captures_that_make_the_uplink_fail_are_a_notice_until_they_are_sent_or_seen_to(bench: Bench) -> None:
+    uplink, station = BenchUplink(), bench.station
+    station.connect(uplink)
+    uplink.poison = {"CLIP1.MP4": ValueError("a bug of ours"), "CLIP2.MP4": ValueError("a bug of ours")}
+    one, other = await station.holdings()
+
+    async def told(count: int) -> bool:
+        found = [notice for notice in (await Live(bench).status())["problems"] if notice["id"] == "captures.not_sent"]
+        seen.extend(found)
+        return len(found) == bool(count) and all(f"{count} capture" in notice["detail"] for notice in found)
+
+    seen: list[dict[str, str]] = []
+    await station.send(until=lambda: told(2))
+    assert all("a bug of ours" in notice["detail"] and "support-bundle" in notice["todo"] for notice in seen)
+    assert {notice["state"] for notice in seen} == {"problem"}
+    await station.desk.write(lambda journal: journal.refuse(one.id, "a person decides"))
+    station.forward.nudge()
+    await station.send(until=lambda: told(1))
+    uplink.poison.clear()
+    await station.send(until=lambda: told(0))
+    assert (await station.desk.read(lambda journal: journal.get(other.id))).standing is Standing.RECEIPTED

@@ -1,0 +1,78 @@
+"""Captures at which an uplink fails by itself: the log hears of each once, and a notice stands while it lasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agent.errors import AgentError
+from agent.journal import copies
+from agent.repairs import repair
+from agent.sides import MOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.journal import Journal
+
+__all__ = ["Unsent"]
+
+_ASKED: Final = 64
+"""Captures of which the journal is asked at once whether they are still to be sent: the notice names the first."""
+_TODO: Final = (
+    "Captures are safe on this station. Run evidock check; then give whoever looks after this station the output of "
+    "evidock support-bundle."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Why:
+    error: str
+    todo: str
+
+
+class Unsent:
+    """Those of one destination, the first that failed first."""
+
+    def __init__(self, destination: str) -> None:
+        self._destination = destination
+        self._known: dict[str, _Why] = {}
+        self._log = structlog.get_logger("forward")
+
+    def failed(self, capture: str, error: Exception) -> None:
+        """It could not be sent, by no fault of the way there."""
+        why = _Why(repr(error), error.what_to_do if isinstance(error, AgentError) else _TODO)
+        if self._known.get(capture) == why or (capture not in self._known and len(self._known) >= MOST):
+            return
+        self._known[capture] = why
+        self._log.error("not_sent", capture=capture, error=why.error, todo=why.todo)
+
+    def sent(self, capture: str) -> None:
+        """It was."""
+        if self._known and self._known.pop(capture, None) is not None:
+            self._log.info("sent_after_all", capture=capture)
+
+    def gone(self, journal: Journal) -> list[str]:
+        """Those that nobody wants to be sent there any more: a person, or another destination, saw to them."""
+        asked = list(islice(self._known, _ASKED))
+        if not asked:
+            return []
+        wanted = copies.wanted(journal, asked, self._destination)
+        return [one for one in asked if one not in wanted]
+
+    def forget(self, captures: list[str]) -> None:
+        """They are not sent, and that is right."""
+        for capture in captures:
+            self._known.pop(capture, None)
+
+    def notices(self) -> Iterator[dict[str, str | None]]:
+        """Repair notices."""
+        if not self._known:
+            return
+        first = next(iter(self._known.values()))
+        count = "1 capture" if len(self._known) == 1 else f"{len(self._known)} captures"
+        detail = f"{self._destination}: {count} cannot be sent, and are tried again and again: {first.error}"
+        yield repair("captures.not_sent", "problem", f"uplink {self._destination}", detail, first.todo)
