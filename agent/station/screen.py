@@ -94,10 +94,17 @@ class Screen:
         }
 
 
+_QUOTES: Final = frozenset({"room.contradicts", "room.folder_unseen", "room.unread", "room.unsettled"})
+"""Notices about an interview room whose detail names files."""
+
+
 def _notice(one: Mapping[str, Any]) -> View:
     """A repair notice. What is said of captures may quote their names, and is for those who may look at captures."""
     told = {name: one[name] for name in ("id", "state", "what", "detail", "todo", "since")}
-    return {**told, "what": "captures", "detail": None} if one["id"].startswith("captures.") else told
+    for kind in ("captures", "recording"):
+        if one["id"].startswith(f"{kind}."):
+            return {**told, "what": kind, "detail": None}
+    return {**told, "detail": None} if one["id"] in _QUOTES else told
 
 
 def _moving(captures: Iterable[Mapping[str, Any]], done: str) -> View:

@@ -16,6 +16,7 @@ from agent.capture import Capture, Device
 from agent.config import parse
 from agent.errors import ConfigError
 from agent.ingest.copying import Arrival
+from agent.repairs import repair
 from agent.station import status as status_module
 from agent.station.status import EVENTS, HEADERS, StatusService
 from tests.cli.catalogues import repairs
@@ -250,10 +251,19 @@ async def test_no_plate_no_name_and_no_note_is_in_any_label_and_no_capture_in_an
         _, _, metrics = await ask(dock.url, "/metrics")
         _, _, told = await ask(dock.url, "/v1/bays")
         _, _, status = await ask(dock.url, "/v1/status")
+        dock.told += [
+            repair(
+                "recording.incomplete", "warning", "recording Interview Zoe Quill", "Zoe Quill: 1 stands refused", "x"
+            ),
+            repair("room.unsettled", "warning", "room east", "not complete for too long: Zoe Quill.mp4: it grows", "x"),
+            repair("room.contradicts", "problem", "room east", "not as their side-cars say: Zoe Quill.mp4", "x"),
+        ]
+        _, _, later = await ask(dock.url, "/v1/status")
         dock.ingest.arrivals.clear()
         assert told["bays"][0]["officer"] == "Zebulon Quist"
-        for word in ("CXKQ417", "red van"):
-            assert word not in json.dumps([told, status])
+        for word in ("CXKQ417", "red van", "Zoe Quill"):
+            assert word not in json.dumps([told, status, later])
+        assert {"recording.incomplete", "room.unsettled"} <= {one["id"] for one in later["problems"]}
         for word in ("CXKQ417", "red van", "Zebulon", "Quist", "SN-BWC", "CLIP", "alpr:1"):
             assert word not in metrics
         allowed = {"standing", "version", "bay", "state", "link", "notice"}
