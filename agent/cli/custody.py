@@ -135,7 +135,8 @@ def new_epoch(
     config = configuration(ctx)
     path = config.station.state / "journal.db"
     follows = _follows(config, _fetched(config, checkpoint))
-    with locked(config.station.state):
+    state = config.station.state
+    with as_owner(state) if state.is_dir() else nullcontext(), locked(state):
         if path.exists():
             raise Refusal(
                 f"{path} is there: an epoch begins with an empty state folder",
@@ -151,6 +152,7 @@ def new_epoch(
 
 
 def _fetched(config: "Config", place: str) -> bytes:
+    import http.client  # noqa: PLC0415
     import ssl  # noqa: PLC0415
     import urllib.request  # noqa: PLC0415
 
@@ -162,8 +164,8 @@ def _fetched(config: "Config", place: str) -> bytes:
         with urllib.request.urlopen(place, timeout=_WITHIN, context=context) as answer:  # noqa: S310 - http(s), above
             raw: bytes = answer.read(_CHECKPOINT_MAX)
             return raw
-    except OSError as error:
-        raise UplinkDown(f"{place} cannot be read: {error}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise UplinkDown(f"{place} cannot be read: {error}", hint="Is that the right file, or address?") from error
 
 
 def _follows(config: "Config", raw: bytes) -> "dict[str, Json]":

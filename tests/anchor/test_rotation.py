@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,12 @@ from agent.belief import install
 from agent.cli import app
 from agent.config import load
 from agent.custody.checkpoint import open_checkpoint
-from agent.errors import ConfigError, JournalError, Refusal
+from agent.errors import ConfigError, JournalError, Refusal, UplinkDown
 from agent.journal import anchors
 from agent.note import ECDSA_P256, ED25519, Verifier
 from tests.anchor.post import LOG, Post
 from tests.anchor.test_daemon import TOML, daemon, standings, until
+from tests.cli.conftest import NOBODY, ROOT, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,6 +195,9 @@ async def test_after_a_loss_the_first_entry_quotes_what_the_witness_saw(tmp_path
     done = await asyncio.to_thread(CliRunner().invoke, app, [*words, where, "--json"])
     told = json.loads(done.stdout)["follows"]
     assert (told["origin"], told["size"], told["root"]) == ("edge.example.org/dock-1/log1", last.size, last.root.hex())
+    for nonsense in ("http://[witness", "http://witness:port/last-checkpoint", str(tmp_path)):
+        with pytest.raises(UplinkDown, match="cannot be read"):
+            await asyncio.to_thread(_invoke, [*words, nonsense])
     with pytest.raises(Refusal, match="begins with an empty state folder"):
         await asyncio.to_thread(_invoke, [*words, where])
     async with daemon(tmp_path) as asked:
@@ -201,6 +206,28 @@ async def test_after_a_loss_the_first_entry_quotes_what_the_witness_saw(tmp_path
         assert entry["predicate"]["why"] == "the disk was lost"
         await until(lambda: asked.status()["checkpoint"]["cosigned_size"] > 0)
         assert asked.status()["log"]["origin"] == "edge.example.org/dock-1/log2"
+
+
+@ROOT
+async def test_root_begins_an_epoch_that_the_daemon_can_go_on_with(tmp_path: Path, dems: EmulatedDems) -> None:
+    async with Post(
+        tmp_path / "lost", (dems.witness_vkey, dems.witness_url), log="edge.example.org/dock-1/log1"
+    ) as post:
+        await post.publish(3)
+        last = await post.cosigned()
+    assert last is not None
+    config = tmp_path / "agent.toml"
+    config.write_text(TOML.format(folder=tmp_path, dems=dems).replace('name = "dock-1"', 'name = "dock-1"\nepoch = 2'))
+    (tmp_path / "last").write_bytes(last.best)
+    state = load(config).station.state
+    state.mkdir(mode=0o700)
+    os.chown(state, NOBODY, NOBODY)
+    opened(tmp_path)
+    words = ["--config", str(config), "custody", "new-epoch", "--why", "lost", "--checkpoint", str(tmp_path / "last")]
+    await asyncio.to_thread(_invoke, words)
+    assert (state / "journal.db").exists()
+    assert {path.stat().st_uid for path in state.rglob("*")} == {NOBODY}
+    assert os.geteuid() == 0
 
 
 async def test_an_epoch_follows_only_what_a_witness_of_ours_signed(tmp_path: Path, dems: EmulatedDems) -> None:
