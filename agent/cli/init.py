@@ -56,7 +56,7 @@ def init(
             hint=f"Nothing was changed. Run this as root, with a configuration in {SYSTEM}.",
         )
     folder, socket = _places(path)
-    text = agent_toml(name=name, agency=agency, dems=dems, bays=bays, state=state or folder, socket=socket)
+    text = agent_toml(name=name, agency=agency, dems=dems, bays=bays, state=(state or folder).absolute(), socket=socket)
     try:
         equip(parse(text, str(path)))
     except ConfigError as error:

@@ -69,6 +69,14 @@ def test_the_fingerprint_is_what_openssl_says_of_the_key(evidock: Evidock, tmp_p
     assert shown["fingerprint"].removeprefix("SHA-256 ").replace(" ", "") == said.split()[0].decode()
 
 
+def test_a_state_folder_is_the_same_wherever_the_daemon_starts(
+    evidock: Evidock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert evidock("--config", "agent.toml", "init", *FLAGS, "--state", "kept").code == 0
+    assert load(tmp_path / "agent.toml").station.state == tmp_path / "kept"
+
+
 def test_what_is_there_is_never_overwritten(evidock: Evidock, tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("mine")
