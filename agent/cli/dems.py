@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from agent.config import problems_of
-from agent.errors import ConfigError
+from agent.errors import ConfigError, Refusal, in_words
 from agent.mqtt import BrokerOptions
 from agent.testing.dems import DemsOptions, serve
 
@@ -40,7 +40,11 @@ def serve_(  # noqa: PLR0913 - each is an option of the command
     options = DemsOptions(
         folder.absolute(), host=host, port=port, tls=tls, receipts=receipts, checksums=checksums, faults=faults
     )
-    asyncio.run(serve(options, broker=None if broker is None else _broker(broker, broker_ca, broker_cert)))
+    at = None if broker is None else _broker(broker, broker_ca, broker_cert)
+    try:
+        asyncio.run(serve(options, broker=at))
+    except OSError as error:
+        raise Refusal(f"it cannot serve: {in_words(error)}", hint="Name another --host, --port or folder.") from error
 
 
 def _broker(place: str, authorities: Path | None, certificate: Path | None) -> BrokerOptions:

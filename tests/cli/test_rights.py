@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,25 @@ def test_letters_that_a_terminal_has_not(still: Dock, tmp_path: Path) -> None:
     done = command(still, *words, out=str(tmp_path / "out"), PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr
     assert "officer ? 4471" in (tmp_path / "out").read_text()
+
+
+@pytest.mark.parametrize("where", [("--port", "{port}"), ("--host", "256.1.1.1")])
+def test_an_emulated_dems_that_cannot_listen(evidock: Evidock, tmp_path: Path, where: tuple[str, str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        told = evidock("dems", "serve", tmp_path / "dems", *(one.format(port=port) for one in where))
+    assert told.code == Refusal.exit_code
+    assert "it cannot serve" in told.err
+
+
+@pytest.mark.parametrize("words", [("dems", "serve"), ("demo", "--folder")])
+def test_a_folder_that_cannot_be_made(evidock: Evidock, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "file").touch()
+    told = evidock(*words, tmp_path / "file" / "folder")
+    assert told.code == Refusal.exit_code
+    assert "Not a directory" in told.err
 
 
 def test_a_log_is_written_beside_nothing_that_is_there(evidock: Evidock, dock: Dock, tmp_path: Path) -> None:

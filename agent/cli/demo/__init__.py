@@ -40,7 +40,11 @@ def _ground(folder: Path | None, *, keep: bool) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-")) if keep else Path(tempfile.gettempdir()) / prefix
         _clear(folder)
     folder = folder.absolute()
-    durable.make_folder(folder)
+    try:
+        durable.make_folder(folder)
+    except OSError as error:
+        hint = "Name a folder: evidock demo --folder DIR."
+        raise Refusal(f"{folder} cannot be made: {error.strerror}", hint=hint) from error
     if any(folder.iterdir()):
         raise Refusal(f"{folder} is not empty", hint="Name an empty folder, or one that is not there yet.")
     if not keep:
