@@ -133,7 +133,7 @@ class Device:
     def __post_init__(self) -> None:
         for name in ("id", "family", "driver"):
             text = getattr(self, name)
-            if not text or len(text) > KEY_MAX or text != printable(text.replace("%", "_")).replace("%", "_"):
+            if not text or len(text) > KEY_MAX or not text.isprintable():
                 raise ValueError(f"device {name} {printable(text)!r} is empty, too long or not printable")
 
     @property

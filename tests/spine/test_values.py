@@ -72,6 +72,17 @@ def test_an_identity_depends_on_device_key_time_and_bytes_and_on_nothing_else() 
     assert all(uuid.UUID(name).version == 8 for name in names)
 
 
+@pytest.mark.parametrize("name", ["SN\x01\u202e%1", "100%"])
+def test_a_device_whose_number_must_be_escaped_is_a_device(name: str) -> None:
+    assert Device(f"usb:0951:1666:{printable(name)}", "body_worn", "bay-1").id.endswith(printable(name))
+
+
+@pytest.mark.parametrize("name", ["", "x" * 1025, "a\nb", "\u202e"])
+def test_a_device_that_cannot_be_shown_is_none(name: str) -> None:
+    with pytest.raises(ValueError, match="printable"):
+        Device(name, "body_worn", "bay-1")
+
+
 @pytest.mark.parametrize("key", ["", "x" * 1025, "a\nb", "\u202e"])
 def test_a_key_that_cannot_be_shown_is_no_key(key: str) -> None:
     with pytest.raises(ValueError, match="printable"):

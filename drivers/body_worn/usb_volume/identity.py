@@ -105,7 +105,7 @@ def _id(volume: Volume, spec: DeviceSpec | None, serial: str | None) -> str:
     if usb and usb.serial and not in_reader:
         return _id_word(f"usb:{usb.ids}:{usb.serial}" + (f":{block.part}" if block and block.part else ""))
     if spec and serial:
-        return _id_word(f"spec:{spec.name}:{serial}")
+        return _id_word(f"spec:{spec.of or spec.name}:{serial}")
     if block and block.uuid:
         return _id_word(f"usb:{usb.ids}:fs:{block.uuid}" if usb and not in_reader else f"fs:{block.uuid}")
     raise DeviceRefused(

@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import ValidationError
 
+from agent.capture import printable
 from agent.errors import DeviceRefused
 from agent.mounts import mount_at
 from drivers.body_worn.usb_volume import UsbVolume, blocks, dock, identity, volume
@@ -74,6 +76,24 @@ def card(tmp_path: Path) -> Path:
 )
 def test_a_device_is_the_same_everywhere(card: Path, block: Block, expected: str) -> None:
     assert known(card, block).device.id == expected
+
+
+@pytest.mark.parametrize("serial", [b"SN\xff\x01%1", b"100%"])
+def test_a_descriptor_whose_number_must_be_escaped_names_a_device(card: Path, serial: bytes) -> None:
+    said = {"idVendor": b"0951", "idProduct": b"1666", "serial": serial}
+    usb = blocks._usb(SimpleNamespace(attributes=said, sys_name="1-2"))
+    assert known(card, replace(BLOCK, usb=usb)).device.id == f"usb:0951:1666:{printable(serial)}"
+
+
+def test_a_device_that_was_upgraded_stays_the_same(camera: VolumeEmulator) -> None:
+    """Its own serial number names it where its descriptor has none, and another spec describes its new firmware."""
+    nameless, found = replace(BLOCK, usb=replace(USB, serial=None)), list[tuple[str | None, str]]()
+    for firmware in ("1.4.2", "2.0"):
+        about = {"serial": "BWC-0001", "firmware": firmware}
+        (camera.files / "MISC/evidock-emulator.json").write_text(json.dumps(about))
+        device = known(camera.files, nameless).device
+        found.append((device.spec, device.id))
+    assert found == [("emulated_bwc", "spec:emulated_bwc:BWC-0001"), ("emulated_bwc_2", "spec:emulated_bwc:BWC-0001")]
 
 
 def test_what_nothing_tells_apart_is_refused_until_the_operator_names_it(card: Path) -> None:
