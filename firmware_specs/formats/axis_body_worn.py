@@ -190,7 +190,7 @@ def trail(data: bytes) -> list[Point]:
         if not isinstance(entries, list):
             raise TypeError("CoordinateEntries is no list")  # noqa: TRY301 - its handling is below
         return [_point(entry) for entry in entries]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise SpecError(f"no location object: {error}") from error
 
 

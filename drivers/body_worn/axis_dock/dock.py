@@ -79,7 +79,7 @@ class AxisDock:
             for container in await shelf.silent(options.abandoned):
                 async with receiving.alone(container.name):
                     try:
-                        await receiving.abandon(container)
+                        await receiving.abandon(container.name, options.abandoned)
                     except SpoolFull:
                         break  # there will be room
             await shelf.forget(options.forgotten)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -90,8 +91,14 @@ class Receiving:
         await self.shelf.put_thing(thing)
         await self._late(container, thing)
 
-    async def abandon(self, container: Container) -> None:
-        """Nothing came for it for so long: what there is is described, and a person is told."""
+    async def abandon(self, name: str, seconds: float) -> None:
+        """Nothing came for it for so long: what there is is described, and a person is told.
+
+        For `alone`: what came for it since it was listed as silent counts, and then nothing is done.
+        """
+        container = await self.shelf.container(name)
+        if container is None or container.state != "open" or time.time() - container.heard_at < seconds:
+            return
         device = camera(self.name, container.name, container.meta, known_as=container.device)
         await self._intake.sight(device)
         rejected = container.name.startswith(REJECTED)  # it has no Status: silence is its only end
@@ -150,12 +157,12 @@ class Receiving:
         self.under_way[id(body)] = device
         try:
             await self._intake.sight(device)
-            await self._take(container, thing, body, before if before and before.version == thing.version else None)
+            await self._take(container, thing, body)
         finally:
             del self.under_way[id(body)]
         await self._late(container, thing)
 
-    async def _take(self, container: Container, thing: Thing, body: Body, before: Thing | None) -> None:
+    async def _take(self, container: Container, thing: Thing, body: Body) -> None:
         async def arrived() -> None:
             # Before the hand keeps it: after a crash right here, what is sent again can be compared.
             thing.length, thing.sha256, thing.md5 = body.length, body.sha256, body.md5
@@ -172,6 +179,8 @@ class Receiving:
         await self._intake.take(Arrival(capture, body, arrived))
         if not body.begun:
             await body.skip()  # it was held before, if this is it
+            # Looked at anew: another sending of it may have been held while this one waited for it.
+            before = await self.shelf.version(container.name, thing.name, thing.version)
             if before is None or before.sha256 is None:
                 self._log.warning("held_before", key=capture.key, todo="nothing: the journal knows it, the shelf not")
             elif before.sha256 != body.sha256:

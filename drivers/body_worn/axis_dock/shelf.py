@@ -133,6 +133,12 @@ class Shelf(Database):
         row = await self.look(lambda db: db.execute(sql, (container, name)).fetchone())
         return None if row is None else _thing(row)
 
+    async def version(self, container: str, name: str, version: int) -> Thing | None:
+        """An object in one of its versions."""
+        sql = "SELECT * FROM object WHERE container = ? AND name = ? AND version = ?"
+        row = await self.look(lambda db: db.execute(sql, (container, name, version)).fetchone())
+        return None if row is None else _thing(row)
+
     async def things(self, container: str) -> list[Thing]:
         """Every object of a container, in every version."""
         sql = "SELECT * FROM object WHERE container = ? ORDER BY name, version"

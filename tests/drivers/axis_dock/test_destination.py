@@ -18,8 +18,10 @@ from agent.testing.devices import some_bytes
 from agent.testing.probe import same_bytes
 from agent.testing.rig import until
 from drivers.body_worn.axis_dock.emulator import Bookmark, Recording, Rejected
+from drivers.body_worn.axis_dock.shelf import Container, Shelf
 
 if TYPE_CHECKING:
+    from agent.driver import Readable
     from tests.drivers.axis_dock.conftest import Desk
 
 MIB = 1 << 20
@@ -344,3 +346,70 @@ async def test_began_at_is_the_device_s_word(desk: Desk) -> None:
     for holding in await desk.station.holdings():
         assert holding.origin.began_at is not None
         assert abs(holding.origin.began_at - then) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("desk", [{"more": {"abandoned": 1.0}}], indirect=True)
+async def test_what_is_complete_by_the_time_that_its_silence_is_looked_at_is_not_abandoned(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may be described between the list of those that are silent and the turn of one of them."""
+    listed, ended = Shelf.silent, asyncio.Event()
+    sent = recording(complete=False)
+
+    async with desk.open(), desk.controller() as controller:
+
+        async def slow(shelf: Shelf, seconds: float) -> list[Container]:
+            if found := await listed(shelf, seconds):
+                await controller.say("POST", sent.container, {"Status": "Complete", "Note": "of the officer"})
+                ended.set()
+            return found
+
+        monkeypatch.setattr(Shelf, "silent", slow)
+        await controller.send(sent)
+        async with asyncio.timeout(20):
+            await ended.wait()
+        await controller.say("POST", sent.container, {"Status": "Complete"})
+    told = await desk.description()
+    assert (told["state"], told["metadata"]["Note"]) == ("complete", "of the officer")
+    assert not desk.station.observed
+
+
+async def test_two_sendings_at_once_of_one_name_are_both_kept(desk: Desk) -> None:
+    """The second waits for the first, and its bytes are compared with what was held meanwhile."""
+    name, first, other = "20261122_101612_8D08.mkv", some_bytes(70_000, 2), some_bytes(70_000, 3)
+    path, take, inside = f"{recording().container}/{name}", desk.station.take, asyncio.Event()
+    entered: list[str] = []
+
+    async def both(offer: Readable) -> Standing:
+        entered.append(offer.capture.key)
+        if len(entered) == 2:
+            inside.set()
+        await inside.wait()
+        return await take(offer)
+
+    desk.station.take = both  # type: ignore[method-assign]
+    async with desk.open(), desk.controller() as one, desk.controller() as two:
+        await one.say("PUT", recording().container, recording().about)
+        await two.authenticate()
+        await asyncio.gather(one.put(path, {}, first), two.put(path, {}, other))
+    held = [desk.bytes_of(holding) for holding in await desk.station.holdings()]
+    assert sorted(held) == sorted([first, other])
+
+
+async def test_a_trail_with_a_number_beyond_all_bounds_is_taken(desk: Desk) -> None:
+    sent = recording(clips=[])
+    entry = {"LocationWKT": "POINT (7.0 46.0)", "SecondsFromStart": 10**400}
+    async with desk.open(), desk.controller() as controller:
+        await controller.say("PUT", sent.container, sent.about)
+        trail = json.dumps({"CoordinateEntries": [entry]}).encode()
+        await controller.put(f"{sent.container}/GPSTrail.json", {}, trail)
+        await controller.say("POST", sent.container, {"Status": "Complete"})
+    (told,) = (await desk.description())["objects"]
+    assert "no location object" in told["track"]["unread"]
+
+
+async def test_a_camera_whose_number_must_be_escaped_is_a_camera(desk: Desk) -> None:
+    sent = recording(serial="B8A4%1")
+    async with desk.open(), desk.controller() as controller:
+        await controller.send(sent)
+    assert {holding.origin.device for holding in await desk.station.holdings()} == {"axis:B8A4%1"}
