@@ -110,7 +110,6 @@ class GoProHttp:
         awake = asyncio.create_task(self._keep_awake(fetcher, device, intake))
         try:
             while True:
-                await intake.sight(device)
                 await self._look(fetcher, device, intake)
                 await asyncio.sleep(self._options.rescan)
         finally:
@@ -147,11 +146,17 @@ class GoProHttp:
     async def _look(self, fetcher: Fetcher, device: Device, intake: Intake) -> None:
         try:
             state = spec.state(await fetcher.get("/gopro/camera/state", most=_ANSWER_MAX))
-            if state.busy or state.encoding:
+            left_alone = state.busy or state.encoding
+            listed = b"" if left_alone else await fetcher.get("/gopro/media/list", most=spec.LIST_MAX)
+            # In its own Wi-Fi each camera has the same address: all of this was said by whoever is there now.
+            if await self._who(fetcher) != device:
+                raise DeviceGone(f"another camera is at {self._options.address} now")
+            await intake.sight(device)
+            if left_alone:
                 # What is recorded now is listed when it is finished, and reading would disturb it.
                 self._state = "is recording" if state.encoding else "is busy"
                 return
-            found, strange = spec.media(await fetcher.get("/gopro/media/list", most=spec.LIST_MAX))
+            found, strange = spec.media(listed)
         except Malformed as error:
             raise DeviceRefused(f"the camera at {self._options.address}: {error}") from error
         if device != self._of:

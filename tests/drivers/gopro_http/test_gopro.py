@@ -100,6 +100,19 @@ async def test_a_camera_that_records_is_left_alone_until_it_has_ended(tmp_path: 
             assert (await made.health())[camera.address] == made._state
 
 
+async def test_another_camera_at_the_same_address_is_another_device(tmp_path: Path) -> None:
+    """In its own Wi-Fi each has the same address, and none of them needs to be away for as long as a look lasts."""
+    async with GoPro() as camera, Station(tmp_path) as station:
+        camera.record("100GOPRO/GX010001.MP4", some_bytes(1000, 1))
+        async with running(driver(camera), station):
+            await held(station, 1)
+            camera.serial, camera.files = "C34%1325000002", {}
+            camera.record("100GOPRO/GX010002.MP4", some_bytes(1000, 2))
+            await held(station, 2)
+        owners = {holding.origin.key[-12:]: holding.origin.device for holding in await station.holdings()}
+    assert owners == {"GX010001.MP4": f"gopro:{SERIAL}", "GX010002.MP4": "gopro:C34%251325000002"}
+
+
 async def test_it_is_kept_awake_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drivers.body_worn.gopro_http.driver.KEEP_ALIVE_SECONDS", 0.05)
     async with GoPro() as camera, Station(tmp_path) as station, running(driver(camera), station):

@@ -26,6 +26,7 @@ class GoPro(CardServer):
         self.groups: dict[str, tuple[int, int, tuple[int, ...]]] = {}
         """First, last and missing members of a group, by the path of its first file."""
         self.encoding = self.busy = False
+        self.serial = SERIAL
         self.asked: list[str] = []
         self._created: dict[str, int] = {}
 
@@ -59,7 +60,7 @@ class GoPro(CardServer):
                 "model_number": 62,
                 "model_name": "HERO12 Black",
                 "firmware_version": "H23.01.02.32.00",
-                "serial_number": SERIAL,
+                "serial_number": self.serial,
                 "ap_mac_addr": "2674f7f65f38",
                 "ap_ssid": "GP24500051",
             },
