@@ -74,6 +74,9 @@ class BlackVueHttp:
         self._fetcher: Fetcher | None = None
         self._lengths: dict[str, int] = {}
         """Of files that are listed and were asked for, by name. What is doubted is asked again."""
+        self._again: dict[str, float] = {}
+        """When a length is asked for once more: a film may still be recording whose name is not the newest, for clocks
+        are set back."""
         self._absent: dict[str, float] = {}
         """When a file was asked for that is not there: it may be written later than its film."""
         self._unreadable: set[str] = set()
@@ -163,6 +166,7 @@ class BlackVueHttp:
             raise DeviceRefused(f"what answers at {self._options.address}: {error}", hint=todo) from error
         names = {name for film in films for name in (film.name, *spec.sidecars(film).values())}
         self._lengths = {name: length for name, length in self._lengths.items() if name in names}
+        self._again = {name: at for name, at in self._again.items() if name in names}
         self._absent = {name: at for name, at in self._absent.items() if name in names}
         return sorted(films, key=lambda film: (film.time, film.name)), strange
 
@@ -212,27 +216,39 @@ class BlackVueHttp:
 
     async def _length(self, fetcher: Fetcher, name: str, path: str) -> int | None:
         """Of a file; None where it has none of this name, or cannot read it."""
-        if name not in self._lengths and not self._was_absent(name):
+        if self._is_asked_for(name):
             try:
                 if (length := (await fetcher.head(path)).length) is not None:
-                    self._lengths[name] = length
+                    self._note(name, length)
                 else:
                     self._unreadable.add(name)  # who does not say how long it is cannot be held to it
             except NotThere:
-                self._absent[name] = asyncio.get_running_loop().time()
+                self._note(name, None)
             except DeviceRefused:
                 self._unreadable.add(name)
         return self._lengths.get(name)
 
     async def _told(self, fetcher: Fetcher, film: spec.Film, kind: str, name: str) -> None:
-        if name not in self._lengths and not self._was_absent(name):
-            if (found := await asked(fetcher, film, kind)) is None:
-                self._absent[name] = asyncio.get_running_loop().time()
-            else:
-                self._lengths[name] = len(found)
+        if self._is_asked_for(name):
+            found = await asked(fetcher, film, kind)
+            self._note(name, None if found is None else len(found))
 
-    def _was_absent(self, name: str) -> bool:
-        return asyncio.get_running_loop().time() - self._absent.get(name, -math.inf) < ABSENT_SECONDS
+    def _is_asked_for(self, name: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        if name in self._lengths:
+            return now >= self._again.get(name, math.inf)
+        return now - self._absent.get(name, -math.inf) >= ABSENT_SECONDS
+
+    def _note(self, name: str, length: int | None) -> None:
+        """So long it is now; None: it is not there. What was so long before as well is not asked for again."""
+        now, before = asyncio.get_running_loop().time(), self._lengths.pop(name, None)
+        self._again.pop(name, None)
+        if length is None:
+            self._absent[name] = now
+            return
+        self._lengths[name] = length
+        if length != before and self._options.settle:
+            self._again[name] = now + self._options.settle
 
     def _doubt(self, path: str) -> None:
         self._lengths.pop(path.rpartition("/")[2], None)

@@ -138,6 +138,30 @@ async def test_the_newest_film_waits_until_it_is_finished(tmp_path: Path) -> Non
         assert lengths == [1000, 1003]
 
 
+class Recording(BlackVue):
+    """One of its films, and what lies beside it, is still being written when it is fetched for the first time."""
+
+    async def give(self, request: web.Request, name: str) -> web.StreamResponse:
+        answer = await super().give(request, name)
+        if request.method == "GET" and name == "20261122_101112_NF.mp4" and len(self.files[name]) == 500:
+            self.record(name, some_bytes(2000, 2))
+            self.record("20261122_101112_N.gps", b"[1553161574690]\r\n" * 2)
+        return answer
+
+
+@pytest.mark.parametrize("new", [False, True], ids=["old firmware", "1.009"])
+async def test_a_film_that_grows_is_taken_again_though_a_later_one_is_listed(tmp_path: Path, new: bool) -> None:  # noqa: FBT001
+    """The clock was wrong once, and a name of the future is the newest for as long as it lies on the card."""
+    async with Recording(new=new) as camera, Station(tmp_path) as station:
+        camera.record("20991231_235900_NF.mp4", some_bytes(1000, 1))
+        camera.record("20261122_101112_NF.mp4", some_bytes(500, 2))
+        camera.record("20261122_101112_N.gps", b"[1553161574690]\r\n")
+        async with running(driver(camera, settle=0.5), station):
+            await held(station, 4)
+        lengths = sorted(holding.digest.length for holding in await station.holdings())
+    assert lengths == [34, 500, 1000, 2000]
+
+
 async def test_a_ring_that_turns_costs_nothing_that_was_taken(tmp_path: Path) -> None:
     async with BlackVue(room=8 * MIB) as camera, Station(tmp_path) as station:
         station.devices.append(camera)
