@@ -20,6 +20,7 @@ from agent.ingest.line import Line
 from agent.ingest.order import BadOnes, OneAtATime, whole
 from agent.journal import queries
 from agent.journal.entry import told_claims
+from agent.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -41,7 +42,9 @@ _GATHERED_AT_ONCE: Final = 16
 _GATHERED_OF_ONE: Final = 4
 """The same of one device: one that hangs must not keep the others from the memory that there is."""
 _SMALL_AT_ONCE: Final = 64
-_TINY_AT_ONCE: Final = 256
+_SMALL_OF_ONE: Final = 16
+_TINY_AT_ONCE: Final = 512
+_TINY_OF_ONE: Final = 128
 
 _FLIPS: Final = 10_000
 """Origins whose bytes came back to what they had been, of which that is remembered; of others they are read again."""
@@ -65,8 +68,9 @@ class Ingest:
         self._desk, self._spool = desk, spool
         self._on_held, self._on_damage, self._classify = on_held, on_damage, classify
         self._words, self._on_begun = words, on_begun
-        self._large = asyncio.Semaphore(large_in_flight)
-        self._small, self._tiny = asyncio.Semaphore(_SMALL_AT_ONCE), asyncio.Semaphore(_TINY_AT_ONCE)
+        self._large = Places(large_in_flight, max(1, large_in_flight // 2))
+        self._small = Places(_SMALL_AT_ONCE, _SMALL_OF_ONE)
+        self._tiny = Places(_TINY_AT_ONCE, _TINY_OF_ONE)
         self._gathered = asyncio.Semaphore(_GATHERED_AT_ONCE)
         self._mine: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._order, self._bad = OneAtATime(), BadOnes()
@@ -126,14 +130,13 @@ class Ingest:
 
     async def _taken(self, offer: Readable, token: bytes) -> Holding:
         """By its length: those that end together share a forcing and a commit, and all of them lie in memory."""
-        length = offer.capture.length
+        length, device = offer.capture.length, offer.capture.device.id
         if length is None or length > GATHERED_LENGTH:
-            async with self._large:
+            async with self._large.of(device):
                 return await self._take_large(offer, token)
         if length <= SMALL:
-            async with self._tiny if length <= TINY else self._small:
+            async with (self._tiny if length <= TINY else self._small).of(device):
                 return await self._take_small(offer, token)
-        device = offer.capture.device.id
         mine = self._mine.get(device) or self._mine.setdefault(device, asyncio.Semaphore(_GATHERED_OF_ONE))
         await mine.acquire()
         with ExitStack() as memory:
@@ -143,7 +146,7 @@ class Ingest:
                 memory.callback(self._gathered.release)
                 return await self._take_small(offer, token, written=memory.close)
             # Too many are in memory, or an earlier take has begun to stage it.
-            async with self._large:
+            async with self._large.of(device):
                 return await self._take_large(offer, token)
 
     def _count(self, capture: Capture, length: int) -> None:

@@ -24,6 +24,7 @@ from agent.custody.receipt import check_receipt, earliest
 from agent.driver import BLOCK_LENGTH, INDEX, Offer, ReleasesByPath
 from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal, SpoolDamaged
 from agent.journal import Desk, copies, queries
+from agent.places import Places
 from agent.release.program import DIFFERS
 from agent.release.proof import Proving
 from agent.release.recordings import Recordings, Waits
@@ -49,9 +50,9 @@ _SWEEP: Final = 30.0
 _AGAIN: Final = 1.0
 """Seconds between two looks at what the spool may forget, while somebody waits for its room."""
 _PAGE: Final = 256
-_FEW: Final = 8
-_MANY: Final = 64
-"""Captures that are let go at once: of more than a block, and of at most one."""
+_FEW: Final = (32, 8)
+_MANY: Final = (128, 32)
+"""Captures that are let go at once, of all devices and of one: of more than a block, and of at most one."""
 _AT_ONCE: Final = 64 * 1024
 """Bytes that are hashed where they come: a thread would cost more than it frees."""
 
@@ -90,7 +91,7 @@ class Release:
         self.least = Strength[policy.receipt.upper()]
         """Below this strength of its receipt no capture is released."""
         self.recordings = Recordings(whole=policy.recordings == "whole")
-        self._few, self._many = asyncio.Semaphore(_FEW), asyncio.Semaphore(_MANY)
+        self._few, self._many = Places(*_FEW), Places(*_MANY)
         self._begun: dict[bytes, Holding] = {}
         """Whose release was begun and has no end in the journal, by origin."""
         self._still: set[bytes] = set()
@@ -167,7 +168,7 @@ class Release:
         # nothing is wrong with this capture, it waits.
         if case.proof is None or case.waits is not None or not self._trusts(offer):
             return holding.standing
-        async with self._few if offer.capture.length is None or offer.capture.length > BLOCK_LENGTH else self._many:
+        async with (self._few if holding.digest.length > BLOCK_LENGTH else self._many).of(holding.origin.device):
             return await self._release(offer, holding, case.leaf, case.proof)
 
     def _trusts(self, offer: Offer) -> bool:
