@@ -248,7 +248,7 @@ class UsbVolume:
                     await asyncio.wait({watching})
                 watching.result()
                 session.shown.offered()
-                if len(ready) == len(found.entries) and not volume.gone:
+                if len(ready) == len(found.entries) and await volume.call(volume.stands):
                     sums = reckoning.counted(len(ready), found.refusals, standings, complete=found.complete)
                     session.shown.answered(found.entries, sums)
                     await self._reckon(session, sums, intake)

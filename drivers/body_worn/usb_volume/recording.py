@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from agent.capture import printable
@@ -49,7 +50,7 @@ def recorded(volume: Volume) -> dict[str, Json]:
 
 def _below(folder: int, prefix: str, depth: int, left: list[int]) -> Iterator[dict[str, Json]]:
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries)
+        names = sorted(entry.name for entry in islice(entries, left[0]))  # one that loops has no end
     for name in names:
         if left[0] <= 0 or depth > DEPTH_MAX:
             return

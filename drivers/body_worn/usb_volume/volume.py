@@ -154,6 +154,17 @@ class Volume:
             self.gone = True
         return not self.gone
 
+    def stands(self) -> bool:
+        """The same, and its device was not pulled out from under its mount.
+
+        FAT passes over folder blocks that it cannot read, without an error: what is read of a device that is gone looks
+        like one with few files.
+        """
+        mount = self.ground.mount
+        if self.present() and mount is not None and not mount.block_device_is_there:
+            self.gone = True
+        return not self.gone
+
     @contextmanager
     def root(self) -> Iterator[int]:
         """The root folder, opened. `DeviceGone` where another volume, or none, is there now."""
@@ -251,8 +262,7 @@ class Volume:
         """After an I/O error the device may be gone although its mount still stands: the kernel needs a moment."""
         ends = time.monotonic() + (UNPLUG_SECONDS if error.errno == errno.EIO else 0.0)
         while True:
-            mount = self.ground.mount
-            if not self.present() or (mount is not None and not mount.block_device_is_there):
+            if not self.stands():
                 return False
             if time.monotonic() >= ends:
                 return True

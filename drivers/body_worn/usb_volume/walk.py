@@ -108,7 +108,7 @@ class _Walker:
         with self._volume.root() as root:
             self._folder(root, "", depth=0)
         # A walk that the unplugging cut short must not read as a device with few captures.
-        if not self._volume.present():
+        if not self._volume.stands():
             raise DeviceGone("the volume was taken away while it was looked at")
         # By name, which is by time on nearly every camera, and keeps the files of one recording together.
         self._found.entries.sort()

@@ -6,15 +6,22 @@ import os
 import socket
 import stat
 import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.capture import KEY_MAX
+from agent.errors import DeviceGone
+from agent.mounts import Mount
 from drivers.body_worn.usb_volume import walk as walking
+from drivers.body_worn.usb_volume.recording import _below
 from drivers.body_worn.usb_volume.volume import Volume, look
 from drivers.body_worn.usb_volume.walk import Walk, walk
 from drivers.body_worn.usb_volume.wire import Wire
@@ -22,9 +29,8 @@ from firmware_specs.formats.layout import layout
 from tests.drivers.usb_volume.desk import Desk, running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    import pytest
     from structlog.typing import EventDict
 
     from drivers.body_worn.usb_volume import UsbVolume
@@ -153,6 +159,38 @@ def test_absurd_sizes(camera: VolumeEmulator, tmp_path: Path) -> None:
     found = looked_at(camera.files)
     assert [entry.length for entry in found.entries] == [5 << 30]
     assert "more than the whole volume" in found.refused["DCIM/100EVDCK/HUGE0001.MP4"]
+
+
+async def test_a_device_that_is_pulled_while_it_is_looked_at_is_none_with_few_captures(
+    camera: VolumeEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAT passes over folder blocks that it cannot read, and the mount stands for a while without its device."""
+    ground = look(camera.files, must_be_mountpoint=False)
+    assert ground is not None
+    mount = Mount(1, 8, 17, b"/", b"/", "vfat", "/dev/sdb1", frozenset())
+    volume = Volume(replace(ground, mount=mount), Wire())
+    monkeypatch.setattr(Mount, "block_device_is_there", property(lambda _: False))
+    async with volume.held():
+        with pytest.raises(DeviceGone):
+            await volume.call(lambda: walk(volume, layout("dcf"), 100))
+    assert volume.gone
+
+
+def test_a_folder_without_an_end_is_recorded_as_far_as_anybody_wants_to_read(
+    camera: VolumeEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def looping(_: int) -> Iterator[Iterator[SimpleNamespace]]:
+        yield (named.append(number) or SimpleNamespace(name=f"{number}") for number in range(100_000))  # type: ignore[func-returns-value]
+
+    named: list[int] = []
+    monkeypatch.setattr(os, "scandir", looping)
+    root = os.open(camera.files, os.O_RDONLY)
+    try:
+        assert not list(_below(root, "", 0, [7]))
+    finally:
+        os.close(root)
+    assert len(named) == 7
 
 
 async def test_more_entries_than_we_look_at(

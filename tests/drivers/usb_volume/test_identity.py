@@ -348,7 +348,7 @@ async def test_devices_are_found_by_their_usb_ids_wherever_they_are_mounted(
             assert len(await driver.health()) == 2
             run("umount", "-l", places[2])
             run("umount", "-l", places[1])
-            await desk.until(lambda: len(driver.bays()) == 1)
+            await desk.until(lambda: len(driver.bays()) == len(driver._health) == 1)
             assert list(await driver.health()) == [str(places[0])]
         assert {origin.device: held for origin, held in desk.held.items()} == {
             "usb:0951:1666:SN-0": b"0",
