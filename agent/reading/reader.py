@@ -74,7 +74,7 @@ class Reader:
         short: dict[str, Json] = {"unread": "it says more than an entry holds"}
         for words in (told, short):
             claims: dict[str, Json] = {**capture.claims, "media": words}
-            with suppress(ValueError):  # what no entry can hold
+            with suppress(ValueError, RecursionError):  # what no entry can hold
                 if len(canonical(words)) <= _WORDS_MAX and len(canonical(claims)) <= _ALL_MAX:
                     return capture.told(claims=claims)
         return capture

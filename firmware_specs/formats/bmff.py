@@ -161,7 +161,7 @@ def structure(source: Source) -> Structure:
     found = Structure(source.length)
     cut: Box | None = None
     torn = False
-    at = 0
+    at = boxes = 0
     while at < source.length:
         try:
             box = header(source, at, source.length)
@@ -170,8 +170,9 @@ def structure(source: Source) -> Structure:
             break
         if box is None or (at == 0 and box.kind not in _FIRST):
             break
-        if sum(found.counts.values()) >= BOXES_MAX:
+        if boxes >= BOXES_MAX:
             raise Malformed(f"more than {BOXES_MAX} boxes stand in it")
+        boxes += 1
         _note(found, box)
         at = box.end
         if box.end > source.length:

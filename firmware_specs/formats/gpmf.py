@@ -8,6 +8,7 @@ Not verified: the types `q Q d J` beyond what those samples hold; `#` (compresse
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -131,7 +132,8 @@ def _item(raw: bytes, key: str, kind: str, shape: tuple[int, int], found: Teleme
         case "GPSU":
             found.clock = _text(raw[:16])
         case "GPSF":
-            found.fix = int(next(iter(_numbers(raw, kind)), 0))
+            fix = next(iter(_numbers(raw, kind)), 0)
+            found.fix = int(fix) if math.isfinite(fix) else None
     if key not in _ABOUT:
         found.records[key] += count
     if found.first is None and count and key in ("GPS5", "GPS9"):
@@ -165,5 +167,11 @@ def _fix(raw: bytes, key: str, kind: str, stream: _Stream) -> Fix | None:
     if len(scale) < len(values):
         raise Malformed(f"{key} has {len(values)} values and {len(scale)} scales")
     told = [value / by for value, by in zip(values, scale, strict=False)]
-    at = _DAY_ZERO + timedelta(days=told[5], seconds=told[6]) if len(told) == _GPS9 and abs(told[5]) < 1e5 else None  # noqa: PLR2004
-    return Fix(told[0], told[1], told[2], told[3], told[4], at)
+    return Fix(told[0], told[1], told[2], told[3], told[4], _moment(told[5], told[6]) if len(told) == _GPS9 else None)
+
+
+def _moment(days: float, seconds: float) -> datetime | None:
+    try:
+        return _DAY_ZERO + timedelta(days=days, seconds=seconds)
+    except (ValueError, OverflowError):
+        return None

@@ -113,7 +113,7 @@ def export_properties(data: bytes) -> Export:
     if began_at is None or ended_at is None or ended_at < began_at:
         raise SpecError("an export without a time")
     size = words.get("EstimatedFileSize", "-1")
-    kilobytes = int(size) if size.isdigit() and len(size) < 13 else None  # noqa: PLR2004 - a terabyte of kilobytes
+    kilobytes = int(size) if _is_number(size) and len(size) < 13 else None  # noqa: PLR2004 - a terabyte of kilobytes
     return Export(words.get("ExportFormat", "")[:_TEXT_MAX], began_at, ended_at, kilobytes)
 
 
@@ -134,17 +134,21 @@ def error_in(data: bytes) -> tuple[int, str] | None:
     if found is None:
         return None
     code = found.said("ErrorCode")
-    number = int(code) if code.isdigit() and len(code) < 6 else 0  # noqa: PLR2004 - codes have two or three digits
+    number = int(code) if _is_number(code) and len(code) < 6 else 0  # noqa: PLR2004 - codes have two or three digits
     return number, found.said("ErrorDescription")[:_TEXT_MAX] or ERRORS.get(number, "an error without a name")
 
 
 def _time(text: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(text[:40])
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return found.astimezone(UTC) if found.tzinfo is not None else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _count(text: str) -> int:
-    return int(text) if text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004 - more recordings than seconds of a life
+    return int(text) if _is_number(text) and len(text) < 10 else 0  # noqa: PLR2004 - more recordings than seconds of a life

@@ -5,24 +5,29 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import random
 import struct
 import tracemalloc
+from collections import Counter
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_specs import SpecError
-from firmware_specs.formats.bmff import BOXES_MAX
+from firmware_specs.formats.bmff import BOXES_MAX, Structure, structure
 from firmware_specs.formats.media import claims, film
 from firmware_specs.formats.recognised import recognise
 from firmware_specs.formats.source import Malformed, Text
 from tests.formats.make import FTYP, box, mvhd, trak
-from tests.formats.parsers import PARSERS, everything
+from tests.formats.parsers import PARSERS, VAPIX_ERROR, VAPIX_LIST, everything
 
 ROUNDS = int(os.environ.get("EVIDOCK_FUZZ", "1"))
 PLACES = 97
@@ -73,6 +78,51 @@ def test_every_field_at_its_extremes(name: str) -> None:
                 for width in (2, 4, 8) if value < 1 << 16 else (4, 8):
                     raw = value.to_bytes(width, order)  # type: ignore[arg-type]
                     reads(name, data[:at] + raw + data[at + width :])
+
+
+def item(key: bytes, kind: bytes, raw: bytes, size: int = 1) -> bytes:
+    return key + kind + struct.pack(">BH", size, len(raw) // size) + raw + bytes(-len(raw) % 4)
+
+
+def payload(*items: bytes) -> bytes:
+    return item(b"DEVC", b"\0", item(b"STRM", b"\0", b"".join(items)))
+
+
+BEYOND = {
+    "trail": json.dumps({"CoordinateEntries": [{"LocationWKT": "POINT (7 46)", "SecondsFromStart": 10**400}]}).encode(),
+    "gpmf": payload(item(b"GPSF", b"f", struct.pack(">f", math.nan))),
+    "gpmf infinite": payload(
+        item(b"TYPE", b"c", b"lllllllSS"),
+        item(b"SCAL", b"d", struct.pack(">9d", *[1.0] * 6, 5e-324, 1.0, 1.0)),
+        item(b"GPS9", b"?", struct.pack(">7i2H", *[1] * 9), size=32),
+    ),
+    "vapix export": VAPIX_ERROR.replace(b"110", "\u00b2".encode()),
+    "vapix list": VAPIX_LIST.replace(b"2024-06-21T07:17:25.349296Z", b"0001-01-01T00:00:00+14:00"),
+}
+"""What is a number to one function and none to the next."""
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_numbers_beyond_all_bounds(name: str) -> None:
+    reads(name.removesuffix(" infinite"), BEYOND[name])
+
+
+def test_boxes_of_as_many_kinds_as_there_are_boxes_are_counted_in_one_pass() -> None:
+    """A sum over all kinds at each box would be the square of them; steps are counted, for time is the machine's."""
+    kinds = [bytes(one) for one in product(range(0x61, 0x7B), repeat=4)][:3000]
+    data, steps = FTYP + b"".join(struct.pack(">I4s", 8, kind) for kind in kinds), [0]
+
+    class Counting(Counter[str]):
+        def values(self) -> Any:  # noqa: ANN401
+            steps[0] += len(self)
+            return super().values()
+
+    made = Structure(len(data), counts=Counting())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("firmware_specs.formats.bmff.Structure", lambda _: made)
+        structure(Text(data))
+    assert made.counts.total() == 3001
+    assert steps[0] < 10 * 3001
 
 
 @settings(max_examples=100)

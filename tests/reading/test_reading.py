@@ -205,6 +205,21 @@ async def test_a_fault_of_reading_keeps_no_capture_from_being_held(
     assert (await media(reader, film))["structure"]["verdict"] == "complete"
 
 
+async def test_what_is_nested_deeper_than_an_entry_can_be_costs_only_the_words(
+    reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process would answer that a film has made its own."""
+    nested: dict[str, Any] = {}
+    for _ in range(100_000):
+        nested = {"a": nested}
+
+    async def answers(paths: list[str]) -> list[dict[str, Any]]:
+        return [nested for _ in paths]
+
+    monkeypatch.setattr(reader, "_answers", answers)
+    assert "more than" in (await media(reader, film))["unread"]
+
+
 async def test_only_films_are_read_and_the_driver_s_word_stays(reader: Reader, film: Path) -> None:
     assert await media(reader, film, media_type="image/jpeg") is None
     assert await media(reader, film, claims={"a": "b", "media": "mine"}) == "mine"

@@ -106,6 +106,23 @@ def test_a_deletion_that_the_device_does_not_confirm_is_the_last_on_this_volume(
     assert releaser.answer(again.line()) == {"result": "released"}
 
 
+def test_a_file_without_an_end_is_read_no_further_than_it_should_be(
+    releaser: Releaser, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that lies about a length, or a program that goes on writing, must not hold up all others."""
+    given = [0]
+
+    def endless(_: int, length: int) -> bytes:
+        given[0] += 1
+        assert given[0] < 10
+        return bytes(length)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", endless)
+        assert releaser.answer(case.line())["result"] == "differs"
+    assert case.file.exists()
+
+
 def test_what_is_asked_together_shares_the_forcing_of_a_folder_and_is_answered_after_it(
     releaser: Releaser, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
