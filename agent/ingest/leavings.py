@@ -71,7 +71,10 @@ class Leavings:
                 self._log.info("part_explained", part=sha256.hex(), length=count, capture=held.id)
 
     async def _explain_kept(self, name: str) -> None:
-        """A kept file on which nothing rests was never promised: it moves to the parts, and is taken if offered."""
+        """A kept file on which nothing rests was never promised, or it was given up as lost and has come back.
+
+        It moves to the parts, and is taken if offered.
+        """
         try:
             sha256 = bytes.fromhex(name)
         except ValueError:
@@ -86,6 +89,8 @@ class Leavings:
             return
         part = await self._spool.run(self._spool.set_kept_aside, sha256)
         reason = "it was complete in the spool, and the agent ended before it could promise it"
+        if await self._desk.read(lambda journal: queries.was_held(journal, sha256)):
+            reason = "it was missing from the spool, or not whole, when the agent looked before, and lies there now"
         await self._explain_part(part.digest, reason)
 
     async def _explain_part(self, digest: Digest, reason: str) -> None:

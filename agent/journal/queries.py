@@ -49,6 +49,7 @@ __all__ = [
     "story",
     "taken_in",
     "tally",
+    "was_held",
     "was_purged",
 ]
 
@@ -228,11 +229,19 @@ def keepers(journal: Journal, sha256: bytes) -> int:
 
 
 def was_purged(journal: Journal, sha256: bytes) -> bool:
-    """Whether a capture with these bytes has left the spool by its entry: then a file that is left is let go."""
+    """Whether a capture with these bytes has left the spool by its entry: then a file that is left is let go.
+
+    One whose file was missing is superseded since: nobody let that go, whatever receipt it has, and whoever else did.
+    """
     found = journal.connection.execute(
-        "SELECT 1 FROM capture WHERE sha256 = ? AND spooled = 0 AND strength IS NOT NULL LIMIT 1", (sha256,)
+        "SELECT min(superseded = 0 AND strength IS NOT NULL) FROM capture WHERE sha256 = ? AND spooled = 0", (sha256,)
     ).get
-    return found is not None
+    return bool(found)
+
+
+def was_held(journal: Journal, sha256: bytes) -> bool:
+    """Whether a capture with these bytes was ever promised."""
+    return journal.connection.execute("SELECT 1 FROM capture WHERE sha256 = ? LIMIT 1", (sha256,)).get is not None
 
 
 def tally(journal: Journal) -> dict[Standing, Tally]:

@@ -131,6 +131,26 @@ async def test_a_receipted_file_that_is_missing_stays_receipted_and_comes_back(
     assert (await station.only()).spooled
 
 
+@pytest.mark.parametrize("sent", [False, True])
+async def test_a_file_that_was_missing_and_lies_there_again_is_never_deleted(
+    station: Station, bench: BenchDevice, *, sent: bool
+) -> None:
+    """As after a start without the disk of the spool: that the DEMS has it lets the spool forget nothing."""
+    bench.record("a", data := some_bytes(100))
+    station.connect(BenchUplink())
+    await station.dock(bench)
+    if sent:
+        await station.send()
+    sha256 = hashlib.sha256(data).digest()
+    path, away = station.spool.path(sha256), station.spool.root.parent / "away"
+    path.rename(away)
+    await station.restart()
+    away.rename(path)
+    await station.restart()
+    assert (lying(station, "kept"), lying(station, "parts")) == (set(), {sha256.hex()})
+    assert "missing from the spool" in (await reasons(station))[sha256.hex().upper()]
+
+
 async def test_a_file_whose_purge_was_written_and_not_done_is_let_go(station: Station, bench: BenchDevice) -> None:
     bench.record("a", some_bytes(100))
     station.connect(BenchUplink())
