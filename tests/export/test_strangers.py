@@ -239,3 +239,12 @@ def test_what_a_compromised_key_quoted_bounds_nothing_and_stops_no_export(tmp_pa
         assert f"custody/{bad:06d}.checkpoint" not in one
     assert held[f"manifests/{after}.json"].count(b"custody/%06d.checkpoint" % good) == 1
     assert b'"after": null' in single[f"manifests/{after}.json"]
+
+
+def test_a_name_that_the_readers_terminal_cannot_show(bag: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    (copy / "\N{CJK UNIFIED IDEOGRAPH-8B49}").write_bytes(b"")
+    command, env = [sys.executable, evidock_verify.__file__, str(copy)], os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines()[-1] == "NOT PROVEN: something is wrong"

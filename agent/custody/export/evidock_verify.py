@@ -725,9 +725,11 @@ def main(arguments: list[str] | None = None) -> int:
         told = {"exit_code": code, "checks": [{name: check[n] for n, name in enumerate(names)} for check in checks]}
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
         return code
+    encoding = sys.stdout.encoding or "ascii"
     for check in checks:
         line = f"{check[0]:8}{check[1]:11}{check[2]}: {check[3]}"
-        sys.stdout.write("".join(c if c.isprintable() else "?" for c in line) + "\n")
+        shown = "".join(c if c.isprintable() else "?" for c in line)
+        sys.stdout.write(shown.encode(encoding, "replace").decode(encoding) + "\n")
     verdict = {
         0: "PROVEN",
         1: "NOT PROVEN: something is wrong",
