@@ -32,6 +32,7 @@ __all__ = [
     "check_head",
     "contradict",
     "contradictions",
+    "cosigned_time_stamp_over",
     "covering",
     "keep_cosigned",
     "keep_log_vkey",
@@ -285,6 +286,12 @@ def newest_time_stamp(journal: Journal) -> TimeStamp | None:
 def time_stamp_over(journal: Journal, index: int) -> TimeStamp | None:
     """The first token over a checkpoint above leaf `index`."""
     return _stamp(journal, "size > ? ORDER BY size", index)
+
+
+def cosigned_time_stamp_over(journal: Journal, index: int) -> TimeStamp | None:
+    """The first token above leaf `index` over a checkpoint with the lines of the quorum, as it is kept."""
+    cosigned = "SELECT 1 FROM checkpoint c WHERE c.size = time_stamp.size AND c.cosigned = time_stamp.note"
+    return _stamp(journal, f"size > ? AND EXISTS ({cosigned} AND c.cosigned_at IS NOT NULL) ORDER BY size", index)
 
 
 def witness_size(journal: Journal, vkey: str) -> int:

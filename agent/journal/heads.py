@@ -38,6 +38,8 @@ class Heads:
                 self._foreign.append(vkey)
             else:
                 self._keys.append(key)
+        signed: int = journal.connection.execute("SELECT count(*) FROM checkpoint").get
+        self._nameless = signed if not self._keys else 0
         beyond = journal.connection.execute("SELECT size FROM checkpoint WHERE size > ? ORDER BY size", (size,))
         self._beyond: list[int] = [one for (one,) in beyond]
         self._quoted = self._stamped = 0
@@ -97,6 +99,8 @@ class Heads:
         """Every leaf was read: nothing was signed over more, and nothing is said to be quoted that is not."""
         for vkey in self._foreign:
             say("keys", f"{vkey[:200]!r} stands among the keys of this log, and is none of them")
+        if self._nameless:
+            say("keys", f"{self._nameless} checkpoints are kept, and no key of this log is known that signed them")
         for size in self._beyond:
             say(f"checkpoint over {size} entries", "was signed, and there are not so many entries")
         for table, quoted in (("checkpoint", self._quoted), ("time_stamp", self._stamped)):

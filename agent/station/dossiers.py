@@ -118,13 +118,12 @@ def _checkpoint(journal: Journal, last: int, held: int) -> tuple[bytes | None, b
     Stamped and cosigned is best, then cosigned, then what the station signed alone.
     """
     for index in dict.fromkeys((last, held)):
-        stamp, cosigned = anchors.time_stamp_over(journal, index), anchors.covering(journal, index)
-        if stamp is not None:
-            over = anchors.of_size(journal, stamp.size)
-            if cosigned is None or (over is not None and over.cosigned_at is not None and over.best == stamp.note):
-                return stamp.note, stamp.token, stamp.size
-        if cosigned is not None:
+        if (both := anchors.cosigned_time_stamp_over(journal, index)) is not None:
+            return both.note, both.token, both.size
+        if (cosigned := anchors.covering(journal, index)) is not None:
             return cosigned.best, None, cosigned.size
+        if (stamp := anchors.time_stamp_over(journal, index)) is not None:
+            return stamp.note, stamp.token, stamp.size
     newest = anchors.newest(journal)
     return (None, None, 0) if newest is None else (newest.best, None, newest.size)
 

@@ -269,6 +269,7 @@ def test_a_tree_that_is_not_the_one_that_was_signed(tampered: Tampered, size: in
     """Whoever changes an entry of the last, partial tile and its hash: the signed checkpoint above it is what tells."""
     journal = opened(tampered.path)
     with journal.transaction():
+        anchors.keep_log_vkey(journal, KEY.vkey)
         root = anchors.root_at(journal, size)
         anchors.keep_signed(journal, anchors.Signed(size, root, signed(size, root), Clock().stamp().at))
     journal.close()
@@ -327,6 +328,13 @@ def test_what_was_signed_and_quoted_cannot_be_changed(quoted: Tampered, change: 
     """Only the newest heads were compared once; what courts are shown are the older ones, with their witnesses."""
     problems = quoted.by(f"UPDATE {change}")
     assert any(named in problem for problem in problems), problems
+
+
+def test_keys_that_were_taken_away(quoted: Tampered) -> None:
+    """Without them nothing that was signed could be looked at, and whatever stands there would pass."""
+    quoted.by("DELETE FROM meta WHERE name IN ('log_vkey', 'log_vkeys')", look=False)
+    problems = quoted.by(f"UPDATE checkpoint SET note = {FORGED} WHERE anchored IS NULL")  # noqa: S608 - ours
+    assert problems == ["keys: 2 checkpoints are kept, and no key of this log is known that signed them"]
 
 
 def test_a_quoted_checkpoint_cannot_be_taken_away(quoted: Tampered) -> None:

@@ -132,6 +132,24 @@ def test_which_checkpoint_is_taken(tmp_path: Path) -> None:
         assert evidock_verify.unbase64(told["token"]) == b"token"
 
 
+def test_a_checkpoint_that_is_stamped_and_cosigned_is_taken_before_others(tmp_path: Path) -> None:
+    """A witness was down: what was stamped first nobody had cosigned, and what was cosigned first is not stamped."""
+    with station(tmp_path) as made:
+        capture = asyncio.run(made.take("CLIP", b"clip"))
+        alone = sign(made, cosigned=False)
+        with made.journal.transaction():
+            anchors.keep_time_stamp(made.journal, TimeStamp(alone.size, alone.note, b"first", "tsa", AT))
+        assert evidock_verify.unbase64(dossiers(made.journal, [capture])["token"]) == b"first"
+        sign(made)
+        assert dossiers(made.journal, [capture])["token"] is None
+        asyncio.run(made.take("OTHER", b"other clip"))
+        both, note = sign(made), made.seal().checkpoint or b""
+        with made.journal.transaction():
+            anchors.keep_time_stamp(made.journal, TimeStamp(both.size, note, b"second", "tsa", AT))
+        told = dossiers(made.journal, [capture])
+        assert [evidock_verify.unbase64(told[name]) for name in ("token", "checkpoint")] == [b"second", note]
+
+
 def test_through_the_daemons_socket(tmp_path: Path) -> None:
     """What a daemon answers is what its journal answers without it."""
     with station(tmp_path) as made:
