@@ -198,6 +198,9 @@ class _Sending:
     async def sha256_through(self, offset: int, /) -> bytes:
         raise NotImplementedError
 
+    async def class_kept(self) -> Priority:
+        return self.holding.priority
+
     def recall(self) -> str | None:
         return self._state
 

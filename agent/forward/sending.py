@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from agent.capture import PART_LENGTH
 from agent.errors import NotNow
-from agent.journal import queries
+from agent.journal import contexts, queries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from agent.capture import Holding
+    from agent.capture import Holding, Priority
     from agent.forward.watched import Departure
     from agent.gate import Charge, Gate
     from agent.journal import Desk
@@ -92,6 +92,10 @@ class ForwardSending:
             end = 32 * (offset // PART_LENGTH)
             return self._holding.parts.through[end - 32 : end]
         return await self._spool.run(self._spool.sha256_of_first, self._holding.digest.sha256, offset)
+
+    async def class_kept(self) -> Priority:
+        """Its class, whatever order of sending a person gave it."""
+        return await self._desk.read(lambda journal: contexts.class_of(journal, self._holding.id))
 
     def recall(self) -> str | None:
         """What was remembered last."""

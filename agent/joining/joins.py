@@ -65,6 +65,8 @@ def look(journal: Journal, options: ContextOptions, row: int) -> Holding | None:
         return None
     raised = found.priority if _may_raise(journal, known, row, found.priority) else None
     context["priority"] = None if raised is None else raised.name.lower()
+    if raised is None and found.priority is not None and found.priority < contexts.class_of(journal, name):
+        context["class"] = found.priority.name.lower()  # it is sent as a person ordered, and kept as what it is
     return contexts.join(journal, name, context, raised)
 
 

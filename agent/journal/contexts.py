@@ -6,10 +6,12 @@ and becomes an entry where it says something else than before: nothing is ever e
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.capture import Priority
 from agent.context import folded
 from agent.journal.entry import Event
 from agent.journal.rows import micros, text_id
@@ -19,11 +21,12 @@ from agent.journal.words import context_words, words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from agent.capture import Holding, Json, Priority
+    from agent.capture import Holding, Json
     from agent.journal.book import Journal
 
 __all__ = [
     "called",
+    "class_of",
     "current",
     "devices",
     "due",
@@ -105,6 +108,23 @@ def current(journal: Journal, capture: str) -> dict[str, Any] | None:
     """What the newest entry about its context says of a capture, with `entry`, its leaf; None where there is none."""
     seq = journal.connection.execute("SELECT seq FROM context WHERE capture = ?", (journal.row(capture),)).get
     return None if seq is None else {**predicate_at(journal.connection, seq)["context"], "entry": seq}
+
+
+def class_of(journal: Journal, capture: str) -> Priority:
+    """The class of its entry `held`, or the most urgent one that an entry about its context gave it.
+
+    What a person ordered says when it is sent, and nothing of what it is.
+    """
+    leaves = journal.connection.execute(
+        "SELECT leaf FROM entry WHERE capture = ? AND (seq = ? OR instr(leaf, ?) > 0)",
+        (journal.row(capture), journal.get(capture).index, f'"event":"{Event.CONTEXT.value}"'),
+    )
+    names: list[str] = []
+    for (leaf,) in leaves:
+        said = json.loads(leaf)["predicate"]
+        told = said["context"] if said["event"] == Event.CONTEXT else said["capture"]
+        names += filter(None, (told.get("priority"), told.get("class")))
+    return min(Priority[name.upper()] for name in names)
 
 
 def untold(journal: Journal, limit: int) -> list[tuple[int, int]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import NotNow
+from agent.journal import contexts
 from agent.testing.devices import BenchDevice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
-    from agent.capture import Holding
+    from agent.capture import Holding, Priority
     from agent.testing.station import Station
 
 __all__ = ["HeldSending", "held_sending"]
@@ -62,6 +63,10 @@ class HeldSending:
         """SHA-256 of its first bytes, computed from the spool."""
         spool = self._station.spool
         return await spool.run(spool.sha256_of_first, self._holding.digest.sha256, offset)
+
+    async def class_kept(self) -> Priority:
+        """Its class, by the journal."""
+        return await self._station.desk.read(lambda journal: contexts.class_of(journal, self._holding.id))
 
     def recall(self) -> str | None:
         """What was remembered last."""

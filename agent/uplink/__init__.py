@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
-    from agent.capture import Holding, Receipt
+    from agent.capture import Holding, Priority, Receipt
 
 __all__ = [
     "Announces",
@@ -58,6 +58,12 @@ class Sending(Protocol):
 
     async def sha256_through(self, offset: int, /) -> bytes:
         """SHA-256 of the first `offset` bytes: from the journal at the end of a part, else computed from the spool."""
+
+    async def class_kept(self) -> Priority:
+        """The class of its entry `held`, as rules about its context raised it, for what is kept by class.
+
+        `holding.priority` is when it is sent, and a person may have changed that.
+        """
 
     def recall(self) -> str | None:
         """What `remember` last kept, also after a restart of the agent."""

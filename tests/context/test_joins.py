@@ -136,6 +136,10 @@ async def test_a_rule_makes_a_capture_more_urgent_and_says_nothing_against_a_per
     assert priorities == [Priority.USE_OF_FORCE, Priority.BULK]
     assert (await rig.context(plain) or {})["priority"] == "use_of_force"
     assert {one.id: one.priority for one in rig.joined}[plain] is Priority.USE_OF_FORCE
+    for id_ in (plain, ordered):  # which stays what it is, whenever it is sent
+        kind = await rig.desk.read(lambda journal, id_=id_: contexts.class_of(journal, id_))
+        assert kind is Priority.USE_OF_FORCE
+    assert (await rig.context(ordered) or {})["class"] == "use_of_force"
     assert (await rig.verified()).problems == []
 
 

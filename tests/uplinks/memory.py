@@ -85,6 +85,9 @@ class MemorySending:
     async def sha256_through(self, offset: int, /) -> bytes:
         return hashlib.sha256(self.data[:offset]).digest()
 
+    async def class_kept(self) -> Priority:
+        return self.holding.priority
+
     def recall(self) -> str | None:
         return self.state
 

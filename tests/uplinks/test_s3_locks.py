@@ -19,7 +19,7 @@ from agent.capture import Priority, Standing, Strength
 from agent.errors import UplinkDown
 from agent.testing.devices import some_bytes
 from agent.testing.ports import free_port
-from agent.testing.sendings import held_sending
+from agent.testing.sendings import HeldSending, held_sending
 from agent.testing.station import Station
 from agent.testing.uplink_conformance import sent
 from agent.uplink.s3 import S3Uplink
@@ -107,6 +107,21 @@ async def test_an_object_is_locked_for_the_days_of_its_class_and_under_a_hold(be
         assert head["ObjectLockLegalHoldStatus"] == "ON"
         with pytest.raises(ClientError, match="AccessDenied"):
             await asked.delete_object(Bucket=bench.bucket, Key=sending.holding.id, VersionId=head["VersionId"])
+
+
+async def test_whoever_sends_a_capture_before_others_changes_nothing_of_how_long_it_is_kept(bench: Bench) -> None:
+    uplink = bench.uplink(
+        lock="governance", retention={"routine": 30}, retention_default=1, legal_hold=["routine"], read_back=True
+    )
+    name = (await held_sending(bench.station, some_bytes(1000))).holding.id
+    await bench.station.desk.write(lambda journal: journal.prioritise(name, Priority.FIRST, actor="anna", why="court"))
+    sending = HeldSending(bench.station, await bench.station.only())
+    assert sending.holding.priority is Priority.FIRST
+    await sent(uplink, sending)
+    async with client(bench.store) as asked:
+        head = await asked.head_object(Bucket=bench.bucket, Key=name)
+    assert head["ObjectLockRetainUntilDate"] > datetime.now(UTC) + timedelta(days=29)
+    assert head["ObjectLockLegalHoldStatus"] == "ON"
 
 
 async def test_a_broker_signs_locks_and_what_it_adds_by_itself_is_sent(bench: Bench) -> None:

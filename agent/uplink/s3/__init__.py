@@ -53,7 +53,7 @@ class S3Uplink:
             self._log.warning("checksums_ignored", destination=self._options.name)
             self._compares = compares = False
             there = await brought(self._store, sending, self._places, compares=False)
-        return await proven(self._store, sending.holding, there, compares=compares)
+        return await proven(self._store, sending, there, compares=compares)
 
     async def probe(self) -> None:
         """Try whether the store refuses wrong digests. Raises `UplinkDown`."""

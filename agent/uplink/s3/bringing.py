@@ -70,6 +70,7 @@ async def brought(store: Store, sending: Sending, places: asyncio.Semaphore, *, 
 async def _whole(store: Store, sending: Sending, *, stated: bool) -> Brought:
     """By one PUT, with the digest that the journal has; its last block goes only if the spool gave what it says."""
     holding, digest = sending.holding, sending.holding.digest
+    kind = await sending.class_kept()
     await sending.turn(digest.length)
     sending.progress(0)
     part = Part(1, 0, digest.length, digest.sha256)
@@ -81,7 +82,7 @@ async def _whole(store: Store, sending: Sending, *, stated: bool) -> Brought:
         ChecksumAlgorithm="SHA256",
         ChecksumSHA256=b64(digest.sha256),
         IfNoneMatch="*",
-        **made_with(store.options, holding),
+        **made_with(store.options, holding, kind),
     )
     sending.progress(digest.length)
     return Brought()

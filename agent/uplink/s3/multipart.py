@@ -69,7 +69,7 @@ async def _begun(store: Store, sending: Sending) -> Upload:
         "create_multipart_upload",
         Key=key_of(options, holding),
         ChecksumAlgorithm="SHA256",
-        **made_with(options, holding),
+        **made_with(options, holding, await sending.class_kept()),
     )
     upload = Upload(upload_id(answer, store.place), part_length(holding.digest.length, options.part_length))
     await sending.remember(upload.text)

@@ -14,7 +14,7 @@ from agent.errors import UplinkDown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.capture import Holding
+    from agent.capture import Holding, Priority
     from agent.uplink.s3.options import S3Options
 
 __all__ = ["b64", "key_of", "lock_until", "made_with", "metadata", "upload_id"]
@@ -52,23 +52,23 @@ def metadata(holding: Holding) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
-def made_with(options: S3Options, holding: Holding, *, now: datetime | None = None) -> dict[str, Any]:
-    """What is said when the object is made, by PUT or at the beginning of its parts."""
+def made_with(options: S3Options, holding: Holding, kind: Priority) -> dict[str, Any]:
+    """What is said when the object of a capture of this class is made, by PUT or at the beginning of its parts."""
     words: dict[str, Any] = {"ContentType": holding.media_type, "Metadata": metadata(holding)}
     if options.encryption is not None:
         words["ServerSideEncryption"] = options.encryption
     if options.kms_key is not None:
         words["SSEKMSKeyId"] = options.kms_key
-    if (until := lock_until(options, holding, now=now)) is not None:
+    if (until := lock_until(options, kind)) is not None:
         words |= {"ObjectLockMode": options.lock.upper(), "ObjectLockRetainUntilDate": until}
-    if options.held(holding.priority):
+    if options.held(kind):
         words["ObjectLockLegalHoldStatus"] = "ON"
     return words
 
 
-def lock_until(options: S3Options, holding: Holding, *, now: datetime | None = None) -> datetime | None:
+def lock_until(options: S3Options, kind: Priority, *, now: datetime | None = None) -> datetime | None:
     """Until when the object is to be locked; None where nothing is asked for."""
-    days = options.days(holding.priority)
+    days = options.days(kind)
     if days is None:
         return None
     return (now or datetime.now(UTC)).replace(microsecond=0) + timedelta(days=days)

@@ -15,7 +15,8 @@ from agent.uplink.s3.named import b64, key_of, lock_until, upload_id
 from agent.uplink.s3.trouble import Answered, NotPermitted, NotThere, WrongDigest
 
 if TYPE_CHECKING:
-    from agent.capture import Holding
+    from agent.capture import Holding, Priority
+    from agent.uplink import Sending
     from agent.uplink.s3.bringing import Brought
     from agent.uplink.s3.store import Store
 
@@ -66,16 +67,17 @@ async def _refuses_part(store: Store, key: str) -> bool:
     return False
 
 
-async def proven(store: Store, holding: Holding, brought: Brought, *, compares: bool) -> Receipt:
+async def proven(store: Store, sending: Sending, brought: Brought, *, compares: bool) -> Receipt:
     """The receipt, as strong as what the store proves. `compares`: it refuses wrong digests.
 
     Raises `BadReceipt` where the object is not this capture, `UplinkDown` where it is not locked as it has to be.
     """
-    options, key = store.options, key_of(store.options, holding)
+    options, holding = store.options, sending.holding
+    key, kind = key_of(options, holding), await sending.class_kept()
     head = await _seen(store, key)
     _is_ours(head, holding, brought)
-    if options.lock != "none" or options.held(holding.priority):
-        await _is_locked(store, holding, head)
+    if options.lock != "none" or options.held(kind):
+        await _is_locked(store, holding, kind, head)
     if compares and not brought.existed:
         return Receipt(Strength.DIGEST, options.name, holding.digest.length, holding.digest.sha256)
     if _own_sum(head) == holding.digest.sha256 and compares:
@@ -121,7 +123,7 @@ def _own_sum(head: dict[str, Any]) -> bytes | None:
         return None
 
 
-async def _is_locked(store: Store, holding: Holding, head: dict[str, Any]) -> None:
+async def _is_locked(store: Store, holding: Holding, kind: Priority, head: dict[str, Any]) -> None:
     """Read the lock back: any answer but the one that is asked for counts as not locked.
 
     HEAD tells it to those who may know it; where it tells nothing, it is asked for by its own name. It is never *set*
@@ -129,20 +131,20 @@ async def _is_locked(store: Store, holding: Holding, head: dict[str, Any]) -> No
     Swift does).
     """
     options = store.options
-    if options.lock != "none" and (why := await _unlocked(store, holding, head)) is not None:
+    if options.lock != "none" and (why := await _unlocked(store, holding, kind, head)) is not None:
         raise _not_locked(store, why)
-    if options.held(holding.priority) and not await _is_held(store, holding, head):
+    if options.held(kind) and not await _is_held(store, holding, head):
         raise _not_locked(store, "it is under no legal hold")
 
 
-async def _unlocked(store: Store, holding: Holding, head: dict[str, Any]) -> str | None:
+async def _unlocked(store: Store, holding: Holding, kind: Priority, head: dict[str, Any]) -> str | None:
     """Why its retention is not the one that is asked for."""
     options = store.options
     mode, until = head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")
     if mode is None:
         kept = (await _told(store, holding, head, "get_object_retention")).get("Retention") or {}
         mode, until = kept.get("Mode"), kept.get("RetainUntilDate")
-    least = lock_until(options, holding, now=holding.held_at) or datetime.now(UTC)
+    least = lock_until(options, kind, now=holding.held_at) or datetime.now(UTC)
     right = mode is not None if options.lock == "bucket" else mode == options.lock.upper()
     return (
         None if right and until is not None and until >= least else f"its retention is {mode or 'none'} until {until}"
