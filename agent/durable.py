@@ -39,6 +39,7 @@ __all__ = [
     "forces_all",
     "make_folder",
     "move",
+    "replace_below",
     "replace_file",
     "reserve",
     "unwritable",
@@ -180,15 +181,20 @@ def make_folder(path: Path, mode: int = 0o700) -> None:
 def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write a small file so that after a power cut either the old or the new content is there, whole."""
     with folder(path.parent) as parent_fd:
-        name = f".{path.name}.{os.getpid()}.new"
-        fd = os.open(name, os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=parent_fd)
-        try:
-            write_all(fd, content, 0)
-            force(fd)
-        finally:
-            os.close(fd)
-        move(name, parent_fd, path.name, parent_fd)
-        force_folder(parent_fd)
+        replace_below(path.name, content, parent_fd, mode)
+
+
+def replace_below(name: str, content: bytes, folder_fd: int, mode: int = 0o600) -> None:
+    """The same in an open folder."""
+    new = f".{name}.{os.getpid()}.new"
+    fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=folder_fd)
+    try:
+        write_all(fd, content, 0)
+        force(fd)
+    finally:
+        os.close(fd)
+    move(new, folder_fd, name, folder_fd)
+    force_folder(folder_fd)
 
 
 def drop_cache(fd: int, offset: int = 0, length: int = 0) -> None:

@@ -48,16 +48,16 @@ class Opened:
 
     async def run(self, work: Callable[Concatenate[int, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """`work` with the descriptor and these, in a thread. Raises what it raises."""
+        return await asyncio.to_thread(self.do, work, *args, **kwargs)
 
-        def alone() -> T:
-            with self._lock:
-                if self._closed:
-                    raise OSError("it was closed")  # to nobody: whoever asked was cancelled before a thread was free
-                if self._fd is None:
-                    self._fd = self._how()
-                return work(self._fd, *args, **kwargs)
-
-        return await asyncio.to_thread(alone)
+    def do(self, work: Callable[Concatenate[int, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same in the thread that asks."""
+        with self._lock:
+            if self._closed:
+                raise OSError("it was closed")  # to nobody: whoever asked was cancelled before a thread was free
+            if self._fd is None:
+                self._fd = self._how()
+            return work(self._fd, *args, **kwargs)
 
     def close(self) -> None:
         """Give the descriptor back, after whatever is done with it now. Blocks until then."""

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,6 +24,8 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the medium
 _ABOUT_MAX: Final = 1 << 20
 _AT_ONCE: Final = 10_000
 """Receipts in one file."""
+_OTHERS_MOST: Final = 64
+"""Further stations of one capture that are signed for."""
 _KINDS: Final = {"capture": str, "log": str, "index": int, "length": int, "sha256": str}
 
 
@@ -32,6 +36,8 @@ class _Bag:
     about: dict[str, Any]
     sha256: str
     wrong: str | None = None
+    others: tuple[dict[str, Any], ...] = ()
+    """What further stations say that took the same capture, each by an entry of its own log."""
 
     @property
     def capture(self) -> str:
@@ -82,8 +88,9 @@ def sign(
     signer = load_key(key, name)
     now = datetime.now(UTC)
     good = [one for one in found if one.wrong is None]
-    for first in range(0, len(good), _AT_ONCE):
-        notes = [_receipt(one, signer, now, copies) for one in good[first : first + _AT_ONCE]]
+    abouts = [about for one in good for about in (one.about, *one.others)]
+    for first in range(0, len(abouts), _AT_ONCE):
+        notes = [_receipt(about, signer, now, copies) for about in abouts[first : first + _AT_ONCE]]
         _write(folder / RECEIPTS / f"{now:%Y%m%dT%H%M%SZ}-{first // _AT_ONCE:03}.json", notes)
     if as_json:
         print_json({"signed": [one.capture for one in good], "vkey": signer.vkey})
@@ -110,12 +117,12 @@ def _bag(place: Path) -> _Bag:
     """Nothing that lies there is trusted: what the sums say is compared with what the bytes are."""
     import hashlib  # noqa: PLC0415
 
-    from agent.uplink.folder.bag import ABOUT  # noqa: PLC0415
+    from agent.uplink.folder.bag import ABOUT, about_of  # noqa: PLC0415
 
     about: dict[str, Any] = {"capture": place.name}
     whole, count = hashlib.sha256(), 0
     try:
-        if (said := _about(place)) is None:
+        if (said := _about(place, ABOUT)) is None:
             return _Bag(about, "", f"{ABOUT} is not what a station writes")
         about = said
         files = [path for path in (place / "data").iterdir() if path.is_file() and not path.is_symlink()]
@@ -132,20 +139,25 @@ def _bag(place: Path) -> _Bag:
         return _Bag(about, sha256, "it lies under the id of another capture")
     if about["sha256"] != sha256 or about["length"] != count:
         return _Bag(about, sha256, "its bytes are not those that its station took")
-    return _Bag(about, sha256)
+    others: list[dict[str, Any]] = []
+    for path in islice(sorted(place.glob(about_of("*"))), _OTHERS_MOST):
+        with suppress(OSError):
+            other = _about(place, path.name)
+            if other is not None and all(other[name] == about[name] for name in ("capture", "sha256", "length")):
+                others.append(other)
+    return _Bag(about, sha256, others=tuple(others))
 
 
-def _about(place: Path) -> dict[str, Any] | None:
+def _about(place: Path, name: str) -> dict[str, Any] | None:
     """What a station wrote beside a capture; None where it is nothing that a receipt could say."""
     from agent.custody.receipt import write  # noqa: PLC0415
-    from agent.uplink.folder.bag import ABOUT  # noqa: PLC0415
     from agent.uplink.folder.medium import read_plain  # noqa: PLC0415
 
     try:
-        about = json.loads(read_plain(place / ABOUT, _ABOUT_MAX))
+        about = json.loads(read_plain(place / name, _ABOUT_MAX))
         if not isinstance(about, dict) or not isinstance(about.get("origin"), dict):
             return None
-        if any(type(about.get(name)) is not kind for name, kind in _KINDS.items()):
+        if any(type(about.get(word)) is not kind for word, kind in _KINDS.items()):
             return None
         write(_note(about, datetime.now(UTC), 1)).encode()
     except (ValueError, RecursionError):
@@ -153,11 +165,11 @@ def _about(place: Path) -> dict[str, Any] | None:
     return about
 
 
-def _receipt(one: _Bag, signer: Any, now: datetime, copies: int) -> str:  # noqa: ANN401 - agent.note.Signer
+def _receipt(about: dict[str, Any], signer: Any, now: datetime, copies: int) -> str:  # noqa: ANN401 - agent.note.Signer
     from agent.custody.receipt import write  # noqa: PLC0415
     from agent.note import sign as signed  # noqa: PLC0415
 
-    return signed(write(_note(one.about, now, copies)), signer).decode()
+    return signed(write(_note(about, now, copies)), signer).decode()
 
 
 def _note(about: dict[str, Any], now: datetime, copies: int) -> Any:  # noqa: ANN401 - agent.custody.receipt.ReceiptNote

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from agent import cli, durable
 from agent.capture import PART_LENGTH, Standing, Strength
+from agent.custody.receipt import open_receipt
 from agent.errors import BadReceipt, Refusal, UplinkDown
 from agent.forward.late import came_late
 from agent.journal import copies
@@ -28,7 +30,7 @@ from agent.note import Verifier
 from agent.testing.cameras import CameraFolder
 from agent.testing.devices import some_bytes
 from agent.testing.process import DaemonProcess
-from agent.testing.sendings import held_sending
+from agent.testing.sendings import HeldSending, held_sending
 from agent.testing.station import Station
 from agent.testing.uplink_conformance import UplinkConformance, UplinkRig, sent
 from agent.traffic import LinkClass, Traffic
@@ -40,7 +42,6 @@ from agent.uplink.folder.writing import place_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from agent.testing.sendings import HeldSending
     from agent.testing.uplinks import Arrived
 
 MIB = 1 << 20
@@ -215,7 +216,7 @@ async def test_a_medium_that_is_changed_for_another_gets_no_receipt_for_what_wen
     with pytest.raises(UplinkDown):
         await sent(rig.uplink(), Swapped(sending, request_, swap))  # type: ignore[arg-type]
     assert await rig.arrived() == {}
-    assert list(rig.path.with_name("first").glob("captures/??/.*.part"))
+    assert list(rig.path.with_name("first").glob("captures/??/*")), "it went to the one that it was begun on"
     if other == "prepared":
         await sent(rig.uplink(), sending)
         assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
@@ -228,8 +229,8 @@ async def test_a_medium_that_goes_before_its_first_folder_is_made_gets_no_receip
     """In that moment everything would go to whatever lies at the mount point: this machine's own disk."""
     true_require = Medium.require
 
-    def require(medium: Medium, length: int) -> None:
-        true_require(medium, length)
+    def require(medium: Medium, *more: Any) -> None:  # noqa: ANN401 - as it is
+        true_require(medium, *more)
         rig.path.rename(rig.path.with_name("first"))
         rig.path.mkdir()
         if other == "prepared":
@@ -239,6 +240,27 @@ async def test_a_medium_that_goes_before_its_first_folder_is_made_gets_no_receip
     monkeypatch.setattr(Medium, "require", require)
     with pytest.raises(UplinkDown, match=r"another one|prepared"):
         await sent(rig.uplink(), await held_sending(station, b"x"))
+    assert list(rig.path.rglob("*.part")) == [*rig.path.glob("captures/*")] == [], "nothing was made there"
+    assert (rig.path / "captures").exists() == (other == "prepared")
+
+
+@pytest.mark.parametrize("where", ["captures", "shelf", "draft", "bag"])
+async def test_no_link_on_a_medium_leads_what_is_written_elsewhere(
+    rig: FolderRig, station: Station, tmp_path: Path, where: str
+) -> None:
+    sending, elsewhere = await held_sending(station, b"x"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    place = place_of(rig.medium, sending.holding.id)
+    draft = place.with_name(f".{place.name}.{hashlib.sha256(sending.holding.log.encode()).hexdigest()[:8]}.part")
+    link = {"captures": rig.path / "captures", "shelf": place.parent, "draft": draft, "bag": place}[where]
+    if where == "captures":
+        link.rmdir()
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UplinkDown, match="no folder is where one belongs") as down:
+        await sent(rig.uplink(), sending)
+    assert down.value.alone, "others go there"
+    assert list(elsewhere.iterdir()) == []
 
 
 async def test_a_draft_that_is_not_ours_is_not_built_upon(rig: FolderRig, station: Station) -> None:
@@ -377,6 +399,70 @@ async def test_two_stations_on_one_drive(rig: FolderRig, tmp_path: Path) -> None
         assert sendings[0].holding.id == sendings[1].holding.id
         await asyncio.gather(*(sent(rig.uplink(), sending, tries=2) for sending in sendings))
         assert len(await rig.arrived()) == 1
+
+
+async def test_each_station_that_took_a_capture_gets_a_receipt_for_its_own_entry(
+    rig: FolderRig, tmp_path: Path
+) -> None:
+    """The bag lies there once; what its first station said of it fits no other's log."""
+    async with Station(tmp_path / "one") as one, Station(tmp_path / "two", log=OTHER) as two:
+        sendings = [await held_sending(place, some_bytes(1000)) for place in (one, two)]
+        assert len({sending.holding.id for sending in sendings}) == 1
+        for sending in (*sendings, *sendings):
+            await sent(rig.uplink(), sending)
+        entries = {(sending.holding.log, sending.holding.index) for sending in sendings}
+        assert len(entries) == 2
+        assert await signed_for(rig, tmp_path) == entries
+        bagit.Bag(str(place_of(rig.medium, sendings[0].holding.id))).validate()
+
+
+async def test_a_capture_with_another_entry_than_its_bag_speaks_of_gets_a_receipt_for_it(
+    rig: FolderRig, station: Station, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its station lost its journal and took it once more. Power fails meanwhile."""
+    first = await held_sending(station, b"x")
+    later = HeldSending(station, replace(first.holding, index=first.holding.index + 7))
+    await sent(rig.uplink(), first)
+    with monkeypatch.context() as patched:
+        true_replace, left = durable.replace_below, [None] * 2
+
+        def replace_below(*what: Any) -> None:  # noqa: ANN401 - as it is
+            if not left:
+                raise OSError(errno.EIO, "pulled")
+            left.pop()
+            true_replace(*what)
+
+        patched.setattr(writing, "durable", SimpleNamespace(**{**vars(durable), "replace_below": replace_below}))
+        with pytest.raises(UplinkDown, match="failed"):
+            await sent(rig.uplink(), later)
+    await sent(rig.uplink(), later)
+    assert await signed_for(rig, tmp_path) == {(later.holding.log, later.holding.index)}
+    bagit.Bag(str(place_of(rig.medium, later.holding.id))).validate()
+
+
+async def test_what_no_station_wrote_beside_a_bag_is_not_signed_for(
+    rig: FolderRig, station: Station, tmp_path: Path
+) -> None:
+    sending = await held_sending(station, b"x")
+    await sent(rig.uplink(), sending)
+    place = place_of(rig.medium, sending.holding.id)
+    about = json.loads((place / "capture.json").read_text())
+    (place / "capture-1.json").write_text(json.dumps({**about, "sha256": "00" * 32}))
+    (place / "capture-2.json").write_text("{")
+    (place / "capture-3.json").mkdir()
+    (place / "capture-4.json").symlink_to("/dev/zero")
+    assert await signed_for(rig, tmp_path) == {(sending.holding.log, sending.holding.index)}
+
+
+async def signed_for(rig: FolderRig, folder: Path) -> set[tuple[str, int]]:
+    """Log and index of each receipt that whoever receives the medium puts there."""
+    key = folder / "receipt.key"
+    told = await asyncio.to_thread(evidock, "sign", rig.path, "--key", key, "--name", "dems.example.org/r", "--json")
+    assert told.exit_code == 0, told.output
+    (file,) = (rig.path / "receipts").iterdir()
+    keys = [Verifier.parse(json.loads(told.stdout)["vkey"])]
+    notes = [open_receipt(note, keys) for note in receipts_in(file.read_bytes())]
+    return {(note.log, note.index) for note in notes}
 
 
 # --- receipts that come back ------------------------------------------------------------------------------------------

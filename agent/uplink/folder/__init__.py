@@ -18,8 +18,9 @@ import structlog
 
 from agent.capture import Receipt, Strength
 from agent.errors import UplinkDown
+from agent.opened import opening
 from agent.uplink import Finding
-from agent.uplink.folder.medium import RECEIPTS, Medium, read_plain, told
+from agent.uplink.folder.medium import RECEIPTS, Medium, opened, read_plain, told
 from agent.uplink.folder.options import FolderOptions
 from agent.uplink.folder.writing import written
 
@@ -53,8 +54,10 @@ class FolderUplink:
 
     async def send(self, sending: Sending, /) -> Receipt:
         """See `agent.uplink.Uplink`."""
-        medium = await asyncio.to_thread(Medium.at, self._options.path)
-        await written(medium, sending, watermark=self._options.watermark)
+        path = self._options.path
+        async with opening(lambda: opened(path)) as root:
+            medium = await root.run(Medium.under, path)
+            await written(medium, root, sending, watermark=self._options.watermark)
         await asyncio.to_thread(medium.require_here)
         digest = sending.holding.digest
         if self._options.archive:

@@ -13,12 +13,17 @@ from agent.capture import rfc3339
 if TYPE_CHECKING:
     from agent.capture import Holding, Json
 
-__all__ = ["ABOUT", "MANIFEST", "payload_name", "tag_files"]
+__all__ = ["ABOUT", "MANIFEST", "about_of", "payload_name", "tag_files"]
 
 ABOUT: Final = "capture.json"
 MANIFEST: Final = "manifest-sha256.txt"
 _SCHEMA: Final = "evidock-handover/1"
 _NAME_MAX: Final = 100
+
+
+def about_of(station: str) -> str:
+    """The name of what another station says beside `ABOUT`: it took the same capture, by an entry of its own log."""
+    return f"capture-{station}.json"
 
 
 def payload_name(holding: Holding) -> str:

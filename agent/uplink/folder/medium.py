@@ -10,19 +10,21 @@ import json
 import os
 import stat
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from agent import durable
 from agent.capture import printable, rfc3339
-from agent.descent import FILE
+from agent.descent import FILE, FOLDER, open_at
 from agent.errors import Refusal, UplinkDown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["CAPTURES", "MARK", "RECEIPTS", "Medium", "prepare", "read_plain", "told"]
+__all__ = ["CAPTURES", "MARK", "RECEIPTS", "Medium", "below", "opened", "prepare", "read_plain", "told"]
 
 MARK: Final = "evidock-medium.json"
 CAPTURES: Final = "captures"
@@ -42,11 +44,20 @@ class Medium:
     @classmethod
     def at(cls, path: Path) -> Medium:
         """The medium that is mounted there. Raises `UplinkDown` where none is, or one that nobody prepared."""
+        root = opened(path)
         try:
-            mark = json.loads(read_plain(path / MARK, _MARK_MAX))
+            return cls.under(root, path)
+        finally:
+            os.close(root)
+
+    @classmethod
+    def under(cls, root: int, path: Path) -> Medium:
+        """The one whose root was opened at `path`. Raises `UplinkDown` where nobody prepared it."""
+        try:
+            mark = json.loads(read_plain(MARK, _MARK_MAX, root))
             schema, name = mark["schema"], str(mark["medium"])
         except FileNotFoundError:
-            raise UplinkDown(f"no medium that was prepared is mounted at {path}", hint=_GONE) from None
+            raise _nowhere(path) from None
         except OSError as error:
             raise told(error, path) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -60,26 +71,77 @@ class Medium:
         if Medium.at(self.path).id != self.id:
             raise UplinkDown(f"the medium at {self.path} was changed for another one while it was written to")
 
-    def room(self) -> int:
-        """Bytes that are free. Raises `UplinkDown`."""
+    def room(self, root: int | None = None) -> int:
+        """Bytes that are free there, or where its root is open. Raises `UplinkDown`."""
         try:
-            found = os.statvfs(self.path)
+            found = os.statvfs(self.path if root is None else root)
         except OSError as error:
             raise told(error, self.path) from error
         return found.f_bavail * found.f_frsize
 
-    def require(self, length: int) -> None:
+    def require(self, root: int, length: int) -> None:
         """Raise `UplinkDown` where so many bytes are not free."""
-        if self.room() < length:
+        if self.room(root) < length:
             raise told(OSError(errno.ENOSPC, "no room above the watermark"), self.path)
 
 
-def read_plain(path: Path, most: int) -> bytes:
+def opened(path: Path) -> int:
+    """A descriptor of a medium's root, wherever it is mounted later. Raises `UplinkDown`.
+
+    Whatever is done by it is done on this medium, and never in the empty folder that is left when it is gone.
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _nowhere(path) from None
+    except OSError as error:
+        raise told(error, path) from error
+
+
+@contextmanager
+def below(root: int, *names: str, make: bool = False) -> Iterator[int]:
+    """A folder below an open one, for as long as the block lasts; `make`: those that are missing, each durable.
+
+    Opened step by step, so that no link on the medium leads out of it. Raises `OSError`.
+    """
+    fd = root
+    try:
+        for name in names:
+            inner = _entered(name, fd, make=make)
+            if fd != root:
+                os.close(fd)
+            fd = inner
+        yield fd
+    finally:
+        if fd != root:
+            os.close(fd)
+
+
+def _entered(name: str, folder: int, *, make: bool) -> int:
+    try:
+        return open_at(name, FOLDER, folder)
+    except FileNotFoundError:
+        if not make:
+            raise
+    try:
+        os.mkdir(name, 0o777, dir_fd=folder)
+    except FileExistsError:
+        pass  # another station writes to the same drive
+    else:
+        durable.force_folder(folder)
+    return open_at(name, FOLDER, folder)
+
+
+def _nowhere(path: Path) -> UplinkDown:
+    return UplinkDown(f"no medium that was prepared is mounted at {path}", hint=_GONE)
+
+
+def read_plain(path: Path | str, most: int, folder: int | None = None) -> bytes:
     """What a plain file on a medium holds, up to `most` bytes. `OSError` for anything else that has its name.
 
     Whoever prepared the medium may have put there what is never at its end, or keeps its reader waiting for ever.
     """
-    fd = os.open(path, FILE)
+    fd = os.open(path, FILE, dir_fd=folder)
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "it is no plain file")
@@ -113,6 +175,9 @@ def told(error: OSError, path: Path) -> UplinkDown:
         case errno.ENOSPC | errno.EDQUOT:
             hint = "Hand this medium over, and put in another one that was prepared."
             return UplinkDown(f"the medium at {path} is full", hint=hint)
+        case errno.ENOTDIR | errno.ELOOP:
+            hint = "Somebody put something else there than stations write. Put in another medium that was prepared."
+            return UplinkDown(f"on the medium at {path} no folder is where one belongs", hint=hint, alone=True)
         case errno.EROFS | errno.EACCES | errno.EPERM:
             hint = "It is write-protected, mounted read-only, or not writable for the service's user."
             return UplinkDown(f"the medium at {path} may not be written", hint=hint)

@@ -6,11 +6,12 @@ read back and compared with the journal; or it is not, and begins anew. A bag th
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import hashlib
+import json
 import os
 import shutil
+import stat
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
@@ -19,12 +20,13 @@ from agent.capture import PART_LENGTH
 from agent.descent import FILE
 from agent.errors import BadReceipt, SpoolDamaged, UplinkDown
 from agent.opened import opening
-from agent.uplink.folder.bag import payload_name, tag_files
-from agent.uplink.folder.medium import CAPTURES, told
+from agent.uplink.folder.bag import ABOUT, about_of, payload_name, tag_files
+from agent.uplink.folder.medium import CAPTURES, below, read_plain, told
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.capture import Holding
     from agent.opened import Opened
     from agent.uplink import Sending
     from agent.uplink.folder.medium import Medium
@@ -32,38 +34,63 @@ if TYPE_CHECKING:
 __all__ = ["place_of", "written"]
 
 _READ: Final = 1 << 20
+_ABOUT_MAX: Final = 1 << 20
+_MADE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def place_of(medium: Medium, capture: str) -> Path:
     """Where the bag of a capture lies."""
-    return medium.path / CAPTURES / capture[:2] / capture
+    return medium.path.joinpath(*_shelf(capture), capture)
 
 
-async def written(medium: Medium, sending: Sending, *, watermark: int) -> None:
-    """Bring it. Raises `UplinkDown`, `BadReceipt`, `SpoolDamaged`, or what `Sending.turn` raised."""
-    holding, place = sending.holding, place_of(medium, sending.holding.id)
+def _shelf(capture: str) -> tuple[str, str]:
+    return (CAPTURES, capture[:2])
+
+
+async def written(medium: Medium, root: Opened, sending: Sending, *, watermark: int) -> None:
+    """Bring it; `root` is the medium's. Raises `UplinkDown`, `BadReceipt`, `SpoolDamaged`, or what `turn` raised."""
+    holding = sending.holding
     # Two stations may write the same capture to one drive: each has a draft of its own.
-    mine = hashlib.sha256(holding.log.encode()).hexdigest()[:8]
-    draft = place.with_name(f".{holding.id}.{mine}.part")
+    draft = f".{holding.id}.{_mine(holding)}.part"
     try:
-        if await asyncio.to_thread(place.is_dir):
-            await _is_ours(place, sending)
+        if await root.run(_is_there, holding):
+            await _is_ours(medium, root, sending)
             return
-        await asyncio.to_thread(medium.require, holding.digest.length + watermark)
-        file = draft / "data" / payload_name(holding)
-        await asyncio.to_thread(durable.make_folder, file.parent, 0o777)
-        await _copy(sending, file)
-        await _compare(sending, file, draft)
-        if not await asyncio.to_thread(_sealed, draft, place, tag_files(holding)):
-            await _is_ours(place, sending)
+        await root.run(medium.require, holding.digest.length + watermark)
+        await root.run(_begun, holding, draft)
+        await _copy(root, sending, draft)
+        await _compare(medium, root, sending, draft)
+        if not await root.run(_sealed, holding, draft):
+            await _is_ours(medium, root, sending)
     except OSError as error:
         raise told(error, medium.path) from error
 
 
-async def _copy(sending: Sending, file: Path) -> None:
-    length = sending.holding.digest.length
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    async with opening(lambda: os.open(file, flags, 0o666)) as draft:
+def _mine(holding: Holding) -> str:
+    return hashlib.sha256(holding.log.encode()).hexdigest()[:8]
+
+
+def _is_there(root: int, holding: Holding) -> bool:
+    try:
+        with below(root, *_shelf(holding.id)) as shelf:
+            return stat.S_ISDIR(os.stat(holding.id, dir_fd=shelf, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _begun(root: int, holding: Holding, draft: str) -> None:
+    with below(root, *_shelf(holding.id), draft, "data", make=True):
+        pass
+
+
+def _file(root: int, holding: Holding, bag: str, flags: int) -> int:
+    with below(root, *_shelf(holding.id), bag, "data") as data:
+        return os.open(payload_name(holding), flags, 0o666, dir_fd=data)
+
+
+async def _copy(root: Opened, sending: Sending, name: str) -> None:
+    holding, length = sending.holding, sending.holding.digest.length
+    async with opening(lambda: root.do(_file, holding, name, _MADE)) as draft:
         offset = await _continued(sending, draft)
         sending.progress(offset)
         while offset < length:
@@ -91,70 +118,108 @@ async def _continued(sending: Sending, draft: Opened) -> int:
     return offset
 
 
-async def _compare(sending: Sending, file: Path, draft: Path) -> None:
+async def _compare(medium: Medium, root: Opened, sending: Sending, draft: str) -> None:
     """Read the copy back; where it differs, find out whose side it is."""
-    if await asyncio.to_thread(_read_back, file) == sending.holding.digest.sha256:
+    holding = sending.holding
+    if await root.run(_read_back, holding, draft) == holding.digest.sha256:
         return
-    await asyncio.to_thread(shutil.rmtree, draft)
+    await root.run(_removed, holding, draft)
     whole = hashlib.sha256()
-    async for block in sending.blocks(0, sending.holding.digest.length):
+    async for block in sending.blocks(0, holding.digest.length):
         whole.update(block)
-    if whole.digest() != sending.holding.digest.sha256:
-        raise SpoolDamaged(f"capture {sending.holding.id} in the spool is not what the journal says")
+    if whole.digest() != holding.digest.sha256:
+        raise SpoolDamaged(f"capture {holding.id} in the spool is not what the journal says")
     raise UplinkDown(
-        f"the medium at {file} gave back other bytes than were written to it",
+        f"the medium at {medium.path} gave back other bytes than were written to it",
         hint="Do not use this medium any more: put in another one that was prepared.",
     )
 
 
-async def _is_ours(place: Path, sending: Sending) -> None:
-    file = place / "data" / payload_name(sending.holding)
+async def _is_ours(medium: Medium, root: Opened, sending: Sending) -> None:
+    holding = sending.holding
     try:
-        await asyncio.to_thread(_forced, place, file)
-        found = await asyncio.to_thread(_read_back, file)
+        await root.run(_forced, holding)
+        found = await root.run(_read_back, holding, holding.id)
     except FileNotFoundError:
         found = b""
-    if found != sending.holding.digest.sha256:
+    if found != holding.digest.sha256:
         raise BadReceipt(
-            f"{place} holds other bytes than this capture",
+            f"{place_of(medium, holding.id)} holds other bytes than this capture",
             hint="Somebody changed what lies on this medium, or it is failing. The capture stays here.",
         )
-    sending.progress(sending.holding.digest.length)
+    await root.run(_spoken_of, holding)
+    sending.progress(holding.digest.length)
 
 
-def _sealed(draft: Path, place: Path, files: dict[str, bytes]) -> bool:
-    """Give the draft its name; False where another station was quicker with the same capture."""
-    for name, content in files.items():
-        durable.replace_file(draft / name, content, mode=0o644)
-    for folder in (draft / "data", draft):
-        with durable.folder(folder) as fd:
-            durable.force_folder(fd)
+def _spoken_of(root: int, holding: Holding) -> None:
+    """Our entry stands in the bag: another station, or an earlier entry of ours, may have made it.
+
+    A receipt speaks of one entry of one log, so that one for theirs would never be ours.
+    """
+    with below(root, *_shelf(holding.id), holding.id) as bag:
+        log, index = _entry_in(bag, ABOUT)
+        if (log, index) == (holding.log, holding.index):
+            return
+        files = tag_files(holding)
+        if log is not None and log != holding.log:
+            name = about_of(_mine(holding))
+            if _entry_in(bag, name) != (holding.log, holding.index):
+                durable.replace_below(name, files[ABOUT], bag, 0o644)
+            return
+        # What is looked at above comes last: where this ends in between, it is done again.
+        for name in (*(files.keys() - {ABOUT}), ABOUT):
+            durable.replace_below(name, files[name], bag, 0o644)
+
+
+def _entry_in(bag: int, name: str) -> tuple[str | None, int | None]:
+    """Log and index of which a file in a bag speaks; None for what no station wrote."""
     try:
-        draft.rename(place)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        shutil.rmtree(draft)
-        return False
-    with durable.folder(place.parent) as fd:
-        durable.force_folder(fd)
+        said = json.loads(read_plain(name, _ABOUT_MAX, bag))
+        log, index = said["log"], said["index"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None, None
+    return (log, index) if isinstance(log, str) and isinstance(index, int) else (None, None)
+
+
+def _sealed(root: int, holding: Holding, draft: str) -> bool:
+    """Give the draft its name; False where another station was quicker with the same capture."""
+    with below(root, *_shelf(holding.id)) as shelf:
+        with below(shelf, draft) as bag:
+            for name, content in tag_files(holding).items():
+                durable.replace_below(name, content, bag, 0o644)
+            with below(bag, "data") as data:
+                durable.force_folder(data)
+            durable.force_folder(bag)
+        try:
+            os.rename(draft, holding.id, src_dir_fd=shelf, dst_dir_fd=shelf)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(draft, dir_fd=shelf)
+            return False
+        durable.force_folder(shelf)
     return True
 
 
-def _forced(place: Path, file: Path) -> None:
+def _removed(root: int, holding: Holding, draft: str) -> None:
+    with below(root, *_shelf(holding.id)) as shelf:
+        shutil.rmtree(draft, dir_fd=shelf)
+
+
+def _forced(root: int, holding: Holding) -> None:
     """Whoever gave the bag its name may have ended before that was on the medium, or was told that it failed."""
-    fd = os.open(file, FILE)
+    fd = _file(root, holding, holding.id, FILE)
     try:
         durable.force(fd)
     finally:
         os.close(fd)
-    for folder in (place / "data", place, place.parent):
-        with durable.folder(folder) as folder_fd:
-            durable.force_folder(folder_fd)
+    with below(root, *_shelf(holding.id)) as shelf, below(shelf, holding.id) as bag, below(bag, "data") as data:
+        for folder in (data, bag, shelf):
+            durable.force_folder(folder)
 
 
-def _read_back(file: Path) -> bytes:
-    fd = os.open(file, FILE)
+def _read_back(root: int, holding: Holding, bag: str) -> bytes:
+    fd = _file(root, holding, bag, FILE)
     try:
         durable.drop_cache(fd)
         return _sha256_of(fd, os.fstat(fd).st_size)
