@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from agent.capture import Strength
-from agent.errors import SpoolDamaged, UplinkDown
+from agent.errors import NotNow, SpoolDamaged, UplinkDown
 from agent.journal import queries
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
@@ -346,6 +346,30 @@ async def test_a_listed_block_that_is_another_is_never_built_upon(rig: Clearance
     await sent(rig.uplink(), sending)
     assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
     assert len(rig.service.items) == 1, "and it is no reason to begin anew"
+
+
+async def test_a_storage_that_lists_every_block_under_another_name_gets_no_byte_without_its_turn(
+    rig: ClearanceRig, station: Station
+) -> None:
+    """Else whoever answers there decides what a link may carry, and how fast."""
+    sending = await held_sending(station, LONG)
+    await broken_off(rig, sending, 2 * MIB + 5000)
+    uri, other = json.loads(sending.state or "")["uri"], some_bytes(MIB, "other")
+    for number in range(2, 6):
+        name = quote(block_name(number, other), safe="")
+        async with rig.service._session.put(f"{uri}&comp=block&blockid={name}", data=other) as answer:
+            assert answer.status == 201
+    sending.turns, before = 1, rig.proxy.received
+    with pytest.raises(NotNow):
+        await sent(rig.uplink(), sending)
+    assert rig.proxy.received - before == MIB
+    sending.turns, before, asked = None, rig.proxy.received, sending.outgone
+    await sent(rig.uplink(), sending)
+    left = len(LONG) - 3 * MIB
+    assert sending.outgone - asked == left
+    assert left < rig.proxy.received - before < left + 4096, "with the list of its blocks"
+    assert sending.unasked == []
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
 
 
 async def test_bytes_that_arrive_wrong_are_refused_by_the_storage(rig: ClearanceRig, station: Station) -> None:

@@ -27,7 +27,7 @@ from agent.uplink.clearance.upload import Upload
 from agent.uplink.clearance.words import completion, evidence, key_in, listed, resource, text_in, uri_in
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from agent.capture import Json
     from agent.uplink import Sending
@@ -167,7 +167,7 @@ class Bringing:
             async with asyncio.TaskGroup() as group:
                 for number in range(reading.count):
                     try:
-                        block = await self._next(reading, number, listed_=number in known)
+                        block = await self._next(reading, number, there, listed_=number in known)
                     except NotNow as error:
                         waits = error  # what is on its way arrives first: cut off, it would be sent again
                         break
@@ -187,19 +187,23 @@ class Bringing:
         made, upload = await self._signed(upload, lambda blob: blob.commit(names, data))
         return upload if made else await self._was_there(upload, names)
 
-    async def _next(self, reading: Reading, number: int, *, listed_: bool) -> Block:
+    async def _next(self, reading: Reading, number: int, there: Mapping[str, int], *, listed_: bool) -> Block:
         """Read and encrypt the next block, as soon as there is a place for it. Whoever is done gives the place back.
 
-        What is listed needs no turn, as long as it is the same block.
+        What is listed needs no turn, as long as it is the same block: else it has its turn once that is known.
         """
         await self._places.acquire()
         try:
             if not listed_:
                 await self._sending.turn(reading.plain(number))
-            return await reading.block(number, paced=not listed_)
+            block = await reading.block(number, paced=not listed_)
+            if listed_ and there.get(block.name) != len(block.content):
+                await self._sending.turn(reading.plain(number))
+                await reading.pass_by(number)
         except BaseException:
             self._places.release()
             raise
+        return block
 
     def _came(self, done: set[int], block: Block, reading: Reading) -> None:
         done.add(block.number)
