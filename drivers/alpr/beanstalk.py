@@ -19,6 +19,7 @@ _LINE_MAX: Final = 1024
 _WAIT: Final = 10
 """Seconds that the server waits for a job before it says that there is none."""
 _PATIENCE: Final = 20.0
+_STATS_MAX: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Job:
 class Tube:
     """One connection that reserves from one tube. `DeviceGone` where it breaks, `DeviceRefused` by the server."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, tube: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tube, self._reader, self._writer = tube, reader, writer
         self._alone = asyncio.Lock()
 
     @classmethod
@@ -46,7 +47,7 @@ class Tube:
                 reader, writer = await asyncio.open_connection(host, port, limit=_LINE_MAX)
         except (OSError, TimeoutError) as error:
             raise DeviceGone(f"no beanstalkd answers at {host} port {port}", hint=_HINT) from error
-        made = cls(reader, writer)
+        made = cls(tube, reader, writer)
         try:
             await made._asked(f"watch {tube}", r"WATCHING \d+")
             if tube != "default":
@@ -63,7 +64,9 @@ class Tube:
     async def reserve(self, most: int) -> Job | None:
         """The next job; None where none came for a while. One that is longer than `most` is passed over unread."""
         found = await self._asked(
-            f"reserve-with-timeout {_WAIT}", r"RESERVED (\d{1,20}) (\d{1,12})|TIMED_OUT|DEADLINE_SOON", most=most
+            f"reserve-with-timeout {_WAIT}",
+            r"RESERVED (?P<id>\d{1,20}) (?P<length>\d{1,12})|TIMED_OUT|DEADLINE_SOON",
+            most=most,
         )
         return found if isinstance(found, Job) else None
 
@@ -78,6 +81,13 @@ class Tube:
     async def bury(self, job: Job) -> None:
         """Set it aside in the queue itself, for a person."""
         await self._asked(f"bury {job.id} 1", "BURIED|NOT_FOUND")
+
+    async def buried(self) -> int:
+        """How many jobs of the tube are set aside, whoever did that."""
+        found = await self._asked(f"stats-tube {self._tube}", r"OK (?P<length>\d{1,5})|NOT_FOUND", most=_STATS_MAX)
+        said = found.body if isinstance(found, Job) else None
+        count = re.search(rb"^current-jobs-buried: (\d{1,10})\r?$", said or b"", re.MULTILINE)
+        return 0 if count is None else int(count[1])
 
     async def touch(self, job: Job) -> None:
         """Begin its time anew."""
@@ -96,9 +106,10 @@ class Tube:
                         raise DeviceRefused(
                             f"beanstalkd answered {line[:40]!r} to {command.split(' ', maxsplit=1)[0]}", hint=_HINT
                         )
-                    if not found.re.groups or found[1] is None:
+                    told = found.groupdict()
+                    if told.get("length") is None:
                         return line
-                    return await self._job(int(found[1]), int(found[2]), most)
+                    return await self._job(int(told.get("id") or 0), int(told["length"]), most)
             except (OSError, EOFError, TimeoutError, ValueError, asyncio.LimitOverrunError) as error:
                 raise DeviceGone("the connection to beanstalkd broke", hint=_HINT) from error
 

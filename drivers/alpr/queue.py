@@ -8,6 +8,7 @@ queue has to remember anything.
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
@@ -30,6 +31,8 @@ __all__ = ["Queue"]
 _SIGHT: Final = 5.0
 _AGAIN: Final = 10
 """Seconds after which a job that could not be kept is handed out again."""
+_LOOK: Final = 10.0
+"""Seconds between two questions how many jobs lie set aside."""
 
 
 class QueueOptions(DriverOptions):
@@ -69,6 +72,7 @@ class Queue:
             way="beanstalkd",
         )
         self._trouble: DeviceError | None = None
+        self._buried, self._look_at = 0, 0.0
 
     async def run(self, intake: Intake, /) -> None:
         """Take job after job, until cancelled."""
@@ -91,6 +95,9 @@ class Queue:
                 if tube is None:
                     tube = await Tube.open(options.host, options.port, options.tube)
                 self._trouble = None
+                if monotonic() >= self._look_at:
+                    self._look_at = monotonic() + _LOOK
+                    self._buried = await tube.buried()
                 job = await tube.reserve(options.job_max)
                 if job is not None:
                     await self._job(intake, tube, job)
@@ -108,8 +115,8 @@ class Queue:
 
     async def _job(self, intake: Intake, tube: Tube, job: Job) -> None:
         if job.body is None:
-            self._hearing.watch.count("too_large")
-            await tube.bury(job)
+            self._hearing.watch.count("too_long")
+            await self._set_aside(tube, job)
             return
         heard = asyncio.Event()
         touching = asyncio.create_task(self._touch(tube, job, heard))
@@ -123,9 +130,13 @@ class Queue:
             case "again":
                 await tube.release(job, delay=_AGAIN)
             case "never":
-                await tube.bury(job)
+                await self._set_aside(tube, job)
             case "kept" if not await tube.delete(job):
                 self._hearing.watch.count("handed_out_twice")
+
+    async def _set_aside(self, tube: Tube, job: Job) -> None:
+        await tube.bury(job)
+        self._look_at = 0.0
 
     async def _heard(self, intake: Intake, body: bytes) -> Literal["kept", "again", "never"]:
         """`kept`: all of it is held, or by a screen's word not to be kept; `never`: it must not be taken."""
@@ -133,9 +144,13 @@ class Queue:
             await self._hearing.hear(intake, body, "application/json")
         except SpoolDamaged:
             raise
+        except BadCapture as error:
+            self._hearing.watch.count("set_aside")
+            self._hearing.trouble("set_aside", error=type(error).__name__, todo=error.what_to_do)
+            return "never"
         except (DeviceError, SpoolError) as error:
             self._hearing.not_kept(error)
-            return "never" if isinstance(error, BadCapture) else "again"
+            return "again"
         return "kept"
 
     async def _touch(self, tube: Tube, job: Job, heard: asyncio.Event) -> None:
@@ -160,8 +175,14 @@ class Queue:
 
     def notices(self) -> Sequence[Notice]:
         """See `agent.driver.RaisesNotices`."""
-        told = list(self._hearing.watch.notices())
+        told, options = list(self._hearing.watch.notices()), self._options
+        if self._buried:
+            count = "1 message lies" if self._buried == 1 else f"{self._buried} messages lie"
+            what = f"camera {options.camera.name}"
+            detail = f"{count} buried in the queue of {what}: too long (`job_max`), or not to be taken."
+            todo = f"Raise `job_max` where they are too long; then `kick` them: port {options.port} of {options.host}."
+            told.append(Notice("alpr.buried", "problem", what, detail, todo))
         if self._trouble is not None:
-            what = f"camera {self._options.camera.name}"
+            what = f"camera {options.camera.name}"
             told.append(Notice("alpr.queue", "problem", what, f"{self._trouble}.", self._trouble.what_to_do))
         return told

@@ -50,6 +50,11 @@ class Beanstalkd:
             number: int = client.put(body, priority=0, ttr=ttr, delay=delay)
             return number
 
+    def kick(self) -> None:
+        """As a person gives again what was set aside."""
+        with greenstalk.Client(("127.0.0.1", self.port), use="alprd", encoding=None) as client:
+            client.kick(100)
+
     def state(self, number: int) -> str:
         """`ready`, `reserved`, `delayed`, `buried`, or `gone`."""
         with greenstalk.Client(("127.0.0.1", self.port), encoding=None) as client:

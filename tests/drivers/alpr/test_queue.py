@@ -88,8 +88,11 @@ async def test_what_must_not_be_taken_is_set_aside_in_the_queue(server: Beanstal
     async def look(_: object) -> None:
         raise BadCapture("it contradicts itself")
 
-    async with running(queue(server), Probe(look)):
+    driver = queue(server)
+    async with running(driver, Probe(look)):
         await server.until(server.put(group()), "buried")
+        await eventually(lambda: "alpr.buried" in {notice.id for notice in driver.notices()})
+        assert "alpr.not_kept" not in {notice.id for notice in driver.notices()}, "nothing of it is repeated"
 
 
 async def test_a_job_stays_ours_while_its_read_is_taken(server: Beanstalkd) -> None:
@@ -150,7 +153,16 @@ async def test_a_job_that_is_too_long_is_set_aside_in_the_queue(server: Beanstal
     async with running(driver, probe):
         await server.until(server.put(group()), "buried")
         await server.until(server.put(group(1, 100)), "gone")
-        assert "alpr.too_large" in {notice.id for notice in driver.notices()}
+        await eventually(lambda: "alpr.buried" in {notice.id for notice in driver.notices()})
+        assert "`job_max`" in next(notice.todo for notice in driver.notices() if notice.id == "alpr.buried")
+    again, probe = queue(server), Probe()
+    async with running(again, probe):
+        await eventually(lambda: "alpr.buried" in {notice.id for notice in again.notices()})
+        await asyncio.to_thread(server.kick)
+        await eventually(lambda: len(probe.offered) == 1)
+        again._look_at = 0.0
+        await asyncio.to_thread(server.put, group(2, 100))
+        await eventually(lambda: "alpr.buried" not in {notice.id for notice in again.notices()})
 
 
 # -- a server that says anything ---------------------------------------------------------------------------------------
