@@ -274,9 +274,9 @@ class Receiving:
             last = rows[_RECEIPTS][0] if len(rows) > _RECEIPTS else (1 << 53)
             sql = (
                 "SELECT seq, sha256, length, held_at FROM attachment WHERE notebook = ? AND seq BETWEEN ? AND ?"
-                " AND held_at IS NOT NULL ORDER BY seq LIMIT ?"
+                " AND held_at IS NOT NULL ORDER BY seq, sha256 LIMIT ?"
             )
-            return rows, db.execute(sql, (notebook, first, last, _RECEIPTS)).fetchall()
+            return rows, db.execute(sql, (notebook, first, last, _RECEIPTS + 1)).fetchall()
 
         rows, files = await self._shelf.look(look)
         entries = [_receipted(notebook, seq, digest, status) for seq, digest, status in rows[:_RECEIPTS]]
@@ -284,9 +284,13 @@ class Receiving:
             for told in entries:
                 told["remove"] = False  # that is said where the tablet sends its own copy again
         names = ("seq", "sha-256", "length", "held_at")
-        attachments: list[Json] = [{"notebook": notebook, **dict(zip(names, row, strict=True))} for row in files]
+        attachments: list[Json] = [
+            {"notebook": notebook, **dict(zip(names, row, strict=True))} for row in files[:_RECEIPTS]
+        ]
         told = self._sign(entries, datetime.now(UTC), attachments=attachments)
-        return {"next": rows[_RECEIPTS][0] if len(rows) > _RECEIPTS else None, "receipt": told}
+        beyond = [some[_RECEIPTS][0] for some in (rows, files) if len(some) > _RECEIPTS]
+        # Always further on: anybody may send a thousand envelopes of one number, and a tablet must not ask for ever.
+        return {"next": max(min(beyond), first + 1) if beyond else None, "receipt": told}
 
 
 def _receipted(notebook: str | None, seq: int | None, digest: bytes, status: str) -> dict[str, Any]:
