@@ -224,7 +224,7 @@ class LiveRoom:
                 interview.marks.append({"at": interview.ended_at, "by": by, "note": note})
             try:
                 # Whatever the disk does: the room is not recorded any longer. The log has it, and the notes will.
-                with suppress(OSError):
+                with suppress(DeviceGone):
                     await interview.save()
             finally:
                 self._changed.set()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent import durable
 from agent.capture import printable, rfc3339
-from agent.errors import DeviceRefused
+from agent.errors import DeviceGone, DeviceRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,21 +80,26 @@ class Interview:
         cls, root: Path, *, room: str, recorder: str, by: str, note: str, container: str, streams: dict[str, str],
         made_with: dict[str, str] | None = None,
     ) -> Interview:  # fmt: skip
-        """Begin one now. Blocks until it stands on the disk. `streams`: address without password, by name."""
+        """Begin one now. Blocks until it stands on the disk; `DeviceGone` where that does not take it.
+
+        `streams`: address without password, by name.
+        """
         now = datetime.now(UTC)
         id_ = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         tracks = {name: Track(url) for name, url in streams.items()}
         made = cls(
             root / id_, id_, room, recorder, rfc3339(now), by, note, container, tracks, made_with=made_with or {}
         )
-        durable.make_folder(made.folder)
-        durable.replace_file(made.folder / NOTES, made.notes())
+        _write(made.folder, made.notes(), begins=True)
         return made
 
     async def save(self) -> None:
-        """Bring it to the disk, as it is at this moment or a later one; in the order in which it is asked for."""
+        """Bring it to the disk, as it is at this moment or a later one; in the order in which it is asked for.
+
+        `DeviceGone` where the disk does not take it.
+        """
         async with self._saving:
-            await asyncio.to_thread(durable.replace_file, self.folder / NOTES, self.notes())
+            await asyncio.to_thread(_write, self.folder, self.notes())
 
     def notes(self) -> bytes:
         """As it stands in the file."""
@@ -180,6 +185,16 @@ class Interview:
         if before is not None and self.run_of(stream, number - 1) is run:
             return begin + timedelta(seconds=before[1])
         return begin
+
+
+def _write(folder: Path, notes: bytes, *, begins: bool = False) -> None:
+    try:
+        if begins:
+            durable.make_folder(folder)
+        durable.replace_file(folder / NOTES, notes)
+    except OSError as error:
+        hint = "Make room on the disk of the room's `folder`, and look whether the service may write there."
+        raise DeviceGone(f"the notes of an interview cannot be written down: {error.strerror}", hint=hint) from error
 
 
 def found_in(root: Path) -> tuple[list[Interview], list[str]]:

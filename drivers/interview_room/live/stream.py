@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.capture import Json, Observation, rfc3339
-from agent.errors import DeviceRefused
+from agent.errors import DeviceGone, DeviceRefused
 from drivers.interview_room.live.ffmpeg import Connection
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class StreamRecorder:
     async def _finish(self, connection: Connection) -> None:
         await connection.end()
         self.first = None
-        with suppress(OSError):  # the disk is away: the next save has all of it, and one who is told to end must end
+        with suppress(DeviceGone):  # the disk is away: the next save has all of it, and one who is told to end must end
             await self._interview.save()
         self._nudge()
 

@@ -107,6 +107,28 @@ async def test_a_full_disk_keeps_nobody_recorded(
     assert held[0]["ended_by"].startswith("http:"), "the notes that are held do not say that it ended"
 
 
+async def test_on_a_full_disk_no_interview_begins_and_whoever_asked_is_told_why(
+    made: Callable[..., LiveRoom], http: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = made(http=http)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def record(_: Mapping[str, Json]) -> None:
+        """It was asked for."""
+
+    async with running(room, Probe()):
+        await until(lambda: room._buttons.url is not None and room._ready.is_set())
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "replace_file", full)
+            with pytest.raises(DeviceGone, match="cannot be written down: No space left"):
+                await room.order("start", {}, actor="uid:1000", record=record)
+            assert await post(room, "start") == 503
+        assert not recording(room)
+        assert await post(room, "start") == 204
+
+
 def test_a_token_that_protects_nothing(made: Callable[..., LiveRoom], http: dict[str, Any]) -> None:
     Path(http["token_file"]).write_text("short")
     with pytest.raises(ConfigError, match="at least 16"):
