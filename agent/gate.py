@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -52,6 +53,8 @@ class Gate:
         self.traffic = traffic
         self.link = traffic.link
         """What the machine is on now."""
+        self.offline_since: float | None = None
+        """Since when there is no network, on the monotonic clock."""
         self.portal = False
         """NetworkManager sees the login page of a network where the world should be."""
         self.bucket = Bucket()
@@ -60,7 +63,7 @@ class Gate:
         self._sides = Sides()
         self._log = structlog.get_logger("gate")
         self._reread = asyncio.Event()
-        self._set_rate()
+        self._follow_link()
 
     # -- what may go --------------------------------------------------------------------------------------------------
 
@@ -168,7 +171,7 @@ class Gate:
         if (link, portal) != (self.link, self.portal):
             self._log.info("link_changed", link=link.value, was=self.link.value, portal=portal)
             self.link, self.portal = link, portal
-            self._set_rate()
+            self._follow_link()
             self._tell()
 
     def configure(self, traffic: Traffic) -> None:
@@ -178,10 +181,14 @@ class Gate:
         self.traffic = traffic
         self._reread.set()
         self._full.clear()
-        self._set_rate()
+        self._follow_link()
         self._tell()
 
-    def _set_rate(self) -> None:
+    def _follow_link(self) -> None:
+        if self.link is not LinkClass.OFFLINE:
+            self.offline_since = None
+        elif self.offline_since is None:
+            self.offline_since = monotonic()
         table = self.traffic.on.get(self.link)
         rates = [rate for rate in (self.traffic.bandwidth, None if table is None else table.bandwidth) if rate]
         self.bucket.rate = min(rates, default=None)

@@ -31,7 +31,7 @@ from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
 from agent.forward.sending import ForwardSending
 from agent.forward.telling import Telling
 from agent.forward.unsent import Unsent
-from agent.forward.watched import Departure, Link, make_way
+from agent.forward.watched import Departure, Link, away_since, make_way
 from agent.gate import Gate
 from agent.journal import Desk, copies, queries, renewals, turns
 from agent.journal.rows import micros
@@ -94,7 +94,7 @@ class Forward:
             instead_of._fallbacks.append(self)  # noqa: SLF001 - its own kind
         self._queue: set[str] = instead_of._queue if instead_of is not None else set()  # noqa: SLF001 - its own kind
         """What of the queue is under way, here or at the destination that this one serves for."""
-        self.link = Link(options.name, role=options.role, serves=options.role == "primary")
+        self.link = Link(options.name, role=options.role, network=options.network, serves=options.role == "primary")
         self._bundling = Bundling(desk, spool, uplink, self._gate, self._keys, options.name, doubt=self._doubt)
         self._pausing = Pausing(self.link, on_change=self._tell_fallbacks)
         self._telling = Telling(desk, self._gate, self.link, free=self._may_go, tell=self._announced)
@@ -203,7 +203,9 @@ class Forward:
         return since is not None and now - since >= self._after
 
     def _primary_down_since(self) -> float | None:
-        return None if self._instead_of is None else self._instead_of.link.down_since
+        # One that wants a network itself is of no use where there is none.
+        offline_since = None if self._options.network else self._gate.offline_since
+        return None if self._instead_of is None else away_since(self._instead_of.link, offline_since)
 
     def _may_go(self, capture: str, now: float) -> bool:
         return capture not in self.departures and self._aside.may_go(capture, now)

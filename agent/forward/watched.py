@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Holding
 
-__all__ = ["Departure", "Link", "make_way"]
+__all__ = ["Departure", "Link", "away_since", "make_way"]
 
 _AGED_REQUESTS: Final = 4
 """Requests for which one that waited too long keeps its place, whatever else comes."""
@@ -57,8 +57,16 @@ class Link:
     down_since: float | None = None
     """On the monotonic clock."""
     role: str = "primary"
+    network: bool = True
+    """It is reached over one."""
     serves: bool = True
     """It is given what stands held: the primary always, a fallback while the primary is down, a copy never."""
+
+
+def away_since(link: Link, offline_since: float | None) -> float | None:
+    """Since when it cannot be reached: it does not answer, or there is no network, without which nobody asks it."""
+    offline = offline_since if link.network else None
+    return min((since for since in (link.down_since, offline) if since is not None), default=None)
 
 
 def make_way(departures: Collection[Departure], holding: Holding) -> None:

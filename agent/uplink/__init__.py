@@ -212,7 +212,7 @@ class UplinkOptions(BaseModel):
     """`primary`: everything goes there. `fallback`: what the primary does not take, once it has been down for `after`.
     `copy`: everything goes there as well."""
     after: Annotated[float, Field(ge=0, le=604800)] = 600.0
-    """Seconds that the primary must have been down before a fallback serves."""
+    """Seconds that the primary must have been down before a fallback serves; or without a network, if it needs none."""
     in_flight: Annotated[int, Field(ge=1, le=64)] = 16
     """How many captures are on their way at once."""
     receipt_keys: tuple[str, ...] = ()

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent import forward
+from agent import forward, gate
 from agent.capture import Priority, Standing, Strength
 from agent.config import Policy, parse
 from agent.errors import ConfigError, UplinkDown, UplinkRefused
+from agent.forward import pausing
 from agent.journal import copies
 from agent.journal.owing import Destinations
 from agent.registry import equip
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
-from agent.traffic import Bucket
+from agent.traffic import Bucket, LinkClass
 from agent.uplink import UplinkOptions
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
     from agent.uplink import Sending
 
 FALLBACK = UplinkOptions(use="bench", name="cloud", role="fallback", after=0.0)
+
+
+class Carried(UplinkOptions):
+    """Of a destination to which no network leads."""
+
+    network = False
+
+
 COPY = UplinkOptions(use="bench", name="archive", role="copy")
 
 
@@ -96,6 +105,51 @@ async def test_the_fallback_serves_while_the_primary_is_down_and_no_longer(
     told = {one.origin.key: one.receipt.destination for one in await station.holdings() if one.receipt}
     assert [told[f"{number}"] for number in (0, 5)] == ["dems", "cloud"]
     await station.verify()
+
+
+async def test_a_fallback_that_needs_no_network_serves_where_there_is_none(
+    station: Station, bench: BenchDevice
+) -> None:
+    primary, disk, cloud = BenchUplink("dems"), BenchUplink("disk"), BenchUplink("cloud")
+    station.connect(primary)
+    station.beside(disk, Carried(use="bench", name="disk", role="fallback", after=0.0))
+    station.beside(cloud, FALLBACK)
+    async with sending(station):
+        await filled(station, bench, 1)
+        await until(lambda: len(primary.stored) == 1)
+        station.gate.move(LinkClass.OFFLINE)
+        await filled(station, bench, 4, first=1)
+        await until(lambda: len(disk.stored) == 4)
+        assert [one.link.serves for one in station.others] == [True, False]
+        station.gate.move(LinkClass.WIRED)
+        await until(lambda: not station.others[0].link.serves)
+        await filled(station, bench, 1, first=5)
+        await until(lambda: len(primary.stored) == 2)
+    assert (len(disk.stored), len(cloud.stored)) == (4, 0)
+    await station.verify()
+
+
+async def test_without_a_network_a_fallback_waits_for_as_long_as_after_says(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    for room in (forward, gate, pausing):
+        monkeypatch.setattr(room, "monotonic", lambda: now[0])
+    primary, disk = BenchUplink("dems"), BenchUplink("disk")
+    station.connect(primary)
+    fallback = station.beside(disk, Carried(use="bench", name="disk", role="fallback", after=600.0))
+    station.gate.move(LinkClass.OFFLINE)
+    await filled(station, bench, 1)
+    async with sending(station):
+        for at in (1000.0, 1599.0):
+            now[0] = at
+            fallback.nudge()
+            with pytest.raises(TimeoutError):
+                await until(lambda: disk.stored, within=0.2)
+        now[0] = 1600.0
+        fallback.nudge()
+        await until(lambda: disk.stored)
+    assert not primary.order
 
 
 async def test_what_the_fallback_took_goes_to_the_primary_too_where_the_policy_waits_for_that(tmp_path: Path) -> None:
