@@ -20,6 +20,7 @@ _TOLD: Final = frozenset(
     {
         "captures.not_sent",
         "captures.not_taken",
+        "copies.not_taken",
         "driver.failed",
         "policy.unusable",
         "stamps.missing",

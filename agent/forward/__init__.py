@@ -27,6 +27,7 @@ from agent.forward.aside import MOMENT, Asides
 from agent.forward.belief import believed
 from agent.forward.bundling import Bundling
 from agent.forward.damage import looked_at
+from agent.forward.declined import Declined
 from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
 from agent.forward.sending import ForwardSending
 from agent.forward.telling import Telling
@@ -52,7 +53,6 @@ __all__ = ["Departure", "Forward", "Link"]
 
 _PAGE: Final = 128
 _IDLE: Final = 60.0
-_DOUBTS_MAX: Final = 3
 
 
 class Forward:
@@ -86,6 +86,7 @@ class Forward:
         self._turn = 0
         self._unsent = Unsent(options.name)
         self.notices = self._unsent.notices
+        self._declined = Declined(desk, self._aside, self._unsent, options.name)
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
         self._instead_of, self._after = instead_of, options.after
@@ -95,7 +96,9 @@ class Forward:
         self._queue: set[str] = instead_of._queue if instead_of is not None else set()  # noqa: SLF001 - its own kind
         """What of the queue is under way, here or at the destination that this one serves for."""
         self.link = Link(options.name, role=options.role, network=options.network, serves=options.role == "primary")
-        self._bundling = Bundling(desk, spool, uplink, self._gate, self._keys, options.name, doubt=self._doubt)
+        self._bundling = Bundling(
+            desk, spool, uplink, self._gate, self._keys, options.name, doubt=self._declined.doubted
+        )
         self._pausing = Pausing(self.link, on_change=self._tell_fallbacks)
         self._telling = Telling(desk, self._gate, self.link, free=self._may_go, tell=self._announced)
 
@@ -316,16 +319,9 @@ class Forward:
             elif error.retry_after is not None:
                 aside.until = max(aside.until, monotonic() + min(error.retry_after, RETRY_AFTER_MAX))
         except UplinkRefused as error:
-            reason = str(error)
-            if departure.owed:
-                raise  # a copy that is not taken does not change where the capture stands
-            await self._desk.write(lambda journal: journal.refuse(holding.id, reason))
-            self._log.error("refused", capture=holding.id, reason=str(error), todo=error.what_to_do)
+            await self._declined.refused(holding, error, owed=departure.owed)
         except BadReceipt as error:
-            if departure.owed:
-                await self._desk.write(lambda journal: queries.remember(journal, holding.id, self.link.name, None))
-                raise
-            await self._doubt(holding, str(error))
+            await self._declined.doubted(holding, str(error), owed=departure.owed)
         except SpoolDamaged as error:
             await self._look_at_spool(holding, error)
 
@@ -365,17 +361,6 @@ class Forward:
         self._unsent.sent(holding.id)
         self._recovered()
         self._log.debug("receipted", capture=holding.id, strength=proven.strength.name.lower())
-
-    async def _doubt(self, holding: Holding, reason: str) -> None:
-        """What came as a receipt proves nothing. Sent anew a few times; then a person must look."""
-        aside = self._aside.step(holding.id, monotonic())
-        aside.doubts += 1
-        self._log.error("bad_receipt", capture=holding.id, reason=reason, todo=BadReceipt.hint)
-        await self._desk.write(lambda journal: queries.remember(journal, holding.id, self.link.name, None))
-        if aside.doubts >= _DOUBTS_MAX:
-            await self._desk.write(
-                lambda journal: journal.quarantine(holding.id, f"its receipt was bad {_DOUBTS_MAX} times: {reason}")
-            )
 
     async def _look_at_spool(self, holding: Holding, error: SpoolDamaged) -> None:
         """Is the kept file still what its name says? If not it is set aside, and taken again if it is offered."""

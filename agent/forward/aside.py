@@ -11,6 +11,8 @@ __all__ = ["MOMENT", "Aside", "Asides"]
 
 OWN_FAULT: Final = 2
 """Failures of a capture after which another one, while others get through, is laid to the capture alone."""
+DAY: Final = 86400.0
+"""Seconds for which a copy that a destination does not take keeps aside: its bytes cost as much each time."""
 MOMENT: Final = 0.05
 """Seconds for which one that failed lets another try whether the destination is back."""
 
@@ -59,6 +61,11 @@ class Asides:
         aside.tries, aside.own = (1, False) if anew else (aside.tries + 1, own)
         aside.until, aside.after = now + pausing.jitter(aside.tries), self._through
         return aside
+
+    def shelve(self, capture: str, now: float) -> None:
+        """The destination does not take it, and is asked whether it still does not once a day."""
+        aside = self._known.setdefault(capture, Aside())
+        aside.own, aside.until, aside.after = True, now + DAY + pausing.jitter(aside.tries + 1), self._through
 
     def fails_alone(self, capture: str, *, up: bool) -> bool:
         """Whether one more failure tells of this capture, and nothing of a destination that took others meanwhile."""

@@ -28,10 +28,17 @@ _TODO: Final = (
 )
 
 
+_COPY_TODO: Final = (
+    "The administrator of that destination must say why. The capture stays on this station; its copy is offered again "
+    "once a day, and after a restart of the service."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Why:
     error: str
     todo: str
+    copy: bool
 
 
 class Unsent:
@@ -42,9 +49,10 @@ class Unsent:
         self._known: dict[str, _Why] = {}
         self._log = structlog.get_logger("forward")
 
-    def failed(self, capture: str, error: Exception) -> None:
-        """It could not be sent, by no fault of the way there."""
-        why = _Why(repr(error), error.what_to_do if isinstance(error, AgentError) else _TODO)
+    def failed(self, capture: str, error: Exception, *, copy: bool = False) -> None:
+        """It could not be sent, by no fault of the way there. `copy`: it is owed there, and is not taken."""
+        todo = error.what_to_do if isinstance(error, AgentError) else _TODO
+        why = _Why(repr(error), _COPY_TODO if copy else todo, copy)
         if self._known.get(capture) == why or (capture not in self._known and len(self._known) >= MOST):
             return
         self._known[capture] = why
@@ -70,9 +78,16 @@ class Unsent:
 
     def notices(self) -> Iterator[dict[str, str | None]]:
         """Repair notices."""
-        if not self._known:
-            return
-        first = next(iter(self._known.values()))
-        count = "1 capture" if len(self._known) == 1 else f"{len(self._known)} captures"
-        detail = f"{self._destination}: {count} cannot be sent, and are tried again and again: {first.error}"
-        yield repair("captures.not_sent", "problem", f"uplink {self._destination}", detail, first.todo)
+        failing = [why for why in self._known.values() if not why.copy]
+        declined = [why for why in self._known.values() if why.copy]
+        what = f"uplink {self._destination}"
+        if failing:
+            detail = f"{self._destination}: {_captures(failing)} cannot be sent, time and again: {failing[0].error}"
+            yield repair("captures.not_sent", "problem", what, detail, failing[0].todo)
+        if declined:
+            detail = f"{self._destination} does not take {_captures(declined)} that it is owed: {declined[0].error}"
+            yield repair("copies.not_taken", "warning", what, detail, declined[0].todo)
+
+
+def _captures(whys: list[_Why]) -> str:
+    return "1 capture" if len(whys) == 1 else f"{len(whys)} captures"

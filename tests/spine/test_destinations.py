@@ -12,8 +12,8 @@ import pytest
 from agent import forward, gate
 from agent.capture import Priority, Standing, Strength
 from agent.config import Policy, parse
-from agent.errors import ConfigError, UplinkDown, UplinkRefused
-from agent.forward import pausing
+from agent.errors import BadReceipt, ConfigError, UplinkDown, UplinkRefused
+from agent.forward import declined, pausing
 from agent.journal import copies
 from agent.journal.owing import Destinations
 from agent.registry import equip
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.capture import Receipt
+    from agent.errors import UplinkError
     from agent.uplink import Sending
 
 FALLBACK = UplinkOptions(use="bench", name="cloud", role="fallback", after=0.0)
@@ -244,12 +245,22 @@ async def test_every_destination_takes_its_bytes_from_the_same_bucket(station: S
     assert counting.taken == 2 * 3 * 100
 
 
-async def test_a_copy_that_is_refused_leaves_the_capture_as_it_stands(station: Station, bench: BenchDevice) -> None:
+@pytest.mark.parametrize(
+    ("poison", "tries", "says"),
+    [(UplinkRefused("not of this kind"), 1, "not of this kind"), (BadReceipt("another digest"), 3, "bad 3 times")],
+)
+async def test_a_copy_that_is_not_taken_leaves_the_capture_as_it_stands_and_is_offered_once_a_day(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch, poison: UplinkError, tries: int, says: str
+) -> None:
+    now = [1000.0]
+    for room in (forward, declined, pausing):
+        monkeypatch.setattr(room, "monotonic", lambda: now[0], raising=False)
+    monkeypatch.setattr(pausing, "jitter", lambda _: 0.0)
     primary, archive = BenchUplink("dems"), BenchUplink("archive")
     station.connect(primary)
-    station.beside(archive, COPY)
+    to_archive = station.beside(archive, COPY)
     await destined(station, copies=("archive",))
-    archive.poison["1"] = UplinkRefused("not of this kind")
+    archive.poison["1"] = poison
     await filled(station, bench, 3)
 
     async def owed_others(station: Station) -> int:
@@ -258,10 +269,24 @@ async def test_a_copy_that_is_refused_leaves_the_capture_as_it_stands(station: S
     async with sending(station):
         await until_counted(station, held)
         await until_counted(station, owed_others)
-        await until(lambda: archive.order.count("1") > 1)  # asked again, and never dropped
-    assert (len(primary.stored), len(archive.stored)) == (3, 2)
-    assert await station.count(Standing.RECEIPTED) == 3
-    assert await owed(station) == 1
+        await until(lambda: list(to_archive.notices()))
+        assert archive.order.count("1") == tries
+        for later, more in ((86_399.0, 0), (86_400.0, 1)):
+            now[0] = 1000.0 + later
+            to_archive.nudge()
+            with pytest.raises(TimeoutError):
+                await until(lambda more=more: archive.order.count("1") > tries + more, within=0.3)
+            assert archive.order.count("1") == tries + more, "a whole capture is what each try may cost"
+        (notice,) = to_archive.notices()
+        assert (notice["id"], notice["state"], says in str(notice["detail"])) == ("copies.not_taken", "warning", True)
+        assert "once a day" in str(notice["todo"])
+        assert (len(primary.stored), len(archive.stored), await owed(station)) == (3, 2, 1)
+        assert await station.count(Standing.RECEIPTED) == 3
+        archive.poison.clear()
+        now[0] += 86_400.0
+        to_archive.nudge()
+        await until_counted(station, owed)
+        await until(lambda: not list(to_archive.notices()))
 
 
 async def test_a_destination_that_is_new_gets_what_is_still_here_and_one_that_went_is_owed_nothing(
