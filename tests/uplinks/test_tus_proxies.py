@@ -7,17 +7,17 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from agent.capture import Strength
 from agent.errors import UplinkDown
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
-from tests.uplinks.tls import failure, served_with
+from tests.uplinks.tls import failure, pin_by_openssl, served_with
 from tests.uplinks.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import trustme
     from aiohttp import web
 
     from tests.uplinks.double import Connect, Double, Seen, Serve
@@ -60,6 +60,35 @@ async def test_https_goes_through_a_proxy_unseen(
     assert tunnel.asked[0].startswith(b"CONNECT 127.0.0.1")
     assert base64.b64encode(b"dock:secret") in tunnel.asked[0]
     assert "Proxy-Authorization" not in double.seen[0].headers
+
+
+async def test_pins_are_of_the_dems_and_not_of_a_proxy_that_speaks_tls_itself(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path
+) -> None:
+    dems, other = authority.issue_cert("localhost"), authority.issue_cert("127.0.0.1")
+    double = await serve(tls=served_with(dems), signs=True)
+    right, wrong = (pin_by_openssl(one.cert_chain_pems[0].bytes()) for one in (dems, other))
+    async with Tunnel(tls=served_with(other)) as tunnel:
+        more = {"ca_file": ca_file, "proxy": f"https://127.0.0.1:{tunnel.port}"}
+        uplink = connect(f"https://localhost:{double.port}/files", pins=[right], **more)
+        assert (await uplink.send(MemorySending(b"abc"))).strength is Strength.SIGNED
+        await uplink.aclose()
+        double.seen.clear()
+        uplink = connect(f"https://localhost:{double.port}/files", pins=[wrong], **more)
+        with pytest.raises(UplinkDown):  # some Python 3.11 lose the reason of a handshake within TLS
+            await uplink.send(MemorySending(b"abc"))
+        await uplink.aclose()
+    assert not double.seen
+    assert all(one.startswith(b"CONNECT localhost") for one in tunnel.asked)
+
+
+async def test_a_proxy_whose_certificate_nobody_knows_is_named_and_not_the_dems(
+    connect: Connect, ca_file: Path
+) -> None:
+    async with Tunnel(tls=served_with(trustme.CA().issue_cert("127.0.0.1"))) as tunnel:
+        uplink = connect("https://dems.invalid/files", ca_file=ca_file, proxy=f"https://127.0.0.1:{tunnel.port}")
+        with pytest.raises(UplinkDown, match=f"signed the certificate of the proxy 127.0.0.1:{tunnel.port}"):
+            await uplink.send(MemorySending(b"abc"))
 
 
 async def test_the_proxy_s_login_is_for_the_proxy_also_where_uploads_lie_at_another_origin(

@@ -16,13 +16,13 @@ __all__ = ["Tunnel", "terminated"]
 class Tunnel:
     """A proxy that knows CONNECT, and who may use it."""
 
-    def __init__(self, answer: str = "200 OK") -> None:
-        self.answer = answer
+    def __init__(self, answer: str = "200 OK", *, tls: ssl.SSLContext | None = None) -> None:
+        self.answer, self._tls = answer, tls
         self.asked: list[bytes] = []
         self.port = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -6,6 +6,8 @@ import base64
 import ssl
 from typing import TYPE_CHECKING
 
+from yarl import URL
+
 from agent.errors import ConfigError, Problem, in_words
 from agent.uplink.http.pinning import pinned
 
@@ -31,7 +33,7 @@ def tls_context(options: HttpOptions) -> ssl.SSLContext:
         raise ConfigError([Problem("ca_file", f"{options.ca_file}: {in_words(error)}")]) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if options.pins:
-        context.sslobject_class = pinned(options.pins)
+        context.sslobject_class = pinned(options.pins, but=_proxy_host(options))
     if options.client_cert is not None:
         try:
             # The password callback keeps OpenSSL from asking at a terminal for an encrypted key.
@@ -42,6 +44,15 @@ def tls_context(options: HttpOptions) -> ssl.SSLContext:
             )
             raise ConfigError([Problem("client_cert", f"{named}: {in_words(error)}")]) from error
     return context
+
+
+def _proxy_host(options: HttpOptions) -> str | None:
+    """Of a proxy that speaks TLS itself; None where uploads go to a host of that name, for no more tells them apart."""
+    proxy = None if options.proxy is None else URL(options.proxy)
+    if proxy is None or proxy.scheme != "https":
+        return None
+    ours = {URL(address).raw_host for address in (options.url, *options.other_origins)}
+    return None if proxy.raw_host in ours else proxy.raw_host
 
 
 def proxy_headers(options: HttpOptions) -> dict[str, str]:

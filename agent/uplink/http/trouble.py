@@ -59,7 +59,10 @@ def _translated(  # noqa: PLR0911 - one line per thing that can fail
     error: BaseException, url: URL, proxy: URL | None
 ) -> UplinkDown:
     host = _place(url)
-    tls = tls_trouble(error, host)
+    if proxy is not None and _is_of(error, proxy):
+        tls = tls_trouble(error, f"the proxy {_place(proxy)}", option="proxy")
+    else:
+        tls = tls_trouble(error, host)
     if tls is not None:
         return tls
     match error:
@@ -145,6 +148,11 @@ def bounded(text: str) -> str:
 
 def _place(url: URL) -> str:
     return printable(url.authority)
+
+
+def _is_of(error: BaseException, proxy: URL) -> bool:
+    """Whether it was the connection with the proxy itself that failed."""
+    return (getattr(error, "host", None), getattr(error, "port", None)) == (proxy.raw_host, proxy.port)
 
 
 def tls_trouble(error: BaseException, host: str, *, option: str = "url") -> UplinkDown | None:
