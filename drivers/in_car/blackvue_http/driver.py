@@ -114,7 +114,7 @@ class BlackVueHttp:
         try:
             told = parsedate_to_datetime(fetcher.date or "")
             return ClockReading(told if told.tzinfo else told.replace(tzinfo=UTC), timedelta(seconds=1))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             todo = "Nothing to do; compare its picture with a clock."
             raise DeviceRefused("the recorder tells no time with its answers", hint=todo) from error
 

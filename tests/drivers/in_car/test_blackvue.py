@@ -219,6 +219,22 @@ async def test_its_clock_is_compared_by_the_date_of_its_answers(tmp_path: Path) 
     assert abs((datetime.now(UTC) - reading.at).total_seconds()) < 30
 
 
+async def test_a_date_that_no_calendar_has_is_no_time(tmp_path: Path) -> None:
+    class Odd(BlackVue):
+        async def answer(self, request: web.Request) -> web.StreamResponse:
+            said = await super().answer(request)
+            if request.path == "/accessible":
+                said.headers["Date"] = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+            return said
+
+    async with Odd(new=True) as camera:
+        made = driver(camera)
+        async with Station(tmp_path) as station, running(made, station):
+            await until(lambda: bool(station.sighted))
+            with pytest.raises(DeviceRefused, match="tells no time"):
+                await made.read_clock(made._device)
+
+
 async def test_a_recorder_that_is_away_is_nobodys_trouble(tmp_path: Path) -> None:
     async with BlackVue() as camera:
         made = driver(camera)
