@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -31,6 +32,9 @@ COLOURS: Final = {
 
 _WIDE: Final = 1_000_000
 """Columns of what is no terminal: nothing is cut, nothing is wrapped."""
+_WORD: Final = 8
+"""Columns that the smallest of what is told takes."""
+_GAP: Final = 2
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
 
@@ -59,23 +63,47 @@ def shown(value: object) -> Text:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-    """Rows below a head, without lines."""
+    """Rows below a head, without lines; in a terminal that is too narrow nothing is cut.
+
+    Then columns without a value are left out and others are wrapped; where that is no table any more, each value has a
+    line of its own.
+    """
+    told, target, ends = [[*map(shown, row)] for row in rows], console(), set(right)
+    places = [*range(len(columns))]
+    if target.is_terminal and _across(columns, told, places, _WIDE) > target.width:
+        places = [place for place in places if not told or any(row[place] for row in told)]
+        if _across(columns, told, places, _WORD) > target.width:
+            for row in told:
+                _lines([(columns[place], row[place]) for place in places if row[place]])
+                line("")
+            return
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    ends = set(right)
-    for column in columns:
-        made.add_column(column, justify="right" if column in ends else "left", no_wrap=not sys.stdout.isatty())
-    for row in rows:
-        made.add_row(*map(shown, row))
+    for place in places:
+        how: Any = "right" if columns[place] in ends else "left"
+        whole = place == places[0] or not target.is_terminal  # the first one is what a person types
+        made.add_column(columns[place], justify=how, no_wrap=whole, overflow="fold")
+    for row in told:
+        made.add_row(*(row[place] for place in places))
     _print(made)
+
+
+def _across(columns: Sequence[str], rows: Sequence[Sequence[Text]], places: Sequence[int], most: int) -> int:
+    """Columns of the terminal that a table takes when the first one is whole, and each other at most so wide."""
+    wide = [max([cell_len(columns[place]), *(row[place].cell_len for row in rows)]) for place in places]
+    return sum(wide[:1]) + sum(min(one, most) for one in wide[1:]) + _GAP * (len(wide) - 1)
 
 
 def pairs(told: Mapping[str, object]) -> None:
     """Names and values, one a line; what has none is left out."""
+    _lines([(name.replace("_", " "), shown(value)) for name, value in told.items() if value is not None])
+
+
+def _lines(told: Iterable[tuple[str, Text]]) -> None:
     made = Table.grid(padding=(0, 2, 0, 0))
-    for name, value in told.items():
-        if value is None:
-            continue
-        made.add_row(Text(name.replace("_", " "), style="bold"), shown(value))
+    made.add_column()
+    made.add_column(overflow="fold")
+    for name, value in told:
+        made.add_row(Text(name, style="bold"), value)
     _print(made)
 
 

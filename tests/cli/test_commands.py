@@ -159,6 +159,21 @@ def test_devices(evidock: Evidock, dock: Dock) -> None:
     assert evidock("--config", dock.config, "device", "explain", "nobody").code == Refusal.exit_code
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+@pytest.mark.parametrize("words", [("capture", "list"), ("device", "list"), ("check",)])
+def test_in_a_narrow_terminal_nothing_is_cut(
+    evidock: Evidock, dock: Dock, monkeypatch: pytest.MonkeyPatch, columns: int, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    told = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", evidock("--config", dock.config, *words).out)
+    assert "\u2026" not in told
+    if words != ("check",):
+        for one in evidock("--config", dock.config, *words, "--json").json[f"{words[0]}s"]:
+            name = one["id"][:8] if words[0] == "capture" else one["id"]
+            assert re.search(rf"(^|\s){re.escape(name)}\s", told, re.MULTILINE), f"{name} can be typed"
+
+
 def test_spool(evidock: Evidock, dock: Dock) -> None:
     room = evidock("--config", dock.config, "spool", "room", "--json").json
     assert set(room) == documented("spool room")
