@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import stat
@@ -166,6 +167,20 @@ def test_what_goes_in_is_listed_before_it_is_written(
     shown = evidock(*words_of(full, "--show"))
     assert "destination_down" in shown.out
     assert OFFICER not in shown.out
+
+
+def test_where_nobody_answers_the_flag_is_named_and_a_log_that_is_not_there_is_told(
+    evidock: Evidock, still: Dock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = still.folder / "bundle.tar.gz"
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    words = ("--config", still.config, "support-bundle", "--to", target)
+    told = evidock(*words)
+    assert (told.code, target.exists()) == (Refusal.exit_code, False)
+    assert "Add --yes" in told.err
+    told = evidock(*words, "--yes", "--log", still.folder / "none.log")
+    assert (told.code, target.exists()) == (Refusal.exit_code, False)
+    assert "none.log cannot be read" in told.err
 
 
 def test_a_running_daemon_is_asked(evidock: Evidock, running: Dock) -> None:

@@ -8,6 +8,7 @@ length. Devices and captures become numbers.
 import io
 import json
 import os
+import sys
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,8 @@ def support_bundle(
     as_json: AsJson = False,
 ) -> None:
     """Gather versions, settings and states for those who help: no names, texts, keys or evidence."""
+    if log is not None and not os.access(log, os.R_OK):
+        raise Refusal(f"{log} cannot be read", hint="Nothing was written. Name the daemon's log, or leave --log out.")
     parts = gathered(configuration(ctx), ctx, log)
     if as_json:
         print_json(parts)
@@ -57,7 +60,7 @@ def support_bundle(
         line("No log was found. Where the daemon does not log to journald, name its file with --log.", "yellow")
     line("No text of devices, people or configuration is in it. To read all of it first: --show.")
     path = to or Path(f"evidock-support-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
-    if not yes and not typer.confirm(f"Write {path}?"):
+    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Write {path}?")):
         raise Refusal("nothing was written", hint="Add --yes to write it without being asked.")
     try:
         _write(path, files)
