@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from agent.errors import ConfigError, Problem, SpoolFull
+from agent.errors import ConfigError, DeviceError, Problem, SpoolFull
 from agent.listening import check_certificates, listening
 from drivers.body_worn.axis_dock.destination import Destination
 from drivers.body_worn.axis_dock.enrolling import enrolment, password_of
@@ -82,6 +82,8 @@ class AxisDock:
                         await receiving.abandon(container.name, options.abandoned)
                     except SpoolFull:
                         break  # there will be room
+                    except DeviceError:
+                        continue  # the agent tells why: one recording must not close the door to all others
             await shelf.forget(options.forgotten)
             if self.bound is not None:
                 self._health = {

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from agent.capture import Standing
+from agent.errors import DeviceRefused
 from agent.testing.devices import some_bytes
 from agent.testing.probe import same_bytes
 from agent.testing.rig import until
@@ -413,3 +414,23 @@ async def test_a_camera_whose_number_must_be_escaped_is_a_camera(desk: Desk) -> 
     async with desk.open(), desk.controller() as controller:
         await controller.send(sent)
     assert {holding.origin.device for holding in await desk.station.holdings()} == {"axis:B8A4%1"}
+
+
+@pytest.mark.parametrize("desk", [{"more": {"abandoned": 1.0}}], indirect=True)
+async def test_a_recording_that_cannot_be_described_closes_no_door(desk: Desk) -> None:
+    take, refused = desk.station.take, list[str]()
+
+    async def once(offer: Readable) -> Standing:
+        if ";description-" in offer.capture.key and not refused:
+            refused.append(offer.capture.key)
+            raise DeviceRefused("it is not taken now")
+        return await take(offer)
+
+    desk.station.take = once  # type: ignore[method-assign]
+    async with desk.open() as driver, desk.controller() as controller:
+        bound = driver.bound
+        await controller.send(recording(complete=False))
+        await until(lambda: bool(desk.station.observed))
+        assert driver.bound is bound
+    assert refused
+    assert (await desk.description())["state"] == "abandoned"
