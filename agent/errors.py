@@ -186,6 +186,8 @@ class UplinkDown(UplinkError):
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.unsent = False
+        """No connection came about, so nothing of a request left this station."""
         self.way = way
         """Nothing was answered: what failed may be the way there, and all may be well at its end."""
         self.retry_after = retry_after

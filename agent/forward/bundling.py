@@ -146,12 +146,14 @@ class BundleSending:
         self._spool, self._gate, self._departures = spool, gate, departures
         self.holdings: Sequence[Holding] = [one.holding for one in departures]
         self._charge: Charge | None = None
+        self._spent: Charge | None = None  # what the last body was counted for, once it was read
 
     async def turn(self) -> None:
         """Ask whether so many bytes may go now. Raises `NotNow`."""
         if any(one.give_way for one in self._departures):
             raise NotNow("another capture goes first")
         await self.settle()
+        self._spent = None
         length = sum(holding.digest.length for holding in self.holdings)
         self._charge = await self._gate.admit(self.holdings[0].priority, length, several=True)
         for one in self._departures:
@@ -178,6 +180,13 @@ class BundleSending:
         finally:
             if charge is not None:
                 await self._gate.settle(charge, min(unsent, charge.length))
+                self._spent = charge
+
+    async def unsent(self) -> None:
+        """Give back what was counted for a body that was read, and never left."""
+        charge, self._spent = self._spent, None
+        if charge is not None:
+            await self._gate.settle(charge, charge.length)
 
     async def settle(self) -> None:
         """Give back what was counted for a request that never came to its bytes."""

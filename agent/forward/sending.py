@@ -42,6 +42,7 @@ class ForwardSending:
         self._holding, self._spool, self._desk, self._gate = departure.holding, spool, desk, gate
         self._destination, self._state, self._departure = to.name, state, departure
         self._charge: Charge | None = None
+        self._spent: Charge | None = None  # what the last body was counted for, once it was read
 
     @property
     def holding(self) -> Holding:
@@ -57,6 +58,7 @@ class ForwardSending:
         if self._departure.give_way:
             raise NotNow("another capture goes first")
         await self.settle()
+        self._spent = None
         self._charge = await self._gate.admit(self._holding.priority, length, network=self._network)
         self._departure.requests += 1
 
@@ -77,6 +79,13 @@ class ForwardSending:
         finally:
             if charge is not None:
                 await self._gate.settle(charge, unsent)
+                self._spent = charge
+
+    async def unsent(self, length: int, /) -> None:
+        """Give back what was counted for a body that was read, and never left."""
+        charge, self._spent = self._spent, None
+        if charge is not None:
+            await self._gate.settle(charge, length)
 
     async def settle(self) -> None:
         """Give back what was counted for a request that never came to its bytes."""

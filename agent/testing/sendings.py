@@ -59,6 +59,9 @@ class HeldSending:
         self.outgone += length
         return self.blocks(offset, length)
 
+    async def unsent(self, _: int, /) -> None:
+        """Nothing is counted here."""
+
     async def sha256_through(self, offset: int, /) -> bytes:
         """SHA-256 of its first bytes, computed from the spool."""
         spool = self._station.spool

@@ -56,6 +56,9 @@ class Sending(Protocol):
     def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
         """The same bytes as `blocks`, for the body of a request: at the pace that the policy allows."""
 
+    async def unsent(self, length: int, /) -> None:
+        """Tell that the last body of so many bytes was read, and nothing of it left: no connection came about."""
+
     async def sha256_through(self, offset: int, /) -> bytes:
         """SHA-256 of the first `offset` bytes: from the journal at the end of a part, else computed from the spool."""
 
@@ -130,6 +133,9 @@ class Bundle(Protocol):
 
     def outgoing(self, blocks: Sequence[bytes], /) -> AsyncIterator[bytes]:
         """Blocks of a request's body, at the pace that the policy allows."""
+
+    async def unsent(self) -> None:
+        """Tell that the last body was read, and nothing of it left: no connection came about."""
 
 
 @runtime_checkable

@@ -82,6 +82,8 @@ class MemorySending:
     def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
         return self.blocks(offset, length)
 
+    async def unsent(self, _: int, /) -> None: ...
+
     async def sha256_through(self, offset: int, /) -> bytes:
         return hashlib.sha256(self.data[:offset]).digest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from base64 import b64encode
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.forward.watched import Departure
+    from agent.gate import Charge
 
 TYPE = "application/vnd.evidock.bundle"
 
@@ -263,6 +264,36 @@ async def test_a_budget_counts_what_goes_together(tmp_path: Path, dems: Emulated
             await station.send(within=1.0)
         gone = sum(one.digest.length for one in await station.holdings() if one.standing is Standing.RECEIPTED)
         assert 0 < gone <= budget
+
+
+@pytest.mark.parametrize("count", [1, 5])
+async def test_what_never_left_costs_no_budget(tmp_path: Path, count: int) -> None:
+    """Short bodies are read before there is a connection."""
+
+    async def spent() -> int:
+        sql = "SELECT sum(bytes) FROM spent"
+        return int(await station.desk.read(lambda journal: journal.connection.execute(sql).get) or 0)
+
+    async def down() -> bool:
+        return not station.forward.link.up
+
+    charged: list[int] = []
+    async with AsyncExitStack() as running:
+        dems = await running.enter_async_context(EmulatedDems(tmp_path / "dems"))
+        async with docked(tmp_path, dems, count) as station:
+            station.gate.configure(Traffic.model_validate({"on": {"wired": {"budget": "1 MB"}}}))
+            admit = station.gate.admit
+
+            async def admitted(priority: Priority, length: int, **more: bool) -> Charge | None:
+                charged.append(length)
+                return await admit(priority, length, **more)
+
+            station.gate.admit = admitted
+            await running.aclose()  # it is gone
+            await station.send(until=down)
+            assert len(charged) == 1
+            assert await spent() == 0
+            assert "refuses connections" in str(station.forward.link.problem)
 
 
 async def test_a_cap_holds_for_what_goes_together_too(tmp_path: Path, dems: EmulatedDems, posts: list[str]) -> None:

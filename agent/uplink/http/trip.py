@@ -167,7 +167,13 @@ class Trip(Generic[DoorT_co]):
                 raise SpoolDamaged(f"the spool gave {len(body)} bytes of a capture where {length} lie")
         else:
             body = Body(blocks, length, self.stall, verifying=verifying)
-        return await self.door.ask(method, url, headers | {"Content-Length": str(length)}, body, verifying=verifying)
+        headers = headers | {"Content-Length": str(length)}
+        try:
+            return await self.door.ask(method, url, headers, body, verifying=verifying)
+        except UplinkDown as error:
+            if isinstance(body, bytes) and error.unsent:
+                await self.sending.unsent(length)
+            raise
 
     def kept(self, length: int, began: float, *, loses: bool = True) -> None:
         """Take down that a request arrived that was begun then, by `monotonic`: it tells how fast this link is.

@@ -39,6 +39,8 @@ _CLOCK_HINT: Final = (
 _PORTAL_HINT: Final = (
     "A login page of the network (captive portal) stands in the way: open a browser on this station and log in."
 )
+_UNMADE: Final = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
+"""No connection, or no tunnel through a proxy, came about: of the request nothing was sent."""
 _SOCKET: Final = {
     errno.ECONNREFUSED: ("refuses connections", "Is the DEMS running, and is the port in `url` right?"),
     errno.ENETUNREACH: ("cannot be reached from this network", "Look at the network of this station."),
@@ -51,7 +53,7 @@ _SOCKET: Final = {
 def translated(error: BaseException, url: URL, *, proxy: URL | None) -> UplinkDown:
     """Return what happened while `url` was asked, as an `UplinkDown`; a `Cut` where bytes may have gone out."""
     down = _translated(error, url, proxy)
-    down.way = True
+    down.way, down.unsent = True, isinstance(error, _UNMADE)
     return down
 
 

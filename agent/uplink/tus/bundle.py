@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.capture import Receipt, Strength
+from agent.errors import UplinkDown
 from agent.uplink import BundleRoom
 from agent.uplink.http.answer import note_as_text
 from agent.uplink.http.body import PIECE, Body
@@ -114,6 +115,10 @@ async def _answered(
                 raise
             await asyncio.sleep(number * WAIT * random.uniform(0.5, 1.0))  # noqa: S311 - chance hides nothing here
             continue
+        except UplinkDown as error:
+            if isinstance(body, bytes) and error.unsent:
+                await bundle.unsent()
+            raise
         if answer.status == 200 and answer.spoken:  # noqa: PLR2004 - OK
             return answer
         if answer.status in NOT_NOW:
