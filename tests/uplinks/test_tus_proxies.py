@@ -72,6 +72,8 @@ async def test_pins_are_of_the_dems_and_not_of_a_proxy_that_speaks_tls_itself(
         more = {"ca_file": ca_file, "proxy": f"https://127.0.0.1:{tunnel.port}"}
         uplink = connect(f"https://localhost:{double.port}/files", pins=[right], **more)
         assert (await uplink.send(MemorySending(b"abc"))).strength is Strength.SIGNED
+        found = {finding.what: finding for finding in await uplink.check()}
+        assert (found["certificate"].state, "signed by" in found["certificate"].detail) == ("ok", True)
         await uplink.aclose()
         double.seen.clear()
         uplink = connect(f"https://localhost:{double.port}/files", pins=[wrong], **more)
