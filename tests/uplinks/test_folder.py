@@ -27,7 +27,7 @@ from agent.testing.uplink_conformance import UplinkConformance, sent
 from agent.traffic import LinkClass, Traffic
 from agent.uplink.folder import writing
 from agent.uplink.folder.bag import payload_name
-from agent.uplink.folder.medium import MARK, Medium, prepare
+from agent.uplink.folder.medium import MARK, Medium, below, prepare
 from agent.uplink.folder.writing import place_of
 from tests.uplinks.folder_rig import MIB, OTHER, FolderRig, evidock, writes_with
 
@@ -330,3 +330,26 @@ async def test_two_stations_on_one_drive(rig: FolderRig, tmp_path: Path) -> None
         assert sendings[0].holding.id == sendings[1].holding.id
         await asyncio.gather(*(sent(rig.uplink(), sending, tries=2) for sending in sendings))
         assert len(await rig.arrived()) == 1
+
+
+def test_a_folder_that_an_earlier_try_made_and_could_not_force_is_forced_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[str] = []
+    broken = [True]
+
+    def force(folder: int) -> None:
+        if broken.pop() if broken else False:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        forced.append(Path(f"/proc/self/fd/{folder}").readlink().name)
+
+    monkeypatch.setattr(durable, "force_folder", force)
+    root = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with pytest.raises(OSError, match="Input/output"), below(root, "captures", "ab", make=True):
+            pass
+        assert (tmp_path / "captures").is_dir()
+        with below(root, "captures", "ab", make=True):
+            assert forced == [tmp_path.name, "captures"]
+    finally:
+        os.close(root)

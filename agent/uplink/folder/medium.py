@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -118,16 +118,10 @@ def below(root: int, *names: str, make: bool = False) -> Iterator[int]:
 
 
 def _entered(name: str, folder: int, *, make: bool) -> int:
-    try:
-        return open_at(name, FOLDER, folder)
-    except FileNotFoundError:
-        if not make:
-            raise
-    try:
-        os.mkdir(name, 0o777, dir_fd=folder)
-    except FileExistsError:
-        pass  # another station writes to the same drive
-    else:
+    if make:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o777, dir_fd=folder)
+        # Also where it was there: whoever made it, an earlier try or another station, may not have come as far.
         durable.force_folder(folder)
     return open_at(name, FOLDER, folder)
 
