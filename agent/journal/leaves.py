@@ -29,7 +29,7 @@ class Leaves:
         self._connection = connection
         self._tails: list[bytearray] = []
         self._frontier = Frontier()
-        self._load()
+        self.reload()
 
     @property
     def size(self) -> int:
@@ -61,10 +61,6 @@ class Leaves:
                 self._connection.execute("DELETE FROM tail")
             tail.clear()
             hashed, level, position = subtree_root(full), level + 1, index
-
-    def reload(self) -> None:
-        """Put the tree in memory back to what the rows say: after a transaction was undone."""
-        self._load()
 
     def tile(self, level: int, index: int, width: int) -> bytes:
         """The first `width` hashes of a tile (c2sp.org/tlog-tiles), 32 * width bytes.
@@ -112,7 +108,8 @@ class Leaves:
                 self._connection.executemany("INSERT INTO tail VALUES (?, ?)", found.items())
         return list(found.values())
 
-    def _load(self) -> None:
+    def reload(self) -> None:
+        """Make the tree in memory what the rows say: at the start, and after a transaction was undone."""
         newest = self._connection.execute("SELECT max(seq) FROM entry").get
         size = 0 if newest is None else newest + 1
         self._restore(size)
