@@ -3,7 +3,8 @@
 options, tablets    what an operator says; the driver         entrance       each request and its answer
 judging             one envelope by itself                    receiving      an upload: judged, taken, noted, receipted
 notebooks           the chains, from the index                reconsidering  keys changed: judged again
-attachments         tus, and `arriving`: one upload           offers         captures made of it all
+attachments         tus, and `arriving`: one upload           awaiting       files that entries name
+offers              captures made of it all
 register            whose key is whose                        signatures     ES256 and Ed25519
 authority           certificates of station and tablets       inviting       one-time codes, on a page with a QR code
 statements          what tablets say of keys                  enrolling      tablets are taken in, or change keys

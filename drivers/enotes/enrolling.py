@@ -53,7 +53,7 @@ class Enrolling:
         options: EnotesOptions,
         register: Register,
         intake: Intake,
-        reconsider: Callable[[list[str]], Awaitable[None]],
+        reconsider: Callable[[], Awaitable[None]],
         *,
         key: StationKey,
         station: str,
@@ -88,7 +88,7 @@ class Enrolling:
             await self._told(key, certificate)
             await self._register.enrol(key, _print(certificate), certificate.not_valid_after_utc)
             self._log.info("tablet_enrolled", tablet=tablet, badge=printable(badge), key=key.public.kid)
-        await self._reconsider([key.public.kid])
+        await self._reconsider()
         return {**self._answer(key), "certificate": pem.decode()}
 
     async def rotate(self, tablet: Tablet, body: bytes) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Enrolling:
                 old.public.kid, key, None if certificate is None else _print(certificate), until
             )
             self._log.info("tablet_key_changed", tablet=tablet.id, key=key.public.kid, renewed=certificate is not None)
-        await self._reconsider([key.public.kid, old.public.kid])
+        await self._reconsider()
         return {**self._answer(key), "certificate": pem.decode() or None}
 
     def _who(

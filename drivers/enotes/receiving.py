@@ -23,6 +23,7 @@ import structlog
 
 from agent.capture import Json, Observation, Standing, printable, rfc3339
 from agent.errors import DeviceError, DeviceGone
+from drivers.enotes.awaiting import put_awaited
 from drivers.enotes.judging import ALARMING, Judged, judge
 from drivers.enotes.offers import AtHand, device_of, envelope_capture, unreadable_capture
 from firmware_specs.formats.enote import Status, lines
@@ -214,13 +215,6 @@ class Receiving:
         now = rfc3339(received_at)
         new = [line for line in under_way if line.known is None and not line.twice]
         rows = [_row(line, tablet, now) for line in new]
-        wanted = [
-            (line.judged.notebook, line.judged.seq, one["sha256"], one["length"], one["blake3"], one["name"],
-             one["media_type"], now)
-            for line in new
-            if line.judged.base is None and (entry := line.judged.entry) is not None and entry["op"] == "attach"
-            for one in entry["attachments"]
-        ]  # fmt: skip
 
         def put(db: sqlite3.Connection) -> None:
             db.executemany(
@@ -229,14 +223,7 @@ class Receiving:
                 rows,
             )
             put_changes(db, changed)
-            db.executemany(
-                "INSERT INTO attachment (notebook, seq, sha256, length, blake3, name, media_type, wanted_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-                # The entry's word for the length goes before that of whoever announced the file earlier.
-                " SET length = iif(wanted_at IS NULL AND held_at IS NULL, excluded.length, length),"
-                " wanted_at = coalesce(wanted_at, excluded.wanted_at)",
-                wanted,
-            )
+            put_awaited(db, (line.judged for line in new), now)
 
         if rows or changed:
             await self._shelf.run(put)

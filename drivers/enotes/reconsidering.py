@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from agent.capture import rfc3339
+from drivers.enotes.awaiting import put_awaited
 from drivers.enotes.judging import judge
 from drivers.enotes.notebooks import items_of
 from drivers.enotes.offers import device_of
@@ -39,16 +41,17 @@ class Reconsidering:
 
     async def keys(self, kids: Sequence[str]) -> None:
         """Look at every notebook in which one of these keys signed something, one after another."""
-        marks = ",".join("?" * len(kids))
+        marks, before = ",".join("?" * len(kids)), dict(self._register.keys)
         sql = f"SELECT DISTINCT notebook FROM envelope WHERE notebook IS NOT NULL AND kid IN ({marks})"  # noqa: S608
         names = await self._shelf.look(lambda db: [row[0] for row in db.execute(sql, list(kids))])
         for name in names:
             await self._notebook(name, frozenset(kids))
-        done = f"UPDATE key SET judged = 1 WHERE kid IN ({marks})"  # noqa: S608 - question marks
-        await self._shelf.run(lambda db: db.execute(done, list(kids)))
+        # What became of a key meanwhile is looked at by whoever changed it, or by the next start.
+        done = [(kid,) for kid in kids if self._register.keys.get(kid) == before.get(kid)]
+        await self._shelf.run(lambda db: db.executemany("UPDATE key SET judged = 1 WHERE kid = ?", done))
 
-    async def open(self) -> None:
-        """Do what an earlier run did not come to. Run once, before anything is received."""
+    async def left(self) -> None:
+        """Every key that changed since what it signed was judged: by an enrolment, or in an earlier run."""
         left = await self._shelf.look(lambda db: db.execute("SELECT kid FROM key WHERE judged = 0").fetchall())
         if left:
             await self.keys([row[0] for row in left])
@@ -74,17 +77,19 @@ def _rejudge(db: sqlite3.Connection, notebook: str, kids: frozenset[str], keys: 
     """What signature, key and form say now, for everything of a notebook that these keys signed."""
     marks = ",".join("?" * len(kids))
     sql = f"SELECT number, line, received_at, base_flags FROM envelope WHERE notebook = ? AND kid IN ({marks})"  # noqa: S608
+    now = rfc3339(datetime.now(UTC))
     for number, line, received_at, flags in db.execute(sql, (notebook, *kids)).fetchall():
         found = judge(line, keys, tablet=None, received_at=moment(received_at) or _LONG_AGO)
         kept = [flag for flag in json.loads(flags) if flag.startswith(("tablet_", "other_"))]
         told = json.dumps([*found.flags, *kept])
         base = "" if found.base is None else found.base.value
         db.execute("UPDATE envelope SET base = ?, base_flags = ? WHERE number = ?", (base, told, number))
+        put_awaited(db, [found], now)
 
 
 def replayed(db: sqlite3.Connection, notebook: str, late_after: timedelta) -> tuple[Notebook, list[Item]]:
     """The chain from its beginning, and every entry that is something else than the index says."""
-    chain, items = Notebook(late_after=late_after), items_of(db, notebook)
+    chain, items = Notebook(late_after=late_after), list(items_of(db, notebook))
     for item in items:
         chain.add(item)
     sql = "SELECT number, seq, status, base, base_flags, envelope FROM envelope WHERE notebook = ?"

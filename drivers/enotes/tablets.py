@@ -78,10 +78,10 @@ class EnoteTablets:
                 options, shelf, register, notebooks, intake, key=self._key, station=station, again=again.keys
             )
             await receiving.open()
-            await again.open()
+            await again.left()
             attachments = Attachments(options, shelf, intake)
             stack.push_async_callback(attachments.close)
-            enrolling = Enrolling(options, register, intake, again.keys, key=self._key, station=station)
+            enrolling = Enrolling(options, register, intake, again.left, key=self._key, station=station)
             entrance = Entrance(options, register, receiving, attachments, enrolling)
             self._orders = Orders(options, shelf, register, again, intake)
             stack.callback(setattr, self, "_orders", None)

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -22,6 +23,7 @@ from drivers.enotes import EnoteTablets
 from drivers.enotes.emulator import Tablet
 from drivers.enotes.emulator.notebook import Signer
 from drivers.enotes.emulator.tablet import Refused
+from drivers.enotes.inviting import enrolment
 from tests.drivers.enotes.rig import scanned, table
 
 if TYPE_CHECKING:
@@ -179,6 +181,34 @@ async def test_entries_of_a_key_that_is_registered_later_become_good(desk: Desk)
         assert desk.station.observed[-1].kind == "enote.status_changed"
         await new.sync()
         assert [one["status"] for one in new.said] == ["duplicate"] * 2
+
+
+async def test_what_an_enrolment_ends_is_judged_again_at_once(desk: Desk) -> None:
+    """A tablet whose clock goes ahead is enrolled anew: its old key is not believed for the time after that."""
+    async with desk.open(), desk.tablet() as tablet:
+        tablet.notebook.clock_off = timedelta(minutes=1)
+        tablet.notebook.create("a minute ahead")
+        await tablet.sync()
+        assert desk.index("SELECT status FROM envelope") == [("ok",)]
+        page = enrolment(desk.options, tablet="TAB-0117", badge="4471")
+        async with Tablet(desk.folder / "anew", name="TAB-0117") as anew:
+            await anew.enrol(scanned(page))
+        assert desk.index("SELECT status FROM envelope") == [("unknown_key",)]
+        assert desk.index("SELECT count(*) FROM key WHERE judged = 0") == [(0,)]
+        assert desk.station.observed[-1].kind == "enote.status_changed"
+
+
+async def test_files_of_an_entry_that_becomes_good_later_are_awaited(desk: Desk) -> None:
+    async with desk.open(), desk.tablet() as tablet, Tablet(desk.folder / "new", name="TAB-0300", badge="7") as new:
+        note = new.notebook.create("text")
+        new.notebook.attach(note, ("photo.jpg", b"a photograph"))
+        await tablet.send(new.notebook.outbox)
+        assert desk.index("SELECT count(*) FROM attachment") == [(0,)]
+        await new.enrol(desk.invited())
+        told = "SELECT seq, length, name, held_at FROM attachment WHERE wanted_at IS NOT NULL"
+        assert desk.index(told) == [(2, len(b"a photograph"), "photo.jpg", None)]
+        await new.sync()
+        assert desk.index("SELECT count(*) FROM attachment WHERE held_at IS NULL") == [(0,)]
 
 
 async def test_what_a_crash_left_unjudged_is_judged_at_the_next_start(desk: Desk) -> None:
