@@ -14,7 +14,7 @@ from firmware_specs.formats.enote_notebook import Item, Notebook
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from datetime import timedelta
 
     from drivers.enotes.shelf import Shelf
@@ -24,6 +24,8 @@ __all__ = ["Notebooks", "items_of"]
 _REMEMBERED: Final = 64
 _WAITING: Final = 20_000
 """Entries that wait for earlier ones, of all remembered notebooks: beyond that they are read again when needed."""
+_TEXT: Final = 1 << 25
+"""Code points of text in open notes, the same."""
 
 
 class Notebooks:
@@ -80,18 +82,22 @@ class Notebooks:
         return self._loaded[name]
 
     def _shrink(self) -> None:
-        waiting = sum(sum(map(len, one.waiting.values())) for one in self._loaded.values())
-        while self._loaded and (len(self._loaded) > _REMEMBERED or (waiting > _WAITING and len(self._loaded) > 1)):
+        waiting = sum(map(_waiting, self._loaded.values()))
+        text = sum(one.open_text for one in self._loaded.values())
+        while len(self._loaded) > _REMEMBERED or (len(self._loaded) > 1 and (waiting > _WAITING or text > _TEXT)):
             _, gone = self._loaded.popitem(last=False)
-            waiting -= sum(map(len, gone.waiting.values()))
+            waiting -= _waiting(gone)
+            text -= gone.open_text
 
 
-def items_of(db: sqlite3.Connection, notebook: str) -> list[Item]:
-    """Every entry of a notebook that is good by itself, as it came."""
+def _waiting(notebook: Notebook) -> int:
+    return sum(map(len, notebook.waiting.values()))
+
+
+def items_of(db: sqlite3.Connection, notebook: str) -> Iterator[Item]:
+    """Every entry of a notebook that is good by itself, as it came; one after another, for all of them are its text."""
     sql = "SELECT number, envelope, line, base_flags FROM envelope WHERE notebook = ? AND base = '' ORDER BY number"
-    found: list[Item] = []
     for number, digest, line, flags in db.execute(sql, (notebook,)):
         payload = unb64url(json.loads(line)["payload"])
         entry: dict[str, Any] = strict_json(payload)
-        found.append(Item(number, digest, sha256(payload).digest(), entry, flags=tuple(json.loads(flags))))
-    return found
+        yield Item(number, digest, sha256(payload).digest(), entry, flags=tuple(json.loads(flags)))

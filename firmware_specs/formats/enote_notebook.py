@@ -24,10 +24,12 @@ from firmware_specs.formats.enote import Status, moment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["CLOCK_SLACK", "Item", "Note", "Notebook", "Piece", "clock_flags", "struck"]
+__all__ = ["CLOCK_SLACK", "OPEN_MAX", "Item", "Note", "Notebook", "Piece", "clock_flags", "struck"]
 
 CLOCK_SLACK: Final = timedelta(minutes=2)
 """How far two clocks may differ before that is worth a word."""
+OPEN_MAX: Final = 1 << 24
+"""Code points of text that the open notes of a notebook have together: an act that brings more is `out_of_order`."""
 _ALLOWED: Final = {"attach": ("open", "final"), "supplement": ("final",), "review": ("final",)}
 """In which states of a note an act may come; all others where it is open."""
 
@@ -97,6 +99,8 @@ class Notebook:
         self.waiting: dict[int, list[Item]] = {}
         """What is not linked, by `seq`."""
         self.notes: dict[str, Note] = {}
+        self.open_text = 0
+        """Code points of text in notes that are open."""
         self._last: dict[str, Any] | None = None
 
     @property
@@ -201,10 +205,12 @@ class Notebook:
             "supplement": self._supplement,
         }.get(op)
         if op == "void_page":
-            note.state = "void"
+            self._close(note, "void")
         return None if act is None else act(note, entry)
 
     def _more(self, note: Note, entry: dict[str, Any]) -> Status | None:
+        if not self._room(len(entry["text"])):
+            return Status.OUT_OF_ORDER
         note.text, note.text_rev = note.text + entry["text"], entry["rev"]
         self._keep(note, entry["text"], entry["rev"])
         return None
@@ -214,6 +220,8 @@ class Notebook:
             return Status.OUT_OF_ORDER
         if struck(note.text, entry["ops"]) != entry["text"]:
             return Status.BAD_OPS
+        if not self._room(len(entry["text"]) - len(note.text)):
+            return Status.OUT_OF_ORDER
         note.text, note.text_rev = entry["text"], entry["rev"]
         if self._pieces:
             _strike(note.pieces, entry["ops"], entry["rev"])
@@ -222,10 +230,22 @@ class Notebook:
     def _finalize(self, note: Note, entry: dict[str, Any]) -> Status | None:
         if entry["text_sha256"] != sha256(note.text.encode("utf-8", "surrogatepass")).hexdigest():
             return Status.BAD_OPS
-        note.state, note.final_rev = "final", entry["rev"]
+        self._close(note, "final")
+        note.final_rev = entry["rev"]
+        return None
+
+    def _close(self, note: Note, state: str) -> None:
+        note.state = state
+        self.open_text -= len(note.text)
         if not self._pieces:
             note.text = ""  # nothing can change it any more
-        return None
+
+    def _room(self, more: int) -> bool:
+        """Count so much more text in open notes, where there is room: all of it is in memory."""
+        if more > 0 and self.open_text + more > OPEN_MAX:
+            return False
+        self.open_text += more
+        return True
 
     def _supplement(self, note: Note, entry: dict[str, Any]) -> Status | None:
         if entry["supplements"] != note.final_rev:

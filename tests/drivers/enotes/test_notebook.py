@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from drivers.enotes.emulator import Notebook as Book
 from drivers.enotes.emulator.notebook import Signer
+from firmware_specs.formats import enote_notebook
 from firmware_specs.formats.enote import Status, envelope, payload_of, unb64url
 from firmware_specs.formats.enote_notebook import Item, Notebook, struck
 
@@ -176,6 +177,31 @@ def test_pieces_that_stand_are_always_the_text(text: str, data: st.DataObject) -
     pieces = chain.notes["n"].pieces
     assert "".join(piece.text for piece in pieces if piece.struck_by is None) == now == chain.notes["n"].text
     assert sorted("".join(piece.text for piece in pieces)) == sorted(ever)
+
+
+def test_the_text_of_open_notes_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is never finalized lies in memory: what is too much is refused in its meaning, and finalizing frees."""
+    monkeypatch.setattr(enote_notebook, "OPEN_MAX", 10)
+    made = Book(SIGNER)
+    note = made.create("12345")
+    other = made.create("6789")
+    made.append(note, "xx")
+    made.pages[note].rev -= 1
+    made.pages[note].text, made.pages[note].text_rev = "12345", 1
+    made.correct(note, "5", "5xx", "r")
+    made.pages[note].rev -= 1
+    made.pages[note].text, made.pages[note].text_rev = "12345", 1
+    made.correct(note, "45", "4", "r")
+    made.append(note, "yy")
+    made.finalize(note)
+    made.create("12345", "third")
+    made.write("void_page", other, reason="r")
+    made.create("1234", "fourth")
+    for pieces in (False, True):
+        chain, found = chained([item(line) for line in made.written], pieces=pieces)
+        told = [one.status.value for one in found]
+        assert told == ["ok", "ok", "out_of_order", "out_of_order", "ok", "ok", "ok", "ok", "ok", "ok"]
+        assert chain.open_text == 9
 
 
 def _entry(rev: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401
