@@ -94,6 +94,7 @@ class Agent:
             classify=lambda capture: class_of(self.gate.traffic, capture),
             words=self._reader.words,
             on_begun=self._reader.expect,
+            twice=lambda device: self.presence.twice(device.id),
         )
         self.raised = Raised()
         self._troubles = Troubles()
@@ -184,7 +185,8 @@ class Agent:
         if not await self.presence.observe(observation):
             await self.joining.observe(observation)
         await self.power.observe(observation)
-        await self.release.listed(observation)
+        if self.presence.settled(observation.device):
+            await self.release.listed(observation)
         hear(self.equipment.drivers, observation)
 
     async def take(self, offer: Readable, /) -> Standing:
@@ -203,7 +205,7 @@ class Agent:
                     self.release.room_is_short()
                 raise
             self._troubles.taken(offer.capture)
-            if standing is Standing.RECEIPTED and self.power.on:
+            if standing is Standing.RECEIPTED and self.power.on and self.presence.settled(offer.capture.device.id):
                 standing = await self.release.consider(offer)
             return standing
 
@@ -231,6 +233,7 @@ class Agent:
         own = [*self._of_trust(), *self._reloads.notices(), *self.power.notices(), *told_by(self.equipment.drivers)]
         own += [*self.release.recordings.notices(here), *self.screening.notices()]
         own += () if self.broker is None else self.broker.troubles()
+        own += self.presence.notices()
         own += care.notices((seen.device for seen in self.devices.values()), self.config.firmware)
         return [*self.anchor.troubles(), *own, *self.gate.troubles(), *self._troubles.notices(here)]
 

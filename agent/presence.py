@@ -1,8 +1,12 @@
-"""Who is docked: each coming and going is an entry, and at each coming the device's clock is compared with ours."""
+"""Who is docked: each coming and going is an entry, and at each coming the device's clock is compared with ours.
+
+Two devices can claim to be the same one: makers give a serial number twice, and one device can be reached in two ways.
+Each is told of once, a notice asks a person to look, and until then what one of them shows says nothing of the other.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -14,9 +18,10 @@ from agent.clock import Clock, Comparison, compare
 from agent.driver import INDEX, ReadsClock, SetsClock
 from agent.errors import DeviceError
 from agent.journal import Desk, Event, facts
+from agent.repairs import repair
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
     from agent.config import Config
@@ -28,6 +33,17 @@ GONE_AFTER: Final = 15.0
 """Seconds without being sighted after which a device is taken to have left."""
 
 _DEVICES_MAX: Final = 10_000
+_SAID_MAX: Final = 64
+"""Ways in which one device says what it is that are remembered."""
+_TWICE_AFTER: Final = 3
+"""Changes from one place to another after which both hold one: a camera that is docked elsewhere and back changes two
+times, and then stays."""
+_TWICE_MAX: Final = 100
+_TWICE_TODO: Final = (
+    "Undock one of the two; if it is one that is reached in two ways, take one of its drivers out of agent.toml. "
+    "Both are taken from, and nothing is deleted on either as long as both are here. Have one of them given another "
+    "serial number, or dock them one after the other."
+)
 
 
 @dataclass(slots=True)
@@ -37,7 +53,10 @@ class Sighting:
     device: Device
     first_at: datetime
     last_at: datetime
-    last_mono: float
+    said: dict[Device, tuple[float, datetime]] = field(default_factory=dict)
+    """What it said of itself lately, usually one thing, and when it was last seen to say so, by both clocks."""
+    changes: int = 0
+    """How often it was sighted at another place than the time before, since it was at one alone."""
     present: bool = True
     index: Mapping[str, Json] | None = None
     """The sum of the last whole look at it: what its own index lists, and how much of that is held."""
@@ -61,7 +80,7 @@ class Presence:
         self._sets_clocks = sets_clocks
         self._log = structlog.get_logger("presence")
         self.devices: dict[str, Sighting] = {}
-        self._indexes: dict[str, Mapping[str, Json]] = {}
+        self._indexes: dict[str, list[Mapping[str, Json]]] = {}
 
     def serve(self, drivers: Mapping[str, Driver], *, sets_clocks: timedelta | None = None) -> None:
         """These are the drivers from now on."""
@@ -70,12 +89,13 @@ class Presence:
     async def sight(self, device: Device) -> bool:
         """Note that this device is here now. True: it was not a moment ago, or it says something else of itself now."""
         now, known = datetime.now(UTC), self.devices.get(device.id)
-        if known is not None and known.present and known.device == device:
-            known.last_at, known.last_mono = now, monotonic()
-            return False
-        first_at = now if known is None else known.first_at
-        self.devices[device.id] = Sighting(device, first_at, now, monotonic())
-        self._indexes.pop(device.id, None)
+        if known is not None and known.present:
+            if not self._again(known, device, now):
+                return False
+        else:
+            first_at = now if known is None else known.first_at
+            self.devices[device.id] = Sighting(device, first_at, now, {device: (monotonic(), now)})
+            self._indexes.pop(device.id, None)
         while len(self.devices) > _DEVICES_MAX:
             oldest = next(iter(self.devices))
             del self.devices[oldest]
@@ -86,14 +106,44 @@ class Presence:
         await self._compare_clock(device)
         return True
 
+    def _again(self, known: Sighting, device: Device, now: datetime) -> bool:
+        """Note that a device that is here was sighted. True: it says what it has not said lately."""
+        new = known.said.pop(device, None) is None
+        known.said[device] = monotonic(), now
+        known.changes += _apart(known.device, device)
+        known.device, known.last_at = device, now
+        if new:
+            known.index = known.clock = None
+            self._indexes.pop(device.id, None)
+            while len(known.said) > _SAID_MAX:
+                del known.said[next(iter(known.said))]
+        return new
+
+    def twice(self, device: str) -> bool:
+        """Whether two that are here claim to be this one: what one of them shows says nothing about the other."""
+        return (known := self.devices.get(device)) is not None and known.present and known.changes >= _TWICE_AFTER
+
+    def settled(self, device: str) -> bool:
+        """Whether it was at one place alone lately: what it lists now is all that it has."""
+        return (known := self.devices.get(device)) is None or not known.changes
+
+    def notices(self) -> Iterator[dict[str, str | None]]:
+        """Repair notices."""
+        for id_ in [id_ for id_ in self.devices if self.twice(id_)][:_TWICE_MAX]:
+            places = sorted({f"{one.driver} ({one.place or 'no place told'})" for one in self.devices[id_].said})
+            detail = f"two devices say that they are {id_}, or one is reached in two ways: {', '.join(places)}"
+            yield repair("device.twice", "problem", f"device {id_}", detail, _TWICE_TODO)
+
     async def observe(self, observation: Observation) -> bool:
         """The sum of a look becomes an entry where the last look had another. False: it is none, and not ours."""
         if observation.kind != INDEX:
             return False
-        if self._indexes.get(observation.device) != observation.detail:
-            if observation.device in self.devices:
-                self._indexes[observation.device] = dict(observation.detail)
-                self.devices[observation.device].index = dict(observation.detail)
+        told = self._indexes.get(observation.device, [])
+        if observation.detail not in told:
+            if (seen := self.devices.get(observation.device)) is not None:
+                # Of two that claim to be one, each has a sum of its own.
+                self._indexes[observation.device] = [*told, dict(observation.detail)][-len(seen.said) :]
+                seen.index = dict(observation.detail)
             await self._keep(observation)
         return True
 
@@ -104,14 +154,21 @@ class Presence:
         """Call it every few seconds: what was not sighted for a while has left. True: it was the last one here."""
         left = False
         for sighting in list(self.devices.values()):
-            if sighting.present and monotonic() - sighting.last_mono > GONE_AFTER:
-                sighting.present = False
-                detail: dict[str, Json] = {
-                    "device": sighting.device.claims,
-                    "last_seen_at": rfc3339(sighting.last_at),
-                }
+            if not sighting.present:
+                continue
+            now, twice = monotonic(), self.twice(sighting.device.id)
+            silent = {device: at for device, (mono, at) in sighting.said.items() if now - mono > GONE_AFTER}
+            for device in silent:
+                del sighting.said[device]
+            sighting.present = bool(sighting.said)
+            if not any(_apart(sighting.device, device) for device in sighting.said):
+                sighting.changes = 0
+            # Of one device the last word counts: what it said before, or where it stood, is not another one that left.
+            gone = silent if twice else {} if sighting.present else {sighting.device: sighting.last_at}
+            for device, at in gone.items():
+                detail: dict[str, Json] = {"device": device.claims, "last_seen_at": rfc3339(at)}
                 await self._desk.write(lambda journal, told=detail: journal.record(Event.DEVICE_DETACHED, told))  # type: ignore[misc]
-                self._log.info("device_detached", device=sighting.device.id)
+                self._log.info("device_detached", device=device.id)
                 left = True
         return left and not any(sighting.present for sighting in self.devices.values())
 
@@ -162,3 +219,8 @@ class Presence:
                 "uncertainty_us": off.claims["uncertainty_us"],
                 "was_off_us": None if was is None else was.claims["offset_us"],
             }
+
+
+def _apart(one: Device, other: Device) -> bool:
+    """Whether they are at different places, or are told of by different drivers."""
+    return one.driver != other.driver or (one.place != other.place and None not in (one.place, other.place))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from agent.capture import Digest, Holding, Parts
+    from agent.capture import Device, Digest, Holding, Parts
     from agent.driver import Readable
     from agent.journal import Desk, Journal
     from agent.spool import Spool, Stage
@@ -41,6 +41,8 @@ TINY: Final = 64 * 1024
 _GATHERED_AT_ONCE: Final = 16
 _GATHERED_OF_ONE: Final = 4
 """The same of one device: one that hangs must not keep the others from the memory that there is."""
+_LARGE_AT_ONCE: Final = 60
+_LARGE_OF_ONE: Final = 30
 _SMALL_AT_ONCE: Final = 64
 _SMALL_OF_ONE: Final = 16
 _TINY_AT_ONCE: Final = 512
@@ -48,6 +50,9 @@ _TINY_OF_ONE: Final = 128
 
 _FLIPS: Final = 10_000
 """Origins whose bytes came back to what they had been, of which that is remembered; of others they are read again."""
+
+_TWINS: Final = 100_000
+"""Captures of devices that claim to be one of which it is remembered where they were read; others are read again."""
 
 
 class Ingest:
@@ -63,12 +68,12 @@ class Ingest:
         classify: Callable[[Capture], Priority] = lambda capture: capture.priority,
         words: Callable[[Capture, Path], Awaitable[Capture]] | None = None,
         on_begun: Callable[[Capture], None] = lambda _: None,
-        large_in_flight: int = 60,
+        twice: Callable[[Device], bool] = lambda _: False,
     ) -> None:
         self._desk, self._spool = desk, spool
         self._on_held, self._on_damage, self._classify = on_held, on_damage, classify
-        self._words, self._on_begun = words, on_begun
-        self._large = Places(large_in_flight, max(1, large_in_flight // 2))
+        self._words, self._on_begun, self._twice = words, on_begun, twice
+        self._large = Places(_LARGE_AT_ONCE, _LARGE_OF_ONE)
         self._small = Places(_SMALL_AT_ONCE, _SMALL_OF_ONE)
         self._tiny = Places(_TINY_AT_ONCE, _TINY_OF_ONE)
         self._gathered = asyncio.Semaphore(_GATHERED_AT_ONCE)
@@ -78,6 +83,7 @@ class Ingest:
         self._line = Line(spool.room)
         self._log = structlog.get_logger("ingest")
         self._given: OrderedDict[bytes, Holding] = OrderedDict()
+        self._read_at: OrderedDict[tuple[bytes, str, str | None], None] = OrderedDict()
         self.arrivals: dict[bytes, Arrival] = {}
         """What is being copied right now."""
         self._marks_ends = False
@@ -100,8 +106,8 @@ class Ingest:
             raise TypeError("an offer has a `release`, or its capture says how its device `forgets`: one of both")
         token = capture.origin.token
         async with self._order.alone(token):
-            known = await self._known(token, capture)
-            if known is not None:
+            known, read = await self._known(token, capture), self._to_be_read(token, capture)
+            if known is not None and not read:
                 return known
             self._bad.check(token, capture)
             self._on_begun(capture)
@@ -114,7 +120,18 @@ class Ingest:
                 # What the disk did cannot be known any more; a restart looks at everything again.
                 self._on_damage(error)
                 raise
+            if read:
+                self._read_at[read] = None
+                while len(self._read_at) > _TWINS:
+                    self._read_at.popitem(last=False)
         return taken.standing
+
+    def _to_be_read(self, token: bytes, capture: Capture) -> tuple[bytes, str, str | None] | None:
+        """Where two devices claim to be one, the name of a capture says nothing: each gives its own to read, once."""
+        if capture.volatile or not self._twice(capture.device):
+            return None
+        there = (token, capture.device.driver, capture.device.place)
+        return None if there in self._read_at else there
 
     async def _known(self, token: bytes, capture: Capture) -> Standing | None:
         """The standing of what is offered, where we have it, as far as can be told without reading it."""

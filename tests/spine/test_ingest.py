@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.capture import PART_LENGTH, Capture, Device, Standing
 from agent.errors import BadCapture
-from agent.ingest import SMALL, order
+from agent.ingest import SMALL, Ingest, order
 from agent.testing.devices import BenchDevice, some_bytes
 
 if TYPE_CHECKING:
@@ -210,3 +211,23 @@ async def test_bytes_that_flip_to_and_fro_are_read_once_for_each_flip_and_never_
         await station.dock(bench)
         assert clip.given == len(content)
     assert len(await station.holdings()) == 3
+
+
+@pytest.mark.parametrize("length", [100, BIG])
+async def test_of_two_devices_that_claim_to_be_one_each_gives_its_own(station: Station, length: int) -> None:
+    twins = True
+    station.ingest = Ingest(
+        station.desk, station.spool, on_held=lambda _: None, on_damage=station.damage.append, twice=lambda _: twins
+    )
+    one, other = BenchDevice(), BenchDevice()
+    for number, device in enumerate((one, other)):
+        device.device = replace(device.device, place=f"usb 1-{number}")
+        device.record("CLIP0001.MP4", some_bytes(length, number))  # names, times and lengths are alike
+    for _ in range(3):
+        await station.dock(one, other)
+    assert await station.count(Standing.HELD) == 2
+    assert {one.given, other.given} == {length}, "each is read once"
+    twins = False
+    await station.dock(one, other)
+    assert {one.given, other.given} == {length}
+    await station.verify()

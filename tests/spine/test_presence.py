@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from agent import presence
 from agent.capture import Device, Stamp
 from agent.clock import Clock, Step, compare
-from agent.driver import ClockReading
+from agent.driver import ClockReading, reckoning
 from agent.errors import DeviceGone
 from agent.journal import Desk, Journal
 from agent.presence import GONE_AFTER, Presence
@@ -123,3 +124,49 @@ async def test_a_clock_that_cannot_be_read_hurts_nothing(desk: Desk) -> None:
     here = Presence(desk, Clock(), {"bay-1": CameraWithClock(fails=True)})
     assert await here.sight(CAMERA)
     assert [entry["event"] for entry in await events(desk)] == ["log.opened", "device.attached"]
+
+
+async def test_two_that_claim_to_be_one_are_told_of_once_each(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(presence, "monotonic", lambda: now[0])
+    here = Presence(desk, Clock(), {})
+    one, other = replace(CAMERA, place="usb 1-1"), replace(CAMERA, place="usb 1-2")
+    for look in range(50):
+        for number, device in enumerate((one, other)):
+            await here.sight(device)
+            assert await here.observe(reckoning.observation(device.id, {"listed": number}))
+        now[0] += 5
+        await here.notice_gone()
+        assert here.twice(CAMERA.id) == (look > 0)
+    told = [entry["event"] for entry in await events(desk)]
+    assert told == ["log.opened"] + ["device.attached", "observed"] * 2 + ["observed"]
+    (notice,) = here.notices()
+    assert notice["id"] == "device.twice"
+    assert "usb 1-1" in str(notice["detail"])
+    assert "usb 1-2" in str(notice["detail"])
+    for _ in range(5):
+        await here.sight(one)
+        now[0] += 5
+        assert not await here.notice_gone()
+    assert not here.twice(CAMERA.id)
+    assert not list(here.notices())
+    left = (await events(desk))[-1]
+    assert (left["event"], left["device"]["place"]) == ("device.detached", "usb 1-2")
+    now[0] += GONE_AFTER
+    assert await here.notice_gone()
+    assert (await events(desk))[-1]["device"]["place"] == "usb 1-1"
+
+
+async def test_a_device_that_is_docked_elsewhere_at_once_is_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(presence, "monotonic", lambda: now[0])
+    here = Presence(desk, Clock(), {})
+    for place, new in (("usb 1-1", True), ("usb 1-2", True), ("usb 1-1", False)):
+        assert await here.sight(replace(CAMERA, place=place)) is new
+    assert not here.twice(CAMERA.id)
+    for _ in range(5):
+        now[0] += 5
+        await here.sight(replace(CAMERA, place="usb 1-1"))
+        assert not await here.notice_gone()
+    assert here.devices[CAMERA.id].changes == 0
+    assert [entry["event"] for entry in await events(desk)].count("device.detached") == 0
