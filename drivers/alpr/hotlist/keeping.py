@@ -31,8 +31,10 @@ __all__ = ["Sealed", "Span"]
 
 _HEAD: Final = 12
 _RECORD_MAX: Final = 4 << 20
-"""Bytes of one read; the receivers bound a message's text far below."""
+"""Bytes of one record."""
 _TAG: Final = 16
+_PLATE_MAX: Final = 64
+"""Characters of a plate that are kept of a read that is longer than any read: more than any plate has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Sealed:
         self._folder, self._window, self._keep = folder, int(window.total_seconds()), int(keep.total_seconds())
         self._start = self._fd = -1
         self._cipher: AESGCM | None = None
-        self._count = 0
+        self._count = self._length = 0
+        """Records of the span that is open, and their bytes."""
 
     @property
     def on(self) -> bool:
@@ -61,16 +64,26 @@ class Sealed:
         return self._keep > 0
 
     def add(self, read: dict[str, Any], at: datetime) -> None:
-        """Seal one read. It stands in the page cache when this returns, and is no evidence."""
+        """Seal one read. It stands in the page cache when this returns, and is no evidence.
+
+        Raises `OSError`: then nothing of it is kept, and what was kept before and comes later can be read. Of a read
+        that is longer than any, what it is found by is kept: no camera shall send it again for ever.
+        """
         start = int(at.timestamp()) // self._window * self._window
         if start != self._start or self._cipher is None:
             self._cipher = self._begun(start)
         nonce, text = self._count.to_bytes(8, "big"), json.dumps(read).encode()
         if len(text) > _RECORD_MAX - _TAG:
-            raise ValueError("a read is longer than any read")
+            text = json.dumps(_shortened(read)).encode()
+        self._count += 1  # also where it cannot be written: no number is used twice with one key
         sealed = self._cipher.encrypt(bytes(4) + nonce, text, str(start).encode())
-        os.write(self._fd, len(sealed).to_bytes(4, "big") + nonce + sealed)
-        self._count += 1
+        record = len(sealed).to_bytes(4, "big") + nonce + sealed
+        try:
+            durable.write_all(self._fd, record, self._length)
+        except OSError:
+            os.ftruncate(self._fd, self._length)  # a part of a record would hide all that come after it
+            raise
+        self._length += len(record)
 
     def close(self) -> None:
         """Let go of the span that is open; its key stays until its time."""
@@ -123,12 +136,25 @@ class Sealed:
         self.close()
         durable.make_folder(self._folder)
         # A clock that was set back begins a span once more: it is another file, with another key.
-        path, key = self._folder / f"{start}-{secrets.token_hex(8)}.reads", secrets.token_bytes(32)
-        durable.replace_file(path.with_suffix(".key"), key)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o600)
-        self._start, self._count = start, 0
+        name, key = f"{start}-{secrets.token_hex(8)}", secrets.token_bytes(32)
+        path = self._folder / f"{name}.reads"
+        try:
+            durable.replace_file(path.with_suffix(".key"), key)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(path, flags, 0o600)
+        except OSError:
+            for left in self._folder.glob(f"*{name}*"):  # no room, say: each read tries it anew
+                left.unlink(missing_ok=True)
+            raise
+        self._start, self._count, self._length = start, 0, 0
         return AESGCM(key)
+
+
+def _shortened(read: dict[str, Any]) -> dict[str, Any]:
+    """What a read is found by, and by whom it was read."""
+    told = read["read"]
+    plate = {"number": told["plate"]["normalized"][:_PLATE_MAX]}
+    return {"camera": read["camera"], "read": {"captured_at": told["captured_at"], "plate": plate, "shortened": True}}
 
 
 def _records(path: Path) -> Iterator[tuple[bytes, bytes]]:

@@ -91,11 +91,15 @@ class ScreenedReads:
 
     def screen(self, offer: ReadOffer, stamp: Stamp) -> Offer | None:
         """See `agent.driver.Screen.screen`."""
-        read, camera = offer.read, offer.device.id
-        self._counts.count(camera, stamp.at, "reads")
+        wanted = self._screened(offer, stamp)
+        self._counts.count(offer.device.id, stamp.at, "reads")  # now: where there was no room, it is sent again
+        return wanted
+
+    def _screened(self, offer: ReadOffer, stamp: Stamp) -> Offer | None:
+        read = offer.read
         if not read.matchable:
-            self._counts.count(camera, stamp.at, "unread")
             self._passed_by(offer, stamp)
+            self._counts.count(offer.device.id, stamp.at, "unread")
             return None
         ages = self._matcher.ages(stamp)
         found = self._matcher.found(read, ages)

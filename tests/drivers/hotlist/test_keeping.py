@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,40 @@ def test_what_was_changed_is_not_read(tmp_path: Path) -> None:
     for at in range(len(raw)):
         path.write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
         assert list(sealed.reads()) == []
+
+
+def test_a_full_disk_costs_only_what_it_had_no_room_for(tmp_path: Path) -> None:
+    sealed = Sealed(tmp_path, window=HOUR, keep=HOUR)
+    sealed.add({"n": 1}, AT)
+    (path,) = tmp_path.glob("*.reads")
+    _, most = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, most))
+    try:
+        for n in (2, 3):
+            with pytest.raises(OSError, match="File too large"):
+                sealed.add({"n": n}, AT)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20, most))
+        with pytest.raises(OSError, match="File too large"):
+            sealed.add({"n": 4}, AT + HOUR)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(list(tmp_path.iterdir())) == 2, "what could not be begun leaves nothing behind"
+    for n in (5, 6):
+        sealed.add({"n": n}, AT)
+    sealed.close()
+    assert sorted(one["n"] for one in sealed.reads()) == [1, 5, 6]
+    assert sum(one.count for one in purged(sealed, AT + 3 * HOUR)) == 3
+
+
+async def test_a_read_that_is_longer_than_any_read_stops_no_other(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, keep_non_hits="1 h")
+    async with bench.open() as driver:
+        for number, plate in enumerate(("zzzz 001", "Z" * (5 << 20)), 1):
+            long = read_of(plate, number, vendor_list="x" * (5 << 20))
+            assert await bench.station.take(long) is Standing.UNKNOWN
+        (found,) = (await bench.order(driver, "search", plate="ZZZZ001", why="w"))["reads"]
+        assert found["plate"] == "ZZZZ001"
+        assert [len(one["read"]["plate"]["number"]) for one in driver.sealed.reads()] == [7, 64]
 
 
 async def test_by_the_law_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
