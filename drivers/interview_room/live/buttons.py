@@ -4,40 +4,84 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from functools import partial
+from time import CLOCK_BOOTTIME, clock_gettime
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 from aiohttp import web
 
-from agent.errors import AgentError, ConfigError, DeviceRefused, Problem, in_words
+from agent.errors import AgentError, ConfigError, DeviceGone, DeviceRefused, JournalError, Problem, in_words
 from agent.listening import check_certificates, listening
 from agent.mqtt import Session, Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from agent.capture import Observation
-    from agent.mqtt import Message
+    from agent.mqtt import Connection, Message
     from drivers.interview_room.live.options import HttpOptions, LiveOptions
 
-__all__ = ["Buttons"]
+__all__ = ["Buttons", "Room", "late", "now"]
 
 _WORDS: Final = ("start", "stop", "mark", "toggle")
 _TOKEN_MIN: Final = 16
 _TOKEN_MAX: Final = 4096
 _AGAIN: Final = 5.0
 _HEARD_MAX: Final = 64
+_DO_AGAIN: Final = "Press again, or say it here: evidock room start, stop or mark."
+
+_FRESH: Final = 30.0
+"""Seconds after which a press is none any more: whoever pressed saw that nothing happened, and did something else."""
+_KEPT: Final = 5.0
+"""Seconds after a connection stands in which a broker that remembered us hands over what it kept."""
+_KEPT_NEXT: Final = 1.0
+"""Seconds after one that it kept in which the next may follow."""
+_KEPT_MAX: Final = 60.0
+
+
+def now() -> float:
+    """Seconds of a clock that nobody sets, and that goes on while the machine sleeps."""
+    return clock_gettime(CLOCK_BOOTTIME)
+
+
+def late(pressed_at: float) -> None:
+    """Raises `DeviceGone` for what was pressed too long ago to be done now."""
+    if (waited := now() - pressed_at) > _FRESH:
+        raise DeviceGone(f"it could not be done for {waited:.0f} s, and is not done after that", hint=_DO_AGAIN)
+
+
+class Room(Protocol):
+    """What a button can do."""
+
+    async def pressed(self, word: str, by: str, at: float, /) -> None:
+        """Do it, and return when it stands on the disk. `at`: when it was pressed, by `now`. Raises `AgentError`."""
+
+    async def unheeded(self, word: str, by: str, why: str, todo: str, /) -> None:
+        """Tell that somebody pressed, and that it is not done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Press:
+    word: str
+    by: str
+    at: float
+    done: Callable[[], None]
+    """Called when it was done, or told that it is not."""
+    level: bool | None = None
+    """Of a switch: how it stands."""
 
 
 class Buttons:
-    """All of one room. `pressed` is called with a word, who pressed, and returns when it stands on the disk."""
+    """All of one room."""
 
-    def __init__(self, options: LiveOptions, pressed: Callable[..., Awaitable[None]]) -> None:
+    def __init__(self, options: LiveOptions, room: Room) -> None:
         """Raises `ConfigError` where a file that an option names cannot be used."""
-        self._options, self._pressed = options, pressed
+        self._options, self._room = options, room
         self._log = structlog.get_logger("driver").bind(driver=options.name)
-        self._heard: asyncio.Queue[str] = asyncio.Queue(_HEARD_MAX)
+        self._heard: asyncio.Queue[_Press] = asyncio.Queue(_HEARD_MAX)
+        self._told: asyncio.Queue[_Press] = asyncio.Queue(_HEARD_MAX)
         self._level: bool | None = None
         self._session: Session | None = None
         self._token = ""
@@ -47,7 +91,9 @@ class Buttons:
             check_certificates(options.http, prefix="http")
             self._token = _token(options.http)
         if options.mqtt is not None:
-            self._session = Session(options.mqtt, name=options.name, topics=[Subscription(options.mqtt.topic)])
+            # The session outlives our absence, so that it is known, and told, that somebody pressed meanwhile.
+            topic = Subscription(options.mqtt.topic, retained=False)
+            self._session = Session(options.mqtt, name=options.name, topics=[topic])
 
     @property
     def trouble(self) -> str | None:
@@ -57,11 +103,30 @@ class Buttons:
     async def run(self) -> None:
         """Listen until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._act_on_heard())
+            group.create_task(self._act(self._heard))
             if self._options.http is not None:
                 group.create_task(self._serve(self._options.http))
             if self._session is not None:
-                group.create_task(self._session.listen(self._message))
+                group.create_task(self._act(self._told))
+                group.create_task(self._session.run(self._listen))
+
+    async def _act(self, pressed: asyncio.Queue[_Press]) -> None:
+        """Do what was pressed, in this order; what cannot be done is told. A switch is a state: it is tried again."""
+        while True:
+            press, told = await pressed.get(), False
+            while press.level in {None, self._level}:
+                try:
+                    await self._room.pressed(press.word, press.by, now() if press.level is not None else press.at)
+                except JournalError:
+                    raise
+                except AgentError as error:
+                    if not told:
+                        await self._room.unheeded(press.word, press.by, str(error), error.what_to_do)
+                    if told := press.level is not None:
+                        await asyncio.sleep(_AGAIN)
+                        continue
+                break
+            press.done()
 
     # -- HTTP ---------------------------------------------------------------------------------------------------------
 
@@ -88,23 +153,50 @@ class Buttons:
         if word not in _WORDS:
             return web.Response(status=404)
         try:
-            await self._pressed(word, f"http:{request.remote}")
+            await self._room.pressed(word, f"http:{request.remote}", now())
         except AgentError as error:
             return web.Response(status=503, text=str(error), headers={"Retry-After": "2"})
         return web.Response(status=204)
 
     # -- a broker -----------------------------------------------------------------------------------------------------
 
-    async def _message(self, message: Message) -> None:
+    async def _listen(self, connection: Connection) -> None:
+        """Every message of one connection, stamped when it comes; what the broker kept for us is told, and not done."""
+        began, told = now(), set[str]()
+        kept_until = began + _KEPT if connection.session_present else began
+        async for message in connection:
+            if kept := now() < kept_until:
+                kept_until = min(began + _KEPT_MAX, max(kept_until, now() + _KEPT_NEXT))
+            if (word := self._word(message)) is None:
+                connection.acknowledge(message)
+            elif kept or message.retained:
+                if not kept or word not in told:  # of what it kept each word once
+                    await self._not_fresh(word, retained=message.retained)
+                told.add(word)
+                connection.acknowledge(message)
+            else:
+                await self._told.put(_Press(word, self._broker, now(), partial(connection.acknowledge, message)))
+
+    @property
+    def _broker(self) -> str:
+        return f"mqtt:{self._options.mqtt.topic if self._options.mqtt else ''}"
+
+    def _word(self, message: Message) -> str | None:
         options = self._options.mqtt
-        if options is None or message.retained:  # what a broker kept was pressed long ago
-            return
+        if options is None:
+            return None
         said = message.payload[: 4 * 256].decode("utf-8", "replace").strip()
         words = {options.start: "start", options.stop: "stop", options.mark: "mark"}
         if (word := words.get(said)) is None:
             self._log.info("room_button_not_understood", topic=options.topic)
-            return
-        await self._pressed(word, f"mqtt:{options.topic}")
+        return word
+
+    async def _not_fresh(self, word: str, *, retained: bool) -> None:
+        why, todo = "the broker kept it while we were away, and it may be hours old", _DO_AGAIN
+        if retained:
+            why = "it was sent to be kept by the broker (retained), so that nobody knows how old it is"
+            todo = f"Set the button to send without `retain`. {_DO_AGAIN}"
+        await self._room.unheeded(word, self._broker, why, todo)
 
     # -- what another driver observes ---------------------------------------------------------------------------------
 
@@ -125,16 +217,14 @@ class Buttons:
             word = "toggle"
         else:
             return
-        with suppress(asyncio.QueueFull):
-            self._heard.put_nowait(word)
+        level = on if options.acts == "level" else None
+        if self._heard.full():  # the oldest goes; the last says how the switch stands
+            self._heard.get_nowait()
+        self._heard.put_nowait(_Press(word, f"input:{options.kind}", now(), _nothing, level))
 
-    async def _act_on_heard(self) -> None:
-        while True:
-            word = await self._heard.get()
-            try:
-                await self._pressed(word, f"input:{self._options.input.kind if self._options.input else ''}")
-            except AgentError as error:
-                self._log.warning("room_button_failed", word=word, error=str(error), todo=error.what_to_do)
+
+def _nothing() -> None:
+    """Nobody waits to hear that a switch was heeded."""
 
 
 def _token(options: HttpOptions) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from agent import durable
 from agent.capture import Observation, printable, rfc3339
 from agent.driver import Notice
 from agent.errors import AgentError, DeviceGone, Refusal
-from drivers.interview_room.live.buttons import Buttons
+from drivers.interview_room.live.buttons import Buttons, late, now
 from drivers.interview_room.live.ffmpeg import command, version_of
 from drivers.interview_room.live.holding import Holder
 from drivers.interview_room.live.interview import MARKS_MAX, Interview, found_in
@@ -24,7 +24,7 @@ from drivers.interview_room.live.stream import StreamRecorder
 from drivers.interview_room.room import device_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from agent.capture import Json
     from agent.driver import Intake, Record
@@ -52,7 +52,7 @@ class LiveRoom:
         self._device = device_of(options)
         self._zone = ZoneInfo(options.zone)
         self._hours = tuple(Hours.parse(one) for one in options.schedule)
-        self._buttons = Buttons(options, self._pressed)
+        self._buttons = Buttons(options, self)
         self._log = structlog.get_logger("driver").bind(driver=options.name)
         self._intake: Intake | None = None
         self._ready = asyncio.Event()
@@ -62,6 +62,7 @@ class LiveRoom:
         self._acting, self._idle = asyncio.Lock(), asyncio.Event()
         self._idle.set()
         self._unread: list[str] = []
+        self._unheeded: tuple[float, Notice] | None = None
         self._holder = Holder(self._device, options.rescan, self._log, self._now)
 
     # -- the life of the driver ---------------------------------------------------------------------------------------
@@ -189,10 +190,18 @@ class LiveRoom:
     def _room(self) -> str:
         return self._options.room or self._options.name
 
-    async def start(self, by: str, note: str = "") -> None:
-        """Begin an interview; where one goes on already, nothing happens. It stands on the disk when this returns."""
+    @asynccontextmanager
+    async def _turn(self, at: float | None) -> AsyncIterator[Intake]:
+        """One act at a time; one that was asked for too long ago is none any more. `at`: when, by `buttons.now`."""
+        at = now() if at is None else at
         async with self._acting:
-            intake = self._here()
+            late(at)
+            yield self._here()
+            self._unheeded = None
+
+    async def start(self, by: str, note: str = "", *, at: float | None = None) -> None:
+        """Begin an interview; where one goes on already, nothing happens. It stands on the disk when this returns."""
+        async with self._turn(at) as intake:
             if self._current is not None and self._current.ended_at is not None:
                 await self._finished()  # the one before still ends
             if self._current is not None:
@@ -213,10 +222,10 @@ class LiveRoom:
             self._holder.look.set()
             await self._tell(intake, "room.started", interview, by, note)
 
-    async def stop(self, by: str, note: str = "") -> None:
+    async def stop(self, by: str, note: str = "", *, at: float | None = None) -> None:
         """End it; where none goes on, nothing happens."""
-        async with self._acting:
-            intake, interview = self._here(), self._current
+        async with self._turn(at) as intake:
+            interview = self._current
             if interview is None or interview.ended_at is not None:
                 return
             interview.ended_at, interview.ended_by = rfc3339(datetime.now(UTC)), by
@@ -230,10 +239,10 @@ class LiveRoom:
                 self._changed.set()
             await self._tell(intake, "room.stopped", interview, by, note)
 
-    async def mark(self, by: str, note: str = "") -> None:
+    async def mark(self, by: str, note: str = "", *, at: float | None = None) -> None:
         """Note that something was said or happened at this moment."""
-        async with self._acting:
-            intake, interview = self._here(), self._current
+        async with self._turn(at) as intake:
+            interview = self._current
             if interview is None or interview.ended_at is not None:
                 return
             if len(interview.marks) >= MARKS_MAX:
@@ -254,17 +263,32 @@ class LiveRoom:
         await intake.observe(Observation(self._device.id, kind, datetime.now(UTC), detail))
         self._log.info("room_told", what=kind, interview=interview.id, by=by)
 
-    async def _pressed(self, word: str, by: str, note: str = "") -> None:
-        """A button was pressed, whatever kind it is of."""
+    async def pressed(self, word: str, by: str, at: float, /) -> None:
+        """See `buttons.Room`."""
         match word:
             case "start":
-                await self.start(by, note)
+                await self.start(by, at=at)
             case "stop":
-                await self.stop(by, note)
+                await self.stop(by, at=at)
             case "toggle":
-                await (self.stop if self._current is not None and self._current.ended_at is None else self.start)(by)
+                await (self.stop if self._is_recording else self.start)(by, at=at)
             case _:
-                await self.mark(by, note)
+                await self.mark(by, at=at)
+
+    async def unheeded(self, word: str, by: str, why: str, todo: str, /) -> None:
+        """See `buttons.Room`."""
+        if word in {"start", "stop"} and self._is_recording is (word == "start"):
+            return  # it is as whoever pressed wanted it
+        self._log.warning("room_button_failed", word=word, by=by, error=why, todo=todo)
+        detail = f"somebody pressed {word} ({by}), and it was not done: {why}"
+        self._unheeded = now(), Notice("room.unheeded", "problem", f"room {self._room}", detail, todo)
+        if (intake := self._intake) is not None:
+            told: dict[str, Json] = {"asked": word, "by": by, "room": self._room, "why": why[:_NOTE_MAX]}
+            await intake.observe(Observation(self._device.id, "room.unheeded", datetime.now(UTC), told))
+
+    @property
+    def _is_recording(self) -> bool:
+        return self._current is not None and self._current.ended_at is None
 
     def heard(self, observation: Observation, /) -> None:
         """See `agent.driver.HearsObservations`: a switch that another driver observes."""
@@ -349,6 +373,8 @@ class LiveRoom:
         if self._unread:
             todo = "Move the folder that is named elsewhere, keep it, and look at its segments by hand."
             found.append(Notice("room.unread", "problem", what, "; ".join(self._unread[:3]), todo))
+        if self._unheeded is not None and now() - self._unheeded[0] < self._options.long * 3600:
+            found.append(self._unheeded[1])
         if (trouble := self._buttons.trouble) is not None:
             todo = "Look at the broker and at [driver.mqtt]; until then: evidock room start."
             found.append(Notice("room.button", "warning", what, trouble, todo))

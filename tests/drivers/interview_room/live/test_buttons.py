@@ -22,7 +22,8 @@ from agent.driver import HearsObservations, RaisesNotices, TakesOrders
 from agent.errors import ConfigError, DeviceGone, Refusal
 from agent.testing.probe import Probe, read_all
 from agent.testing.rig import running, until
-from drivers.interview_room.live import LiveRoom, driver
+from drivers.interview_room.live import LiveRoom, buttons, driver
+from drivers.interview_room.live.buttons import now
 from drivers.interview_room.live.schedule import Hours
 
 if TYPE_CHECKING:
@@ -135,6 +136,126 @@ def test_a_token_that_protects_nothing(made: Callable[..., LiveRoom], http: dict
         made(http=http)
 
 
+BUTTON = {"host": "127.0.0.1", "tls": False, "topic": "room/1/button", "start": "ON"}
+
+
+def connected(room: LiveRoom) -> bool:
+    return room._buttons._session is not None and room._buttons._session.up
+
+
+def told(room: LiveRoom) -> list[str]:
+    return [one.detail for one in room.notices() if one.id == "room.unheeded"]
+
+
+async def test_a_press_that_the_broker_kept_while_we_were_away_begins_nothing_and_is_told(
+    made: Callable[..., LiveRoom], mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mqtt = BUTTON | {"port": mosquitto.port}
+    async with running(away := made(mqtt=mqtt), Probe()):
+        await until(lambda: connected(away))
+    for payload in ("stop", "ON"):
+        await asyncio.to_thread(publish, mosquitto.port, payload)
+    async with running(room := made(mqtt=mqtt), Probe()):
+        await until(lambda: connected(room) and bool(told(room)))
+        assert not recording(room)
+        assert "pressed start" in told(room)[0]
+        assert "kept it while we were away" in told(room)[0]
+        monkeypatch.setattr(buttons, "now", lambda: now() + buttons._KEPT_MAX)  # all that it kept was handed over
+        await asyncio.to_thread(publish, mosquitto.port, "ON")
+        await until(lambda: recording(room))
+        assert not told(room)
+
+
+async def test_a_press_that_is_to_be_kept_begins_nothing_and_is_told(
+    made: Callable[..., LiveRoom], mosquitto: Mosquitto
+) -> None:
+    room = made(mqtt=BUTTON | {"port": mosquitto.port})
+    async with running(room, Probe()):
+        await until(lambda: connected(room))
+        await asyncio.to_thread(publish, mosquitto.port, "ON", retain=True)
+        await until(lambda: bool(told(room)))
+        assert not recording(room)
+        assert "retain" in next(one.todo for one in room.notices() if one.id == "room.unheeded")
+    async with running(again := made(mqtt=BUTTON | {"port": mosquitto.port, "client_id": "another"}), Probe()):
+        await until(lambda: connected(again))
+        await asyncio.to_thread(publish, mosquitto.port, "mark")  # comes after whatever was kept
+        await asyncio.to_thread(publish, mosquitto.port, "ON")
+        await until(lambda: recording(again))
+
+
+async def test_a_press_by_a_broker_that_cannot_be_done_is_told_and_comes_never_again(
+    made: Callable[..., LiveRoom], mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = made(mqtt=BUTTON | {"port": mosquitto.port})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with running(room, Probe()):
+        await until(lambda: connected(room))
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "replace_file", full)
+            await asyncio.to_thread(publish, mosquitto.port, "ON")
+            await until(lambda: bool(told(room)))
+        assert "No space left" in told(room)[0]
+        assert connected(room), "who presses next is heard"
+        await asyncio.to_thread(publish, mosquitto.port, "mark")
+        await until(lambda: not told(room))
+        assert not recording(room)
+    async with running(again := made(mqtt=BUTTON | {"port": mosquitto.port}), Probe()):
+        await until(lambda: connected(again))
+        await asyncio.sleep(0.2)
+        assert not recording(again)
+        assert not told(again)
+
+
+async def test_a_press_that_had_to_wait_too_long_is_none(
+    made: Callable[..., LiveRoom], http: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = made(http=http, input={"device": "modbus:1", "kind": "trigger.room-1", "acts": "press"})
+    async with running(room, Probe()):
+        await until(lambda: room._buttons.url is not None and room._ready.is_set())
+        async with room._acting:  # the disk hangs
+            asked = asyncio.create_task(post(room, "start"))
+            for on in (False, True):
+                room.heard(observed(on=on))
+            await until(lambda: len(room._acting._waiters or ()) == 2)
+            monkeypatch.setattr(buttons, "now", lambda: now() + 3600)
+        assert await asked == 503
+        await until(lambda: bool(told(room)))
+        assert not recording(room)
+
+
+async def test_a_switch_that_stays_on_is_tried_again_and_told_once(
+    made: Callable[..., LiveRoom], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buttons, "_AGAIN", 0.05)
+    room, fails = made(input={"device": "modbus:1", "kind": "trigger.room-1"}), [True] * 5
+    write = durable.replace_file
+
+    def full(*words: Any) -> None:  # noqa: ANN401
+        if fails:
+            fails.pop()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(*words)
+
+    seen: list[str] = []
+    unheeded = room.unheeded
+
+    async def tell(word: str, *words: str) -> None:
+        seen.append(word)
+        await unheeded(word, *words)
+
+    monkeypatch.setattr(durable, "replace_file", full)
+    monkeypatch.setattr(room, "unheeded", tell)
+    async with running(room, Probe()):
+        await until(room._ready.is_set)
+        room.heard(observed(on=True))
+        await until(lambda: recording(room))
+        assert seen == ["start"]
+        assert not told(room)
+
+
 async def test_by_a_broker(made: Callable[..., LiveRoom], mosquitto: Mosquitto) -> None:
     room = made(
         mqtt={"host": "127.0.0.1", "port": mosquitto.port, "tls": False, "topic": "room/1/button", "start": "ON"}
@@ -146,11 +267,11 @@ async def test_by_a_broker(made: Callable[..., LiveRoom], mosquitto: Mosquitto) 
             await until(lambda expected=expected: recording(room) is expected)  # type: ignore[misc]
 
 
-def publish(port: int, payload: str) -> None:
+def publish(port: int, payload: str, *, retain: bool = False) -> None:
     """With a client of another author."""
     from paho.mqtt import publish as paho  # noqa: PLC0415
 
-    paho.single("room/1/button", payload, qos=1, hostname="127.0.0.1", port=port)
+    paho.single("room/1/button", payload, qos=1, retain=retain, hostname="127.0.0.1", port=port)
 
 
 def observed(*, on: object, kind: str = "trigger.room-1", device: str = "modbus:1") -> Observation:
