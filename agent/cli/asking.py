@@ -16,7 +16,7 @@ from agent.errors import Refusal
 if TYPE_CHECKING:
     from agent.config import Config
 
-__all__ = ["START", "Source", "daemon_of", "order", "source"]
+__all__ = ["START", "Source", "daemon_of", "order", "source", "source_of"]
 
 START: Final = "Start the daemon: systemctl start evidock (by hand: evidock run)."
 """What to do where nobody answers."""
@@ -117,7 +117,13 @@ def order(
 @contextmanager
 def source(ctx: typer.Context) -> Iterator[Source]:
     """Ask the daemon, or open the journal where none runs. The same answers, the same acts."""
-    config = configuration(ctx)
+    with source_of(configuration(ctx)) as found:
+        yield found
+
+
+@contextmanager
+def source_of(config: "Config") -> Iterator[Source]:
+    """The same for a configuration that was read already."""
     if (daemon := daemon_of(config)) is not None:
         yield daemon
         return

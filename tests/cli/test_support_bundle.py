@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import re
@@ -181,6 +182,58 @@ def test_where_nobody_answers_the_flag_is_named_and_a_log_that_is_not_there_is_t
     told = evidock(*words, "--yes", "--log", still.folder / "none.log")
     assert (told.code, target.exists()) == (Refusal.exit_code, False)
     assert "none.log cannot be read" in told.err
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (f'[{NOTE!r}]\nx = "{TOKEN}"\n', {"where": [f"(text of {len(NOTE)} characters)"]}),
+        (f'[policy]\n"{PLATE}" = true\n', {"where": ["policy", f"(text of {len(PLATE)} characters)"]}),
+        ("[policy]\nreceipt = 3\n", {"where": ["policy", "receipt"]}),
+        ("[spool]\n", {"where": "agent.toml", "line": 23, "column": 7}),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_no_reason_for_none(
+    evidock: Evidock, full: Dock, more: str, problem: dict[str, object]
+) -> None:
+    target = full.folder / "bundle.tar.gz"
+    full.config.write_text(full.config.read_text() + more)
+    told = evidock(*words_of(full, "--to", target, "--yes"))
+    assert told.code == 0, told.err
+    assert "agent.toml cannot be used" in told.out
+    assert "as root" not in told.out
+    with tarfile.open(target) as bundle:
+        raw = {one.name.split("/")[1]: json.loads(bundle.extractfile(one).read()) for one in bundle}  # type: ignore[union-attr]
+    (found,) = raw["configuration.json"]["cannot_be_used"]
+    assert {name: found[name] for name in problem} == problem
+    assert raw["check.json"] == [{"kind": "config", "state": "problem"}]
+    assert raw["events.json"][0]["event"] == "destination_down"
+    if "line" in problem:
+        assert raw["status.json"] == raw["machine.json"] == {"cannot_be_had": "ConfigError"}
+    else:  # what is good of the file leads to the station
+        assert raw["status.json"]["aside"]["refused"] == 1
+        assert raw["configuration.json"]["settings"]["spool"]["watermark"] == "(text of 5 characters)"
+    for secret in PLANTED:
+        assert secret.lower() not in json.dumps(raw).lower(), secret
+
+
+def test_without_any_configuration_there_is_a_bundle_too(evidock: Evidock, tmp_path: Path) -> None:
+    told = evidock("--config", tmp_path / "none.toml", "support-bundle", "--json").json
+    (found,) = told["configuration.json"]["cannot_be_used"]
+    assert found == {"where": "agent.toml", "what": "No such file or directory"}
+    assert told["versions.json"]["evidock"]
+
+
+def test_a_disk_that_is_full_leaves_no_part_of_it(
+    evidock: Evidock, full: Dock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", no_room)
+    told = evidock(*words_of(full, "--to", full.folder / "bundle.tar.gz", "--yes"))
+    assert (told.code, (full.folder / "bundle.tar.gz").exists()) == (Refusal.exit_code, False)
+    assert "--to" in told.err
 
 
 def test_a_running_daemon_is_asked(evidock: Evidock, running: Dock) -> None:

@@ -12,11 +12,10 @@ import sys
 import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from agent.cli import configuration
 from agent.cli.support_bundle.gathered import gathered
 from agent.cli.telling import AsJson, length, line, print_json, table
 from agent.errors import Refusal
@@ -43,7 +42,7 @@ def support_bundle(
     """Gather versions, settings and states for those who help: no names, texts, keys or evidence."""
     if log is not None and not os.access(log, os.R_OK):
         raise Refusal(f"{log} cannot be read", hint="Nothing was written. Name the daemon's log, or leave --log out.")
-    parts = gathered(configuration(ctx), ctx, log)
+    parts = gathered(ctx, log)
     if as_json:
         print_json(parts)
         return
@@ -53,12 +52,7 @@ def support_bundle(
             line(name, "bold")
             line(raw.decode())
         return
-    table(("file", "length", "what it holds"), [(name, length(len(raw)), WHAT[name]) for name, raw in files.items()])
-    if closed := [name for name, content in parts.items() if "cannot_be_had" in content]:
-        line(f"Could not be had: {', '.join(closed)}. Run this as root to have all of it.", "yellow")
-    if not parts["events.json"]:
-        line("No log was found. Where the daemon does not log to journald, name its file with --log.", "yellow")
-    line("No text of devices, people or configuration is in it. To read all of it first: --show.")
+    _summarise(ctx.obj.config, parts, files)
     path = to or Path(f"evidock-support-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"Write {path}?")):
         raise Refusal("nothing was written", hint="Add --yes to write it without being asked.")
@@ -71,6 +65,20 @@ def support_bundle(
     line(f"written: {path}", "green")
 
 
+def _summarise(config: Path, parts: dict[str, Any], files: dict[str, bytes]) -> None:
+    """What would go in, and what could not be had."""
+    table(("file", "length", "what it holds"), [(name, length(len(raw)), WHAT[name]) for name, raw in files.items()])
+    broken = "cannot_be_used" in parts["configuration.json"]
+    if closed := [name for name, content in parts.items() if "cannot_be_had" in content]:
+        line(f"Could not be had: {', '.join(closed)}.{'' if broken else ROOT}", "yellow")
+    if broken:
+        line(f"{config} cannot be used: configuration.json says why, and evidock check what to do.", "yellow")
+    if not parts["events.json"]:
+        line("No log was found. Where the daemon does not log to journald, name its file with --log.", "yellow")
+    line("No text of devices, people or configuration is in it. To read all of it first: --show.")
+
+
+ROOT = " Run this as root to have all of it."
 WHAT = {
     "versions.json": "versions of Evidock, Python, SQLite, the kernel and each package",
     "configuration.json": "settings: numbers, switches and words of ours; every other text by its length",
@@ -86,8 +94,12 @@ WHAT = {
 def _write(path: Path, files: dict[str, bytes]) -> None:
     """For the owner alone, and only where nothing is."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as target, tarfile.open(fileobj=target, mode="w:gz") as bundle:
-        for name, raw in files.items():
-            member = tarfile.TarInfo(f"evidock-support/{name}")
-            member.size, member.mode = len(raw), 0o600
-            bundle.addfile(member, io.BytesIO(raw))
+    try:
+        with os.fdopen(descriptor, "wb") as target, tarfile.open(fileobj=target, mode="w:gz") as bundle:
+            for name, raw in files.items():
+                member = tarfile.TarInfo(f"evidock-support/{name}")
+                member.size, member.mode = len(raw), 0o600
+                bundle.addfile(member, io.BytesIO(raw))
+    except OSError:
+        path.unlink(missing_ok=True)  # a part of it would keep the next try from its name
+        raise

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 import typer
 
-from agent.cli.asking import source
+from agent.cli import configuration
+from agent.cli.asking import source_of
+from agent.cli.support_bundle.broken import left_of
 from agent.cli.support_bundle.words import plain, stack, word
-from agent.errors import AgentError
+from agent.errors import AgentError, ConfigError
 from agent.journal.entry import agent_version, build_digest
 from agent.machine.disk import ground_of
 
@@ -32,16 +34,21 @@ _EVENTS: Final = 2000
 _LINE_MAX: Final = 1 << 20
 
 
-def gathered(config: "Config", ctx: typer.Context, log: Path | None) -> dict[str, Any]:
+def gathered(ctx: typer.Context, log: Path | None) -> dict[str, Any]:
     """Everything, by the name of its file. What cannot be had says so by the kind of its error; the rest is there."""
+    try:
+        config: Config | None = configuration(ctx)
+        settings = None if config is None else _configuration(config)
+    except ConfigError as error:  # then a bundle is wanted most
+        config, settings = left_of(ctx.obj.config, error)
     parts: dict[str, Callable[[], Any]] = {
         "versions.json": _versions,
-        "configuration.json": lambda: _configuration(config),
-        "status.json": lambda: _status(ctx),
+        "configuration.json": lambda: settings,
+        "status.json": lambda: _status(_of(config)),
         "check.json": lambda: _check(ctx),
-        "journal.json": lambda: _journal(ctx),
+        "journal.json": lambda: _journal(_of(config)),
         "events.json": lambda: list(_events(log)),
-        "machine.json": lambda: _machine(config),
+        "machine.json": lambda: _machine(_of(config)),
     }
     found: dict[str, Any] = {}
     for name, gather in parts.items():
@@ -50,6 +57,13 @@ def gathered(config: "Config", ctx: typer.Context, log: Path | None) -> dict[str
         except (AgentError, OSError, ValueError, KeyError, TypeError) as error:
             found[name] = {"cannot_be_had": type(error).__name__}
     return found
+
+
+def _of(config: "Config | None") -> "Config":
+    """What leads to the station. `ConfigError` where nothing does."""
+    if config is None:
+        raise ConfigError([])
+    return config
 
 
 def _versions() -> dict[str, Any]:
@@ -87,8 +101,8 @@ def _counted(value: Any) -> Any:  # noqa: ANN401 - what a configuration holds
 _STATUS: Final = ("running", "uptime", "started_at", "clock", "room", "tally", "aside")
 
 
-def _status(ctx: typer.Context) -> dict[str, Any]:
-    with source(ctx) as station:
+def _status(config: "Config") -> dict[str, Any]:
+    with source_of(config) as station:
         told = station.status()
     devices = Counter((word(one["family"]), word(one["spec"]), one["present"]) for one in told["devices"])
     return {
@@ -118,8 +132,8 @@ def _check(ctx: typer.Context) -> Any:  # noqa: ANN401 - any JSON
     return [{"kind": word(kind), "state": word(found.state)} for kind, found in findings(ctx)]
 
 
-def _journal(ctx: typer.Context) -> Any:  # noqa: ANN401 - any JSON
-    with source(ctx) as station:
+def _journal(config: "Config") -> Any:  # noqa: ANN401 - any JSON
+    with source_of(config) as station:
         page = station.entries(limit=_ENTRIES)
     numbers: dict[str, int] = {}
     return {"size": page["size"], "entries": [_entry(entry, numbers) for entry in page["entries"]]}

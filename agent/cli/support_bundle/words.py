@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ours", "plain", "stack", "word"]
+__all__ = ["ours", "plain", "sentences", "stack", "word"]
 
 _WORD: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.]{1,39}")
 _MADE_UP: Final = frozenset({"testing", "emulator", "demo"})
@@ -40,6 +40,13 @@ def ours() -> frozenset[str]:
                     found |= set(_settings(node))
         found |= {path.stem for path in (root / package).rglob("*.toml")}
     return frozenset(found)
+
+
+@cache
+def sentences() -> frozenset[str]:
+    """Every text of the module that says what is wrong with agent.toml; none of them quotes the file."""
+    found = ast.walk(ast.parse((Path(__file__).resolve().parents[2] / "config.py").read_bytes()))
+    return frozenset(one.value for one in found if isinstance(one, ast.Constant) and isinstance(one.value, str))
 
 
 def _settings(table: ast.ClassDef) -> Iterator[str]:
