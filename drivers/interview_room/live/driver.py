@@ -248,7 +248,11 @@ class LiveRoom:
             if len(interview.marks) >= MARKS_MAX:
                 raise Refusal(f"an interview takes {MARKS_MAX} marks")
             interview.marks.append({"at": rfc3339(datetime.now(UTC)), "by": by, "note": note})
-            await interview.save()
+            try:
+                await interview.save()
+            except DeviceGone:
+                interview.marks.pop()  # whoever asked is told so, and asks again
+                raise
             await self._tell(intake, "room.marked", interview, by, note)
 
     def _here(self) -> Intake:

@@ -256,6 +256,30 @@ async def test_a_switch_that_stays_on_is_tried_again_and_told_once(
         assert not told(room)
 
 
+async def test_a_mark_that_failed_and_is_pressed_again_is_noted_once(
+    made: Callable[..., LiveRoom], http: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it stands on the disk and was only not known to."""
+    room, write = made(http=http), durable.replace_file
+    async with running(room, Probe()):
+        await until(lambda: room._buttons.url is not None and room._ready.is_set())
+        assert await post(room, "start") == 204
+        for stored in (False, True):
+            with monkeypatch.context() as patch:
+
+                def fails(*words: Any, stored: bool = stored) -> None:  # noqa: ANN401
+                    if stored:
+                        write(*words)
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+                patch.setattr(durable, "replace_file", fails)
+                assert await post(room, "mark") == 503
+            assert await post(room, "mark") == 204
+        assert room._current is not None
+        notes = json.loads((room._current.folder / "interview.json").read_text())
+        assert len(notes["marks"]) == len(room._current.marks) == 2
+
+
 async def test_by_a_broker(made: Callable[..., LiveRoom], mosquitto: Mosquitto) -> None:
     room = made(
         mqtt={"host": "127.0.0.1", "port": mosquitto.port, "tls": False, "topic": "room/1/button", "start": "ON"}
