@@ -15,7 +15,7 @@ from agent import durable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
     from aiohttp import web
 
@@ -52,7 +52,8 @@ class Sink:
     """Where bytes go: the open file, and the checksum of the request. Blocks; belongs on a worker thread.
 
     `fixity` is what was read of the file so far. A checksum of everything through the end of the body is verified by
-    going on with it, so that the bytes are hashed once for this and for the receipt.
+    going on with it, so that the bytes are hashed once for this and for the receipt: by another of the `workers`, for
+    who writes would else be waited for while it hashes.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Sink:
         offset: int,
         checksum: Checksum | None,
         fixity: Callable[[], Fixity],
+        workers: Executor,
         stretches: Stretches | None = None,
     ) -> None:
         self._stretches, self._number = stretches, 0
@@ -72,14 +74,18 @@ class Sink:
         self._lock = threading.Lock()
         self._checksum = checksum
         self._hasher = None if checksum is None or checksum.through else checksum.hasher()
-        self._fixity = fixity
+        self._fixity, self._workers = fixity, workers
+        self._reading: Future[None] | None = None
         self.read: Fixity | None = None
         """What was read of the file through `end`, where the checksum asked for it."""
         self.end = offset
         """Offset after the last byte that was written."""
 
-    def take(self, blocks: list[bytes]) -> None:
-        """Write blocks at the end. They count for nothing until `force` returned and the offset is committed."""
+    def take(self, blocks: list[bytes], *, last: bool = False) -> None:
+        """Write blocks at the end. They count for nothing until `force` returned and the offset is committed.
+
+        `last`: the body ends with them, and whoever verifies it reads them.
+        """
         length = sum(map(len, blocks))
         with self._lock:
             if self._fd < 0:
@@ -93,12 +99,21 @@ class Sink:
             if blocks and (written := os.pwritev(self._fd, blocks, self.end)) < length:
                 durable.write_all(self._fd, b"".join(blocks)[written:], self.end + written)
             self.end += length
-            if self._checksum is not None and self._checksum.through:
-                self.read = self.read or self._fixity().fork()
-                self.read.advance(self.end)
+            if self._checksum is not None and self._checksum.through and not last:
+                self._read_on()
             if blocks:
                 # Of dirty pages this only starts their way to the disk: what `force` waits for then is short.
                 durable.drop_cache(self._fd, self.end - length, length)
+
+    def _read_on(self) -> None:
+        """Read what was written, unless that is under way: who comes next then reads further."""
+        if self._reading is None or self._reading.done():  # a failure shows again where it is verified
+            self._reading = self._workers.submit(self._forked().advance, self.end)
+
+    def _forked(self) -> Fixity:
+        if self.read is None:
+            self.read = self._fixity().fork()
+        return self.read
 
     def _prove(self, block: bytes, stretches: Stretches, *, last: bool = False) -> None:
         """Go on with the stretches; after one that is wrong nothing is proven any more."""
@@ -127,8 +142,8 @@ class Sink:
                 return False
         if self._checksum is None:
             return True
-        if self.read is not None:
-            return self.read.through(self.end)[0] == self._checksum.digest
+        if self._checksum.through:
+            return self._forked().through(self.end)[0] == self._checksum.digest
         return self._hasher is not None and self._hasher.digest() == self._checksum.digest
 
     def force(self) -> None:

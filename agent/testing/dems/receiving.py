@@ -75,7 +75,7 @@ class Receiver:
         upload = door.upload
         try:
             fd = self._store.open(upload)
-            sink = Sink(fd, upload.offset, checksum, lambda: self._store.fixity(upload), stretches)
+            sink = Sink(fd, upload.offset, checksum, lambda: self._store.fixity(upload), self._workers, stretches)
         except OSError as error:
             await self._our_fault(upload, error)
         before = upload.received
@@ -173,7 +173,7 @@ class Receiver:
     def _write(self, door: Door, sink: Sink, rest: list[bytes], last: bool) -> _Settled:  # noqa: FBT001 - run on a thread
         """Write, verify, force, and sign what is complete: in this order, on a worker thread."""
         upload = door.upload
-        sink.take(rest)
+        sink.take(rest, last=True)
         if not sink.verified:
             return _Settled(verified=False, end=upload.offset)
         sink.force()
