@@ -45,6 +45,7 @@ PURGED: Final = "alpr.purged"
 
 _SAVED: Final = 60.0
 """Seconds between two times that the counts are written down."""
+_KEEP_TIME: Final = "Let the station keep its time by NTP or GNSS; timedatectl tells how it does."
 
 
 class Hotlists:
@@ -242,8 +243,10 @@ class Hotlists:
         return [*self._of_ages(), *self._of_hits(), *self._of_leaks(), *pushed]
 
     def _of_ages(self) -> Iterator[Notice]:
-        for name, (shelf, age) in self.matcher.ages(self.stamp()).items():
+        stamp = self.stamp()
+        for name, (shelf, age) in self.matcher.ages(stamp).items():
             what, old = f"hotlist {name}", "" if age.seconds is None else f"{age.seconds // 3600} h old"
+            more = "each hit is marked as degraded" if shelf.searched(age) else "nothing is held against it"
             match age.state:
                 case Freshness.MISSING:
                     todo = "Bring the list: evidock hotlist import, its folder, or its server."
@@ -256,15 +259,16 @@ class Hotlists:
                     )
                 case Freshness.EXPIRED:
                     todo = "Have a newer one sent at once; its sender says that this one must not be used."
-                    detail = f"{what} has expired ({old}): nothing is held against it any more"
+                    by = "" if stamp.synchronised else " by this station's clock, which is not kept right"
+                    detail = f"{what} has expired{by} ({old}): nothing is held against it any more"
+                    if not stamp.synchronised:
+                        todo += f" {_KEEP_TIME} A list that has not expired is used again once the clock is right."
                     yield Notice("hotlist.expired", "problem", what, detail, todo)
                 case Freshness.STALE:
-                    more = "nothing is held against it" if not shelf.searched(age) else "each hit is marked as degraded"
                     yield Notice("hotlist.stale", "problem", what, f"{what} is {old}: {more}", "Have a newer one sent.")
                 case Freshness.UNKNOWN:
-                    detail = f"nobody knows how old {what} is, for this station's clock is not kept right"
-                    todo = "Let the station keep its time by NTP or GNSS; timedatectl tells how it does."
-                    yield Notice("hotlist.unknown_age", "problem", what, detail, todo)
+                    detail = f"nobody knows how old {what} is, for this station's clock is not kept right: {more}"
+                    yield Notice("hotlist.unknown_age", "problem", what, detail, _KEEP_TIME)
                 case Freshness.AGEING:
                     yield Notice("hotlist.ageing", "warning", what, f"{what} is {old}", "Have a newer one sent.")
                 case Freshness.FRESH:

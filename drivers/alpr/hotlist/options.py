@@ -88,7 +88,8 @@ class ListOptions(_Table):
     stale_after: Duration = timedelta(hours=24)
     """Age from which every hit is marked as degraded."""
     when_stale: Literal["match", "stop"] = "match"
-    """Whether a stale list is still searched. An expired one (`expires_at` of its manifest) never is."""
+    """Whether a stale list is still searched. An expired one (`expires_at` of its manifest) never is,
+    by the station's clock, whether or not that is kept right."""
     urgent: tuple[str, ...] = ()
     """Categories whose hits come first."""
 

@@ -48,8 +48,9 @@ class Freshness(StrEnum):
     AGEING = "ageing"
     STALE = "stale"
     EXPIRED = "expired"
+    """Past its end by our clock, whether or not that is kept right: nothing is held against it."""
     UNKNOWN = "unknown"
-    """Our clock is not kept right: it is treated as stale."""
+    """Our clock is not kept right, and does not say that it has expired: it is treated as stale."""
     MISSING = "missing"
     """There is no list."""
 
@@ -142,10 +143,12 @@ class Shelf:
         if as_of is None:
             return Age(Freshness.UNKNOWN, None)
         age = int(now.timestamp()) - as_of
-        if not synchronised:
-            return Age(Freshness.UNKNOWN, age)
+        # A station that is cut off has neither a kept clock nor a newer list: that is when one expires. Its clock may
+        # be ahead; but a list with an end is not used on the strength of not knowing whether that has come.
         if expires_at is not None and now.timestamp() >= expires_at:
             return Age(Freshness.EXPIRED, age)
+        if not synchronised:
+            return Age(Freshness.UNKNOWN, age)
         if age > self.options.stale_after.total_seconds():
             return Age(Freshness.STALE, age)
         return Age(Freshness.AGEING if age > self.options.warn_after.total_seconds() else Freshness.FRESH, age)

@@ -326,6 +326,43 @@ async def test_the_age_of_a_list_is_told_and_stamped_on_each_hit(
         assert driver.matcher.ages(unkept)["region"][1].degraded, "a clock that nobody keeps tells no age"
 
 
+@pytest.mark.parametrize(
+    ("hours", "when_stale", "state", "searched", "said"),
+    [
+        (1, "match", "unknown", True, "each hit is marked as degraded"),
+        (1, "stop", "unknown", False, "nothing is held against it"),
+        (60, "match", "expired", False, "by this station's clock, which is not kept right"),
+        (60, "stop", "expired", False, "by this station's clock, which is not kept right"),
+        (-48, "match", "unknown", True, "each hit is marked as degraded"),
+    ],
+)
+async def test_a_clock_that_nobody_keeps_lengthens_the_life_of_no_list(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    hours: int,
+    when_stale: str,
+    state: str,
+    searched: bool,
+    said: str,
+) -> None:
+    """Where a station is cut off, its clock is unkept and no newer list comes: that is when one expires."""
+    bench = Bench(tmp_path, list={"when_stale": when_stale})
+    async with bench.open() as driver:
+        as_of = driver.shelves["region"].as_of
+        assert as_of is not None
+        stamp = dataclasses.replace(driver.stamp(), at=as_of + timedelta(hours=hours), synchronised=False)
+        monkeypatch.setattr(driver, "stamp", lambda: stamp)
+        (one,) = (await bench.order(driver, "status"))["lists"]
+        assert (one["state"], one["searched"], one["degraded"]) == (state, searched, True)
+        assert (driver.screen(read_of("EVDK042"), stamp) is not None) is searched
+        (notice,) = [one for one in driver.notices() if one.id in ("hotlist.unknown_age", "hotlist.expired")]
+        assert said in notice.detail
+        assert "timedatectl" in notice.todo
+        kept = dataclasses.replace(stamp, at=as_of + timedelta(hours=1), synchronised=True)
+        assert driver.screen(read_of("EVDK042", 2), kept) is not None, "it is used again once the clock is right"
+
+
 async def test_a_service_may_want_no_hits_of_a_stale_list(tmp_path: Path) -> None:
     bench = Bench(tmp_path, list={"when_stale": "stop"})
     async with bench.open() as driver:
