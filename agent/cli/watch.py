@@ -1,5 +1,7 @@
 """`evidock watch`: the station in one terminal window, as it lives; made for ssh and 80 by 24."""
 
+import os
+import re
 import select
 import sys
 import termios
@@ -20,7 +22,9 @@ from agent.errors import AgentError, Refusal
 
 app = typer.Typer(add_completion=False)
 
-_WIDE, _HIGH = 80, 24
+_WIDE = 80
+_SEQUENCE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|O[ -~]|[ -~])?")
+"""What keys send that are no letter: ECMA-48 section 5.4, and SS3 of keypads."""
 
 
 @app.command()
@@ -46,7 +50,7 @@ def watch(
             told, captures, bays = _look(config)
             size = screen.size
             live.update(Group(*picture(told, captures, bays, width=size.width, height=size.height)), refresh=True)
-            if keys(every) in ("q", "Q", "\x03", "\x1b"):
+            if _ends(keys(every)):
                 return
 
 
@@ -81,11 +85,18 @@ def _keys() -> Iterator[Any]:
         termios.tcsetattr(stream, termios.TCSADRAIN, before)
 
 
-def _pressed(seconds: float) -> str:
-    ready, _, _ = select.select([sys.stdin], [], [], seconds)
-    return sys.stdin.read(1) if ready else ""
+def _pressed(seconds: float) -> bytes | None:
+    """All that was typed meanwhile, for an arrow key is several bytes; None: the terminal is gone."""
+    stream = sys.stdin.fileno()
+    ready, _, _ = select.select([stream], [], [], seconds)
+    return (os.read(stream, 1024) or None) if ready else b""
 
 
-def _nobody_types(seconds: float) -> str:
+def _nobody_types(seconds: float) -> bytes | None:
     select.select([], [], [], seconds)
-    return ""
+    return b""
+
+
+def _ends(typed: bytes | None) -> bool:
+    """Whether it is an end: `q`, Ctrl-C or Ctrl-D, and no part of what an arrow or a function key sends."""
+    return typed is None or not {*b"qQ\x03\x04"}.isdisjoint(_SEQUENCE.sub(b"", typed))

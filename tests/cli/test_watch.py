@@ -143,7 +143,11 @@ def test_on_a_real_terminal_until_q(running: Dock) -> None:
         seen = _until(ours, b"LAST TAKEN")
         assert b"dock-1 of example.org" in seen
         assert b"\x1b[?1049h" in seen, "on a screen of its own"
-        os.write(ours, b"q")
+        for keys in (b"\x1b[A", b"\x1bOq", b"\x1b[1;5C", b"\x1b"):  # arrows, a keypad, Escape: no end
+            os.write(ours, keys)
+            _until(ours, b"LAST TAKEN")
+        assert process.poll() is None
+        os.write(ours, b"\x1b[Bq")
         _until(ours, b"\x1b[?1049l")
         assert process.wait(20) == 0
     finally:
