@@ -52,7 +52,8 @@ def export(
     )
     keys = (*seal.keys.logs, *seal.keys.witnesses, *seal.keys.receipts)
     roots = () if seal.keys.root is None else (seal.keys.root,)
-    report = Bag(Folder(to), given=keys, roots=roots, stamped=stamped).check()
+    desks = seal.keys.receipts
+    report = Bag(Folder(to), given=keys, roots=roots, desks=desks, stamped=stamped).check()
     weak = [check for check in report if check.outcome in (Outcome.MISSING, Outcome.FAILED)]
     if as_json:
         names = [one.id for one in made]

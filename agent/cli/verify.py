@@ -18,6 +18,7 @@ app = typer.Typer(add_completion=False)
 
 UNREADABLE: Final = 2
 _PROOF: Final = b"c2sp.org/tlog-proof@v1\n"
+_KEYS_TODO: Final = "Name a file with one vkey a line, as the agency publishes them."
 _VERDICTS: Final = {
     0: ("PROVEN", "green"),
     1: ("NOT PROVEN: something is wrong", "red"),
@@ -39,6 +40,9 @@ def verify(
         Path | None, typer.Option(help="Keys of log, witnesses and receipts as the agency publishes them, one a line.")
     ] = None,
     root: Annotated[Path | None, typer.Option(help="The agency's root key, which signs the policy.")] = None,
+    receipts: Annotated[
+        Path | None, typer.Option(help="Keys of the DEMS that sign receipts, one a line: then no others do.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check an exported bag, a proof or a checkpoint.
@@ -46,11 +50,10 @@ def verify(
     Exit code: 0 proven, 1 something is wrong, 2 it cannot be read, 3 nothing is wrong but something is missing.
     """
     from agent.custody.bag_files import exit_code  # noqa: PLC0415 - cryptography takes its time
-    from agent.custody.bag_signatures import keys_of  # noqa: PLC0415
 
+    given, roots, desks = (() if file is None else _keys(file) for file in (keys, root, receipts))
     try:
-        given, roots = (() if file is None else keys_of(file.read_text()) for file in (keys, root))
-        report = _bag(path, given, roots) if path.is_dir() else _note(path, given, roots)
+        report = _bag(path, given, roots, desks) if path.is_dir() else _note(path, given, roots)
     except (OSError, ValueError) as error:
         raise _Unreadable(f"{path} cannot be read: {error}") from error
     code = exit_code(report)
@@ -69,11 +72,25 @@ def verify(
         raise typer.Exit(code)
 
 
-def _bag(path: Path, given: "tuple[Verifier, ...]", roots: "tuple[Verifier, ...]") -> "Report":
+def _keys(file: Path) -> "tuple[Verifier, ...]":
+    from agent.custody.bag_files import read_plain  # noqa: PLC0415
+    from agent.custody.bag_signatures import keys_of  # noqa: PLC0415
+
+    try:
+        if found := keys_of(read_plain(file).decode()):
+            return found
+    except (OSError, ValueError) as error:
+        raise _Unreadable(f"the keys in {file} cannot be read: {error}", hint=_KEYS_TODO) from error
+    raise _Unreadable(f"there is no key in {file}", hint=_KEYS_TODO)
+
+
+def _bag(
+    path: Path, given: "tuple[Verifier, ...]", roots: "tuple[Verifier, ...]", desks: "tuple[Verifier, ...]"
+) -> "Report":
     from agent.custody.bag import Bag  # noqa: PLC0415
     from agent.custody.bag_files import Folder  # noqa: PLC0415
 
-    return Bag(Folder(path), given=given, roots=roots, stamped=stamped).check()
+    return Bag(Folder(path), given=given, roots=roots, desks=desks, stamped=stamped).check()
 
 
 def _note(path: Path, given: "tuple[Verifier, ...]", roots: "tuple[Verifier, ...]") -> "Report":

@@ -41,8 +41,9 @@ _BLAKE3_DIGITS: Final = 64
 class Bag:
     """One bag, looked at from its files alone. `check` once; `report` tells what was found.
 
-    `given` and `roots` are keys that came by another way than the bag. `stamped(token, data, roots)` verifies an
-    RFC 3161 token over `data` by certificates in PEM and returns its time, or raises `ValueError`.
+    `given`, `roots` and `desks` (which sign receipts) are keys that came by another way than the bag.
+    `stamped(token, data, roots)` verifies an RFC 3161 token over `data` by certificates in PEM and returns its time, or
+    raises `ValueError`.
     """
 
     def __init__(
@@ -51,9 +52,11 @@ class Bag:
         *,
         given: tuple[Verifier, ...] = (),
         roots: tuple[Verifier, ...] = (),
+        desks: tuple[Verifier, ...] = (),
         stamped: Callable[[bytes, bytes, bytes], datetime] | None = None,
     ) -> None:
         self._files, self._given, self._roots, self._stamped = files, given, roots, stamped
+        self._desks = desks
         self.report = Report()
         self._sums: dict[str, Sums] = {}
         self._leaves: dict[int, dict[str, Any]] = {}
@@ -80,6 +83,9 @@ class Bag:
         for name in self._matching(r"custody/[0-9]{6,19}\.checkpoint"):
             report.attempt("bound", name[8:-11], lambda name=name: self._bound(name))  # type: ignore[misc]
         self._captures()
+        if self._given and not self._desks and self._matching(r"custody/receipts/.*"):
+            told = "that they are the DEMS's, and not those of another log, no key says: name them by --receipts"
+            report.add(Outcome.MISSING, "key", "receipts", told)
         report.attempt("recording", "recordings", self._recordings)
         tokens, authority = self._matching(r"custody/[^/]*\.tsr"), self._matching(r"keys/tsa[^/]*\.pem")
         if tokens and authority:
@@ -100,7 +106,7 @@ class Bag:
     def _find_trust(self) -> str | None:
         report, keys = self.report, keys_of(self._read("keys/vkeys").decode())
         for key in keys:
-            if self._given and key not in self._given:
+            if self._given and key not in (*self._given, *self._desks):
                 report.add(Outcome.FAILED, "key", key.name, "is not among the keys that you gave")
         inside = keys_of(self._read("keys/root.vkey").decode())
         known = {key.pem() for key in (*keys, *inside)}
@@ -117,7 +123,7 @@ class Bag:
             told = "there is none: the signature of any one witness counts"
             # Whoever names the agency's root key expects its policy: without it a lesser one would be kept to.
             report.add(Outcome.MISSING if self._roots else Outcome.NOTE, "policy", "policy.note", told)
-            self._trust = Trust(keys)
+            self._trust = Trust(keys, desks=self._desks)
             return None
         policy = open_policy(self._read("policy.note"), self._roots or inside)
         logs = {log.origin for log in policy.logs}
@@ -126,7 +132,7 @@ class Bag:
         if strange:
             raise BadNote(f"a key of {', '.join(strange)} is not in the policy")
         # Whoever makes a policy of his own names keys of his own in it: without the root they are nobody's word.
-        self._trust = Trust(keys, policy, () if self._roots else self._given)
+        self._trust = Trust(keys, policy, () if self._roots else self._given, self._desks)
         return "signed by the agency's root key" if self._roots else "signed by the root key that is in the bag"
 
     def _pem(self, name: str, known: set[bytes]) -> None:
@@ -240,16 +246,16 @@ class Bag:
             return None
         if self._trust is None:
             raise BadNote("no keys are known")
-        note, log = self._read(name), self._log
-        keys = self._trust.receipts(log)
+        note = self._read(name)
         try:
+            log = self._log or open_receipt(note, self._trust.receipts("")).log
             receipt = check_receipt(
                 note,
-                keys,
+                self._trust.receipts(log),
                 capture=subject["name"],
                 sha256=bytes.fromhex(subject["digest"]["sha256"]),
                 length=leaf["predicate"]["capture"]["length"],
-                log=log or open_receipt(note, keys).log,
+                log=log,
                 index=index,
                 not_before=earliest(datetime.fromisoformat(leaf["predicate"]["recorded_at"]), datetime.now(UTC)),
             )

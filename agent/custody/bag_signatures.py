@@ -26,6 +26,8 @@ class Trust:
     policy: Policy | None = None
     only: tuple[Verifier, ...] = ()
     """Of the keys that the policy brings itself those count that are among these; empty: all."""
+    desks: tuple[Verifier, ...] = ()
+    """Keys of which the reader says that they sign receipts; empty: he does not say."""
 
     @property
     def logs(self) -> list[Verifier]:
@@ -43,9 +45,16 @@ class Trust:
         return [key for key in keys if not self.only or key in self.only]
 
     def receipts(self, log: str) -> list[Verifier]:
-        """Keys that may sign receipts: whatever is neither a witness's nor a log's."""
-        named = set() if self.policy is None else {one.verifier for one in self.policy.logs}
-        return [key for key in self.keys if key.kind != COSIGNATURE and key.name != log and key not in named]
+        """Keys that may sign receipts: those of which the reader says so, else whatever is not known for another use.
+
+        A vkey does not say what it is for: the key of a log that nothing here names cannot be told from a receipt key.
+        """
+        policy = self.policy
+        named = [] if policy is None else [*(one.verifier for one in policy.logs), *policy.witness_keys]
+        own = [key for key in self.keys if key.kind == COSIGNATURE or key.name == log]
+        other_use = {key.public for key in (*named, *own)}
+        may = self.desks or self.keys
+        return [key for key in may if key.kind != COSIGNATURE and key.name != log and key.public not in other_use]
 
 
 def keys_of(text: str) -> tuple[Verifier, ...]:

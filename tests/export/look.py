@@ -58,14 +58,19 @@ def summed(held: Held) -> Held:
     return made
 
 
-def look(held: Held, given: tuple[Verifier, ...] = (), roots: tuple[Verifier, ...] = ()) -> list[tuple[str, str, str]]:
+def look(
+    held: Held,
+    given: tuple[Verifier, ...] = (),
+    roots: tuple[Verifier, ...] = (),
+    desks: tuple[Verifier, ...] = (),
+) -> list[tuple[str, str, str]]:
     """What both verifiers find: outcome, what, subject; they must find the same."""
     one = [
         (str(check.outcome), check.what, check.subject)
-        for check in ours.Bag(Memory(held), given=given, roots=roots).check()
+        for check in ours.Bag(Memory(held), given=given, roots=roots, desks=desks).check()
     ]
-    keys, agency = ([alone.Key.parse(key.vkey) for key in some] for some in (given, roots))
-    other = [check[:3] for check in Alone(held).run(keys, agency)]
+    named = ([alone.Key.parse(key.vkey) for key in some] for some in (given, roots, desks))
+    other = [check[:3] for check in Alone(held).run(*named)]
     assert one == other
     return one
 

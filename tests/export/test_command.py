@@ -85,7 +85,11 @@ def test_from_the_journal_to_a_bag_that_is_proven(state: tuple[Path, list[str]],
     assert (done.exit_code, f"check it: sh {bag}/verify.sh" in done.output) == (0, True), done.output
     (tmp_path / "keys").write_text(f"{log.vkey}\n{witness.vkey}\n{receipts.vkey}\n")
     (tmp_path / "root").write_text(f"{root.vkey}\n")
-    done = run("verify", bag, "--keys", tmp_path / "keys", "--root", tmp_path / "root")
+    (tmp_path / "desk").write_text(f"{receipts.vkey}\n")
+    named = ("--keys", tmp_path / "keys", "--root", tmp_path / "root")
+    done = run("verify", bag, *named)
+    assert (done.exit_code, done.output.splitlines()[-1][:10]) == (3, "INCOMPLETE"), "whose keys sign receipts?"
+    done = run("verify", bag, *named, "--receipts", tmp_path / "desk")
     assert (done.exit_code, done.output.splitlines()[-1]) == (0, "PROVEN")
     assert "NOTE" not in done.output
     assert run("verify", next((bag / "custody").glob("*.tlog-proof"))).exit_code == 0

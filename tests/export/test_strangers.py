@@ -25,7 +25,7 @@ from agent.custody.export import Keys, evidock_verify
 from agent.custody.receipt import ReceiptNote, write
 from agent.note import Signer, encode64, sign
 from tests.export.look import Alone, Held, failed, load, look, missing, summed
-from tests.export.make import AT, KEYS, LOG, log, receipts, root, station, witness
+from tests.export.make import AT, KEYS, LOG, log, receipts, root, seed, station, witness
 
 if TYPE_CHECKING:
     from tests.export.make import Station
@@ -104,6 +104,41 @@ def test_what_was_taken_from_the_bag_is_said(held: Held) -> None:
     assert notes((), (root.verifier,)) == ["key keys"]
     assert notes(GIVEN) == ["key root.vkey"]
     assert notes(GIVEN, (root.verifier,)) == []
+
+
+def test_the_key_of_another_log_or_of_a_witness_vouches_for_no_receipt(
+    two: tuple[Station, list[str]], held: Held
+) -> None:
+    """Whoever has the key of a second station cannot say in the name of the DEMS that it stores what the first took."""
+    made, (first, _) = two
+    one = made.journal.get(first)
+    other, desk = Signer.ed25519("edge.example.org/dock-0043/log1", bytes(31) + b"4"), (receipts.verifier,)
+    seen = Signer.ed25519(
+        "dems.example.org/seen", seed("test dems witness key")
+    )  # the witness's key, as one that signs plain notes
+    for signer in (other, seen):
+        said = ReceiptNote(first, one.digest.sha256, one.digest.length, LOG, one.index, AT.replace(minute=5), 2)
+        note = {f"custody/receipts/{one.index:06d}.note": sign(write(said), signer)}
+        keys = {"keys/vkeys": held["keys/vkeys"] + f"{signer.vkey}\n".encode()}
+        forged, given = summed(held | note | keys), (*GIVEN, signer.verifier)
+        found = look(forged, given, (root.verifier,))
+        assert ("MISSING", "key", "receipts") in found, "what a key is for, it does not say"
+        assert (f"receipt {first}" in failed(found)) is (signer is seen)
+        assert f"receipt {first}" in failed(look(forged, given, (root.verifier,), desk))
+        assert f"receipt {first}" in failed(look(forged, given, (), desk))
+    assert not [one for one in look(held, GIVEN, (root.verifier,), desk) if one[0] in ("FAILED", "NOTE")]
+    assert f"receipt {first}" in failed(look(held, GIVEN, (), (log.verifier,))), "a log's key signs no receipt"
+
+
+def test_a_file_of_keys_that_cannot_be_read_is_named(bag: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("")
+    for option in ("--keys", "--root", "--receipts"):
+        for name in ("missing", "none"):
+            done = CliRunner().invoke(app, ["verify", str(bag), option, str(tmp_path / name)])
+            assert getattr(done.exception, "exit_code", 0) == 2
+            assert name in str(done.exception)
+            assert str(bag) not in str(done.exception)
+            assert evidock_verify.main([str(bag), option, str(tmp_path / name)]) == 2
 
 
 @pytest.mark.interop
@@ -234,7 +269,7 @@ def test_what_a_compromised_key_quoted_bounds_nothing_and_stops_no_export(tmp_pa
         single = load(made.export(tmp_path / "single", [after], seal))
     known = (log.verifier, new.verifier, *KEYS.witnesses, *KEYS.receipts)
     for one in (held, single):
-        found = look(one, known, (root.verifier,))
+        found = look(one, known, (root.verifier,), KEYS.receipts)
         assert (failed(found), missing(found)) == (set(), set())
         assert f"custody/{bad:06d}.checkpoint" not in one
     assert held[f"manifests/{after}.json"].count(b"custody/%06d.checkpoint" % good) == 1

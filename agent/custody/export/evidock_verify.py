@@ -5,9 +5,10 @@
     python3 evidock_verify.py PROOF         a tlog-proof file, with its entry beside it (NAME.json)
     python3 evidock_verify.py CHECKPOINT    a signed checkpoint
 
---keys FILE and --root FILE name keys that you obtained by another way than the bag (one vkey a line). Each line of the
-answer is OK, NOTE, MISSING or FAILED. Exit code: 0 proven, 1 something is wrong, 2 cannot be read, 3 nothing is wrong
-but something is missing. Formats: RFC 8493, RFC 6962, RFC 3161 and c2sp.org.
+--keys FILE, --root FILE and --receipts FILE name keys that you obtained by another way than the bag (one vkey a line):
+all of them, the agency's root, and those of the evidence system that sign receipts. Each line of the answer is OK,
+NOTE, MISSING or FAILED. Exit code: 0 proven, 1 something is wrong, 2 cannot be read, 3 nothing is wrong but something
+is missing. Formats: RFC 8493, RFC 6962, RFC 3161 and c2sp.org.
 """
 
 # ruff: noqa: PLR2004 - the numbers are those of the formats, each beside its name
@@ -156,6 +157,8 @@ class Trust:
     keys: list[Key]
     policy: list[list[str]]
     """Lines of the policy, by their words; empty where there is none."""
+    desks: list[Key]
+    """Keys of which the reader says that they sign receipts; empty: he does not say."""
 
     @staticmethod
     def of(keys: list[Key], policy: str = "", only: list[Key] | None = None) -> Trust:
@@ -172,7 +175,18 @@ class Trust:
         logs = {key.name for key in named}
         strange = [key.name for key in keys if lines and key not in named and (key.kind == 4 or key.name in logs)]
         need(not strange, f"a key of {', '.join(strange)} is not in the policy")
-        return Trust(keys + [key for key in named if key not in keys and (only is None or key in only)], lines)
+        return Trust(keys + [key for key in named if key not in keys and (only is None or key in only)], lines, [])
+
+    def receipts(self, log: str) -> list[Key]:
+        """Keys that may sign receipts: those of which the reader says so, else whatever is not known for another use.
+
+        A vkey does not say what it is for: the key of a log that nothing here names cannot be told from a receipt key.
+        """
+        named = {word for words in self.policy if words[0] in ("log", "witness") for word in words[1:3]}
+        other_use = {key.public for key in self.keys if key.kind == 4 or key.name == log or key.vkey in named}
+        other_use |= {Key.parse(vkey).public for vkey in named if vkey.count("+") >= 2}
+        may = self.desks or self.keys
+        return [key for key in may if key.kind != 4 and key.name != log and key.public not in other_use]
 
     def quorum(self, signed: list[tuple[Key, int | None]]) -> tuple[str, bool]:
         """The quorum's name and whether it has cosigned; without a policy any witness suffices."""
@@ -348,10 +362,12 @@ class Bag:
             self.checks.append((OK, what, subject, found))
         return found
 
-    def run(self, given: list[Key], roots: list[Key]) -> list[Check]:
+    def run(self, given: list[Key], roots: list[Key], desks: list[Key] | None = None) -> list[Check]:
         """Everything."""
         self._files()
-        trust = self.check("policy", "policy.note", self._trust, given, roots)
+        trust = self.check("policy", "policy.note", self._trust, given + (desks or []) if given else [], roots)
+        if trust is not None:
+            trust.desks = desks or []
         raw = self.check("checkpoint", "checkpoint", self.read, "custody/checkpoint")
         head = None
         if not raw:
@@ -366,14 +382,20 @@ class Bag:
         for name in self.matching(r"custody/[0-9]{6,19}\.checkpoint"):
             self.check("bound", name[8:-11], self._bound, name, trust)
         self._captures(trust)
+        if given and not desks and self.matching(r"custody/receipts/.*"):
+            why = "that they are the DEMS's, and not those of another log, no key says: name them by --receipts"
+            self.checks.append((MISSING, "key", "receipts", why))
         self.check("recording", "recordings", self._recordings)
+        self._tokens()
+        return self.checks
+
+    def _tokens(self) -> None:
         tokens, authority = self.matching(r"custody/[^/]*\.tsr"), self.matching(r"keys/tsa[^/]*\.pem")
         if tokens and authority:
             why = "the time stamping authority is taken from the bag: compare it with what that authority publishes"
             self.checks.append((NOTE, "key", authority[0][5:], why))
         for name in tokens:
             self.check("timestamp", name[8:], self._token, name)
-        return self.checks
 
     def _files(self) -> None:
         for name in self.odd:
@@ -528,12 +550,11 @@ class Bag:
         if trust is None:
             raise Wrong("no keys are known")
         head = self.read("custody/checkpoint").split(b"\n")[0].decode()
-        logs = {words[1] for words in trust.policy if words[0] == "log"}
-        keys = [key for key in trust.keys if key.kind != 4 and key.name != head and key.vkey not in logs]
-        text, signed = open_note(self.read(name), keys)
+        text, signed = open_note(self.read(name), trust.receipts(head))
         said = RECEIPT.fullmatch(text)
         if said is None:
             raise Wrong("is not a receipt")
+        need(all(key.name != said[4] for key, _ in signed), "the log itself signed it")
         length, sha256 = leaf["predicate"]["capture"]["length"], subject["digest"]["sha256"]
         ours = (subject["name"], sha256, str(length), head or said[4], str(index))
         need(said.groups()[:5] == ours, "is not for this capture")
@@ -670,6 +691,16 @@ def read_plain(path: Path) -> bytes:
     return raw
 
 
+def keys_of(path: Path) -> list[Key]:
+    """The keys that a reader names: one at least."""
+    try:
+        found = [Key.parse(line) for line in read_plain(path).decode().split("\n") if line]
+        need(found, "there is no key in it")
+    except (OSError, ValueError, Wrong) as error:
+        raise Wrong(f"the keys in {path}: {error}") from None
+    return found
+
+
 def check_file(path: Path, keys: list[Key], roots: list[Key]) -> list[Check]:
     """Check a proof or a checkpoint by itself."""
     raw, checks = read_plain(path), list[Check]()
@@ -710,12 +741,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("path", type=Path)
     parser.add_argument("--keys", type=Path, help="vkeys of log, witnesses and receipts, obtained from the agency")
     parser.add_argument("--root", type=Path, help="vkey of the agency's root key, which signs the policy")
+    parser.add_argument("--receipts", type=Path, help="vkeys of the evidence system: then no others sign receipts")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(arguments)
     try:
-        keys, roots = ([Key.parse(line) for line in file.read_text().split("\n") if line] if file else []
-                       for file in (asked.keys, asked.root))  # fmt: skip
-        checks = Bag(asked.path).run(keys, roots) if asked.path.is_dir() else check_file(asked.path, keys, roots)
+        keys, roots, desks = (keys_of(file) if file else [] for file in (asked.keys, asked.root, asked.receipts))
+        bag = Bag(asked.path) if asked.path.is_dir() else None
+        checks = check_file(asked.path, keys, roots) if bag is None else bag.run(keys, roots, desks)
     except (OSError, ValueError, Wrong) as error:
         sys.stderr.write(f"cannot be read: {error}\n")
         return 2
