@@ -38,6 +38,8 @@ class _Report:
     ages: dict[str, dict[str, Any]] = field(default_factory=dict)
     purges: dict[str, dict[str, Any]] = field(default_factory=dict)
     entries: list[int] = field(default_factory=list)
+    parts: set[str] = field(default_factory=set)
+    """Names of the sums that were told, also before the span that is counted."""
 
 
 def audited(
@@ -82,7 +84,7 @@ def _counted(
     report: _Report, number: int, predicate: dict[str, Any], since: datetime | None, until: datetime | None
 ) -> None:
     at = datetime.fromisoformat(predicate["recorded_at"])
-    if (since is not None and at < since) or (until is not None and at >= until):
+    if _again(report, predicate) or (since is not None and at < since) or (until is not None and at >= until):
         return
     match predicate:
         case {"observation": {"kind": kind, "device": camera, "detail": detail}} if kind == COUNT:
@@ -97,6 +99,16 @@ def _counted(
             report.orders[word] += 1
             if word == "outcome":
                 report.outcomes[str(detail["outcome"])] += 1
+
+
+def _again(report: _Report, predicate: dict[str, Any]) -> bool:
+    """A sum was told before: a kill came between its entry and the note that it was told."""
+    match predicate:
+        case {"observation": {"kind": kind, "detail": {"part": part}}} if kind == COUNT:
+            again = part in report.parts
+            report.parts.add(part)
+            return again
+    return False
 
 
 def _is_ours(word: str, detail: dict[str, Any]) -> bool:

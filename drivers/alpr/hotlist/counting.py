@@ -1,13 +1,16 @@
 """What is told of reads that are forgotten: how many, by camera and hour. No plate, no place, no time of a single one.
 
 An hour's sum is an entry of the custody log, and the audit report is made of those. What stands on the disk between two
-entries is the sum so far, so that a kill costs no more than a minute of counting.
+entries is the sum so far, so that a kill costs no more than a minute of counting. Before a sum is told, it is closed:
+written down under a name that its entry bears. A kill after the entry, and before that is written down, lets the same
+sum be told again under the same name, and the report counts it once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -36,23 +39,33 @@ class Counts:
     def __init__(self, path: Path, policy: str) -> None:
         self._path, self._policy = path, policy
         self._sums: dict[tuple[str, int], Counter[str]] = {}
-        self._changed = False
+        self._closed: dict[str, tuple[str, int, Counter[str]]] = {}
+        """What is about to be told, by the name that its entry bears: nothing is added to it."""
+        self._changed, self._saving = False, asyncio.Lock()
 
     def load(self) -> None:
         """Take up what an earlier run did not tell."""
         with suppress(OSError, ValueError, TypeError, AttributeError):
-            for camera, hour, sums in json.loads(self._path.read_bytes()):
-                self._of(str(camera), int(hour)).update({str(name): int(count) for name, count in sums.items()})
+            for camera, hour, sums, *named in json.loads(self._path.read_bytes()):
+                counted = Counter({str(name): int(count) for name, count in sums.items()})
+                if named:
+                    self._closed[str(named[0])] = str(camera), int(hour), counted
+                else:
+                    self._of(str(camera), int(hour)).update(counted)
 
-    async def save(self) -> None:
-        """Write what was counted and not told yet."""
-        if self._changed:
+    async def save(self) -> bool:
+        """Write what was counted and not told yet. False where it cannot be: it is tried again."""
+        async with self._saving:
+            if not self._changed:
+                return True
             self._changed = False
-            told = [[camera, hour, dict(sums)] for (camera, hour), sums in self._sums.items()]
+            told: list[list[object]] = [[camera, hour, dict(sums)] for (camera, hour), sums in self._sums.items()]
+            told += [[camera, hour, dict(sums), name] for name, (camera, hour, sums) in self._closed.items()]
             try:
                 await asyncio.to_thread(durable.replace_file, self._path, json.dumps(told).encode())
-            except OSError:  # no room, say: reads are screened all the same, and it is tried again
+            except OSError:  # no room, say: reads are screened all the same
                 self._changed = True
+            return not self._changed
 
     def count(self, camera: str, at: datetime, what: str, number: int = 1) -> None:
         """One more. `what`: `reads`, `unread`, `passed_by`, `sealed`, `hit:LIST:RULE`, `outcome:WORD`, `degraded`."""
@@ -65,15 +78,28 @@ class Counts:
             key = ("others", hour)
         return self._sums.setdefault(key, Counter())
 
-    def due(self, now: datetime, lists: Mapping[str, Json], *, all_: bool = False) -> Iterator[Observation]:
-        """The sums of hours that are over (`all_`: of every hour), each once."""
+    def close(self, now: datetime, *, all_: bool = False) -> bool:
+        """Close the sums of hours that are over (`all_`: of every hour). Whether there is anything to be told.
+
+        They may be told once this was saved.
+        """
         this = int(now.timestamp()) // 3600
-        for camera, hour in sorted(self._sums):
-            if all_ or hour < this:
-                sums = self._sums.pop((camera, hour))
-                self._changed = True
-                begin = datetime.fromtimestamp(hour * 3600, UTC)
-                yield Observation(camera, COUNT, min(now, begin + _HOUR), self._told(begin, now, sums, lists))
+        for key in [key for key in self._sums if all_ or key[1] < this]:
+            self._closed[secrets.token_hex(8)] = (*key, self._sums.pop(key))
+            self._changed = True
+        return bool(self._closed)
+
+    def due(self, now: datetime, lists: Mapping[str, Json]) -> Iterator[tuple[str, Observation]]:
+        """(name, entry) of each sum that is closed; `told` says that the entry is in the custody log."""
+        for name, (camera, hour, sums) in sorted(self._closed.items(), key=lambda one: one[1][:2]):
+            begin = datetime.fromtimestamp(hour * 3600, UTC)
+            detail = {**self._told(begin, now, sums, lists), "part": name}
+            yield name, Observation(camera, COUNT, min(now, begin + _HOUR), detail)
+
+    def told(self, name: str) -> None:
+        """It is in the custody log, and need not be told again."""
+        if self._closed.pop(name, None) is not None:
+            self._changed = True
 
     def _told(self, begin: datetime, now: datetime, sums: Counter[str], lists: Mapping[str, Json]) -> dict[str, Json]:
         hits: dict[str, Json] = {}

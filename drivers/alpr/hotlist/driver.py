@@ -78,7 +78,7 @@ class Hotlists:
         self._reads = ScreenedReads(options, self.matcher, self.hits, self.counts, self.sealed, *told)
         self._clock = Clock()
         self._intake: Intake | None = None
-        self._opened = False
+        self._opened, self._telling = False, asyncio.Lock()
         self._log = structlog.get_logger("hotlist")
 
     @classmethod
@@ -193,11 +193,13 @@ class Hotlists:
         """Let the sums of hours that are over become entries."""
         if self._intake is None:
             return
-        told = False
-        for observation in list(self.counts.due(datetime.now(UTC), self._lists(), all_=all_)):
-            await self._intake.observe(observation)
-            told = True
-        if told:
+        async with self._telling:
+            now = datetime.now(UTC)
+            if not self.counts.close(now, all_=all_) or not await self.counts.save():
+                return
+            for name, observation in list(self.counts.due(now, self._lists())):
+                await self._intake.observe(observation)
+                self.counts.told(name)
             await self.counts.save()
 
     def _lists(self) -> dict[str, Json]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from agent.capture import Priority, Standing
+from agent.capture import Observation, Priority, Standing, rfc3339
 from agent.errors import Refusal
 from agent.journal import queries
 from drivers.alpr.hotlist.alerts import LINE
+from drivers.alpr.hotlist.auditing import audited
 from drivers.alpr.hotlist.counting import COUNT
 from tests.drivers.hotlist.rig import CAMERA, Bench, read_of, trace, until
 
@@ -158,9 +159,46 @@ async def test_counts_outlive_a_kill(tmp_path: Path) -> None:
         await driver.counts.save()
     again = bench.driver()
     again.counts.load()
-    (told,) = again.counts.due(driver.stamp().at, {}, all_=True)
+    assert again.counts.close(driver.stamp().at, all_=True)
+    ((_, told),) = again.counts.due(driver.stamp().at, {})
     assert told.detail["reads"] == 1
     assert b"ZZZZ" not in (tmp_path / "hotlists" / "counts.json").read_bytes()
+
+
+async def test_a_kill_after_a_sum_was_told_lets_it_be_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, disk, told = Bench(tmp_path), list[bytes](), list[Observation]()
+    path = tmp_path / "hotlists" / "counts.json"
+
+    async def observe(observation: Observation, /) -> None:
+        if observation.kind == COUNT:
+            told.append(observation)
+            disk.append(path.read_bytes())  # all that there is, if it is killed as soon as the entry is there
+
+    monkeypatch.setattr(bench.station, "observe", observe)
+    async with bench.open() as driver:
+        await bench.station.take(read_of("ZZZZ998"))
+        await driver.counts.save()
+        await bench.station.take(read_of("ZZZZ999", 2))
+        await bench.order(driver, "count")
+    path.write_bytes(disk[0])
+    again, now = bench.driver().counts, driver.stamp().at
+    again.load()
+    again.count(CAMERA.id, now, "reads")
+    assert again.close(now, all_=True)
+    told += [observation for _, observation in again.due(now, {})]
+    leaves = [
+        {"recorded_at": rfc3339(now), "observation": {"kind": COUNT, "device": one.device, "detail": {**one.detail}}}
+        for one in told
+    ]
+    report = audited((json.dumps({"predicate": leaf}).encode() for leaf in leaves), log="log")
+    assert report["totals"]["reads"] == 3
+    assert len(report["count_entries"]) == 2
+    for name in {str(one.detail["part"]) for one in told}:
+        again.told(name)
+    assert await again.save()
+    assert json.loads(path.read_bytes()) == []
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
