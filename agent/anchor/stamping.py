@@ -19,6 +19,7 @@ import structlog
 from cryptography import x509
 from rfc3161_client import TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
 
+from agent.addresses import shown
 from agent.anchor.link import TIMEOUT, body_of, why
 from agent.errors import ConfigError, Problem, UplinkDown, UplinkError, UplinkRefused
 from agent.journal import anchors
@@ -90,10 +91,10 @@ class Stamping:
         request = TimestampRequestBuilder().data(note).build()
         token = await self._ask(session, request.as_bytes(), trust)
         at = await asyncio.to_thread(self._verified, token, note, request.nonce)
-        kept = TimeStamp(signed.size, note, token, self._url, at)
+        kept = TimeStamp(signed.size, note, token, shown(self._url), at)
         await self._desk.write(lambda journal: anchors.keep_time_stamp(journal, kept))
         if self.problem is not None:
-            self._log.info("stamped_again", authority=self._url)
+            self._log.info("stamped_again", authority=shown(self._url))
         self.problem = self.todo = None
         return True
 

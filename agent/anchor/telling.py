@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agent.addresses import shown
 from agent.anchor.link import ENROL
 from agent.anchor.publishing import ALARM
 from agent.capture import rfc3339
@@ -37,7 +38,7 @@ def heads(journal: Journal) -> dict[str, Json]:
         else {"size": cosigned.size, "at": rfc3339(cosigned.cosigned_at)},
         "time_stamp": None
         if token is None
-        else {"size": token.size, "at": rfc3339(token.stamped_at), "authority": token.authority},
+        else {"size": token.size, "at": rfc3339(token.stamped_at), "authority": shown(token.authority)},
     }
 
 
@@ -45,7 +46,7 @@ def witness(link: Link) -> dict[str, Json]:
     """How it stands with one witness."""
     return {
         "name": link.verifier.name,
-        "url": link.url,
+        "url": shown(link.url),
         "up": link.up,
         "size": link.size,
         "cosigned_at": None if link.cosigned_at is None else rfc3339(link.cosigned_at),

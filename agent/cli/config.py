@@ -1,6 +1,7 @@
 """`evidock config`: what the daemon would work with, defaults included."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -9,9 +10,12 @@ from typing import Any
 
 import typer
 
+from agent.addresses import shown
 from agent.cli import configuration
 from agent.cli.telling import AsJson, line, print_json
 from agent.registry import equip
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The configuration.")
 
@@ -50,14 +54,19 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a driver's options hol
             return {str(name): _plain(inner) for name, inner in value.items()}
         case list() | tuple():
             return [_plain(inner) for inner in value]
-        case None | bool() | int() | float() | str():
+        case None | bool() | int() | float():
             return value
         case timedelta():
-            return f"{value.total_seconds():g} s"
+            return _duration(value)
         case Enum():
             return _plain(value.value)
         case _:
-            return str(value)
+            return shown(str(value))
+
+
+def _duration(value: timedelta) -> str:
+    seconds, rest = divmod(value, timedelta(seconds=1))
+    return f"{seconds}.{rest.microseconds:06}".rstrip("0").rstrip(".") + " s"
 
 
 def _toml(told: Mapping[str, Any]) -> Iterator[str]:
@@ -67,7 +76,7 @@ def _toml(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"[[{name}]]" if isinstance(table, list) else f"[{name}]"
             for key, value in one.items():
                 if value is not None:
-                    yield f"{key} = {_value(value)}"
+                    yield f"{_key(key)} = {_value(value)}"
             yield ""
 
 
@@ -76,10 +85,19 @@ def _value(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case list():
-            return f"[{', '.join(map(_value, value))}]"
+            return f"[{', '.join(_value(one) for one in value if one is not None)}]"
         case dict():
-            return (
-                "{ " + ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items() if inner is not None) + " }"
-            )
+            inner = (f"{_key(key)} = {_value(one)}" for key, one in value.items() if one is not None)
+            return "{ " + ", ".join(inner) + " }"
+        case str():
+            # As JSON writes it, but for what TOML knows otherwise: no halves of a character, and DEL escaped.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case float():
+            return repr(value)  # `inf` and `nan` too
         case _:
-            return json.dumps(value)  # TOML's numbers and basic strings are written like JSON's
+            return str(value)
+
+
+def _key(name: str) -> str:
+    """A key as it is, or in quotes where it has anything but letters, digits, `_` and `-`."""
+    return name if _BARE.fullmatch(name) else _value(name)

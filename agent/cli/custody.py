@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from agent.addresses import shown
 from agent.cli import configuration
 from agent.cli.asking import START, daemon_of
 from agent.cli.owner import as_owner
@@ -165,7 +166,9 @@ def _fetched(config: "Config", place: str) -> bytes:
             raw: bytes = answer.read(_CHECKPOINT_MAX)
             return raw
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise UplinkDown(f"{place} cannot be read: {error}", hint="Is that the right file, or address?") from error
+        raise UplinkDown(
+            f"{shown(place)} cannot be read: {error}", hint="Is that the right file, or address?"
+        ) from error
 
 
 def _follows(config: "Config", raw: bytes) -> "dict[str, Json]":

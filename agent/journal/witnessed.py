@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent.addresses import shown
 from agent.journal import anchors
 from agent.journal.rows import moment
 
@@ -49,9 +50,9 @@ def witnessed(journal: Journal, index: int) -> Witnessed:
     )
     over, token = anchors.covering(journal, index), anchors.time_stamp_over(journal, index)
     after = [] if quoted is None else [Bound(moment(quoted[0]), "witnesses", quoted[1])]
-    after += [] if stamped is None else [Bound(moment(stamped[0]), stamped[2], stamped[1])]
+    after += [] if stamped is None else [Bound(moment(stamped[0]), shown(stamped[2]), stamped[1])]
     before = [] if over is None or over.cosigned_at is None else [Bound(over.cosigned_at, "witnesses", over.size)]
-    before += [] if token is None else [Bound(token.stamped_at, token.authority, token.size)]
+    before += [] if token is None else [Bound(token.stamped_at, shown(token.authority), token.size)]
     return Witnessed(
         max(after, key=lambda bound: bound.at, default=None), min(before, key=lambda bound: bound.at, default=None)
     )

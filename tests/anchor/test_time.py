@@ -115,6 +115,26 @@ async def test_openssl_verifies_the_token_over_the_file(stamped: Post, tmp_path:
     assert (await around(stamped, later)).after.at == token.stamped_at
 
 
+async def test_a_login_in_an_address_goes_to_its_server_and_nowhere_else(tmp_path: Path, authority: Path) -> None:
+    """It is no part of the custody log, which others read, nor of what is shown."""
+    async with (
+        EmulatedDems(authority, tsa=True) as dems,
+        Post(
+            tmp_path / "state",
+            (WITNESS.vkey, "http://station:p@ss-w0rd@127.0.0.1:9/witness"),
+            tsa_url=dems.tsa_url.replace("://", "://station:p%40ss-w0rd@"),
+            tsa_ca_file=dems.tsa_ca_file,
+        ) as post,
+    ):
+        await post.publish(3)
+        await post.anchor.stamp()
+        token = await post.desk.read(anchors.newest_time_stamp)
+        assert token.authority == dems.tsa_url.replace("://", "://***@")
+        written = await post.desk.read(lambda journal: b"".join(map(journal.leaves.leaf, range(journal.leaves.size))))
+        for text in (written.decode(), repr(await post.anchor.view()), repr(await around(post, 1))):
+            assert "w0rd" not in text
+
+
 async def test_nothing_new_is_not_stamped_again(stamped: Post) -> None:
     await stamped.publish(3)
     await stamped.anchor.stamp()

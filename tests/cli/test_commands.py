@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.config import load
 from agent.errors import ConfigError, JournalError, Refusal, SpoolDamaged
 from agent.merkle import Frontier, leaf_hash
 from tests.cli.commands import walk
@@ -273,6 +274,40 @@ def test_drivers_and_configuration(evidock: Evidock, dock: Dock, tmp_path: Path)
     copy = tmp_path / "shown.toml"
     copy.write_text(evidock("--config", dock.config, "config", "show").out)
     assert evidock("--config", copy, "config", "show", "--json").json == shown.json
+
+
+def test_a_configuration_that_is_shown_reads_back_whatever_stands_in_it(evidock: Evidock, still: Dock) -> None:
+    odd = (
+        still.config.read_text()
+        + """
+[policy]
+spool_keep = "36500 d"
+grace = "1234567.5 s"
+[[traffic.class]]
+name = "flagged"
+claims = { "event.type" = "panic", "größe \\"x\\"" = "\U0001f46e\\u007f\\\\", "" = true }
+[custody]
+tsa_url = "https://station:hunter2@tsa.example.org/tsr?a=b@c"
+tsa_ca_file = "/etc/tsa.pem"
+[[custody.witness]]
+vkey = "w+00000000+AA"
+url = "http://only-a-t0ken@witness.example.org"
+"""
+    )
+    still.config.write_text(odd)
+    shown = evidock("--config", still.config, "config", "show", "--json")
+    assert shown.code == 0, shown.err
+    text = evidock("--config", still.config, "config", "show").out
+    for one in (text, shown.out):
+        assert "hunter2" not in one
+        assert "t0ken" not in one
+        assert "https://***@tsa.example.org/tsr?a=b@c" in one
+    copy = still.folder / "shown.toml"
+    copy.write_text(text)
+    assert evidock("--config", copy, "config", "show", "--json").json == shown.json
+    again = load(copy)
+    assert again.traffic == load(still.config).traffic
+    assert again.policy == load(still.config).policy
 
 
 def test_drivers_are_listed_without_a_configuration(evidock: Evidock, tmp_path: Path) -> None:
