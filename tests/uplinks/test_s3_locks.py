@@ -16,7 +16,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from agent.capture import Priority, Standing, Strength
-from agent.errors import UplinkDown
+from agent.errors import NotNow, UplinkDown
+from agent.journal import contexts
 from agent.testing.devices import some_bytes
 from agent.testing.ports import free_port
 from agent.testing.sendings import HeldSending, held_sending
@@ -282,3 +283,104 @@ async def test_the_rule_of_the_bucket_counts_once_it_is_read_back(bench: Bench) 
     uplink = bench.uplink(lock="bucket", read_back=True)
     assert {one.what: one.state for one in await uplink.check()}["lock"] == "ok"
     assert (await sent(uplink, await held_sending(bench.station, b"x"))).strength is Strength.DIGEST
+
+
+class Keeping:
+    """What moto forgets: the object has the lock that was asked for when its upload was begun."""
+
+    def __init__(self, uplink: S3Uplink) -> None:
+        self._ask, self._begun, self.objects = uplink._store.ask, dict[str, Any](), dict[str, Any]()
+        self.operations: list[str] = []
+        self.before: dict[str, Any] = {}
+        """What is awaited once, before an operation."""
+        uplink._store.ask = self.ask  # type: ignore[method-assign]
+
+    async def ask(self, operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        self.operations += [] if "canary" in words["Key"] else [operation]
+        if operation in self.before and "canary" not in words["Key"]:
+            await self.before.pop(operation)
+        told = await self._ask(operation, **words)
+        locked = {name: value for name, value in words.items() if name.startswith("ObjectLock")}
+        match operation:
+            case "create_multipart_upload":
+                self._begun[told["UploadId"]] = locked
+            case "complete_multipart_upload":
+                self.objects[words["Key"]] = self._begun[words["UploadId"]]
+            case "put_object":
+                self.objects[words["Key"]] = locked
+            case "head_object":
+                bare = {name: value for name, value in told.items() if not name.startswith("ObjectLock")}
+                return bare | self.objects[words["Key"]]
+        return told
+
+
+async def raised(bench: Bench, capture: str) -> None:
+    """A rule about its context makes it what it was not when it was taken."""
+    context: dict[str, Any] = {"officers": [], "units": [], "incidents": [], "priority": "use_of_force"}
+    await bench.station.desk.write(lambda journal: contexts.join(journal, capture, context, Priority.USE_OF_FORCE))
+
+
+BY_CLASS: dict[str, Any] = {
+    "lock": "compliance",
+    "retention": {"use-of-force": 3650},
+    "retention_default": 30,
+    "legal_hold": ["use-of-force"],
+    "read_back": True,
+}
+
+
+async def test_a_class_that_was_raised_between_two_parts_begins_the_upload_anew(bench: Bench) -> None:
+    uplink, sending = bench.uplink(**BY_CLASS), await held_sending(bench.station, some_bytes(12 * MIB))
+    keeping = Keeping(uplink)
+    sending.turns = 1
+    with pytest.raises(NotNow):
+        await uplink.send(sending)
+    await raised(bench, sending.holding.id)
+    sending.turns = None
+    await sent(uplink, sending)
+    lock = keeping.objects[sending.holding.id]
+    assert lock["ObjectLockRetainUntilDate"] > datetime.now(UTC) + timedelta(days=3649)
+    assert lock["ObjectLockLegalHoldStatus"] == "ON"
+    assert keeping.operations.count("abort_multipart_upload") == 1, "unfinished parts cost room"
+
+
+async def test_what_is_sent_on_under_the_same_lock_is_not_begun_anew(bench: Bench) -> None:
+    uplink, sending = bench.uplink(**BY_CLASS), await held_sending(bench.station, some_bytes(12 * MIB))
+    keeping = Keeping(uplink)
+    sending.turns = 1
+    with pytest.raises(NotNow):
+        await uplink.send(sending)
+    sending.turns = None
+    await sent(uplink, sending)
+    assert keeping.operations.count("create_multipart_upload") == 1
+    assert keeping.operations.count("upload_part") == 3
+
+
+async def test_a_class_that_is_raised_while_the_last_part_goes_begins_the_upload_anew(bench: Bench) -> None:
+    uplink, sending = bench.uplink(**BY_CLASS), await held_sending(bench.station, some_bytes(6 * MIB))
+    keeping = Keeping(uplink)
+    keeping.before["upload_part"] = raised(bench, sending.holding.id)
+    await sent(uplink, sending)
+    assert keeping.objects[sending.holding.id]["ObjectLockLegalHoldStatus"] == "ON"
+
+
+@pytest.mark.parametrize(("length", "made_by"), [(1000, "put_object"), (6 * MIB, "complete_multipart_upload")])
+async def test_an_object_that_was_made_before_its_class_was_raised_keeps_no_other_waiting(
+    bench: Bench, length: int, made_by: str
+) -> None:
+    """What has to be done at the store is said; the parts of a long one are not sent each time that it is looked at."""
+    uplink, sending = bench.uplink(**BY_CLASS), await held_sending(bench.station, some_bytes(length))
+    keeping = Keeping(uplink)
+    keeping.before[made_by] = raised(bench, sending.holding.id)
+    for _ in range(3):
+        with pytest.raises(UplinkDown, match=f"took {sending.holding.id} and does not keep it locked: ") as told:
+            await uplink.send(sending)
+        assert told.value.alone
+        assert "longer" in told.value.what_to_do
+    assert keeping.operations.count("upload_part") == (2 if length > 5 * MIB else 0)
+    keeping.objects[sending.holding.id] = {  # the administrator did it
+        "ObjectLockMode": "COMPLIANCE",
+        "ObjectLockRetainUntilDate": datetime.now(UTC) + timedelta(days=3650),
+        "ObjectLockLegalHoldStatus": "ON",
+    }
+    assert (await sent(uplink, sending)).strength is Strength.DIGEST

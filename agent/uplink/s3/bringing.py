@@ -11,7 +11,7 @@ import structlog
 
 from agent.errors import BadReceipt, SpoolDamaged, UplinkDown, UplinkError
 from agent.uplink.s3.multipart import Differs, Upload, in_parts
-from agent.uplink.s3.named import b64, key_of, made_with
+from agent.uplink.s3.named import b64, key_of, lock_asked, made_with
 from agent.uplink.s3.parts import Outgoing, Part
 from agent.uplink.s3.trouble import Exists, NoUpload, WrongDigest
 
@@ -32,6 +32,8 @@ class Brought:
     """SHA-256 over the digests of its parts, where it was sent in parts by this call."""
     existed: bool = False
     """It had been there before, by an earlier try whose answer was lost."""
+    lock: str | None = None
+    """The lock that was asked for, where it was made by this call."""
 
 
 async def brought(store: Store, sending: Sending, places: asyncio.Semaphore, *, compares: bool) -> Brought:
@@ -45,16 +47,18 @@ async def brought(store: Store, sending: Sending, places: asyncio.Semaphore, *, 
         try:
             if length <= store.options.part_length:
                 return await _whole(store, sending, stated=compares)
-            return Brought(composite=await in_parts(store, sending, places, prove=not compares))
+            composite, lock = await in_parts(store, sending, places, prove=not compares)
+            return Brought(composite, lock=lock)
         except NoUpload as error:
             # It was completed, and nobody heard; or the bucket's rule ended it.
+            if await _there(store, sending):  # what is remembered stays: by that it is found again, and not sent again
+                return Brought(existed=True)
             log.warning("upload_gone", url=str(error), status=404)
             await sending.remember(None)
-            if await _there(store, sending):
-                return Brought(existed=True)
         except Differs as error:
-            log.warning("upload_differs", part=str(error))
+            log.warning("upload_differs", what=str(error))
             await _abort(store, sending)
+            await sending.remember(None)
         except Exists:
             await _abort(store, sending)
             return Brought(existed=True)
@@ -85,7 +89,7 @@ async def _whole(store: Store, sending: Sending, *, stated: bool) -> Brought:
         **made_with(store.options, holding, kind),
     )
     sending.progress(digest.length)
-    return Brought()
+    return Brought(lock=lock_asked(store.options, kind))
 
 
 async def _there(store: Store, sending: Sending) -> bool:
@@ -102,7 +106,6 @@ async def _abort(store: Store, sending: Sending) -> None:
     """Give up an upload, if there is one: unfinished parts cost room at the store."""
     upload = Upload.read(sending.recall())
     if upload is not None:
-        await sending.remember(None)
         with suppress(UplinkError):
             await store.ask("abort_multipart_upload", Key=key_of(store.options, sending.holding), UploadId=upload.id)
 

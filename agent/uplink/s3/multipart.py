@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import NotNow, SpoolDamaged, UplinkError
 from agent.tasks import first_of
-from agent.uplink.s3.named import b64, key_of, made_with, upload_id
+from agent.uplink.s3.named import b64, key_of, lock_asked, made_with, upload_id
 from agent.uplink.s3.options import PARTS_MAX
 from agent.uplink.s3.parts import Outgoing, Reading, part_length
 from agent.uplink.s3.trouble import DigestUnsigned, NoUpload, WrongDigest
@@ -28,7 +28,7 @@ __all__ = ["Differs", "Upload", "in_parts"]
 
 
 class Differs(UplinkError):
-    """A part at the store is not the same part of the kept file."""
+    """What the store has of an upload is not what becomes the object: a part of it, or the lock that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,40 +38,56 @@ class Upload:
     id: str
     part: int
     """Bytes of one part."""
+    lock: str | None
+    """The lock that was asked for with it: the object gets that one, and no later one."""
 
     @property
     def text(self) -> str:
         """For `Sending.remember`."""
-        return json.dumps({"part": self.part, "upload": self.id})
+        return json.dumps({"lock": self.lock, "part": self.part, "upload": self.id})
 
     @classmethod
     def read(cls, text: str | None) -> Upload | None:
         """What was remembered; None where nothing was, or nothing that this uplink wrote."""
         try:
             told = json.loads(text or "")
-            return cls(str(told["upload"]), int(told["part"]))
+            return cls(str(told["upload"]), int(told["part"]), told.get("lock"))
         except (ValueError, TypeError, KeyError):
             return None
 
 
-async def in_parts(store: Store, sending: Sending, places: asyncio.Semaphore, *, prove: bool) -> bytes:
-    """Bring it and complete it; SHA-256 over the digests of its parts. Raises as `brought` does, and its own kinds."""
+async def in_parts(
+    store: Store, sending: Sending, places: asyncio.Semaphore, *, prove: bool
+) -> tuple[bytes, str | None]:
+    """Bring it and complete it; SHA-256 over the digests of its parts, and the lock that was asked for.
+
+    Raises as `brought` does, and its own kinds.
+    """
     upload = Upload.read(sending.recall())
     listed = {} if upload is None else await _listed(store, sending, upload)
+    await _same_lock(store, sending, upload)
     if upload is None:
         upload = await _begun(store, sending)
     return await _Bringing(store, sending, places, upload, prove=prove).all(listed)
 
 
+async def _same_lock(store: Store, sending: Sending, upload: Upload | None) -> None:
+    """Raise `Differs` where the class of the capture, or what its class asks for, is another since it was begun."""
+    if upload is not None and upload.lock != lock_asked(store.options, await sending.class_kept()):
+        raise Differs("the lock")
+
+
 async def _begun(store: Store, sending: Sending) -> Upload:
     holding, options = sending.holding, store.options
+    kind = await sending.class_kept()
     answer = await store.ask(
         "create_multipart_upload",
         Key=key_of(options, holding),
         ChecksumAlgorithm="SHA256",
-        **made_with(options, holding, await sending.class_kept()),
+        **made_with(options, holding, kind),
     )
-    upload = Upload(upload_id(answer, store.place), part_length(holding.digest.length, options.part_length))
+    length = part_length(holding.digest.length, options.part_length)
+    upload = Upload(upload_id(answer, store.place), length, lock_asked(options, kind))
     await sending.remember(upload.text)
     return upload
 
@@ -106,7 +122,7 @@ class _Bringing:
         self._tags: dict[int, str] = {}
         self._told = 0
 
-    async def all(self, listed: dict[int, dict[str, Any]]) -> bytes:
+    async def all(self, listed: dict[int, dict[str, Any]]) -> tuple[bytes, str | None]:
         """Send what is not listed, and complete the object."""
         count = -(-self._length // self._upload.part)
         self._sending.progress(0)
@@ -133,6 +149,7 @@ class _Bringing:
             {"ETag": tag, "PartNumber": number, "ChecksumSHA256": b64(self._reading.digests[number])}
             for number, tag in sorted(self._tags.items())
         ]
+        await _same_lock(self._store, self._sending, self._upload)
         await self._store.ask(
             "complete_multipart_upload",
             Key=self._key,
@@ -141,12 +158,13 @@ class _Bringing:
             MpuObjectSize=self._length,
             IfNoneMatch="*",
         )
-        return self._reading.composite()
+        return self._reading.composite(), self._upload.lock
 
     async def _next(self, number: int) -> tuple[Part, Outgoing]:
         """The next part, as soon as there is a place for it and it may go. Who sends it gives the place back."""
         await self._places.acquire()
         try:
+            await _same_lock(self._store, self._sending, self._upload)
             await self._sending.turn(min(self._upload.part, self._length - (number - 1) * self._upload.part))
             part = await self._reading.part(number)
             outgoing = Outgoing(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.capture import Holding, Priority
     from agent.uplink.s3.options import S3Options
 
-__all__ = ["b64", "key_of", "lock_until", "made_with", "metadata", "upload_id"]
+__all__ = ["b64", "key_of", "lock_asked", "lock_until", "made_with", "metadata", "upload_id"]
 
 METADATA_MAX: Final = 2000
 """Bytes of all names and values together: S3 takes 2 KB."""
@@ -64,6 +64,14 @@ def made_with(options: S3Options, holding: Holding, kind: Priority) -> dict[str,
     if options.held(kind):
         words["ObjectLockLegalHoldStatus"] = "ON"
     return words
+
+
+def lock_asked(options: S3Options, kind: Priority) -> str | None:
+    """What lock is asked for an object of this class, as one word; None where none is."""
+    days, held = options.days(kind), options.held(kind)
+    if days is None and not held:
+        return None
+    return f"{options.lock}-{days or 0}{'-held' if held else ''}"
 
 
 def lock_until(options: S3Options, kind: Priority, *, now: datetime | None = None) -> datetime | None:

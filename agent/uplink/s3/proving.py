@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import Receipt, Strength
 from agent.errors import BadReceipt, UplinkDown, UplinkError
-from agent.uplink.s3.named import b64, key_of, lock_until, upload_id
+from agent.uplink.s3.named import b64, key_of, lock_asked, lock_until, upload_id
 from agent.uplink.s3.trouble import Answered, NotPermitted, NotThere, WrongDigest
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ async def proven(store: Store, sending: Sending, brought: Brought, *, compares: 
     head = await _seen(store, key)
     _is_ours(head, holding, brought)
     if options.lock != "none" or options.held(kind):
-        await _is_locked(store, holding, kind, head)
+        before = brought.existed or brought.lock != lock_asked(options, kind)
+        await _is_locked(store, holding, kind, head, before=before)
     if compares and not brought.existed:
         return Receipt(Strength.DIGEST, options.name, holding.digest.length, holding.digest.sha256)
     if _own_sum(head) == holding.digest.sha256 and compares:
@@ -123,8 +124,10 @@ def _own_sum(head: dict[str, Any]) -> bytes | None:
         return None
 
 
-async def _is_locked(store: Store, holding: Holding, kind: Priority, head: dict[str, Any]) -> None:
+async def _is_locked(store: Store, holding: Holding, kind: Priority, head: dict[str, Any], *, before: bool) -> None:
     """Read the lock back: any answer but the one that is asked for counts as not locked.
+
+    `before`: the object was not made just now as the class of its capture wants it now, so it tells nothing of others.
 
     HEAD tells it to those who may know it; where it tells nothing, it is asked for by its own name. It is never *set*
     by its own name: a store without locks takes `PUT ?retention` for the object itself, and overwrites it (OpenStack
@@ -132,9 +135,9 @@ async def _is_locked(store: Store, holding: Holding, kind: Priority, head: dict[
     """
     options = store.options
     if options.lock != "none" and (why := await _unlocked(store, holding, kind, head)) is not None:
-        raise _not_locked(store, why)
+        raise _not_locked(store, key_of(options, holding), why, before=before)
     if options.held(kind) and not await _is_held(store, holding, head):
-        raise _not_locked(store, "it is under no legal hold")
+        raise _not_locked(store, key_of(options, holding), "it is under no legal hold", before=before)
 
 
 async def _unlocked(store: Store, holding: Holding, kind: Priority, head: dict[str, Any]) -> str | None:
@@ -146,9 +149,10 @@ async def _unlocked(store: Store, holding: Holding, kind: Priority, head: dict[s
         mode, until = kept.get("Mode"), kept.get("RetainUntilDate")
     least = lock_until(options, kind, now=holding.held_at) or datetime.now(UTC)
     right = mode is not None if options.lock == "bucket" else mode == options.lock.upper()
-    return (
-        None if right and until is not None and until >= least else f"its retention is {mode or 'none'} until {until}"
-    )
+    if right and until is not None and until >= least:
+        return None
+    wanted = "" if options.lock == "bucket" else f", and {options.lock.upper()} until {least:%Y-%m-%d} is asked for"
+    return f"its retention is {mode or 'none'} until {until}{wanted}"
 
 
 async def _is_held(store: Store, holding: Holding, head: dict[str, Any]) -> bool:
@@ -170,11 +174,15 @@ async def _told(store: Store, holding: Holding, head: dict[str, Any], operation:
         return {}
 
 
-def _not_locked(store: Store, why: str) -> UplinkDown:
+def _not_locked(store: Store, key: str, why: str, *, before: bool) -> UplinkDown:
+    hint = "Object Lock needs a bucket that was made with it, and keys that may set it; or change `lock`."
+    if before:
+        hint = "Its class may have changed since: the administrator of the store can lock this object for longer."
     return UplinkDown(
-        f"{store.place} took a capture and does not keep it locked: {why}",
-        hint="Object Lock needs a bucket that was made with it, and keys that may set it; or change `lock`.",
+        f"{store.place} took {key} and does not keep it locked: {why}",
+        hint=hint,
         retry_after=_A_DAY / 24,
+        alone=before,
     )
 
 
