@@ -249,7 +249,7 @@ def stored(body: bytes) -> list[Stored]:
     text = body.lstrip(b"\xef\xbb\xbf \r\n\t")
     found: list[Stored] = []
     if text[:1] == b"{":
-        told = json_spans.loads(body)
+        told = json_spans.loads(body, once=frozenset({"Plates", "Plate"}))
         told = told.get("Plates", told) if isinstance(told, dict) else None
         listed = told.get("Plate", []) if isinstance(told, dict) else []
         spans = {path[-1]: (start, end) for path, start, end in json_spans.values(body) if "Plate" in path[-2:]}

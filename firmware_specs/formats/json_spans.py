@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from firmware_specs import SpecError
@@ -21,16 +22,32 @@ _TOKEN: Final = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*"|[{}\[\],:]|[^ \t\r\n{
 _OPENING, _CLOSING = b"{[", b"}]"
 
 
-def loads(data: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """The value of a document. Raises `SpecError`: what is no JSON, too long, or nested too deep."""
+def loads(data: bytes, *, once: frozenset[str] = frozenset()) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """The value of a document. Raises `SpecError`: what is no JSON, too long, or nested too deep.
+
+    `once`: names that must not stand twice in one object. Of two with one name (RFC 8259 section 4 permits them) the
+    last counts, and what the other holds, a read of another car for one, would be passed over, and kept unseen.
+    """
     if len(data) > LENGTH_MAX:
         raise SpecError("more JSON than is read")
     try:
         # As text, for of bytes Python guesses UTF-16 and UTF-32, and RFC 8259 section 8.1 knows UTF-8 alone.
-        found = json.loads(data.decode("utf-8-sig"), parse_int=_integer)
+        hook = partial(_object, once) if once else None
+        found = json.loads(data.decode("utf-8-sig"), parse_int=_integer, object_pairs_hook=hook)
+    except SpecError:
+        raise
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
         raise SpecError("no well-formed JSON") from error
     _bounded(found, DEPTH_MAX)
+    return found
+
+
+def _object(once: frozenset[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs if name in once]
+        if len(names) > len(set(names)):
+            raise SpecError("an object of the message holds the same name twice, and so two lists where one must be")
     return found
 
 

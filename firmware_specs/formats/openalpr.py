@@ -20,6 +20,7 @@ __all__ = ["RESULTS_MAX", "Told", "message", "picture"]
 RESULTS_MAX: Final = 200
 PICTURE_MAX: Final = 8 << 20
 
+_ONCE: Final = frozenset({"results", "group"})
 _READS: Final = frozenset({"alpr_results", "alpr_group", "alpr_alert", "vehicle"})
 
 
@@ -41,7 +42,7 @@ class Told:
 
 def message(body: bytes) -> Told:
     """Read one. Raises `SpecError`."""
-    told = json_spans.loads(body)
+    told = json_spans.loads(body, once=_ONCE)
     if not isinstance(told, dict):
         raise SpecError("the message is no object")
     kind = told.get("data_type")

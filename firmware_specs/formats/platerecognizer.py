@@ -19,6 +19,7 @@ __all__ = ["RESULTS_MAX", "Hook", "hook"]
 RESULTS_MAX: Final = 200
 PICTURE_MAX: Final = 8 << 20
 _FIELDS_MAX: Final = 64
+_ONCE: Final = frozenset({"data", "results"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def hook(body: bytes, content_type: str) -> Hook:
 
 
 def _hook(document: bytes, body: bytes | None, offset: int, **more: Any) -> Hook:  # noqa: ANN401 - fields of a Hook
-    told = json_spans.loads(document)
+    told = json_spans.loads(document, once=_ONCE)
     named = told.get("hook") if isinstance(told, dict) else None
     if not isinstance(told, dict) or not isinstance(named, dict):
         raise SpecError("the message has no hook")

@@ -112,8 +112,8 @@ def look(value: Any, path: str) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def read(body: bytes, content_type: str, encoding: str, part: str | None) -> Document:
-    """A message as a document. Raises `SpecError`."""
+def read(body: bytes, content_type: str, encoding: str, part: str | None, each: str | None = None) -> Document:
+    """A message as a document. Raises `SpecError`. `each`: path of a list whose entries are told apart."""
     if len(body) > multipart.BODY_MAX:
         raise SpecError("a message longer than is read")
     files: tuple[tuple[str, int, int, int], ...] = ()
@@ -133,12 +133,12 @@ def read(body: bytes, content_type: str, encoding: str, part: str | None) -> Doc
         text, offset = holding.content(body), holding.start
     if len(text) > _DOCUMENT_MAX:
         raise SpecError("a document longer than is read")
-    return Document(encoding, body, _parsed(text, encoding), files, text, offset)
+    return Document(encoding, body, _parsed(text, encoding, each or ""), files, text, offset)
 
 
-def _parsed(text: bytes, encoding: str) -> dict[str, Any]:
+def _parsed(text: bytes, encoding: str, each: str) -> dict[str, Any]:
     if encoding == "json":
-        told = json_spans.loads(text)
+        told = json_spans.loads(text, once=frozenset(name for name, _ in _STEP.findall(each) if name))
         return told if isinstance(told, dict) else {"": told}
     if encoding == "xml":
         root = plain_xml.parse(text)

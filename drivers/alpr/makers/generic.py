@@ -48,7 +48,7 @@ class _Looking:
 
 def heard(mapping: Mapping, body: bytes, content_type: str, camera: str) -> Heard:
     """What a message says by this mapping. Raises `SpecError`."""
-    document = templated.read(body, content_type, mapping.encoding, mapping.part)
+    document = templated.read(body, content_type, mapping.encoding, mapping.part, mapping.each)
     if mapping.each is None:
         looking = _Looking(mapping, document)
         if looking.said(mapping.plate) is None and looking.value(mapping.heartbeat) is not None:

@@ -19,6 +19,7 @@ from drivers.alpr.makers.mapping import Mapping
 from drivers.alpr.offer import ReadOffer
 from drivers.alpr.unparsed import skeleton
 from firmware_specs import SpecError
+from firmware_specs.formats import hikvision_anpr
 from tests.drivers.alpr.conftest import received
 from tests.drivers.alpr.oracle import VECTORS, request
 from tests.drivers.alpr.rig import AUTOVU, CAMERA, LONG, options
@@ -215,3 +216,33 @@ async def test_a_login_in_bytes_that_are_no_text_is_a_wrong_one(tmp_path: Path, 
         assert (await reader.readline()).split()[1] == b"401"
         writer.close()
         await writer.wait_closed()
+
+
+TWO = '[{"plate": "EVDK001"}, {"plate": "EVDK002"}]'
+
+
+@pytest.mark.parametrize("last", ['[{"plate": "EVDK003"}, {"plate": "EVDK004"}]', '[{"plate": "EVDK003"}]', "[]", "0"])
+@pytest.mark.parametrize(
+    ("heard", "message"),
+    [
+        (openalpr.heard, '{"data_type": "alpr_results", "results": TWO, "results": LAST}'),
+        (openalpr.heard, '{"data_type": "alpr_results", "results": TWO, "r\\u0065sults": LAST}'),
+        (openalpr.heard, '{"data_type": "alpr_alert", "group": {"a": TWO}, "group": {"a": LAST}}'),
+        (platerecognizer.heard, '{"hook": {}, "data": {"results": TWO, "results": LAST}}'),
+        (platerecognizer.heard, '{"hook": {}, "data": {"results": TWO}, "data": {"results": LAST}}'),
+        (lambda body, kind, name: generic.heard(EACH, body, kind, name), '{"results": TWO, "results": LAST}'),
+        (lambda body, *_: hikvision_anpr.stored(body), '{"Plates": {"Plate": TWO, "Plate": LAST}}'),
+    ],
+)
+def test_two_lists_of_one_name_are_refused(heard: Callable[[bytes, str, str], object], message: str, last: str) -> None:
+    """Of two the last counts: reads of the first would be forgotten unseen, and kept in the messages of others."""
+    with pytest.raises(SpecError, match="the same name twice") as told:
+        heard(message.replace("TWO", TWO).replace("LAST", last).encode(), "application/json", "lane")
+    assert "EVDK" not in str(told.value)
+
+
+def test_a_name_that_stands_twice_where_nothing_is_told_apart_hurts_no_read() -> None:
+    body = b'{"data_type": "alpr_results", "version": 1, "version": 2, "results": [{"plate": "EVDK001"}]}'
+    ((read, _),) = openalpr.heard(body, "application/json", "lane").reads
+    assert read.plate is not None
+    assert read.plate.number == "EVDK001"
