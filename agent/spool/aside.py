@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent import durable
 from agent.spool.hashing import Hasher
+from agent.spool.reading_back import read_through
 from agent.spool.stage import ABOUT, read_about
 
 if TYPE_CHECKING:
@@ -93,9 +94,7 @@ def _write_anew(fd: int) -> None:
 
 def _digest_of(fd: int) -> Digest:
     """Of what the disk gives back: of bytes whose writing failed memory would tell something else."""
-    hasher, offset = Hasher(), 0
-    durable.drop_cache(fd)
-    while block := os.pread(fd, _READ, offset):
+    hasher = Hasher()
+    for block in read_through(fd):
         hasher.feed(block)
-        offset += len(block)
     return hasher.finish()[0]

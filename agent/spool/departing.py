@@ -10,7 +10,9 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from agent import durable
 from agent.errors import SpoolDamaged
+from agent.spool.reading_back import FORGOTTEN_EVERY
 from agent.spool.sealer import spool_error
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ async def departing(
         opening.add_done_callback(_close_opened)
         raise
     ahead: Future[list[bytes]] | None = None
-    turn = offset
+    turn = forgotten = offset
     room = memoryview(bytearray(BLOCK))
     try:
         while offset < end:
@@ -56,6 +58,9 @@ async def departing(
                     continue
                 ahead = workers.submit(_several, sha256, fd, offset, end)
             several = await come(ahead)
+            if offset - forgotten >= FORGOTTEN_EVERY:
+                durable.drop_cache(fd, forgotten, offset - forgotten)
+                forgotten = offset
             offset += sum(map(len, several))
             if offset < end:
                 ahead = workers.submit(_several, sha256, fd, offset, end)

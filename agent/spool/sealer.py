@@ -1,9 +1,9 @@
 """The one thread that gives finished files their final name: those that finish together share the forcing of folders.
 
-For each file: force it, read it back where asked, rename stage/x -> kept/<sha256>; then force both folders once for all
-of them. Only then does anyone hear of success, so a crash at any point leaves either the stage file or the kept file,
-and never a promise. Where several wait and the file system can be forced as a whole, that is done once for all of them;
-if it fails, none of them is promised.
+For each file: force it and, where asked, read it back, unless both were done before; rename stage/x -> kept/<sha256>;
+then force both folders once for all of them. Only then does anyone hear of success, so a crash at any point leaves
+either the stage file or the kept file, and never a promise. Where several wait and the file system can be forced as a
+whole, that is done once for all of them; if it fails, none of them is promised.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ import os
 import queue
 import threading
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import durable
 from agent.errors import AgentError, SpoolDamaged, SpoolFull
+from agent.spool.reading_back import read_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from agent.capture import Digest
 
 __all__ = ["Sealer", "spool_error"]
 
 _BATCH: Final = 256
 _TOGETHER: Final = 4
 """Files from which on the file system is forced as a whole: what others wrote to it has to be waited for then."""
-_READ: Final = 1024 * 1024
 
 
 @dataclass(slots=True)
 class _Item:
     name: str
     """In stage/."""
-    sha256: bytes
+    digest: Digest
     fd: int
-    """Open file to force and, where asked, read back; closed here."""
-    forced: bool
-    """It was forced already, and nothing was written since."""
+    """Open file; closed here."""
+    proven: bool
+    """It was forced and, where asked, read back already, and nothing was written since."""
     done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     result: object = None
@@ -66,24 +67,23 @@ class Sealer:
         self._thread = threading.Thread(target=self._work, name="sealer", daemon=True)
         self._thread.start()
 
-    async def seal(self, name: str, digest: bytes, fd: int) -> None:
-        """Return when `stage/name`, which was forced, is durably `kept/<digest>`. Takes over the descriptor.
+    async def seal(self, name: str, digest: Digest, fd: int) -> None:
+        """Return when `stage/name`, which was forced and read back, is durably `kept/<sha256>`. Takes over `fd`.
 
-        Raises `SpoolFull`, or `SpoolDamaged` when forcing failed or what was read back is something else; then the file
-        stays in stage/ under a name that nothing continues.
+        Raises `SpoolFull` or `SpoolDamaged`; then the file stays in stage/ under a name that nothing continues.
         """
         loop = asyncio.get_running_loop()
-        item = _Item(name, digest, fd, forced=True, done=loop.create_future(), loop=loop)
+        item = _Item(name, digest, fd, proven=True, done=loop.create_future(), loop=loop)
         self._queue.put(item)
         # Shielded: the file is sealed whether or not anyone still waits.
         await asyncio.shield(item.done)
 
-    def put(self, name: str, digest: bytes, fd: int, done: asyncio.Future[Any], result: object) -> None:
+    def put(self, name: str, digest: Digest, fd: int, done: asyncio.Future[Any], result: object) -> None:
         """The same of a file that was not forced, from any thread; nobody need wait.
 
         `done` gets `result`, or what was wrong, on its own loop.
         """
-        self._queue.put(_Item(name, digest, fd, forced=False, done=done, loop=done.get_loop(), result=result))
+        self._queue.put(_Item(name, digest, fd, proven=False, done=done, loop=done.get_loop(), result=result))
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""
@@ -111,10 +111,11 @@ class Sealer:
         return batch, False
 
     def _seal_all(self, batch: list[_Item]) -> None:
-        self._force([item for item in batch if not item.forced])
+        fresh = [item for item in batch if not item.proven]
+        self._force(fresh)
         if self._read_back:
-            for item in batch:
-                self._try(item, _compare, "reading a capture back")
+            for item in fresh:
+                self._try(item, lambda item: read_back(item.fd, item.digest), "reading a capture back")
         for item in batch:
             self._try(item, self._rename, "naming a capture")
         self._force_folders(batch)
@@ -158,7 +159,7 @@ class Sealer:
             self._set_aside(item)
 
     def _rename(self, item: _Item) -> None:
-        durable.move(item.name, self._stage_fd, item.sha256.hex(), self._kept_fd)
+        durable.move(item.name, self._stage_fd, item.digest.sha256.hex(), self._kept_fd)
 
     def _set_aside(self, item: _Item) -> None:
         """Nothing may continue a file that failed: the kernel's idea of it and the disk's may differ."""
@@ -174,19 +175,6 @@ class Sealer:
         except OSError as error:
             for item in batch:
                 item.error = item.error or spool_error("forcing a folder of the spool", error)
-
-
-def _compare(item: _Item) -> None:
-    durable.drop_cache(item.fd)
-    digest, offset = sha256(), 0
-    while block := os.pread(item.fd, _READ, offset):
-        digest.update(block)
-        offset += len(block)
-    if digest.digest() != item.sha256:
-        raise SpoolDamaged(
-            f"the disk gave back other bytes than were written for {item.sha256.hex()}",
-            hint="The disk of this station is failing: replace it. The device still has the capture.",
-        )
 
 
 def _answer(items: list[_Item]) -> None:

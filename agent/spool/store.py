@@ -6,6 +6,7 @@ It knows nothing of devices or of the journal. A file in kept/ is whole and on t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from agent.spool.departing import BLOCK, come, departing
 from agent.spool.hashing import Hasher
 from agent.spool.lanes import Lanes, Road
 from agent.spool.memory import reuse_blocks
+from agent.spool.reading_back import read_back, read_through
 from agent.spool.sealer import Sealer, spool_error
 from agent.spool.stage import ABOUT, Stage, read_about
 from agent.spool.together import Together
@@ -35,8 +37,6 @@ __all__ = ["BLOCK", "Leftover", "Room", "Spool"]
 
 T = TypeVar("T")
 
-_READ: Final = 2 * 1024 * 1024
-"""Bytes of one read where a whole file is read through."""
 _WORKERS: Final = 8
 
 
@@ -75,6 +75,7 @@ class Spool:
             os.open(root / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             for name in ("stage", "kept", "parts")
         )
+        self._read_back = read_back
         self.aside = Aside(self._stage_fd, self._parts_fd)
         self._sealer = Sealer(self._stage_fd, self._kept_fd, read_back=read_back)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="spool")
@@ -135,16 +136,22 @@ class Spool:
         """Everything has arrived: force it and give it its final name. On return it survives a power cut."""
         digest, parts = stage.hasher.finish()
         fd = stage.hand_over()
+        proving = self._workers.submit(self._prove, fd, digest)
         try:
-            # The long wait of a large file is spent here, so that the sealer's turn is short.
-            await self.run(durable.force, fd)
+            # The long waits of a large file are spent here, so that the sealer's turn is short.
+            await come(proving)
         except BaseException:
-            os.close(fd)
+            proving.add_done_callback(lambda _: os.close(fd))  # a thread may still read it
             self.doubt(stage.name)
             raise
-        await self._sealer.seal(stage.name, digest.sha256, fd)
+        await self._sealer.seal(stage.name, digest, fd)
         await self.run(self._forget_about, stage.name)
         return digest, parts
+
+    def _prove(self, fd: int, digest: Digest) -> None:
+        durable.force(fd)
+        if self._read_back:
+            read_back(fd, digest)
 
     def _forget_about(self, name: str) -> None:
         os.unlink(name + ABOUT, dir_fd=self._stage_fd)
@@ -183,7 +190,7 @@ class Spool:
             if written is not None:
                 with suppress(RuntimeError):
                     done.get_loop().call_soon_threadsafe(written)
-            self._sealer.put(name, digest.sha256, fd, done, (digest, parts))
+            self._sealer.put(name, digest, fd, done, (digest, parts))
 
     def _write_small(self, name: str, blocks: list[bytes]) -> tuple[int, Digest, Parts]:
         hasher, offset = Hasher(), 0
@@ -226,25 +233,20 @@ class Spool:
         except FileNotFoundError:
             return None
 
-    def read(self, sha256: bytes, *, past_cache: bool = True) -> Iterator[bytes]:
+    def read(self, sha256: bytes) -> Iterator[bytes]:
         """A kept file's bytes, from the disk rather than from memory."""
         fd = self._open(sha256)
         try:
-            if past_cache:
-                durable.drop_cache(fd)
-            offset = 0
-            while block := os.pread(fd, _READ, offset):
-                yield block
-                offset += len(block)
+            yield from read_through(fd)
         finally:
             os.close(fd)
 
     def sha256_now(self, sha256: bytes) -> bytes:
         """SHA-256 of what lies under this name now."""
-        hasher = Hasher()
+        now = hashlib.sha256()
         for block in self.read(sha256):
-            hasher.feed(block)
-        return hasher.finish()[0].sha256
+            now.update(block)
+        return now.digest()
 
     def kept(self) -> Iterator[str]:
         """Names of all kept files."""
@@ -308,15 +310,15 @@ class Spool:
 
     def sha256_of_first(self, sha256: bytes, length: int) -> bytes:
         """SHA-256 of a kept file's first `length` bytes, read now."""
-        hasher, left = Hasher(), length
-        for block in self.read(sha256, past_cache=False):
-            hasher.feed(block[:left])
+        first, left = hashlib.sha256(), length
+        for block in self.read(sha256):
+            first.update(block[:left])
             left -= min(left, len(block))
             if not left:
                 break
         if left:
             raise SpoolDamaged(f"the kept file {sha256.hex()} is shorter than {length} bytes")
-        return hasher.finish()[0].sha256
+        return first.digest()
 
     def _open(self, sha256: bytes) -> int:
         try:
