@@ -1,4 +1,4 @@
-"""The process that reads: a line comes in with the paths of films, and one goes out with what each of them says."""
+"""The process that reads: a line comes in with the paths of films, and a line goes out for each, with what it says."""
 
 import json
 import os
@@ -40,9 +40,16 @@ def main() -> None:
         confine()
     except OSError as error:
         sys.stderr.write(f"not confined by itself: {error}\n")  # bounded all the same, and without rights of its own
+    _say("it is here")
     for line in sys.stdin:
-        sys.stdout.write(json.dumps([told(path) for path in json.loads(line)]) + "\n")
-        sys.stdout.flush()
+        for path in json.loads(line):
+            _say(told(path))
+
+
+def _say(answer: Any) -> None:  # noqa: ANN401 - JSON
+    """At once: when nothing comes for long, it is known over which film."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

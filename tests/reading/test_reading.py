@@ -16,6 +16,7 @@ import pytest
 
 from agent.capture import Capture, Device
 from agent.journal import queries
+from agent.reading.lane import Lane
 from agent.reading.reader import Reader
 from agent.reading.worker import told
 from agent.testing.devices import BenchDevice, some_bytes
@@ -24,6 +25,8 @@ from tests.formats.make import camm_film
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from agent.reading.lane import Asked
 
 CAPTURE = Capture(Device("bench:1", "body_worn", "bench"), "film.mp4", None, media_type="video/mp4", claims={"a": "b"})
 
@@ -70,11 +73,11 @@ async def media(reader: Reader, path: Path, **more: Any) -> Any:  # noqa: ANN401
 
 async def test_the_process_can_neither_write_nor_call_anybody(reader: Reader, film: Path) -> None:
     await media(reader, film)
-    assert reader._process is not None
-    status = Path(f"/proc/{reader._process.pid}/status").read_text()  # noqa: ASYNC240 - of the kernel's memory
+    assert reader._lane._process is not None
+    status = Path(f"/proc/{reader._lane._process.pid}/status").read_text()  # noqa: ASYNC240 - of the kernel's memory
     assert re.search(r"^Seccomp:\s2$", status, re.MULTILINE)
     assert re.search(r"^NoNewPrivs:\s1$", status, re.MULTILINE)
-    limits = Path(f"/proc/{reader._process.pid}/limits").read_text()  # noqa: ASYNC240
+    limits = Path(f"/proc/{reader._lane._process.pid}/limits").read_text()  # noqa: ASYNC240
     assert re.search(r"^Max address space\s+536870912 ", limits, re.MULTILINE)
     assert re.search(r"^Max file size\s+0 ", limits, re.MULTILINE)
 
@@ -92,7 +95,7 @@ async def test_what_hangs_is_ended_and_costs_only_the_words(tmp_path: Path, film
     reader = Reader(within=0.3)
     try:
         assert "takes longer" in (await media(reader, tmp_path / "pipe"))["unread"]
-        reader._within = 60
+        reader._slow_lane._within = 60
         assert (await media(reader, film))["structure"]["verdict"] == "complete"
     finally:
         await reader.aclose()
@@ -104,18 +107,18 @@ async def test_it_starts_while_a_film_arrives_and_once(reader: Reader, film: Pat
         assert (reader._warming is None) is (media_type == "application/pdf")
     told = media(reader, film)  # asked before it runs: the same process
     assert (await told)["structure"]["verdict"] == "complete"
-    assert reader._process is not None
-    pid = reader._process.pid
+    assert reader._lane._process is not None
+    pid = reader._lane._process.pid
     reader.expect(CAPTURE)
     assert (await media(reader, film))["structure"]["verdict"] == "complete"
-    assert reader._process.pid == pid
+    assert reader._lane._process.pid == pid
 
 
 async def test_a_process_that_was_killed_is_started_again(reader: Reader, film: Path) -> None:
     await media(reader, film)
-    assert reader._process is not None
-    reader._process.kill()
-    await reader._process.wait()
+    assert reader._lane._process is not None
+    reader._lane._process.kill()
+    await reader._lane._process.wait()
     assert (await media(reader, film))["structure"]["verdict"] == "complete"
 
 
@@ -134,13 +137,13 @@ async def test_those_that_wait_are_asked_about_together_and_each_gets_its_own_an
     tmp_path: Path, reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: list[int] = []
-    whole = reader._answers
+    whole = reader._lane._ask
 
-    async def counted(paths: list[str]) -> list[dict[str, Any]] | str:
-        lengths.append(len(paths))
-        return await whole(paths)
+    async def counted(some: list[Asked]) -> None:
+        lengths.append(len(some))
+        await whole(some)
 
-    monkeypatch.setattr(reader, "_answers", counted)
+    monkeypatch.setattr(reader._lane, "_ask", counted)
     noise = [tmp_path / f"noise-{number}" for number in range(150)]
     for path in noise:
         path.write_bytes(some_bytes(500))
@@ -151,33 +154,73 @@ async def test_those_that_wait_are_asked_about_together_and_each_gets_its_own_an
     assert len(lengths) < 10
 
 
-async def test_one_that_leads_the_process_astray_costs_the_others_nothing(
-    tmp_path: Path, reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_that_leads_the_process_astray_costs_the_others_nothing(tmp_path: Path, film: Path) -> None:
     """Also while many are asked about together: exactly that one has no words."""
-    bad, whole = tmp_path / "bad.mp4", reader._answers
-
-    async def led_astray(paths: list[str]) -> list[dict[str, Any]] | str:
-        if str(bad) not in paths:
-            return await whole(paths)
-        if reader._process is not None:
-            reader._process.kill()
-            await reader._end()
-        return "the reader was ended by it"
-
-    monkeypatch.setattr(reader, "_answers", led_astray)
-    found = await asyncio.gather(*(media(reader, one) for one in [film, film, bad, film, film]))
-    assert found[2] == {"unread": "the reader was ended by it"}
+    os.mkfifo(bad := tmp_path / "bad.mp4")
+    reader = Reader(within=0.5)
+    try:
+        found = await asyncio.gather(*(media(reader, one) for one in [film, film, bad, film, film]))
+    finally:
+        await reader.aclose()
+    assert found[2] == {"unread": "reading it takes longer than 0.5 s"}
     assert {told["structure"]["verdict"] for told in found[:2] + found[3:]} == {"complete"}
 
 
-async def test_an_answer_that_is_too_long_for_all_is_asked_for_one_by_one(
+async def test_a_card_full_of_films_that_take_long_holds_up_no_other(tmp_path: Path, film: Path) -> None:
+    reader, bad, ends = Reader(within=0.5), list[asyncio.Task[Any]](), list[int]()
+    try:
+        for number in range(100):
+            os.mkfifo(path := tmp_path / f"bad-{number}.mp4")
+            bad.append(asyncio.create_task(media(reader, path, device=Device("bench:2", "body_worn", "bench"))))
+        await asyncio.sleep(0)
+        for _ in range(5):
+            assert (await media(reader, film))["structure"]["verdict"] == "complete"
+            if not ends:
+                await asyncio.wait({bad[0]})
+            ends.append(sum(one.done() for one in bad))
+    finally:
+        await reader.aclose()
+    assert ends[0] >= 1, "the first was asked about, and took long"
+    assert ends[-1] < 20, "good films waited for the bad ones of another device"
+    assert "the station ended" in (await bad[-1])["unread"]
+
+
+async def test_a_device_whose_films_are_read_slowly_is_read_beside_the_others(
     reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = len(json.dumps([told(str(film))]))
-    monkeypatch.setattr("agent.reading.reader._LINE_MAX", alone + 100)
+    monkeypatch.setattr("agent.reading.lane._SLOW", 0.0)
     found = await asyncio.gather(*(media(reader, film) for _ in range(8)))
     assert {one["structure"]["verdict"] for one in found} == {"complete"}
+    assert reader._lane._process is None
+    assert reader._slow_lane._process is not None
+
+
+@pytest.mark.parametrize("kills", [1, 5])
+async def test_a_process_that_somebody_ends_costs_no_film_its_words(
+    reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch, kills: int
+) -> None:
+    whole, left = Lane._answer, [True] * kills
+
+    async def killed(lane: Lane, process: asyncio.subprocess.Process, question: bytes) -> dict[str, Any] | str:
+        if left:
+            left.pop()
+            process.kill()
+            await process.wait()
+        return await whole(lane, process, question)
+
+    monkeypatch.setattr(Lane, "_answer", killed)
+    words = await media(reader, film)
+    assert words.get("unread") == (None if kills == 1 else "the reader was ended by it")
+
+
+async def test_each_answer_is_bounded_by_itself(reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = len(json.dumps(told(str(film))))
+    monkeypatch.setattr("agent.reading.lane._LINE_MAX", alone + 100)
+    found = await asyncio.gather(*(media(reader, film) for _ in range(8)))
+    assert {one["structure"]["verdict"] for one in found} == {"complete"}
+    monkeypatch.setattr("agent.reading.lane._LINE_MAX", 64)
+    await reader.aclose()
+    assert "no answer that can be taken" in (await media(reader, film))["unread"]
 
 
 async def test_whoever_waits_while_the_station_ends_is_told_so(tmp_path: Path) -> None:
@@ -185,12 +228,12 @@ async def test_whoever_waits_while_the_station_ends_is_told_so(tmp_path: Path) -
     os.mkfifo(tmp_path / "pipe")
     reader = Reader()
     asking = [asyncio.create_task(media(reader, tmp_path / "pipe")) for _ in range(3)]
-    while reader._process is None:  # noqa: ASYNC110 - the reader sets no event
+    while reader._lane._process is None:  # noqa: ASYNC110 - the reader sets no event
         await asyncio.sleep(0.01)
     await reader.aclose()
     for one in asking:
         assert (await one)["unread"] == "the station ended meanwhile"
-    assert reader._process is None
+    assert reader._lane._process is None
 
 
 async def test_a_fault_of_reading_keeps_no_capture_from_being_held(
@@ -199,7 +242,7 @@ async def test_a_fault_of_reading_keeps_no_capture_from_being_held(
     async def broken() -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(reader, "_running", broken)
+    monkeypatch.setattr(reader._lane, "_running", broken)
     assert "reading it failed" in (await media(reader, film))["unread"]
     monkeypatch.undo()
     assert (await media(reader, film))["structure"]["verdict"] == "complete"
@@ -213,17 +256,17 @@ async def test_what_is_nested_deeper_than_an_entry_can_be_costs_only_the_words(
     for _ in range(100_000):
         nested = {"a": nested}
 
-    async def answers(paths: list[str]) -> list[dict[str, Any]]:
-        return [nested for _ in paths]
+    async def answer(*_: object) -> dict[str, Any]:
+        return nested
 
-    monkeypatch.setattr(reader, "_answers", answers)
+    monkeypatch.setattr(reader._lane, "_answer", answer)
     assert "more than" in (await media(reader, film))["unread"]
 
 
 async def test_only_films_are_read_and_the_driver_s_word_stays(reader: Reader, film: Path) -> None:
     assert await media(reader, film, media_type="image/jpeg") is None
     assert await media(reader, film, claims={"a": "b", "media": "mine"}) == "mine"
-    assert reader._process is None
+    assert reader._lane._process is None
     assert "more than" in (await media(reader, film, claims={"a": "b", "more": "x" * 32_300}))["unread"]
     assert await media(reader, film, claims={"a": "b", "more": "x" * 32_700}) is None
 
