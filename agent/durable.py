@@ -18,7 +18,7 @@ import errno
 import os
 import re
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import AgentError, ConfigError, Problem, SpoolError, SpoolFull
@@ -166,16 +166,32 @@ def move(name: str, from_fd: int, new_name: str, to_fd: int) -> None:
 
 
 def make_folder(path: Path, mode: int = 0o700) -> None:
-    """Make a folder and those above it, each durable in its parent."""
+    """Make a folder and those above it, each durable in its parent: also what is there.
+
+    Whoever made it, an earlier try of ours or another process, may not have come as far as to force it.
+    """
     if path.is_dir():
+        _force_made(path.resolve())
         return
     make_folder(path.parent, mode)
-    try:
+    with suppress(FileExistsError):
         path.mkdir(mode=mode)
-    except FileExistsError:
-        return
     with folder(path.parent) as parent_fd:
         force_folder(parent_fd)
+
+
+def _force_made(path: Path) -> None:
+    """Force the name of a folder, and of those above it as far as they can have been made by us: ours, of one disk."""
+    while path != path.parent:
+        there, above = path.stat(), path.parent.stat()
+        if there.st_uid != os.geteuid() or there.st_dev != above.st_dev:
+            return
+        try:
+            with folder(path.parent) as parent_fd:
+                force_folder(parent_fd)
+        except PermissionError:  # we made nothing in it: who makes a folder opens the one above it
+            return
+        path = path.parent
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from agent.testing.devices import some_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
-    from pathlib import Path
 
 TOKEN = bytes(range(16))
 NAME = TOKEN.hex()
@@ -491,3 +491,33 @@ async def test_what_a_thread_could_not_write_is_raised_where_it_is_pressed(
     with pytest.raises(SpoolFull):
         await spool.press(TOKEN, [b"data"])
     assert names(spool, "stage") == []
+
+
+def test_a_root_that_an_earlier_try_made_and_could_not_force_is_forced_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[str] = []
+    fails = 2
+
+    def force(fd: int) -> None:
+        nonlocal fails
+        if fails and (tmp_path / "state").is_dir():
+            fails -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        forced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+
+    monkeypatch.setattr(durable, "force_folder", force)
+    root = tmp_path / "state" / "spool"
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output"):
+            durable.make_folder(root)
+        assert (tmp_path / "state").is_dir()
+        assert not root.exists()
+    forced.clear()
+    durable.make_folder(root)
+    assert str(tmp_path) in forced
+    assert forced[-1] == str(tmp_path / "state")
+    forced.clear()
+    (tmp_path / "by-link").symlink_to(tmp_path / "state")
+    durable.make_folder(tmp_path / "by-link" / "spool")
+    assert forced[:2] == [str(tmp_path / "state"), str(tmp_path)]
