@@ -2,6 +2,7 @@
 
 import base64
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from agent.cli import configuration
 from agent.cli.asking import source
 from agent.cli.telling import AsJson, line, print_json
 from agent.cli.verify import stamped
-from agent.errors import ConfigError, Refusal, SpoolDamaged
+from agent.descent import FILE
+from agent.errors import ConfigError, Problem, Refusal, SpoolDamaged
 from agent.station.dossiers import UNSAID
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def _seal(config: "Config", told: dict[str, Any]) -> "Seal":
 
     trust, tsa = trust_of(config), b""
     if told["token"] is not None and config.custody.tsa_ca_file is not None:
-        tsa = config.custody.tsa_ca_file.read_bytes()
+        tsa = _authority(config.custody.tsa_ca_file)
     token = _raw(told["token"])
     return Seal(
         told["log"],
@@ -128,11 +130,21 @@ def _keys(config: "Config", told: dict[str, Any]) -> "Keys":
     return Keys(tuple(logs), tuple(witnesses), tuple(dict.fromkeys(receipts)), root)
 
 
+def _authority(file: Path) -> bytes:
+    from agent.custody.bag_files import read_plain  # noqa: PLC0415
+
+    try:
+        return read_plain(file)
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem("custody.tsa_ca_file", f"{file} cannot be read: {error}")]) from error
+
+
 def _read(kept: Path, sha256: bytes) -> Iterator[bytes]:
     """A kept file of the spool, from its first byte to its last."""
     try:
-        fd = os.open(kept / sha256.hex(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - by descriptor
+        with open(os.open(kept / sha256.hex(), FILE), "rb", buffering=0) as file:  # noqa: PTH123 - no pipe waited for
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SpoolDamaged(f"the kept file {sha256.hex()} is no plain file")
             while block := file.read(_BLOCK):
                 yield block
     except PermissionError:

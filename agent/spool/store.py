@@ -38,6 +38,8 @@ __all__ = ["BLOCK", "Leftover", "Room", "Spool"]
 T = TypeVar("T")
 
 _WORKERS: Final = 8
+_KEPT: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""O_NONBLOCK: should a FIFO stand where a kept file stood, nobody waits for its writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +324,7 @@ class Spool:
 
     def _open(self, sha256: bytes) -> int:
         try:
-            return os.open(sha256.hex(), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._kept_fd)
+            return os.open(sha256.hex(), _KEPT, dir_fd=self._kept_fd)
         except FileNotFoundError as error:
             raise SpoolDamaged(f"the kept file {sha256.hex()} is missing from the spool") from error
 

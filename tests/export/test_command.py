@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.cli.daemon import Daemon
+from agent.cli.export import _authority
 from agent.custody.export import evidock_verify
+from agent.errors import ConfigError
 from agent.journal import anchors
 from agent.journal.anchors import Signed, TimeStamp
 from agent.station.dossiers import dossiers
@@ -117,6 +119,21 @@ def test_bytes_that_were_changed_in_the_spool_are_not_exported(state: tuple[Path
     done = run("--config", tmp_path / "agent.toml", "capture", "export", captures[0], "--to", tmp_path / "bag")
     assert "not those of its entry" in str(done.exception)
     assert not (tmp_path / "bag").exists()
+
+
+def test_a_pipe_in_the_place_of_a_kept_file_holds_nobody_up(state: tuple[Path, list[str]], tmp_path: Path) -> None:
+    folder, captures = state
+    for kept in (folder / "spool/kept").iterdir():
+        kept.unlink()
+        os.mkfifo(kept)
+    done = run("--config", tmp_path / "agent.toml", "capture", "export", captures[0], "--to", tmp_path / "bag")
+    assert "no plain file" in str(done.exception)
+    assert not (tmp_path / "bag").exists()
+
+
+def test_the_authoritys_certificate_that_is_not_there_is_a_matter_of_the_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"custody\.tsa_ca_file.*cannot be read"):
+        _authority(tmp_path / "tsa.pem")
 
 
 def test_which_checkpoint_is_taken(tmp_path: Path) -> None:
