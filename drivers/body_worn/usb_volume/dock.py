@@ -230,6 +230,7 @@ class UsbVolume:
         volume.touched = False
         began, listed, standings = time.monotonic(), 0.0, Counter[Standing]()
         async with volume.held():
+            await volume.call(session.window.recall)
             known = await volume.call(partial(recognise, volume, self._options))
             await self._sighted(session, known, intake)
             if known.layout is None:

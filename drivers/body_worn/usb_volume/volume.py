@@ -41,6 +41,9 @@ THREADS = 4
 UNPLUG_SECONDS = 0.5
 """How long the kernel may take to notice that a device whose reads fail was pulled out."""
 
+DOUBT_SECONDS = 5.0
+"""How long this is waited for in one pass, all in all: a card may have thousands of folders that cannot be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -99,6 +102,7 @@ class Volume:
         self._last: tuple[tuple[bytes, ...], int] | None = None
         self._hold = False
         self._lock = threading.Lock()
+        self._doubt = DOUBT_SECONDS
         self.touched = False
         """Whether a capture was read or released: a pass that found work is soon followed by another."""
         self.gone = False
@@ -119,7 +123,7 @@ class Volume:
         Device numbers, inode numbers and mount ids are given out again at once: without a hold on it, the camera that
         is plugged in next can look exactly like this one. Not held between passes, so that a person can unmount.
         """
-        self._hold = True
+        self._hold, self._doubt = True, DOUBT_SECONDS
         try:
             await self.call(self._pin_root)
             yield
@@ -260,10 +264,11 @@ class Volume:
 
     def _still_there(self, error: OSError) -> bool:
         """After an I/O error the device may be gone although its mount still stands: the kernel needs a moment."""
-        ends = time.monotonic() + (UNPLUG_SECONDS if error.errno == errno.EIO else 0.0)
+        ends = time.monotonic() + (min(UNPLUG_SECONDS, self._doubt) if error.errno == errno.EIO else 0.0)
         while True:
             if not self.stands():
                 return False
             if time.monotonic() >= ends:
                 return True
             time.sleep(0.05)
+            self._doubt -= 0.05

@@ -1,12 +1,18 @@
-"""When a volume may be written to: only while captures on it are released, and otherwise as it was mounted."""
+"""When a volume may be written to: only while captures on it are released, and otherwise as it was mounted.
+
+If the agent is killed here, a note that it left in its runtime folder says so: systemd keeps that folder while it
+starts the agent again, and it goes when the mounts go. The next look puts the volume back.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import subprocess
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -33,6 +39,10 @@ class WriteWindow:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
+        runtime = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/evidock").split(":")[0])
+        place = hashlib.sha256(os.fsencode(volume.ground.path)).hexdigest()[:32]
+        self._note = runtime / "writable" / place
+        self._complaint = ""
         self._inside = 0
         self._asked = False
         """Somebody was inside, or tried to be: what he began in a thread may still be under way."""
@@ -86,6 +96,21 @@ class WriteWindow:
             self._broken = f"the device did not confirm a deletion ({os.strerror(error.errno or 0)})"
             raise
 
+    def recall(self) -> None:
+        """Put back what an earlier run made writable and did not come to put back, or what could not be. Blocks."""
+        with self._remounting:
+            if self._inside or self._restore:
+                return
+            try:
+                told = self._note.read_text()
+            except (OSError, UnicodeDecodeError):
+                return
+            if told != self._told():  # another volume is here now, mounted anew
+                self._forget()
+                return
+            self._restore = True
+        self._put_back()
+
     async def _leave(self) -> None:
         await asyncio.sleep(LINGER_SECONDS)
         self._leaving = None
@@ -106,8 +131,12 @@ class WriteWindow:
             if volume.ground.mount is None:
                 raise DeviceRefused(f"{volume.ground.path} lies on a file system that is read-only")
             self._restore = True
+            with suppress(OSError):  # without it, it is put back all the same, but for a run that is killed
+                self._note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._note.write_text(self._told())
             if complaint := self._remount("rw"):
                 self._restore = False
+                self._forget()
                 raise DeviceRefused(
                     f"{volume.ground.path} is mounted read-only and could not be made writable: {complaint}",
                     hint="Permit the agent to remount it, or let the release service do it; nothing was deleted.",
@@ -120,8 +149,23 @@ class WriteWindow:
             self._restore = False
             path = self._volume.ground.path
             # Gone meanwhile: what is mounted here now is another volume, and not ours to remount.
-            if self._volume.present() and (complaint := self._remount("ro")):
+            complaint = self._remount("ro") if self._volume.present() else ""
+            if not complaint:
+                self._forget()
+            elif complaint != self._complaint:
                 structlog.get_logger("driver").warning("volume_left_writable", mount=str(path), error=complaint)
+            self._complaint = complaint
+
+    def _told(self) -> str:
+        """Which volume it is, mounted in which time."""
+        mount = self._volume.ground.mount
+        return (
+            "" if mount is None else f"{mount.id} {mount.major}:{mount.minor} {mount.source} {self._volume.ground.root}"
+        )
+
+    def _forget(self) -> None:
+        with suppress(OSError):
+            self._note.unlink()
 
     def _raise_if_broken(self) -> None:
         if self._broken:
