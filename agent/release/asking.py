@@ -22,7 +22,9 @@ LINE_MAX: Final = 64 * 1024
 """Bytes of one answer."""
 
 _TOGETHER: Final = 64
-"""Questions of one batch: they share the forcing of folders, and none is answered before."""
+"""Questions of one batch, all of one volume: they share the forcing of folders, and none is answered before."""
+_TOGETHER_LENGTH: Final = 256 * 1024 * 1024
+"""Bytes of the files of one batch, for as long as there is more than one: so long is nothing of others asked."""
 _PATIENCE: Final = 60.0
 _SLOWEST: Final = 256 * 1024
 """Bytes per second below which a device is taken for hung."""
@@ -31,6 +33,7 @@ _SLOWEST: Final = 256 * 1024
 @dataclass(slots=True)
 class _Question:
     line: bytes
+    volume: bytes
     length: int
     answer: asyncio.Future[dict[str, Any]]
 
@@ -42,13 +45,23 @@ class Line:
         self._ends = ends
         self._waiting: deque[_Question] = deque()
         self._asking: asyncio.Task[None] | None = None
+        self._asked: list[_Question] = []
 
-    async def ask(self, line: bytes, length: int) -> dict[str, Any]:
+    @property
+    def load(self) -> int:
+        """How many questions have no answer yet."""
+        return len(self._waiting) + len(self._asked)
+
+    def waits_for(self, volume: bytes) -> bool:
+        """Whether a question about this volume has no answer yet."""
+        return any(question.volume == volume for question in (*self._asked, *self._waiting))
+
+    async def ask(self, line: bytes, volume: bytes, length: int) -> dict[str, Any]:
         """Ask one question about a file of so many bytes. Raises `DeviceRefused` where no answer comes.
 
         Whoever is cancelled meanwhile asked all the same: the answer is read, and nobody hears it.
         """
-        question = _Question(line, length, asyncio.get_running_loop().create_future())
+        question = _Question(line, volume, length, asyncio.get_running_loop().create_future())
         self._waiting.append(question)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._work())
@@ -62,7 +75,7 @@ class Line:
 
     async def _work(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(_TOGETHER, len(self._waiting)))]
+            batch = self._asked = self._batch()
             try:
                 async with asyncio.timeout(_PATIENCE + sum(one.length for one in batch) / _SLOWEST):
                     await self._ask(batch)
@@ -72,6 +85,23 @@ class Line:
                 self._fail([*batch, *self._waiting], error)
                 self._waiting.clear()
                 raise
+            finally:
+                self._asked = []
+
+    def _batch(self) -> list[_Question]:
+        """The next questions, all of the volume that has waited longest: whoever hangs fails his own alone."""
+        volume, length = self._waiting[0].volume, 0
+        batch: list[_Question] = []
+        others: deque[_Question] = deque()
+        for question in self._waiting:
+            fits = len(batch) < _TOGETHER and (not batch or length + question.length <= _TOGETHER_LENGTH)
+            if question.volume == volume and fits:
+                batch.append(question)
+                length += question.length
+            else:
+                others.append(question)
+        self._waiting = others
+        return batch
 
     async def _ask(self, batch: list[_Question]) -> None:
         async with self._ends() as (reader, writer):

@@ -1,4 +1,4 @@
-"""The process that deletes, as the agent sees it: started once, asked line by line, and never argued with.
+"""The program that deletes, as the agent sees it: started once, asked line by line, and never argued with.
 
 It is `agent.releaser`. What it trusts stands in a file that it reads at its start; what it is asked to delete it proves
 for itself from the receipt, the proof and the device's own bytes.
@@ -9,32 +9,30 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import sys
-from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agent.capture import printable
 from agent.errors import DeviceGone, DeviceRefused
-from agent.release.asking import LINE_MAX, Line
+from agent.release.asking import Line
 from agent.release.doors import Doors
+from agent.release.own import Own
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from agent.capture import Holding, Json
     from agent.driver import Place
-    from agent.release.asking import Ends
 
-__all__ = ["DIFFERS", "Program"]
+__all__ = ["DIFFERS", "PROCESSES", "Program"]
 
 DIFFERS: Final = "differs"
-_END_WITHIN: Final = 5.0
+PROCESSES: Final = 4
+"""So many volumes less one may hang, and releases go on everywhere else."""
 
 
 class Program:
-    """One long-lived process for the whole station; one that hangs or dies is replaced by another.
+    """A few long-lived processes for the whole station: a second one is there only while the first one is busy.
 
     A volume that has a release unit is let go by that unit instead: see `agent.release.doors`.
     """
@@ -42,10 +40,8 @@ class Program:
     def __init__(self, trust: Path, doors: Doors | None = None) -> None:
         self._trust = trust
         self._doors = doors or Doors()
-        self._process: asyncio.subprocess.Process | None = None
-        self._read: tuple[int, int] | None = None
-        """Which trust file the process has read: what a person writes anew is read by another process."""
-        self._lines: dict[Path | None, Line] = {}
+        self._own: list[tuple[Own, Line]] = []
+        self._units: dict[Path, Line] = {}
 
     @property
     def trusts(self) -> bool:
@@ -75,9 +71,7 @@ class Program:
             "root": printable(place.root),
             "root_id": [str(number) for number in place.root_id],
         }
-        door = self._doors.of(place)
-        line = self._lines.setdefault(door, Line(self._own if door is None else partial(self._doors.open, door)))
-        answer = await line.ask(json.dumps(asked).encode() + b"\n", place.length)
+        answer = await self._line(place).ask(json.dumps(asked).encode() + b"\n", place.root, place.length)
         result = str(answer.get("result"))
         if result == "gone":
             raise DeviceGone(str(answer.get("why")))
@@ -85,49 +79,28 @@ class Program:
             raise DeviceRefused(str(answer.get("why")))
         return result
 
+    def _line(self, place: Place) -> Line:
+        """Where this volume is asked about: at its unit, else by one of a few processes of our own.
+
+        A volume that hangs holds up the one that it is asked of: the others are asked elsewhere. What waits of a volume
+        waits in one line, so that its folders are forced together.
+        """
+        if (door := self._doors.of(place)) is not None:
+            return self._units.setdefault(door, Line(partial(self._doors.open, door)))
+        lines = [line for _, line in self._own]
+        if (mine := next((line for line in lines if line.waits_for(place.root)), None)) is not None:
+            return mine
+        if (free := next((line for line in lines if not line.load), None)) is not None:
+            return free
+        if len(lines) < PROCESSES:
+            own = Own(self._trust)
+            self._own.append((own, Line(own.ends)))
+            return self._own[-1][1]
+        return min(lines, key=lambda line: line.load)
+
     async def aclose(self) -> None:
-        """Let the process end."""
-        for line in self._lines.values():
+        """Let the processes end."""
+        for line in [*self._units.values(), *(line for _, line in self._own)]:
             await line.aclose()
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            async with asyncio.timeout(_END_WITHIN):
-                await process.wait()
-        except TimeoutError:
-            process.kill()  # in a system call on a device that hangs it ends when that does
-
-    @asynccontextmanager
-    async def _own(self) -> AsyncIterator[Ends]:
-        """The two ends of the process of our own, which goes on after it was asked; one that failed is ended."""
-        try:
-            yield await self._running()
-        except BaseException:
-            self._give_up()  # its answer would be taken for that of the next question
-            raise
-
-    async def _running(self) -> Ends:
-        about = self._trust.stat()
-        if self._read != (about.st_ino, about.st_mtime_ns):
-            self._give_up()
-            self._read = (about.st_ino, about.st_mtime_ns)
-        if self._process is None or self._process.returncode is not None:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "agent.releaser", str(self._trust)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=LINE_MAX,
-            )
-        reader, writer = self._process.stdout, self._process.stdin
-        if reader is None or writer is None:  # both were asked for
-            raise ConnectionError("it has no ends to speak to")
-        return reader, writer
-
-    def _give_up(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-        self._process = None
+        await asyncio.gather(*(own.aclose() for own, _ in self._own))
+        self._own.clear()

@@ -7,7 +7,8 @@ import hashlib
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -21,6 +22,8 @@ from agent.driver import ReleasesByPath
 from agent.errors import DeviceRefused
 from agent.note import Verifier
 from agent.release import Program, Proving, Release, trust_file, trusted
+from agent.release.asking import Line, _Question
+from agent.release.program import PROCESSES
 from agent.testing.dems import EmulatedDems
 from agent.testing.station import Station
 from agent.uplink.tus import TusUplink
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent.driver import Offer
+    from agent.release.own import Own
 
 KEYS = [b"DCIM/100EVDCK/CLIP0001.MP4", "DCIM/100EVDCK/caf\u00e9 %41\n.MP4".encode()]
 
@@ -115,6 +119,14 @@ def image(folder: Path) -> dict[str, object]:
     }
 
 
+async def started(station: Proven, root: bytes = b"/somewhere") -> Own:
+    """The process of which the next volume is asked."""
+    line = station.program._line(cast("Any", SimpleNamespace(root=root)))
+    own = next(own for own, one in station.program._own if one is line)
+    await own._running()
+    return own
+
+
 async def test_a_device_is_byte_identical_until_all_is_proven_and_then_forgets(station: Proven, volume: Path) -> None:
     before = image(volume)
     task = station.run_driver(driver(volume))
@@ -124,7 +136,7 @@ async def test_a_device_is_byte_identical_until_all_is_proven_and_then_forgets(s
     await asyncio.sleep(0.3)
     assert await station.count(Standing.RECEIPTED) == 2
     assert image(volume) == before
-    assert station.program._process is None  # not even asked
+    assert not station.program._own  # not even asked
     await station.anchor.sign()
     await station.anchor.publish()
     await station.until(Standing.RELEASED, 2)
@@ -137,8 +149,7 @@ async def test_a_program_that_was_killed_is_started_again(station: Proven, volum
     station.run_driver(driver(volume))
     await station.until(Standing.HELD, 2)
     await station.send()
-    await station.program._running()
-    process = station.program._process
+    process = (await started(station)).process
     os.kill(process.pid, signal.SIGSTOP)
     await station.anchor.sign()
     await station.anchor.publish()
@@ -149,14 +160,14 @@ async def test_a_program_that_was_killed_is_started_again(station: Proven, volum
 
 
 async def test_what_a_person_writes_anew_is_believed_from_the_next_question_on(station: Proven) -> None:
-    await station.program._running()
-    first = station.program._process
-    await station.program._running()
-    assert station.program._process is first
+    own = await started(station)
+    first = own.process
+    await own._running()
+    assert own.process is first
     trust = station.folder / "trust.json"
     durable.replace_file(trust, trust.read_bytes())
-    await station.program._running()
-    assert station.program._process is not first
+    await own._running()
+    assert own.process is not first
 
 
 async def test_a_program_that_cannot_start_deletes_nothing(station: Proven, volume: Path) -> None:
@@ -180,10 +191,45 @@ async def test_a_program_that_hangs_is_given_up(station: Proven, volume: Path, m
     station.run_driver(driver(volume))
     await station.until(Standing.HELD, 2)
     await station.send()
-    await station.program._running()
-    process = station.program._process
+    process = (await started(station)).process
     os.kill(process.pid, signal.SIGSTOP)
     place = station.offers[0].place  # type: ignore[attr-defined]
     with pytest.raises(DeviceRefused, match="did not answer"):
         await station.program.release(place, (await station.holdings())[0], leaf=b"", proof=b"")
     assert await process.wait() == -signal.SIGKILL
+
+
+async def test_a_volume_that_hangs_holds_up_no_other(station: Proven, volume: Path) -> None:
+    """Its question is not answered for hours, and others are asked of another process meanwhile."""
+    program, hung = station.program, list[asyncio.Task[Any]]()
+    for number in range(PROCESSES - 1):
+        root = b"/hangs/%d" % number
+        own = await started(station, root)
+        os.kill(own.process.pid, signal.SIGSTOP)
+        place = cast("Any", SimpleNamespace(root=root))
+        hung += [asyncio.create_task(program._line(place).ask(b"{}\n", root, 1 << 40)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+    assert len({id(program._line(cast("Any", SimpleNamespace(root=b"/hangs/0")))) for _ in range(5)}) == 1
+    station.run_driver(driver(volume))
+    await station.until(Standing.HELD, 2)
+    await station.send()
+    await station.anchor.sign()
+    await station.anchor.publish()
+    await station.until(Standing.RELEASED, 2)
+    assert not any(task.done() for task in hung)
+    assert len(program._own) == PROCESSES
+    for own, _ in program._own:
+        if own.process is not None:
+            own.process.kill()
+    await asyncio.wait(hung)
+
+
+async def test_the_questions_of_one_batch_are_of_one_volume_and_not_of_too_many_bytes() -> None:
+    line = Line(cast("Any", None))
+    for number, (root, length) in enumerate([(b"a", 1), (b"b", 1), (b"a", 1 << 40), (b"a", 1), (b"b", 1)]):
+        answer = asyncio.get_running_loop().create_future()
+        line._waiting.append(_Question(b"%d" % number, root, length, answer))
+    batches = []
+    while line._waiting:
+        batches.append([int(one.line) for one in line._batch()])
+    assert batches == [[0, 3], [1, 4], [2]]
