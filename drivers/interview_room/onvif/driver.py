@@ -80,7 +80,9 @@ class Replay:
         options, one = self._options, self._slice
         uri = await self._recorder.replay_uri(one.found.token)
         login = Login(options.user, self._recorder.password)
-        async with Relay(uri, login, one.begins, one.ends, answer=options.answer) as relay:
+        # A recording may be a little longer than the search says, and not by more than a slice.
+        latest = (one.found.ended_at or one.begins) + timedelta(minutes=options.slice)
+        async with Relay(uri, login, one.begins, one.ends, answer=options.answer, latest=latest) as relay:
             process = await _ffmpeg(relay.url)
             try:
                 async for block in _blocks(process):

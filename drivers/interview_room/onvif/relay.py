@@ -33,6 +33,12 @@ _GAPS_MAX: Final = 10_000
 _BYE: Final = 203
 _PLAIN: Final = ("OPTIONS", "DESCRIBE", "SETUP", "PLAY", "TEARDOWN", "GET_PARAMETER")
 _HOP: Final = frozenset({"cseq", "content-length", "authorization", "session", "range", "require", "scale", "speed"})
+_BEYOND: Final = 50
+"""Packets in a row that lie behind the end: one alone may bear a time that is wrong."""
+_SLACK: Final = timedelta(seconds=10)
+"""By so much a replay may go on: to the end of its last group of pictures."""
+_BYTES_A_SECOND: Final = 32 << 20
+"""More than any recorder has for a second of picture and sound."""
 GAP: Final = timedelta(seconds=2)
 """Pictures that were taken so far from each other have a gap between them, also where nothing says so."""
 
@@ -96,10 +102,25 @@ class Relay:
     """One replay. `url` is what ffmpeg is given; after it has ended, `seen` and `trouble` say what came."""
 
     def __init__(
-        self, uri: str, login: Login | None, begins: datetime, ends: datetime | None, *, answer: float
+        self,
+        uri: str,
+        login: Login | None,
+        begins: datetime,
+        ends: datetime | None,
+        *,
+        answer: float,
+        latest: datetime | None = None,
     ) -> None:
+        """`ends`: None to replay to the end of the material, which must come before `latest`.
+
+        A recorder that heeds no end would be listened to for ever: what goes on behind it is not taken.
+        """
         self._uri, self._login, self.answer = uri, login, answer
         self._ends = ends
+        over = ends if ends is not None else latest
+        self._over = None if over is None else over + _SLACK
+        self._beyond = self._bytes = 0
+        self._most = None if self._over is None else int((self._over - begins).total_seconds() * _BYTES_A_SECOND)
         self._range = f"clock={clock(begins)}-{'' if ends is None else clock(ends)}"
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,7 +186,7 @@ class Relay:
         """Pass frames back until the end of the material, or until ffmpeg has enough."""
         asking = asyncio.create_task(_drain(ours))
         try:
-            while not self.seen.ended and not asking.done():
+            while not self.seen.ended and not self.beyond and not asking.done():
                 try:
                     async with asyncio.timeout(self.answer):
                         told = await read(session.theirs)
@@ -174,6 +195,7 @@ class Relay:
                         break
                     raise
                 if isinstance(told, Frame):
+                    self._count(told)
                     await session.back_frame(told)
         finally:
             asking.cancel()
@@ -181,10 +203,31 @@ class Relay:
             async with asyncio.timeout(self.answer):
                 await session.tear_down()
 
+    def _count(self, frame: Frame) -> None:
+        """Raise `DeviceRefused` where more came than there can be: its times do not go on, or there are none."""
+        self._bytes += len(frame.data)
+        if self._most is not None and self._bytes > self._most:
+            raise DeviceRefused(
+                f"the recorder replays without an end: {self._bytes} bytes, and its times do not reach the end",
+                hint="Look at its firmware; or use another way for this recorder: docs/interview-rooms.md.",
+            )
+
+    def place(self, one: Packet) -> None:
+        """Note whether a packet lies behind the end."""
+        if one.at is not None:
+            self._beyond = self._beyond + 1 if self._over is not None and one.at > self._over else 0
+
+    @property
+    def beyond(self) -> bool:
+        """The replay went on behind the end: the recorder does not heed it, and all that was asked for is here."""
+        return self._beyond >= _BEYOND
+
     @property
     def reached(self) -> bool:
         """The replay came as far as was asked for, by the times of its pictures."""
         latest = self.seen.latest
+        if self.beyond:
+            return True
         return self._ends is not None and latest is not None and latest >= self._ends - GAP
 
     @property
@@ -278,7 +321,7 @@ class _Session:
     async def back_frame(self, frame: Frame) -> None:
         """Note what a frame says and pass it to ffmpeg; control packets have no times in a replay, and stay here."""
         seen = self._relay.seen
-        if frame.channel >= 2 * _TRACKS_MAX:
+        if frame.channel >= 2 * _TRACKS_MAX or self._relay.beyond:
             return
         if frame.channel % 2:
             if _has_bye(frame.data) and (track := seen.tracks.get(frame.channel - 1)) is not None:
@@ -288,6 +331,7 @@ class _Session:
             one = packet(frame.data)
         except SpecError as error:
             raise DeviceRefused(f"the recorder's replay is not understood: {error}") from error
+        self._relay.place(one)
         if seen.see(frame.channel, one) and one.at is not None:
             self._write(frame.channel + 1, _report(one))
         self._write(frame.channel, frame.data)

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from drivers.interview_room.onvif.relay import Relay, Seen
 from drivers.interview_room.onvif.rtsp import Frame, Login, read, written
 from firmware_specs import SpecError
 from firmware_specs.formats.onvif_replay import packet
+from tests.drivers.interview_room.onvif.breaking import ALL, BEGAN, breaking, sound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from agent.capture import Observation
     from agent.driver import Offer
 
-ALL = datetime(1900, 1, 1, tzinfo=UTC)
-BEGAN = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 # Packets of GStreamer's server (samples/onvif-replay/packets.json): the first, one in the middle, the last.
 HEAD = bytes.fromhex("9060431f8d2e2c9b1ba0fa85")
@@ -269,71 +268,6 @@ async def test_a_wrong_password_and_a_server_without_replay_are_told(film: Path)
                 )
                 await process.wait()
             assert words in str(relay.trouble), path
-
-
-# -- servers that break off --------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def breaking(frames: list[bytes], *, stalls: bool = False) -> AsyncIterator[str]:
-    """A recorder that answers everything, sends these packets, and then is gone or silent."""
-    sdp = b"v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nm=audio 0 RTP/AVP 0\r\na=control:t\r\na=x-onvif-track:A\r\n"
-    serving: set[asyncio.Task[Any] | None] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.add(asyncio.current_task())
-        try:
-            while True:
-                asked = await read(reader)
-                assert not isinstance(asked, Frame)
-                headers = {"CSeq": asked.headers["cseq"], "Session": "1"}
-                if asked.method == "SETUP":
-                    headers["Transport"] = "RTP/AVP/TCP;unicast;interleaved=0-1"
-                body = sdp if asked.method == "DESCRIBE" else b""
-                more = {"Content-Type": "application/sdp"} if body else {}
-                writer.write(written("RTSP/1.0 200 OK", {**headers, **more}, body))
-                if asked.method == "PLAY":
-                    assert asked.headers["require"] == "onvif-replay"
-                    assert asked.headers["rate-control"] == "no"
-                    assert asked.headers["range"].startswith("clock=20261122T100000.000Z-")
-                    for one in frames:
-                        writer.write(b"$\x00" + len(one).to_bytes(2, "big") + one)
-                    await writer.drain()
-                    if not stalls:
-                        return
-        except (DeviceError, OSError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"rtsp://127.0.0.1:{server.sockets[0].getsockname()[1]}/rec"
-    await asyncio.gather(*(task for task in serving if task is not None))
-
-
-def sound(sequence: int, seconds: int, *, last: bool = False) -> bytes:
-    since = int((BEGAN - ALL).total_seconds()) + seconds
-    flags = b"\x50" if last else b"\x00"
-    head = b"\x90\x80" + sequence.to_bytes(2, "big") + (8000 * seconds).to_bytes(4, "big") + b"\x00\x00\x00\x01"
-    return head + b"\xab\xac\x00\x03" + since.to_bytes(4, "big") + bytes(4) + flags + bytes(3) + bytes(8000)
-
-
-@pytest.mark.parametrize("stalls", [False, True])
-@pytest.mark.parametrize(("whole", "bounded"), [(True, False), (False, False), (False, True)])
-async def test_only_an_end_that_is_one_counts(*, stalls: bool, whole: bool, bounded: bool) -> None:
-    """T is the end; silence, or a closed connection, is none, unless all the time that was asked for is here."""
-    frames = [sound(number, number, last=whole and number == 9) for number in range(10)]
-    ends = BEGAN + timedelta(seconds=10) if bounded else None
-    async with breaking(frames, stalls=stalls) as uri, Relay(uri, None, BEGAN, ends, answer=1) as relay:
-        process = await asyncio.create_subprocess_exec(
-            "ffmpeg", "-v", "quiet", "-rtsp_transport", "tcp", "-i", relay.url, "-c", "copy", "-f", "null", "-"
-        )
-        async with asyncio.timeout(20):
-            await process.wait()
-    assert relay.seen.packets == 10
-    assert (relay.seen.ended or relay.reached) is (whole or bounded)
-    assert (relay.trouble is None) is (whole or bounded)
 
 
 async def test_another_user_of_the_machine_gets_no_replay() -> None:
