@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationErro
 
 from agent.context import ContextOptions
 from agent.errors import ConfigError, Problem, in_words
+from agent.meant import meant
 from agent.mqtt.options import StationOptions
 from agent.quantities import Duration, Length, TimeOfDay
 from agent.traffic import Traffic
@@ -312,13 +313,13 @@ def parse(text: str, name: str = "agent.toml") -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(problems_of(error)) from error
+        raise ConfigError(problems_of(error, Config)) from error
 
 
-def problems_of(error: ValidationError, prefix: str = "") -> list[Problem]:
-    """What pydantic found, with places as a person would write them: `uplink[0].url`."""
+def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[Problem]:
+    """What pydantic found while `model` read, with places as a person would write them: `uplink[0].url`."""
     return [
-        Problem(prefix + _place(found["loc"]) if found["loc"] else prefix.rstrip("."), _sentence(found))
+        Problem(prefix + _place(found["loc"]) if found["loc"] else prefix.rstrip("."), _sentence(found, model))
         for found in error.errors()
     ]
 
@@ -350,7 +351,9 @@ _SAID: Final = {
 """What is wrong, by pydantic's word for it."""
 
 
-def _sentence(found: Any) -> str:  # noqa: ANN401 - pydantic's error dictionary
+def _sentence(found: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - pydantic's error dictionary
+    if found["type"] == "extra_forbidden" and (other := meant(model, found["loc"])) is not None:
+        return f"is not known here; is {other} meant?"
     if (said := _SAID.get(found["type"])) is not None:
         return said
     match found["type"]:

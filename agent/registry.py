@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from agent.config import problems_of
 from agent.driver import DriverOptions, Enrols
 from agent.errors import ConfigError, Problem, Refusal
+from agent.meant import nearest
 from agent.uplink import UplinkOptions
 
 if TYPE_CHECKING:
@@ -188,7 +189,10 @@ def _options(
     known = installed(group)
     entry = known.get(str(table.get("use")))
     if entry is None:
-        problems.append(Problem(f"{place}.use", f"must be one of: {', '.join(sorted(known)) or 'none is installed'}"))
+        meant = nearest(str(table.get("use", "")), known)
+        hint = "" if meant is None else f"; is {meant} meant?"
+        told = f"must be one of: {', '.join(sorted(known)) or 'none is installed'}{hint}"
+        problems.append(Problem(f"{place}.use", told))
         return None
     try:
         kind = entry.load()
@@ -202,5 +206,5 @@ def _options(
     try:
         return kind, options_type.model_validate(dict(table))
     except ValidationError as error:
-        problems.extend(problems_of(error, f"{place}."))
+        problems.extend(problems_of(error, options_type, f"{place}."))
     return None

@@ -98,7 +98,7 @@ def opened(note: str, keys: Sequence[Verifier]) -> Signed:
         if canonical(_told(order)).decode() + "\n" != body:
             raise Refusal("the command is not one line of canonical JSON, or says more than this version knows")
     except ValidationError as error:
-        wrong = "; ".join(f"{problem.path}: {problem.message}" for problem in problems_of(error))
+        wrong = "; ".join(f"{problem.path}: {problem.message}" for problem in problems_of(error, Order))
         raise Refusal(f"the command cannot be read: {wrong}") from error
     _fits(order)
     return Signed(order, signature.by.name, note, sha256(raw).digest())

@@ -54,4 +54,4 @@ def _broker(place: str, authorities: Path | None, certificate: Path | None) -> B
     try:
         return BrokerOptions.model_validate(told | files)
     except ValidationError as error:
-        raise ConfigError(problems_of(error, "broker.")) from error
+        raise ConfigError(problems_of(error, BrokerOptions, "broker.")) from error

@@ -75,7 +75,7 @@ def sign(
     try:
         order = Order.model_validate(told)
     except ValidationError as error:
-        wrong = "; ".join(f"{problem.path}: {problem.message}" for problem in problems_of(error))
+        wrong = "; ".join(f"{problem.path}: {problem.message}" for problem in problems_of(error, Order))
         raise Refusal(f"no station would take this command: {wrong}", hint="Nothing was signed.") from error
     payload = CommandGiven(note=signed(order, _signer(key)))
     line(payload.encoded().decode())

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.config import load, parse
+from agent.config import Config, load, parse
 from agent.errors import ConfigError
+from agent.registry import equip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,7 @@ def test_every_problem_is_told_at_once_with_its_place() -> None:
         "policy.spool_kep",
     } <= found.keys()
     assert found["station.agency"] == "is missing"
-    assert "misspelt" in found["policy.spool_kep"]
+    assert "`spool_keep`" in found["policy.spool_kep"]
     assert "2 GiB" in found["spool.watermark"]
     assert "30 s" in found["policy.grace"]
 
@@ -130,3 +131,38 @@ def test_a_configuration_cannot_be_changed_after_it_was_read() -> None:
     config = parse(GOOD)
     with pytest.raises(ValueError, match="frozen"):
         config.policy.device = "release"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("more", "place", "sentence"),
+    [
+        ('nmae = "x"\n', "station.nmae", "is not known here; is `name` meant?"),
+        ('watermark = "1 GiB"\n', "station.watermark", "is not known here; is `watermark` under [spool] meant?"),
+        ("[[drivers]]\n", "drivers", "is not known here; is `driver` meant?"),
+        ('[[custody.witness]]\nvkey = "x"\nurl = "http://w"\nurll = "y"\n', "custody.witness[0].urll", "`url` meant?"),
+        ('[[traffic.class]]\nname = "bulk"\nclaims = {}\nclaim = {}\n', "traffic.class[0].claim", "`claims` meant?"),
+        ("[zzzz]\n", "zzzz", "is not known here; is it misspelt?"),
+    ],
+)
+def test_what_may_have_been_meant_is_said(more: str, place: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f'[station]\nname = "a"\nagency = "example.org"\n{more}')
+    assert [(one.path, sentence in one.message) for one in caught.value.problems] == [(place, True)]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"use": "tsu", "name": "x"}, ["uplink[0].use", "; is tus meant?"]),
+        (
+            {"use": "tus", "name": "x", "url": "https://dems.example.org/", "receipt_key": []},
+            ["uplink[0].receipt_key", "is not known here; is `receipt_keys` meant?"],
+        ),
+    ],
+)
+def test_what_may_have_been_meant_in_a_table_of_equipment(table: dict[str, object], told: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        equip(Config(station={"name": "a", "agency": "example.org"}, uplink=(table,)))
+    (problem,) = caught.value.problems
+    assert problem.path == told[0]
+    assert problem.message.endswith(told[1])
