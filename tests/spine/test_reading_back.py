@@ -1,0 +1,126 @@
+"""What the disk gives back before a capture is promised, and what it costs others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent import durable
+from agent.errors import SpoolDamaged
+from agent.spool import Spool, store
+from agent.spool.reading_back import FORGOTTEN_EVERY, read_through
+from agent.testing.devices import some_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.capture import Digest
+
+LONG, SHORT = bytes(16), bytes([1] * 16)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool(tmp_path / "spool", watermark=0, read_back=True, boot_id="boot-1")
+    yield spool
+    spool.close()
+
+
+async def kept_long(spool: Spool, data: bytes) -> Digest:
+    """A capture that went through a stage file."""
+    stage = spool.stage(LONG, {"length": len(data)})
+    stage.write(data)
+    stage.hasher.feed(data)
+    return (await spool.keep(stage))[0]
+
+
+async def test_a_long_capture_that_the_disk_gives_back_otherwise_is_set_aside(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced = durable.force
+
+    def force(fd: int) -> None:
+        forced(fd)
+        os.pwrite(fd, b"?", 3)
+
+    data = some_bytes(3 << 20)
+    stage = spool.stage(LONG, {"length": len(data)})
+    stage.write(data)
+    stage.hasher.feed(data)
+    monkeypatch.setattr(durable, "force", force)
+    with pytest.raises(SpoolDamaged, match="gave back other bytes"):
+        await spool.keep(stage)
+    assert [path.name for path in (spool.root / "kept").iterdir()] == []
+    assert (spool.root / "stage" / f"{LONG.hex()}.doubtful").exists()
+
+
+async def test_whoever_is_read_back_for_long_keeps_no_other_from_its_promise(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_back, under_way, gate = store.read_back, threading.Event(), threading.Event()
+
+    def slow(fd: int, digest: Digest) -> None:
+        under_way.set()
+        assert gate.wait(60)
+        read_back(fd, digest)
+
+    monkeypatch.setattr(store, "read_back", slow)
+    long = asyncio.create_task(kept_long(spool, some_bytes(3 << 20)))
+    await asyncio.to_thread(under_way.wait, 60)
+    short, _ = await spool.press(SHORT, [b"a plate"])
+    assert spool.length(short.sha256) == 7
+    assert not long.done()
+    gate.set()
+    assert spool.length((await long).sha256) == 3 << 20
+
+
+async def test_whoever_gives_up_meanwhile_leaves_the_file_open_for_the_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "another", watermark=0, read_back=True, boot_id="boot-1")
+    under_way, gate, seen = threading.Event(), threading.Event(), list[int]()
+
+    def slow(fd: int, digest: Digest) -> None:
+        under_way.set()
+        assert gate.wait(60)
+        seen.append(os.fstat(fd).st_size)
+        seen.append(fd)
+
+    monkeypatch.setattr(store, "read_back", slow)
+    long = asyncio.create_task(kept_long(spool, some_bytes(3 << 20)))
+    await asyncio.to_thread(under_way.wait, 60)
+    long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await long
+    gate.set()
+    spool.close()
+    assert seen[0] == 3 << 20
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(seen[1])
+
+
+def test_what_was_read_of_a_long_file_is_forgotten(tmp_path: Path) -> None:
+    path, data = tmp_path / "long", some_bytes(2 * FORGOTTEN_EVERY + 12345)
+    path.write_bytes(data)
+    fd = os.open(path, os.O_RDWR)
+    os.fsync(fd)
+    room = bytearray(1)
+
+    def in_memory(offset: int) -> bool:
+        try:
+            return os.preadv(fd, [room], offset, os.RWF_NOWAIT) == 1
+        except BlockingIOError:
+            return False
+
+    durable.drop_cache(fd)
+    if in_memory(0):
+        pytest.skip("this file system forgets nothing")
+    assert b"".join(read_through(fd)) == data
+    assert not in_memory(0)
+    assert in_memory(len(data) - 1), "what is short, or the end of it, is there for whoever sends it next"
+    os.close(fd)
