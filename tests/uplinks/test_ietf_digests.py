@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
@@ -148,3 +148,22 @@ async def test_a_canary_that_got_no_answer_changes_nothing(tmp_path: Path, make:
             with pytest.raises(UplinkDown):
                 await uplink.probe()
             assert uplink.door.verifies is checks
+
+
+@pytest.mark.parametrize("checks", [True, False])
+async def test_what_a_canary_found_out_stands_where_it_cannot_be_given_up(
+    tmp_path: Path, make: Make, *, checks: bool
+) -> None:
+    """The way breaks after the answer to what was sent wrongly."""
+    async with EmulatedDems(tmp_path / "dems", checksums=checks) as dems:
+        uplink = make(dems.captures_url)
+        ask = uplink.door.ask
+
+        async def asked(method: str, *words: Any, **more: Any) -> Answer:  # noqa: ANN401 - as they come
+            if method == "DELETE":
+                raise UplinkDown("the connection broke", way=True)
+            return await ask(method, *words, **more)
+
+        uplink.door.ask = asked  # type: ignore[method-assign]
+        await uplink.probe()
+        assert uplink.door.verifies is checks

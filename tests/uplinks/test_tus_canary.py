@@ -9,7 +9,7 @@ import structlog
 
 from agent.errors import UplinkDown
 from agent.testing.dems import EmulatedDems
-from tests.uplinks.double import says, stranger
+from tests.uplinks.double import drop_answer, says, stranger
 from tests.uplinks.memory import MemorySending, some_bytes
 
 if TYPE_CHECKING:
@@ -93,3 +93,25 @@ async def test_one_that_says_nothing_is_asked_nothing(serve: Serve, connect: Con
     await uplink.probe()
     assert of(await uplink.check(), "parts").state == "warning"
     assert double.count("POST") == 0
+
+
+@pytest.mark.parametrize("lies", [True, False])
+async def test_what_a_canary_found_out_stands_where_it_cannot_be_given_up(
+    serve: Serve, connect: Connect, *, lies: bool
+) -> None:
+    """The way breaks after the answer to what was sent wrongly."""
+    double = await serve(lies=lies, checksums=True)
+    double.next("DELETE", drop_answer())
+    uplink = connect(double.url, with_creation=0)
+    await uplink.probe()
+    assert uplink.door.verifies is not lies
+
+
+async def test_why_a_canary_found_nothing_is_told_where_it_cannot_be_given_up_either(
+    serve: Serve, connect: Connect
+) -> None:
+    double = await serve(checksums=True)
+    double.next("PATCH", says(500))
+    double.next("DELETE", drop_answer())
+    with pytest.raises(UplinkDown, match="PATCH"):
+        await connect(double.url).probe()

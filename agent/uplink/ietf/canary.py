@@ -6,9 +6,11 @@ few bytes that is begun, sent with the digest of other ones, and given up; it is
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from agent.errors import UplinkDown
 from agent.uplink.http.claims import canary
 from agent.uplink.ietf.fields import PARTIAL, digest_field
 
@@ -61,7 +63,8 @@ async def _refuses_wrong(door: IetfDoor, method: str) -> bool:
     try:
         return await _refused(door, url, body)
     finally:
-        await door.ask("DELETE", url)
+        with suppress(UplinkDown):  # what was found out stays found out, and why it was not is told as it was
+            await door.ask("DELETE", url)
 
 
 async def _refused(door: IetfDoor, url: URL, body: bytes) -> bool:

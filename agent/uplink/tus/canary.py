@@ -6,9 +6,11 @@ the SHA-256 of other ones; whatever the server makes of it, it is given up after
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from agent.errors import UplinkDown
 from agent.uplink.http.claims import canary
 from agent.uplink.http.proofs import Proof
 from agent.uplink.tus.trouble import explained
@@ -56,7 +58,8 @@ async def _refuses_wrong_parts(door: TusDoor) -> bool:
         return await _refused(door, url)
     finally:
         # Where termination is not offered the server lets it expire, as it says of each upload that is not finished.
-        await door.ask("DELETE", url)
+        with suppress(UplinkDown):  # what was found out stays found out, and why it was not is told as it was
+            await door.ask("DELETE", url)
 
 
 async def _refused(door: TusDoor, url: URL) -> bool:
