@@ -54,6 +54,7 @@ class Pausing:
         each time that nothing comes through, and this one does not count.
         """
         if round_ != self.round:
+            self._asked_too(error)
             return
         self.round += 1
         self._forget()
@@ -66,15 +67,19 @@ class Pausing:
             pause = jitter(self._in_row if self._in_row == 1 else max(self._in_row, self.failures))
         else:
             pause = jitter(self.failures + FIRST_PAUSE - 1)
-        if error.retry_after is not None:
-            # The jitter comes after it: who were told the same number at the same moment would come back together.
-            pause += min(error.retry_after, RETRY_AFTER_MAX)
-        self.link.again_at = monotonic() + pause
+        # The jitter comes after what was asked for: who were told the same number would come back together.
+        self.link.again_at = monotonic() + min(error.retry_after or 0.0, RETRY_AFTER_MAX) + pause
         if self.link.up:
             self._log.warning("destination_down", destination=self.link.name, error=str(error), todo=error.what_to_do)
             self.link.down_since = monotonic()
             self._on_change()
         self.link.up, self.link.problem, self.link.todo = False, str(error), error.what_to_do
+
+    def _asked_too(self, error: UplinkDown) -> None:
+        """One more answer in an outage that was counted: it may ask for more time than the first."""
+        until = monotonic() + min(error.retry_after or 0.0, RETRY_AFTER_MAX)
+        if not self.link.up and until > self.link.again_at:
+            self.link.again_at = until + jitter(self.failures + FIRST_PAUSE - 1)
 
     def served(self) -> bool:
         """It took something: whatever waits may go at once. True: it had been down.

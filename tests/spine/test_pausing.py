@@ -123,3 +123,24 @@ def test_stations_that_were_asked_to_wait_for_as_long_do_not_come_back_together(
         assert pauses.link.again_at == clock.now + pause
     pauses.failed(UplinkDown("come back next year", retry_after=1e9), pauses.round, advanced=False)
     assert pauses.link.again_at == clock.now + 3600.0 + FIRST_PAUSE + 2
+
+
+def test_whoever_asks_for_more_time_in_the_same_outage_is_given_it(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """Several were on their way when it went down: the first found nobody, the second was told when to come back."""
+    monkeypatch.setattr(pausing, "jitter", float)
+    pauses = Pausing(Link("dems"), on_change=lambda: None)
+    began = pauses.round
+    pauses.failed(DOWN, began, advanced=False)
+    assert pauses.link.again_at == clock.now + FIRST_PAUSE
+    asked = UplinkDown("come back later", retry_after=1800.0)
+    pauses.failed(asked, began, advanced=False)
+    assert pauses.link.again_at == clock.now + 1800.0 + FIRST_PAUSE
+    for less in (asked, DOWN, UplinkDown("come back soon", retry_after=1.0)):
+        pauses.failed(less, began, advanced=False)
+    assert pauses.link.again_at == clock.now + 1800.0 + FIRST_PAUSE
+    assert pauses.failures == 1, "one outage"
+    pauses.served()
+    pauses.failed(UplinkDown("come back next year", retry_after=1e9), began, advanced=False)
+    assert pauses.link.again_at == clock.now + 1800.0 + FIRST_PAUSE, "it is back"
