@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Unsent"]
 
 _ASKED: Final = 64
-"""Captures of which the journal is asked at once whether they are still to be sent: the notice names the first."""
+"""Captures of which the journal is asked at once whether they are still to be sent; the next time, of the next ones."""
 _TODO: Final = (
     "Captures are safe on this station. Run evidock check; then give whoever looks after this station the output of "
     "evidock support-bundle."
@@ -47,6 +46,7 @@ class Unsent:
     def __init__(self, destination: str) -> None:
         self._destination = destination
         self._known: dict[str, _Why] = {}
+        self._asked = 0  # how many of them the journal was asked about in this round
         self._log = structlog.get_logger("forward")
 
     def failed(self, capture: str, error: Exception, *, copy: bool = False) -> None:
@@ -65,9 +65,11 @@ class Unsent:
 
     def gone(self, journal: Journal) -> list[str]:
         """Those that nobody wants to be sent there any more: a person, or another destination, saw to them."""
-        asked = list(islice(self._known, _ASKED))
-        if not asked:
+        if not self._known:
             return []
+        first = self._asked if self._asked < len(self._known) else 0
+        asked = list(self._known)[first : first + _ASKED]
+        self._asked = first + len(asked)
         wanted = copies.wanted(journal, asked, self._destination)
         return [one for one in asked if one not in wanted]
 
