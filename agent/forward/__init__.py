@@ -120,6 +120,7 @@ class Forward:
     def forgive(self, capture: str) -> None:
         """A person asks to try this one now."""
         self._aside.forgive(capture)
+        self._declined.forgive(capture)
         self.link.again_at = 0.0
         self.nudge()
 
@@ -335,6 +336,9 @@ class Forward:
             )
         )
         if not owed if departure.owed else current.standing is not Standing.HELD:
+            return
+        waits, state = self._declined.said_before(holding, state, owed=departure.owed)
+        if waits:
             return
         sending = ForwardSending(
             self._spool, self._desk, self._gate, departure, to=self._options, state=state, served=self._recovered

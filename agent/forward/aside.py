@@ -7,7 +7,7 @@ from typing import Final
 
 from agent.forward import pausing
 
-__all__ = ["MOMENT", "Aside", "Asides"]
+__all__ = ["DAY", "MOMENT", "Aside", "Asides"]
 
 OWN_FAULT: Final = 2
 """Failures of a capture after which another one, while others get through, is laid to the capture alone."""
@@ -62,10 +62,10 @@ class Asides:
         aside.until, aside.after = now + pausing.jitter(aside.tries), self._through
         return aside
 
-    def shelve(self, capture: str, now: float) -> None:
-        """The destination does not take it, and is asked whether it still does not once a day."""
+    def shelve(self, capture: str, now: float, seconds: float = DAY) -> None:
+        """The destination does not take it, and is asked whether it still does not once a day: in so many seconds."""
         aside = self._known.setdefault(capture, Aside())
-        aside.own, aside.until, aside.after = True, now + DAY + pausing.jitter(aside.tries + 1), self._through
+        aside.own, aside.until, aside.after = True, now + seconds + pausing.jitter(aside.tries + 1), self._through
 
     def fails_alone(self, capture: str, *, up: bool) -> bool:
         """Whether one more failure tells of this capture, and nothing of a destination that took others meanwhile."""

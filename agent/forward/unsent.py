@@ -29,7 +29,7 @@ _TODO: Final = (
 
 _COPY_TODO: Final = (
     "The administrator of that destination must say why. The capture stays on this station; its copy is offered again "
-    "once a day, and after a restart of the service."
+    "once a day."
 )
 
 

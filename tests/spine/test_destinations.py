@@ -289,6 +289,69 @@ async def test_a_copy_that_is_not_taken_leaves_the_capture_as_it_stands_and_is_o
         await until(lambda: not list(to_archive.notices()))
 
 
+async def test_a_copy_that_is_not_taken_is_not_offered_again_for_a_restart(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it remembers of the upload stays, the notice too; and a person may have it offered at once."""
+    archive = BenchUplink("archive")
+    station.connect(BenchUplink())
+    archive.poison["0"] = UplinkRefused("not of this kind")
+    states: list[str | None] = []
+    true_send = archive.send
+
+    async def send(going: Sending) -> Receipt:
+        states.append(going.recall())
+        await going.remember("where its bytes went")
+        return await true_send(going)
+
+    monkeypatch.setattr(archive, "send", send)
+    to_archive = station.beside(archive, COPY)
+    await destined(station, copies=("archive",))
+    await filled(station, bench, 1)
+    async with sending(station):
+        await until_counted(station, held)
+        await until(lambda: list(to_archive.notices()))
+    name = (await station.only()).id
+    for forgiven in (False, True):
+        await station.restart()
+        station.others.clear()
+        to_archive = station.beside(archive, COPY)
+        await destined(station, copies=("archive",))
+        tries = len(archive.order)
+        async with sending(station):
+            await until(lambda to=to_archive: list(to.notices()))
+            assert len(archive.order) == tries, "a whole capture is what each try may cost"
+            (notice,) = to_archive.notices()
+            assert (notice["id"], "not of this kind" in str(notice["detail"])) == ("copies.not_taken", True)
+            if forgiven:
+                archive.poison.clear()
+                to_archive.forgive(name)
+                await until_counted(station, owed)
+    assert states == [None, "where its bytes went"]
+
+
+async def test_a_copy_that_was_not_taken_a_day_ago_is_offered_at_the_start(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = BenchUplink("archive")
+    station.connect(BenchUplink())
+    archive.poison["0"] = UplinkRefused("not of this kind")
+    to_archive = station.beside(archive, COPY)
+    await destined(station, copies=("archive",))
+    await filled(station, bench, 1)
+    async with sending(station):
+        await until(lambda: list(to_archive.notices()))
+    await station.restart()
+    archive.poison.clear()
+    now = declined.time() + 86_400.0
+    monkeypatch.setattr(declined, "time", lambda: now)
+    station.others.clear()
+    station.beside(archive, COPY)
+    await destined(station, copies=("archive",))
+    async with sending(station):
+        await until_counted(station, owed)
+
+
 async def test_a_destination_that_is_new_gets_what_is_still_here_and_one_that_went_is_owed_nothing(
     station: Station, bench: BenchDevice
 ) -> None:
