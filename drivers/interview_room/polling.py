@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from agent.driver import Intake, Readable
     from drivers.interview_room.rounds import Grid
 
-__all__ = ["FORGETS", "PolledOptions", "Polling"]
+__all__ = ["BYTES_A_SECOND", "FORGETS", "PolledOptions", "Polling"]
 
 FORGETS: Final = "overwrites its oldest recordings by itself"
 
+BYTES_A_SECOND: Final = 32 << 20
+"""More than any camera has for a second of picture and sound: what goes beyond it comes to no end."""
 _STAY: Final = 5.0
 """Seconds between two sights of a camera that answered."""
 

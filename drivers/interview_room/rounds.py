@@ -50,7 +50,7 @@ class Grid:
     def at(self, number: int) -> tuple[datetime, datetime]:
         """Where a slice begins and ends."""
         begins = self.begins + number * self.length
-        return begins, min(begins + self.length, self.ends)
+        return begins, self.ends if self.ends - begins <= self.length else begins + self.length
 
 
 class Rounds:

@@ -17,6 +17,7 @@ import aiohttp
 from agent.capture import printable
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
 from drivers.interview_room.onvif.soap import Call, Services, digest_of, seconds_text
+from drivers.interview_room.times import ahead
 
 if TYPE_CHECKING:
     from drivers.interview_room.onvif.options import OnvifOptions
@@ -81,7 +82,7 @@ class Recorder:
         """Ask for its time (without a login, as everybody may), who it is, and where its services are."""
         told = await self._ask("devicemgmt", "GetSystemDateAndTime", login=False)
         now = _utc_of(told)
-        self.ahead = None if now is None else now - datetime.now(UTC)
+        self.ahead = None if now is None else ahead(now)
         told = await self._ask("devicemgmt", "GetDeviceInformation")
         self.words = {name: _word(_get(told, name)) for name in _INFORMATION}
         services = await self._ask("devicemgmt", "GetServices", IncludeCapability=False)
@@ -210,8 +211,11 @@ def _word(value: object) -> str:
 def _moment(value: object) -> datetime | None:
     if not isinstance(value, datetime):
         return None
-    # A time without a zone is the recorder's fault; the specification says UTC.
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        # A time without a zone is the recorder's fault; the specification says UTC.
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:  # the last day of all calendars, in a zone of its own
+        return None
 
 
 def _utc_of(told: object) -> datetime | None:

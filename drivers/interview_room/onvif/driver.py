@@ -17,6 +17,7 @@ from drivers.interview_room.onvif.rtsp import Login
 from drivers.interview_room.polling import FORGETS, Polling
 from drivers.interview_room.room import device_of
 from drivers.interview_room.rounds import Grid
+from drivers.interview_room.times import later
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -81,7 +82,7 @@ class Replay:
         uri = await self._recorder.replay_uri(one.found.token)
         login = Login(options.user, self._recorder.password)
         # A recording may be a little longer than the search says, and not by more than a slice.
-        latest = (one.found.ended_at or one.begins) + timedelta(minutes=options.slice)
+        latest = later(one.found.ended_at or one.begins, timedelta(minutes=options.slice))
         async with Relay(uri, login, one.begins, one.ends, answer=options.answer, latest=latest) as relay:
             process = await _ffmpeg(relay.url)
             try:

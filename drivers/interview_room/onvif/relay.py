@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final, Self
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
 from drivers.interview_room.onvif.neighbour import is_ours
 from drivers.interview_room.onvif.rtsp import Frame, Login, Message, host_of, read, written
+from drivers.interview_room.polling import BYTES_A_SECOND
+from drivers.interview_room.times import later
 from firmware_specs import SpecError
 from firmware_specs.formats.onvif_replay import packet
 
@@ -37,8 +39,6 @@ _BEYOND: Final = 50
 """Packets in a row that lie behind the end: one alone may bear a time that is wrong."""
 _SLACK: Final = timedelta(seconds=10)
 """By so much a replay may go on: to the end of its last group of pictures."""
-_BYTES_A_SECOND: Final = 32 << 20
-"""More than any recorder has for a second of picture and sound."""
 GAP: Final = timedelta(seconds=2)
 """Pictures that were taken so far from each other have a gap between them, also where nothing says so."""
 
@@ -118,9 +118,9 @@ class Relay:
         self._uri, self._login, self.answer = uri, login, answer
         self._ends = ends
         over = ends if ends is not None else latest
-        self._over = None if over is None else over + _SLACK
+        self._over = None if over is None else later(over, _SLACK)
         self._beyond = self._bytes = 0
-        self._most = None if self._over is None else int((self._over - begins).total_seconds() * _BYTES_A_SECOND)
+        self._most = None if self._over is None else int((self._over - begins).total_seconds() * BYTES_A_SECOND)
         self._range = f"clock={clock(begins)}-{'' if ends is None else clock(ends)}"
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -228,7 +228,7 @@ class Relay:
         latest = self.seen.latest
         if self.beyond:
             return True
-        return self._ends is not None and latest is not None and latest >= self._ends - GAP
+        return self._ends is not None and latest is not None and later(latest, GAP) >= self._ends
 
     @property
     def range(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -15,6 +15,8 @@ from yarl import URL
 from agent.capture import printable
 from agent.driver import BLOCK_LENGTH
 from agent.errors import CannotResume, DeviceError, DeviceGone, DeviceRefused
+from drivers.interview_room.polling import BYTES_A_SECOND
+from drivers.interview_room.times import ahead
 from firmware_specs import SpecError
 from firmware_specs.formats import vapix_recordings as spec
 
@@ -29,6 +31,8 @@ T = TypeVar("T")
 
 _XML_MAX: Final = 4 << 20
 _SECRET_MAX: Final = 4096
+_SLACK: Final = 60.0
+"""Seconds by which a film may be longer than was asked for: it begins at a key frame."""
 _PAGE: Final = 200
 _PAGES_MAX: Final = 100
 _RECORD: Final = "/axis-cgi/record"
@@ -84,8 +88,12 @@ class Camera:
         """What an export would be."""
         return _read(spec.export_properties, await self._xml(f"{_RECORD}/export/properties.cgi", wanted))
 
-    async def export(self, wanted: Mapping[str, str], offset: int) -> AsyncIterator[bytes]:
-        """The bytes of an export from `offset` on. `CannotResume` where the camera begins at its beginning again."""
+    async def export(self, wanted: Mapping[str, str], offset: int, lasts: timedelta) -> AsyncIterator[bytes]:
+        """The bytes of an export of a film that `lasts` so long, from `offset` on.
+
+        `CannotResume` where the camera begins at its beginning again; `DeviceRefused` where it comes to no end.
+        """
+        most = int((lasts.total_seconds() + _SLACK) * BYTES_A_SECOND)
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         async with self._asked(f"{_RECORD}/export/exportrecording.cgi", wanted, headers) as answer:
             if answer.content_type in ("text/xml", "application/xml", "text/html", "text/plain"):
@@ -93,6 +101,11 @@ class Camera:
             if offset and not _continues(answer, offset):
                 raise CannotResume("the camera exports from the beginning alone")
             async for block in answer.content.iter_chunked(BLOCK_LENGTH):
+                if (offset := offset + len(block)) > most:
+                    raise DeviceRefused(
+                        f"the camera exports without an end: {offset} bytes for {lasts.total_seconds():.0f} s of film",
+                        hint="Look at the camera's firmware; its other recordings are taken.",
+                    )
                 yield block
 
     async def _xml(self, path: str, wanted: Mapping[str, str]) -> bytes:
@@ -121,7 +134,7 @@ class Camera:
     def _look_at_clock(self, answer: aiohttp.ClientResponse) -> None:
         try:
             shown = parsedate_to_datetime(answer.headers.get("Date", ""))
-            self.ahead = shown.astimezone(UTC) - datetime.now(UTC)
+            self.ahead = ahead(shown.astimezone(UTC))
         except (ValueError, TypeError, OverflowError):
             self.ahead = None
 

@@ -49,7 +49,7 @@ class Export:
             told = await self._camera.properties(wanted)
             wanted |= {"starttime": _utc(told.began_at), "stoptime": _utc(told.ended_at)}
         reach = Reach() if not offset and self._options.format == "matroska" else None
-        async for block in self._camera.export(wanted, offset):
+        async for block in self._camera.export(wanted, offset, self._slice.ends - self._slice.begins):
             if reach is not None:
                 reach.feed(block)
             yield block

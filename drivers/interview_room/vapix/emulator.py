@@ -53,6 +53,8 @@ class CameraEmulator:
     """It can export from a later byte on, as no documented camera can."""
     ahead: timedelta = timedelta()
     """Its clock is ahead of ours."""
+    date: str | None = None
+    """The `Date` of each answer, where it does not follow the clock."""
     asked: list[str] = field(default_factory=list)
     key_frames: timedelta = timedelta(seconds=2)
     _server: asyncio.Server | None = None
@@ -146,7 +148,7 @@ class CameraEmulator:
     def _say(
         self, writer: asyncio.StreamWriter, status: int, body: bytes, *, kind: str = "text/plain", **more: str
     ) -> None:
-        date = (datetime.now(UTC) + self.ahead).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        date = self.date or (datetime.now(UTC) + self.ahead).strftime("%a, %d %b %Y %H:%M:%S GMT")
         lines = [f"HTTP/1.0 {status} -", f"Date: {date}", f"Content-Type: {kind}"]
         lines += [f"{name}: {value}" for name, value in more.items()]
         writer.write("\r\n".join([*lines, "", ""]).encode() + body)

@@ -69,7 +69,7 @@ async def test_a_recorder_that_heeds_no_end_is_bounded(ends: int | None, latest:
 
 @pytest.mark.parametrize("seconds", [0, 5])
 async def test_a_recorder_whose_times_stand_still_is_bounded(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    monkeypatch.setattr("drivers.interview_room.onvif.relay._BYTES_A_SECOND", 20_000)
+    monkeypatch.setattr("drivers.interview_room.onvif.relay.BYTES_A_SECOND", 20_000)
     frames = (sound(number & 0xFFFF, seconds) for number in count())
     async with (
         breaking(frames) as uri,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from agent.errors import DeviceRefused
+from agent.errors import DeviceGone, DeviceRefused
 from agent.testing.probe import Probe, read_all
 from agent.testing.rig import held, running, until
 from agent.testing.station import Station
@@ -300,6 +300,39 @@ async def test_its_clock_is_read_and_slices_go_by_it(made: Callable[..., Vapix])
         assert {offer.capture.members for offer in probe.offered} == {0}, "nobody knows yet how many there will be"
         reading = await driver.read_clock(driver._device)
         assert abs(reading.at - (datetime.now(UTC) - timedelta(hours=3))) < timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0101 00:00:00 GMT"])
+async def test_a_camera_whose_times_are_at_the_end_of_calendars(made: Callable[..., Vapix], date: str) -> None:
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    listed = [stored(b""), Stored("last", b"", last - timedelta(minutes=15), last, "completed")]
+    async with CameraEmulator(stored=[*listed, Stored("goes on", b"", BEGAN, None, "recording")], date=date) as camera:
+        probe, driver = Probe(), made(camera)
+        async with running(driver, probe):
+            await until(lambda: {"SD_DISK/last/00000", "SD_DISK/last/00001"} <= probe.keys)
+            with pytest.raises(DeviceGone, match="not told its time"):
+                await driver.read_clock(probe.offered[0].capture.device)
+
+
+async def test_an_export_without_an_end_is_given_up(
+    films: dict[str, bytes], made: Callable[..., Vapix], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where the disk is full: everything else would stand still then."""
+    film = films["live"]
+    monkeypatch.setattr("drivers.interview_room.vapix.camera.BYTES_A_SECOND", len(film) / 120 + 1)
+    got: list[str] = []
+
+    async def look(offer: Offer) -> None:
+        await read_all(offer, 0)
+        got.append(offer.capture.key)
+
+    long = stored(film + bytes(4 << 20), name="long")
+    async with CameraEmulator(stored=[long, stored(film, name="whole")]) as camera:
+        probe = Probe(look)
+        async with running(made(camera), probe):
+            await until(lambda: bool(probe.failures and got))
+    assert all("exports without an end" in str(one) for one in probe.failures)
+    assert set(got) == {"SD_DISK/whole"}
 
 
 async def test_a_list_that_is_none_is_refused(made: Callable[..., Vapix], monkeypatch: pytest.MonkeyPatch) -> None:
