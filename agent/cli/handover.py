@@ -1,6 +1,8 @@
 """`evidock handover`: disks that carry captures: prepared, verified by who receives them, and signed for."""
 
 import json
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ app = typer.Typer(
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the medium is mounted.")]
 
 _ABOUT_MAX: Final = 1 << 20
+_SHELF: Final = 2
+"""Letters of the folders in which stations put captures: the first of their ids."""
 _AT_ONCE: Final = 10_000
 """Receipts in one file."""
 _OTHERS_MOST: Final = 64
@@ -79,7 +83,6 @@ def sign(
 ) -> None:
     """Verify every capture and sign for those that are right, once they are stored; the receipts go on the medium."""
     from agent.anchor.keys import load_key, make_key  # noqa: PLC0415 - cryptography takes its time
-    from agent.uplink.folder.medium import RECEIPTS  # noqa: PLC0415
 
     folder = folder.absolute()
     found = list(_bags(folder))
@@ -91,7 +94,7 @@ def sign(
     abouts = [about for one in good for about in (one.about, *one.others)]
     for first in range(0, len(abouts), _AT_ONCE):
         notes = [_receipt(about, signer, now, copies) for about in abouts[first : first + _AT_ONCE]]
-        _write(folder / RECEIPTS / f"{now:%Y%m%dT%H%M%SZ}-{first // _AT_ONCE:03}.json", notes)
+        _write(folder, f"{now:%Y%m%dT%H%M%SZ}-{first // _AT_ONCE:03}.json", notes)
     if as_json:
         print_json({"signed": [one.capture for one in good], "vkey": signer.vkey})
     else:
@@ -105,56 +108,83 @@ _TODO: Final = "Nothing was signed for those. The station still has them: leave 
 
 
 def _bags(folder: Path) -> Iterator[_Bag]:
-    from agent.uplink.folder.medium import CAPTURES, Medium  # noqa: PLC0415
+    from agent.uplink.folder.medium import CAPTURES, Medium, below, names_in, opened, told  # noqa: PLC0415
 
-    medium = Medium.at(folder)
-    for place in sorted((medium.path / CAPTURES).glob("??/*")):
-        if not place.name.startswith(".") and place.is_dir() and not place.is_symlink():
-            yield _bag(place)
-
-
-def _bag(place: Path) -> _Bag:
-    """Nothing that lies there is trusted: what the sums say is compared with what the bytes are."""
-    import hashlib  # noqa: PLC0415
-
-    from agent.uplink.folder.bag import ABOUT, about_of  # noqa: PLC0415
-
-    about: dict[str, Any] = {"capture": place.name}
-    whole, count = hashlib.sha256(), 0
+    root = opened(folder)
     try:
-        if (said := _about(place, ABOUT)) is None:
-            return _Bag(about, "", f"{ABOUT} is not what a station writes")
-        about = said
-        files = [path for path in (place / "data").iterdir() if path.is_file() and not path.is_symlink()]
-        if len(files) != 1:
-            return _Bag(about, "", f"it holds {len(files)} files instead of one")
-        with files[0].open("rb") as payload:
-            while block := payload.read(1 << 20):
-                whole.update(block)
-                count += len(block)
+        Medium.under(root, folder)
+        if CAPTURES not in names_in(root):
+            return
+        with below(root, CAPTURES) as captures:
+            for shelf in (name for name in names_in(captures) if len(name) == _SHELF and _is(name, captures)):
+                with below(captures, shelf) as bags:
+                    for name in names_in(bags):
+                        if not name.startswith(".") and _is(name, bags):
+                            yield _bag(bags, name)
+    except OSError as error:
+        raise told(error, folder) from error
+    finally:
+        os.close(root)
+
+
+def _is(name: str, folder: int, kind: int = stat.S_IFDIR) -> bool:
+    """Whether it is a folder, or of another kind: a link to one is none, for it may lead off the medium."""
+    return stat.S_IFMT(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) == kind
+
+
+def _bag(bags: int, capture: str) -> _Bag:
+    """Nothing that lies there is trusted: what the sums say is compared with what the bytes are."""
+    from agent.uplink.folder.bag import ABOUT, about_of  # noqa: PLC0415
+    from agent.uplink.folder.medium import below, names_in  # noqa: PLC0415
+
+    about: dict[str, Any] = {"capture": capture}
+    others: list[dict[str, Any]] = []
+    try:
+        with below(bags, capture) as place:
+            if (said := _about(place, ABOUT)) is None:
+                return _Bag(about, "", f"{ABOUT} is not what a station writes")
+            about = said
+            with below(place, "data") as data:
+                files = [name for name in names_in(data) if _is(name, data, stat.S_IFREG)]
+                if len(files) != 1:
+                    return _Bag(about, "", f"it holds {len(files)} files instead of one")
+                sha256, count = _hashed(files[0], data)
+            first, last = about_of("\0").split("\0")
+            more = [name for name in names_in(place) if name.startswith(first) and name.endswith(last)]
+            for name in islice(more, _OTHERS_MOST):
+                with suppress(OSError):
+                    other = _about(place, name)
+                    if other is not None and all(other[one] == about[one] for one in ("capture", "sha256", "length")):
+                        others.append(other)
     except OSError as error:
         return _Bag(about, "", f"it cannot be read: {error}")
-    sha256 = whole.hexdigest()
-    if about["capture"] != place.name:
+    if about["capture"] != capture:
         return _Bag(about, sha256, "it lies under the id of another capture")
     if about["sha256"] != sha256 or about["length"] != count:
         return _Bag(about, sha256, "its bytes are not those that its station took")
-    others: list[dict[str, Any]] = []
-    for path in islice(sorted(place.glob(about_of("*"))), _OTHERS_MOST):
-        with suppress(OSError):
-            other = _about(place, path.name)
-            if other is not None and all(other[name] == about[name] for name in ("capture", "sha256", "length")):
-                others.append(other)
     return _Bag(about, sha256, others=tuple(others))
 
 
-def _about(place: Path, name: str) -> dict[str, Any] | None:
+def _hashed(name: str, folder: int) -> tuple[str, int]:
+    import hashlib  # noqa: PLC0415
+
+    from agent.descent import FILE  # noqa: PLC0415
+
+    whole, count = hashlib.sha256(), 0
+    with os.fdopen(os.open(name, FILE, dir_fd=folder), "rb") as payload:
+        while block := payload.read(1 << 20):
+            whole.update(block)
+            count += len(block)
+    return whole.hexdigest(), count
+
+
+def _about(place: int, name: str) -> dict[str, Any] | None:
     """What a station wrote beside a capture; None where it is nothing that a receipt could say."""
     from agent.custody.receipt import write  # noqa: PLC0415
     from agent.uplink.folder.medium import read_plain  # noqa: PLC0415
 
     try:
-        about = json.loads(read_plain(place / name, _ABOUT_MAX))
+        about = json.loads(read_plain(name, _ABOUT_MAX, place))
         if not isinstance(about, dict) or not isinstance(about.get("origin"), dict):
             return None
         if any(type(about.get(word)) is not kind for word, kind in _KINDS.items()):
@@ -186,14 +216,19 @@ def _note(about: dict[str, Any], now: datetime, copies: int) -> Any:  # noqa: AN
     )
 
 
-def _write(path: Path, notes: list[str]) -> None:
+def _write(folder: Path, name: str, notes: list[str]) -> None:
     from agent import durable  # noqa: PLC0415
+    from agent.uplink.folder.medium import RECEIPTS, below, opened  # noqa: PLC0415
 
+    root, content = opened(folder), json.dumps({"schema": "receipt/1", "receipts": notes}).encode()
     try:
-        durable.make_folder(path.parent, 0o777)
-        durable.replace_file(path, json.dumps({"schema": "receipt/1", "receipts": notes}).encode(), mode=0o644)
+        with below(root, RECEIPTS, make=True) as place:
+            durable.replace_below(name, content, place, 0o644)
     except OSError as error:
+        path = folder / RECEIPTS / name
         raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Nothing was signed.") from error
+    finally:
+        os.close(root)
 
 
 def _show(found: list[_Bag]) -> None:

@@ -7,12 +7,12 @@ import errno
 import json
 import os
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bagit
 import pytest
+from structlog.testing import capture_logs
 
 from agent import durable
 from agent.capture import Standing, Strength
@@ -28,10 +28,14 @@ from agent.testing.process import DaemonProcess
 from agent.testing.sendings import HeldSending, held_sending
 from agent.testing.station import Station
 from agent.testing.uplink_conformance import sent
+from agent.uplink import folder
 from agent.uplink.folder import receipts_in, writing
-from agent.uplink.folder.medium import MARK, prepare
+from agent.uplink.folder.medium import MARK, prepare, read_plain
 from agent.uplink.folder.writing import place_of
 from tests.uplinks.folder_rig import OTHER, FolderRig, evidock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -243,15 +247,15 @@ async def test_receipts_that_were_read_before_the_disk_was_pulled_are_told_when_
     for number in range(3):
         said = json.dumps({"schema": "receipt/1", "receipts": [f"{number}"]})
         (rig.path / "receipts" / f"{number}.json").write_text(said)
-    pulled, true_stat = [True], Path.stat
+    pulled = [True]
 
-    def stat(path: Path, **more: Any) -> os.stat_result:  # noqa: ANN401 - as it is
-        if pulled and path.name == "1.json":
+    def read(name: str, *more: Any) -> bytes:  # noqa: ANN401 - as it is
+        if pulled and name == "1.json":
             pulled.clear()
             raise OSError(errno.EIO, "pulled")
-        return true_stat(path, **more)
+        return read_plain(name, *more)
 
-    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(folder, "read_plain", read)
     notes = rig.uplink().later()
     async with asyncio.timeout(10):
         assert {await anext(notes) for _ in range(3)} == {b"0", b"1", b"2"}
@@ -274,6 +278,45 @@ async def test_another_medium_with_a_file_of_the_same_name_length_and_time_is_re
     async with asyncio.timeout(10):
         assert await anext(notes) == b"other"
     await notes.aclose()
+
+
+async def test_receipts_behind_a_link_are_not_those_of_the_medium(
+    rig: FolderRig, station: Station, tmp_path: Path
+) -> None:
+    """A medium that leads its reader elsewhere is told of; nothing is read or written there."""
+    await sent(rig.uplink(), await held_sending(station, b"x"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "0.json").write_text(json.dumps({"schema": "receipt/1", "receipts": ["a note"]}))
+    (rig.path / "receipts").rmdir()
+    (rig.path / "receipts").symlink_to(elsewhere)
+    notes = rig.uplink().later()
+    with capture_logs() as logs, pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(notes), 0.5)
+    await notes.aclose()
+    assert {(one["event"], one["file"]) for one in logs} == {("receipts_unreadable", str(rig.path / "receipts"))}
+    told = evidock("sign", rig.path, "--key", tmp_path / "k", "--name", "dems.example.org/r", "--json")
+    assert "cannot be written" in str(told.exception)
+    assert [one.name for one in elsewhere.iterdir()] == ["0.json"]
+
+
+@pytest.mark.parametrize("link", ["captures", "shelf", "bag", "data"])
+async def test_whoever_signs_reads_what_lies_on_the_medium_and_follows_no_link_off_it(
+    rig: FolderRig, station: Station, tmp_path: Path, link: str
+) -> None:
+    """Else bytes that nobody brought would be signed for."""
+    sending = await held_sending(station, b"x")
+    await sent(rig.uplink(), sending)
+    bag = place_of(rig.medium, sending.holding.id)
+    place = {"captures": bag.parent.parent, "shelf": bag.parent, "bag": bag, "data": bag / "data"}[link]
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    told = evidock("sign", rig.path, "--key", tmp_path / "k", "--name", "dems.example.org/r", "--json")
+    assert not list((rig.path / "receipts").iterdir())
+    if link == "captures":
+        assert "no folder is where one belongs" in str(told.exception)
+    else:
+        assert json.loads(told.stdout)["signed"] == []
 
 
 @pytest.mark.parametrize("wrong", ["{", "[]", '{"capture": "x"}', '{"capture": 7, "origin": "x"}'])

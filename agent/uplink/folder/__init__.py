@@ -10,8 +10,10 @@ one, and are believed by their signature alone.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
-from contextlib import suppress
+import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
@@ -20,12 +22,12 @@ from agent.capture import Receipt, Strength
 from agent.errors import UplinkDown
 from agent.opened import opening
 from agent.uplink import Finding
-from agent.uplink.folder.medium import RECEIPTS, Medium, opened, read_plain, told
+from agent.uplink.folder.medium import RECEIPTS, Medium, below, names_in, opened, read_plain, told
 from agent.uplink.folder.options import FolderOptions
 from agent.uplink.folder.writing import written
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from agent.uplink import Sending
@@ -79,10 +81,13 @@ class FolderUplink:
     def _files(self) -> tuple[Medium, list[str]]:
         medium = Medium.at(self._options.path)
         try:
-            found = sorted(path.name for path in (medium.path / RECEIPTS).iterdir() if path.suffix == ".json")
+            with _receipts(medium) as place:
+                found = [name for name in names_in(place) if name.endswith(".json")]
         except FileNotFoundError:
             found = []
         except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                self._cannot_read(medium.path / RECEIPTS, medium, "it is no folder")
             raise told(error, medium.path) from error
         return medium, found[-FILES_MAX:]  # named by their time: the newest
 
@@ -90,11 +95,12 @@ class FolderUplink:
         """A file's length, time and medium, and its notes, where those are others than before. Raises `UplinkDown`."""
         path, seen = medium.path / RECEIPTS / name, self._seen.get(name, _NEVER)
         try:
-            facts = path.lstat()
-            now = (facts.st_size, facts.st_mtime_ns, medium.id)
-            if now == seen:
-                return now, []
-            content = read_plain(path, FILE_MAX + 1)
+            with _receipts(medium) as place:
+                facts = os.stat(name, dir_fd=place, follow_symlinks=False)
+                now = (facts.st_size, facts.st_mtime_ns, medium.id)
+                if now == seen:
+                    return now, []
+                content = read_plain(name, FILE_MAX + 1, place)
         except OSError as error:
             medium.require_here()
             self._cannot_read(path, medium, error.strerror or str(error))
@@ -130,6 +136,17 @@ class FolderUplink:
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+@contextmanager
+def _receipts(medium: Medium) -> Iterator[int]:
+    """The folder that they are brought back in: no link on the medium leads elsewhere. Raises `OSError`."""
+    root = opened(medium.path)
+    try:
+        with below(root, RECEIPTS) as place:
+            yield place
+    finally:
+        os.close(root)
 
 
 def receipts_in(content: bytes) -> list[bytes]:

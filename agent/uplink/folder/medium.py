@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["CAPTURES", "MARK", "RECEIPTS", "Medium", "below", "opened", "prepare", "read_plain", "told"]
+__all__ = ["CAPTURES", "MARK", "RECEIPTS", "Medium", "below", "names_in", "opened", "prepare", "read_plain", "told"]
 
 MARK: Final = "evidock-medium.json"
 CAPTURES: Final = "captures"
@@ -115,6 +115,11 @@ def below(root: int, *names: str, make: bool = False) -> Iterator[int]:
     finally:
         if fd != root:
             os.close(fd)
+
+
+def names_in(folder: int) -> list[str]:
+    """What lies in an open folder, in order. Raises `OSError`."""
+    return sorted(os.listdir(folder))
 
 
 def _entered(name: str, folder: int, *, make: bool) -> int:
