@@ -148,8 +148,7 @@ class Bundles:
                     open_files.append((one, fd))
                     durable.write_all(fd, one.data, 0)
                     durable.drop_cache(fd)  # of dirty pages: it starts their way to the disk, all files' together
-            for _, fd in open_files:
-                durable.force(fd)
+            self._store.force([fd for _, fd in open_files])
             for one, fd in open_files:
                 self._judged(one, os.pread(fd, one.length + 1, 0))
         finally:

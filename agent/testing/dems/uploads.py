@@ -47,6 +47,8 @@ class State(StrEnum):
     """Our own disk failed it: set aside."""
 
 
+_TOGETHER: Final = 4
+"""Files from which on the file system is forced as a whole: what others wrote to it has to be waited for then."""
 _FILE_KEPT: Final = (State.OPEN, State.STORED, State.MISMATCH, State.DAMAGED)
 
 
@@ -104,6 +106,7 @@ class Store:
         self.clock = clock
         self._expires_after = expires_after
         self._files_fd = os.open(folder / "files", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._forces_all = durable.forces_all(self._files_fd)
         self.record = Record(folder / "dems.sqlite", self._files_fd)
         self._live: dict[str, Upload] = {}
         self._sweep()
@@ -165,6 +168,17 @@ class Store:
     def create(self, upload: Upload) -> int:
         """Make the file of an upload that is new, open for writing and reading."""
         return durable.create(upload.id, self._files_fd)
+
+    def force(self, fds: Sequence[int]) -> None:
+        """Bring several new files to the disk: together, where the file system can be forced as a whole.
+
+        Raises `ForceFailed`; then it may be any of them.
+        """
+        if self._forces_all and len(fds) >= _TOGETHER:
+            durable.force_all(self._files_fd)
+            return
+        for fd in fds:
+            durable.force(fd)
 
     def named(self, length: int, claims: Claims | None, metadata: str) -> Door:
         """Return a new upload that has no file yet."""
