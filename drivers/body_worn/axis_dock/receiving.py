@@ -168,25 +168,31 @@ class Receiving:
             thing.length, thing.sha256, thing.md5 = body.length, body.sha256, body.md5
             await self.shelf.put_thing(thing)
 
-        capture = object_capture(
-            self.under_way[id(body)],
-            container,
-            thing,
-            length=body.stated,
-            encrypted=self._encrypted,
-            known=await self._known(container),
-        )
-        await self._intake.take(Arrival(capture, body, arrived))
-        if not body.begun:
-            await body.skip()  # it was held before, if this is it
-            # Looked at anew: another sending of it may have been held while this one waited for it.
+        known = await self._known(container)
+        while True:
+            capture = object_capture(
+                self.under_way[id(body)],
+                container,
+                thing,
+                length=body.stated,
+                encrypted=self._encrypted,
+                known=known,
+            )
+            await self._intake.take(Arrival(capture, body, arrived))
+            if body.begun:
+                break
+            # It was held before, if this is it. Looked at anew: another sending of it may have been held meanwhile.
             before = await self.shelf.version(container.name, thing.name, thing.version)
-            if before is None or before.sha256 is None:
-                self._log.warning("held_before", key=capture.key, todo="nothing: the journal knows it, the shelf not")
-            elif before.sha256 != body.sha256:
-                before.other = True
-                await self.shelf.put_thing(before)
-                raise OtherBytes(f"{capture.key} is held, and what came now is something else of the same length")
+            if before is not None and before.sha256 is not None:
+                await body.skip()
+                if before.sha256 != body.sha256:
+                    before.other = True
+                    await self.shelf.put_thing(before)
+                    raise OtherBytes(f"{capture.key} is held, and what came now is something else of the same length")
+                break
+            # The shelf was lost, and nothing tells whether this is what the journal knows: it is kept as well.
+            self._log.warning("held_before", key=capture.key, todo="Nothing to do: what came now is kept beside it.")
+            thing.version += 1
         thing.length, thing.sha256, thing.md5 = body.length, body.sha256, body.md5
         thing.held, thing.note = True, self._note(thing, body)
         await self.shelf.put_thing(thing)

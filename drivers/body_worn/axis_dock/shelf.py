@@ -2,7 +2,7 @@
 
 It holds no evidence: that is in the spool. It is what makes a 2xx to a container true, what HEAD answers with, and how
 a clip that is sent again is told from another clip of the same name. A lost shelf makes the controller begin its
-containers again (404), and loses nothing that was held.
+containers again (404), and loses nothing: what it sends again is held once more, for it cannot be compared.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from agent.testing.conformance import Rig
+from agent.testing.devices import some_bytes
 from agent.testing.ports import free_port
 from drivers.body_worn.axis_dock import AxisDock
 from drivers.body_worn.axis_dock.emulator import Controller, Recording
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACE = Recording().container
+
+
+def recording(**more: object) -> Recording:
+    clips = [("20261122_101112_7CF7.mkv", some_bytes(2 << 20, 1)), ("20261122_101612_8D08.mkv", some_bytes(70_000, 2))]
+    return Recording(**{"clips": clips, **more})  # type: ignore[arg-type]
 
 
 def options(folder: Path, **more: Any) -> AxisDock.Options:  # noqa: ANN401

@@ -18,8 +18,9 @@ from agent.errors import DeviceRefused
 from agent.testing.devices import some_bytes
 from agent.testing.probe import same_bytes
 from agent.testing.rig import until
-from drivers.body_worn.axis_dock.emulator import Bookmark, Recording, Rejected
+from drivers.body_worn.axis_dock.emulator import Bookmark, Rejected
 from drivers.body_worn.axis_dock.shelf import Container, Shelf
+from tests.drivers.axis_dock.rig import recording
 
 if TYPE_CHECKING:
     from agent.driver import Readable
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 TRACK = [(45.42, -75.69, 4.0), (45.43, -75.70, 2.0)]
-
-
-def recording(**more: object) -> Recording:
-    clips = [("20261122_101112_7CF7.mkv", some_bytes(2 * MIB, 1)), ("20261122_101612_8D08.mkv", some_bytes(70_000, 2))]
-    return Recording(**{"clips": clips, **more})  # type: ignore[arg-type]
 
 
 async def test_a_recording_from_its_first_word_to_complete(desk: Desk) -> None:
