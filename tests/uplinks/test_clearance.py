@@ -22,7 +22,7 @@ from agent.journal import queries
 from agent.testing.devices import some_bytes
 from agent.testing.sendings import held_sending
 from agent.testing.uplink_conformance import UplinkConformance, sent
-from agent.uplink.clearance.blob import Blob, block_name, number_of
+from agent.uplink.clearance.blob import Blob, NotSigned, block_name, number_of
 from agent.uplink.clearance.envelope import cipher_length, pin_of
 from agent.uplink.clearance.rate import Rate
 from tests.uplinks import azurite, swift
@@ -314,6 +314,35 @@ async def test_tokens_and_addresses_that_expire_in_mid_upload_cost_no_block(
     renewed = f"GET /ds/api/v1/tenant/tenant123/evidence/{kept['evidence']}/resource/{kept['resource']}"
     assert rig.service.asked.count(renewed) == 1
     assert sum(one.endswith("/connect/token") for one in rig.service.asked) > 2
+
+
+@pytest.mark.parametrize("turns", [None, 2])
+async def test_a_block_that_is_sent_once_more_with_a_fresh_address_has_a_turn_for_that(
+    rig: ClearanceRig, station: Station, monkeypatch: pytest.MonkeyPatch, turns: int | None
+) -> None:
+    """Its address expires while it is on its way: a budget counts it twice, and what is more urgent may go before."""
+    sending, true_put, tries = await held_sending(station, LONG), Blob.put, [0]
+    sending.turns = turns
+
+    async def put(blob: Blob, name: str, content: bytes) -> None:
+        await true_put(blob, name, content)
+        tries[0] += 1
+        if tries[0] == 2:
+            rig.service.sas_seconds = 7200.0
+            raise NotSigned("its signature has expired")
+
+    monkeypatch.setattr(Blob, "put", put)
+    uplink = rig.uplink(blocks=1)
+    if turns is not None:
+        with pytest.raises(NotNow):
+            await uplink.send(sending)
+        assert tries[0] == 2
+        sending.turns = None
+    await sent(uplink, sending)
+    twice = turns is None  # else it was there by then, and is listed
+    assert (tries[0], sending.outgone) == (6 + twice, len(LONG) + twice * MIB)
+    assert sending.unasked == []
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
 
 
 async def test_a_service_that_gives_no_fresh_address(rig: ClearanceRig, station: Station) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import time
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import new as hash_of
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +50,7 @@ class Bringing:
         self._options = services.options
         self._holding = sending.holding
         self._renewing = asyncio.Lock()
+        self._asking = asyncio.Lock()  # what a turn has granted is for the bytes that follow it
         self._log = structlog.get_logger("uplink").bind(capture=sending.holding.id)
 
     async def brought(self, *, compares: bool) -> dict[str, Any]:
@@ -136,14 +138,25 @@ class Bringing:
 
     # -- its bytes ----------------------------------------------------------------------------------------------------
 
-    async def _signed(self, upload: Upload, act: Callable[[Blob], Awaitable[Any]]) -> tuple[Any, Upload]:
-        """Do something with the blob; once more with a fresh address where the old one is not accepted any more."""
+    async def _signed(
+        self,
+        upload: Upload,
+        act: Callable[[Blob], Awaitable[Any]],
+        *,
+        again: Callable[[], Awaitable[None]] | None = None,
+    ) -> tuple[Any, Upload]:
+        """Do something with the blob; once more with a fresh address where the old one is not accepted any more.
+
+        `again` is awaited before that.
+        """
         try:
             return await act(self._blob(upload)), upload
         except NotSigned:
             renewed = await self._renewed(upload, upload.uri)
             if renewed.uri == upload.uri:
                 raise  # the service thinks that it is good: it does not permit this
+            if again is not None:
+                await again()
             return await act(self._blob(renewed)), renewed
 
     def _blob(self, upload: Upload) -> Blob:
@@ -154,18 +167,29 @@ class Bringing:
         known, names = {number_of(name) for name in there}, list[str]()
         done: set[int] = set()
         self._sending.progress(0)
+        waits: NotNow | None = None
 
         async def send(block: Block) -> None:
+            nonlocal waits
             started = time.monotonic()
             current = Upload.read(self._sending.recall()) or upload
-            await self._signed(current, lambda blob: blob.put(block.name, block.content))
+            put, again = (
+                partial(Blob.put, name=block.name, content=block.content),
+                partial(self._has_turn, reading, block),
+            )
+            try:
+                await self._signed(current, put, again=again)
+            except NotNow as error:
+                waits = error
+                return
             self._rate.took(len(block.content), time.monotonic() - started)
             self._came(done, block, reading)
 
-        waits: NotNow | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(reading.count):
+                    if waits is not None:
+                        break
                     try:
                         block = await self._next(reading, number, there, listed_=number in known)
                     except NotNow as error:
@@ -195,15 +219,22 @@ class Bringing:
         await self._places.acquire()
         try:
             if not listed_:
-                await self._sending.turn(reading.plain(number))
-            block = await reading.block(number, paced=not listed_)
-            if listed_ and there.get(block.name) != len(block.content):
-                await self._sending.turn(reading.plain(number))
-                await reading.pass_by(number)
+                async with self._asking:
+                    await self._sending.turn(reading.plain(number))
+                    return await reading.block(number, paced=True)
+            block = await reading.block(number, paced=False)
+            if there.get(block.name) != len(block.content):
+                await self._has_turn(reading, block)
         except BaseException:
             self._places.release()
             raise
         return block
+
+    async def _has_turn(self, reading: Reading, block: Block) -> None:
+        """A turn for a block that was read before, and its time at the pace that the policy allows."""
+        async with self._asking:
+            await self._sending.turn(reading.plain(block.number))
+            await reading.pass_by(block.number)
 
     def _came(self, done: set[int], block: Block, reading: Reading) -> None:
         done.add(block.number)
