@@ -25,6 +25,8 @@ __all__ = ["Inside", "Sentence", "accelerations", "inside", "sentences"]
 
 _KINDS: Final = frozenset({b"cprt", b"sttm", b"ptnm", b"ptrh", b"thum", b"gps ", b"3gf "})
 TEXT_MAX: Final = 4 << 20
+SENTENCES_MAX: Final = 20_000
+"""Sentences of one film; three minutes have some thousand."""
 _LINE: Final = re.compile(rb"\[(\d{1,16})\](\$[A-Z]{5},[^\r\n\[\]$*]{0,120}\*[0-9A-Fa-f]{2})?")
 _RECORD: Final = 10
 _END: Final = 0xFFFFFFFF
@@ -81,7 +83,12 @@ def inside(source: Source, box: Box) -> Inside | None:
 
 def sentences(data: bytes) -> list[Sentence]:
     """The lines of `gps ` or of a `.gps` file; what is no such line is passed over. Raises `Malformed` if none is."""
-    found = [_sentence(int(one[1]), one[2]) for one in _LINE.finditer(data[:TEXT_MAX]) if one[2]]
+    found: list[Sentence] = []
+    for one in _LINE.finditer(data[:TEXT_MAX]):
+        if one[2]:
+            if len(found) >= SENTENCES_MAX:
+                raise Malformed(f"more than {SENTENCES_MAX} sentences stand in it")
+            found.append(_sentence(int(one[1]), one[2]))
     if not found and not _LINE.search(data[:TEXT_MAX]) and data.strip(b"\0\r\n "):
         raise Malformed("no line of it is a BlackVue position")
     return found

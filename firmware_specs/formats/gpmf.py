@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fix", "Telemetry", "telemetry"]
 
-ITEMS_MAX: Final = 20_000
+ITEMS_MAX: Final = 10_000
 """Items of one payload; a second of telemetry has some hundred."""
 _DEPTH_MAX: Final = 8
 _HEADER: Final = 8

@@ -24,6 +24,8 @@ __all__ = ["Film", "Place", "Telemetry", "claims", "film"]
 
 PAYLOAD_MAX: Final = 1 << 20
 _EXACT: Final = 1 << 53
+_STREAMS_MAX: Final = 8
+"""Streams of telemetry of one film that are read; two lenses have two."""
 SAMPLES_MAX: Final = 32
 """Samples of a track of telemetry that are read: its first ones, for a place and a time, and its last."""
 
@@ -94,7 +96,7 @@ def _index(source: Source, found: Film) -> None:
 
 
 def _track(source: Source, track: Track, found: Film) -> None:
-    if track.codec not in ("gpmd", "camm") or not track.samples:
+    if track.codec not in ("gpmd", "camm") or not track.samples or len(found.telemetry) >= _STREAMS_MAX:
         return
     places = [one for one in samples(source, track) if one[1] <= PAYLOAD_MAX]
     told = Telemetry("GPMF" if track.codec == "gpmd" else "CAMM", len(places))
@@ -145,8 +147,7 @@ def _free_gps(source: Source, found: Film) -> None:
 
 
 def _blackvue(source: Source, box: Any, found: Film) -> None:  # noqa: ANN401 - a Box
-    inside = blackvue_track.inside(source, box)
-    if inside is None:
+    if len(found.telemetry) >= _STREAMS_MAX or (inside := blackvue_track.inside(source, box)) is None:
         return
     told = Telemetry("BlackVue", len(inside.sentences) + inside.accelerations)
     told.words = {"boxes": " ".join(inside.kinds)}

@@ -30,7 +30,10 @@ _UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FROM_1904_TO_1970: Final = 2_082_844_800
 _TRACKS_MAX: Final = 64
 _WORDS_MAX: Final = 256
+"""Words of the maker, and times, that are kept; the rest is passed over."""
 _WORD_LENGTH: Final = 4096
+_SAID_MAX: Final = 1024
+"""Words of the maker that are read."""
 _TABLE_MAX: Final = 100_000
 """Samples of a track of telemetry that are looked up."""
 _UNKNOWN: Final = {0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
@@ -81,8 +84,12 @@ class Movie:
     """Seconds until the end of the last whole fragment."""
     tracks: list[Track] = field(default_factory=list)
     clocks: list[Clock] = field(default_factory=list)
+    raw_times: set[int] = field(default_factory=set)
+    """Those of `clocks` that are numbers."""
     words: dict[str, str] = field(default_factory=dict)
     """What the maker wrote beside: location, model, firmware, by the name of the box or key."""
+    said: int = 0
+    """Words that were read, those that say nothing and those that say a thing again among them."""
     gps_index: Box | None = None
     """Novatek's index of `freeGPS ` blocks."""
 
@@ -135,9 +142,15 @@ def _header(source: Source, box: Box, found: Movie, where: str) -> tuple[int, in
     body = _body(source, box, 36)
     (version,) = unpack(">B", body)
     created, _, timescale, units = unpack(">QQIQ" if version == 1 else ">IIII", body, 4)
-    if where == "mvhd" or (created and created not in {clock.raw for clock in found.clocks}):
-        found.clocks.append(_clock(where, created))
+    if where == "mvhd" or (created and created not in found.raw_times):
+        found.raw_times.add(created)
+        _note(found, _clock(where, created))
     return timescale, None if units in _UNKNOWN else units
+
+
+def _note(found: Movie, clock: Clock) -> None:
+    if len(found.clocks) < _WORDS_MAX:
+        found.clocks.append(clock)
 
 
 def _clock(where: str, raw: int) -> Clock:
@@ -230,8 +243,9 @@ def _run(body: bytes, each: int) -> int:
     if not flags & 0x100:
         return int(count) * each
     at = 8 + (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
-    stride = 4 * (flags & 0xF00).bit_count()
-    return sum(unpack(">I", body, at + number * stride)[0] for number in range(min(count, len(body) // stride)))
+    row = struct.Struct(f">I{4 * (flags & 0xF00).bit_count() - 4}x")
+    count = min(count, max(0, len(body) - at) // row.size)
+    return sum(lasts for (lasts,) in row.iter_unpack(body[at : at + count * row.size]))
 
 
 # -- words of the maker ------------------------------------------------------------------------------------------------
@@ -239,6 +253,8 @@ def _run(body: bytes, each: int) -> int:
 
 def _user_data(source: Source, udta: Box, found: Movie) -> None:
     for box in children(source, udta.body, udta.end):
+        if found.said >= _SAID_MAX:
+            return
         body = _body(source, box, _WORD_LENGTH)
         if box.kind == b"meta":
             _metadata(source, box, found)
@@ -246,8 +262,9 @@ def _user_data(source: Source, udta: Box, found: Movie) -> None:
             (length,) = unpack(">H", body)
             _word(found, box.name, body[4 : 4 + length])
             if box.kind == b"\xa9day":
-                found.clocks.append(Clock("©day", _text(body[4 : 4 + length]), None, ("as the camera wrote it",)))
+                _note(found, Clock("©day", _text(body[4 : 4 + length]), None, ("as the camera wrote it",)))
         elif box.kind == b"GPMF":
+            found.said += _SAID_MAX // 4  # it is a thousand words in one
             for name, said in gpmf.telemetry(_body(source, box, 1 << 16)).words.items():
                 found.words[f"GPMF {name}"] = said
         elif box.kind in (b"@mak", b"@mod", b"FIRM", b"LENS", b"CAME"):
@@ -258,6 +275,7 @@ def _user_data(source: Source, udta: Box, found: Movie) -> None:
 def _metadata(source: Source, meta: Box, found: Movie) -> None:
     """`keys` and `ilst`; in MP4 `meta` has a version before its boxes, in QuickTime it has none."""
     start = meta.body
+    found.said += 1
     if meta.end - start >= 12 and source.read(start + 8, 4) == b"hdlr":  # noqa: PLR2004
         start += 4
     inner = {box.kind: box for box in children(source, start, meta.end)}
@@ -282,11 +300,12 @@ def _metadata(source: Source, meta: Box, found: Movie) -> None:
                     _word(found, names[number - 1], value[8:])
                     if names[number - 1].endswith(".creationdate"):
                         said = _text(value[8:])
-                        found.clocks.append(Clock("creationdate", said, _moment(said), ()))
+                        _note(found, Clock("creationdate", said, _moment(said), ()))
 
 
 def _word(found: Movie, name: str, value: bytes) -> None:
-    if len(found.words) < _WORDS_MAX and (text := _text(value)):
+    found.said += 1
+    if found.said <= _SAID_MAX and len(found.words) < _WORDS_MAX and (text := _text(value)):
         found.words[name] = text
 
 

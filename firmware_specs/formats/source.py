@@ -10,8 +10,10 @@ from firmware_specs import SpecError
 
 __all__ = ["BUDGET", "FileSource", "Malformed", "Source", "Text", "unpack"]
 
-BUDGET: Final = 64 << 20
+BUDGET: Final = 16 << 20
 """Bytes that a parser may read of one source, those that it reads twice counted twice."""
+_LEAST: Final = 32
+"""Bytes that a read counts for at least: a million small ones take as long as a few long ones."""
 
 
 class Malformed(SpecError):
@@ -38,9 +40,10 @@ class _Bounded:
     def check(self, offset: int, length: int) -> None:
         if not (offset >= 0 and length >= 0 and offset + length <= self.length):
             raise Malformed(f"{length} bytes from byte {offset} on were expected, and there are {self.length}")
-        if length > self._left:
+        cost = max(length, _LEAST)
+        if cost > self._left:
             raise Malformed("it asks for more reading than one file is worth")
-        self._left -= length
+        self._left -= cost
         self.spent += length
 
 
