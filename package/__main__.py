@@ -39,6 +39,7 @@ def main() -> None:
     asked.add_argument("--out", type=Path, default=ROOT / "dist")
     asked.add_argument("--version", help="another version of the Debian package")
     asked.add_argument("--schema", type=Path, help="one more schema of the journal, for trying upgrades")
+    asked.add_argument("--loose", action="store_true", help="a Debian package that is not compressed")
     said = asked.parse_args()
     out: Path = said.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ def main() -> None:
     made = [wheel, *out.glob(f"{wheel.name.partition('-py3')[0]}.tar.gz")]
     if said.what != "python":
         bill = write_bill(out / f"{wheel.name.partition('-py3')[0]}.cdx.json", wheel, when)
-        deb = build_deb(out, wheel, bill, when, version=said.version, schema=said.schema)
+        deb = build_deb(out, wheel, bill, when, version=said.version, schema=said.schema, loose=said.loose)
         made += [bill, deb]
     sums = "".join(f"{_sha256(path)}  {path.name}\n" for path in sorted(made))
     (out / "SHA256SUMS").write_text(sums)

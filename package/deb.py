@@ -37,9 +37,16 @@ Description: takes recordings off police devices and brings them to a DEMS
 
 
 def build_deb(
-    out: Path, wheel: Path, bill: Path, when: int, *, version: str | None = None, schema: Path | None = None
+    out: Path,
+    wheel: Path,
+    bill: Path,
+    when: int,
+    *,
+    version: str | None = None,
+    schema: Path | None = None,
+    loose: bool = False,
 ) -> Path:
-    """Build it; the same bytes for the same source, lock and time."""
+    """Build it; the same bytes for the same source, lock and time. `loose`: compressed by nobody."""
     version = version or wheel.name.split("-")[1]
     architecture = subprocess.run(
         ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
@@ -50,8 +57,9 @@ def build_deb(
         build_tree(root, wheel, bill, schema=schema)
         _control(root, version, architecture)
         _settle(root, when)
+        packed = ["-Znone"] if loose else ["-Zxz", "-z1", "--threads-max=1"]
         subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--threads-max=1", "--build", str(root), str(path)],
+            ["dpkg-deb", "--root-owner-group", *packed, "--build", str(root), str(path)],
             env={**os.environ, "SOURCE_DATE_EPOCH": str(when)},
             stdout=subprocess.DEVNULL,
             check=True,
