@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession
 from botocore.config import Config
 
 from agent.errors import UplinkDown
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 LONG = some_bytes(12 * MIB + 77, "three parts")
+SESSION = AioSession()
+"""Of all clients: each of its own would read the descriptions of all services anew."""
 
 
 @asynccontextmanager
 async def client(port: int) -> AsyncIterator[Any]:
     name, _, secret = swift.KEYS.rpartition(":")
     config = Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required")
-    async with get_session().create_client(
+    async with SESSION.create_client(
         "s3",
         endpoint_url=f"http://127.0.0.1:{port}",
         region_name="us-east-1",

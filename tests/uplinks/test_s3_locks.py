@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiobotocore.session import get_session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -25,6 +24,7 @@ from agent.testing.station import Station
 from agent.testing.uplink_conformance import sent
 from agent.uplink.s3 import S3Uplink
 from tests.uplinks.s3_broker import TOKEN, Broker, signer
+from tests.uplinks.s3_rig import SESSION
 from tests.uplinks.swift import HOME
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def store() -> Iterator[str]:
 @asynccontextmanager
 async def client(store: str) -> AsyncIterator[Any]:
     config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
-    async with get_session().create_client(
+    async with SESSION.create_client(
         "s3",
         endpoint_url=store,
         region_name="us-east-1",

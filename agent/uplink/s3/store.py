@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from aiobotocore.config import AioConfig
@@ -44,6 +45,16 @@ _body: ContextVar[Body | None] = ContextVar("body", default=None)
 """Its body."""
 _stated: ContextVar[bool] = ContextVar("stated", default=False)
 """Whether that goes with its digest or not at all."""
+
+
+@cache
+def _session() -> AioSession:
+    """One for all clients: the descriptions of services that each is made from are read, for long, once."""
+    session = AioSession()
+    # Nothing on this machine but agent.toml decides: no environment, no files of other programs.
+    session.set_config_variable("config_file", "/dev/null")
+    session.set_config_variable("credentials_file", "/dev/null")
+    return session
 
 
 def read_keys(path: Path) -> tuple[str, str]:
@@ -231,11 +242,7 @@ class Store:
             user_agent="evidock",
             proxies=None if self._proxy is None else {"http": self._proxy, "https": self._proxy},
         )
-        session = AioSession()
-        # Nothing on this machine but agent.toml decides: no environment, no files of other programs.
-        session.set_config_variable("config_file", "/dev/null")
-        session.set_config_variable("credentials_file", "/dev/null")
-        return session.create_client(
+        return _session().create_client(
             "s3",
             region_name=options.region,
             endpoint_url=options.endpoint,
