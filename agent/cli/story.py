@@ -73,6 +73,10 @@ _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "release.refused": lambda said: f"The device keeps its copy: {said['reason']}",
     "purged": lambda _: "Its bytes left this station; the DEMS has them",
     "part.explained": lambda _: "What had arrived of it before is its beginning, byte for byte, and lies there once",
+    "receipt.dated": lambda _: (
+        "The entry of its receipt is of the future: the station's clock was ahead then. What waits since the "
+        "receipt waits from now on"
+    ),
     "fixity.checked": lambda _: "Its bytes were read again from the station's disk and compared",
     "operator.command": _command,
     "capture.context": _context,

@@ -85,6 +85,7 @@ class Event(StrEnum):
     RELEASE_REFUSED = "release.refused"
     PURGED = "purged"
     FIXITY_CHECKED = "fixity.checked"
+    RECEIPT_DATED = "receipt.dated"
     PART_EXPLAINED = "part.explained"
     CONTEXT = "capture.context"
     DRILLED = "drill.finished"

@@ -104,19 +104,29 @@ def queue(journal: Journal, limit: int, after: tuple[int, int] = (-1, -1)) -> li
 
 
 def evictable(
-    journal: Journal, limit: int, before: datetime, *, least: int, released_only: bool, below: int = LENGTH_MAX
+    journal: Journal,
+    limit: int,
+    before: datetime | None,
+    *,
+    after: datetime | None = None,
+    least: int,
+    released_only: bool,
+    below: int = LENGTH_MAX,
 ) -> list[Holding]:
-    """Receipted (or released) captures whose bytes still lie in the spool, receipted before a moment, oldest first.
+    """Receipted (or released) captures whose bytes still lie in the spool, receipted in a time, oldest first.
 
     `least`: the weakest receipt that counts, as the number of its `Strength`. `below`: only those whose entry `held`
     stands below this leaf. What another destination still has to get stays. `released_only`: what a device can be asked
     to forget must stand released.
     """
-    condition = "spooled = 1 AND standing IN (2, 3) AND receipted_at <= ? AND retained = 0 AND strength >= ?"
-    condition += " AND held_seq < ? AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.capture = capture.row)"
+    condition = "spooled = 1 AND standing IN (2, 3) AND receipted_at <= ? AND receipted_at > ? AND retained = 0"
+    condition += (
+        " AND strength >= ? AND held_seq < ? AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.capture = capture.row)"
+    )
     if released_only:
         condition += " AND (standing = 3 OR forgets IS NOT NULL)"
-    return _page(journal, f"{condition} ORDER BY receipted_at", (micros(before), least, below), limit)
+    until, since = LENGTH_MAX if before is None else micros(before), -LENGTH_MAX if after is None else micros(after)
+    return _page(journal, f"{condition} ORDER BY receipted_at", (until, since, least, below), limit)
 
 
 def recording(journal: Journal, device: str, group: str, limit: int) -> list[Holding]:

@@ -177,6 +177,7 @@ _ACTS: Final[Mapping[str, Callable[[Replay, Mapping[str, Any]], None]]] = {
     Event.RELEASE_REFUSED: _release_refused,
     Event.PURGED: _purged,
     Event.FIXITY_CHECKED: _checked,
+    Event.RECEIPT_DATED: _checked,
     Event.CONTEXT: _context,
     Event.OPERATOR_COMMAND: _commanded,
 }

@@ -22,11 +22,12 @@ import structlog
 from agent.capture import Standing, Strength, printable
 from agent.custody.receipt import check_receipt, earliest
 from agent.driver import BLOCK_LENGTH, INDEX, Offer, ReleasesByPath
-from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal, SpoolDamaged
-from agent.journal import Desk, copies, queries
+from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal
+from agent.journal import Desk, copies, dating, queries
 from agent.places import Places
 from agent.release.program import DIFFERS
 from agent.release.proof import Proving
+from agent.release.purging import Purging, unless_overtaken
 from agent.release.recordings import Recordings, Waits
 from agent.spool import Hasher
 
@@ -69,6 +70,8 @@ class _Case:
     leaf: bytes = b""
     waits: Waits | None = None
     """Why it has to wait for others of its recording."""
+    undated: bool = False
+    """Its receipt is of the future, and no entry says so yet."""
 
 
 class Release:
@@ -96,6 +99,7 @@ class Release:
         """Whose release was begun and has no end in the journal, by origin."""
         self._still: set[bytes] = set()
         """Those of them that their device has offered since it was last listed as a whole."""
+        self._purging = Purging(desk, spool, policy, stamp=stamp, proving=self._proving, least=self.least)
         self._short = asyncio.Event()
         self._log = structlog.get_logger("release")
         self.considered = 0
@@ -163,6 +167,8 @@ class Release:
         if (reason := self._why_not(holding, doubted=case.doubted, ripe=case.ripe)) is not None:
             await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))
             return holding.standing
+        if case.undated:
+            await self._desk.write(lambda journal: dating.date(journal, holding.id))
         self.recordings.note(holding, case.waits)
         # Not old enough, not cosigned yet, or a witness contradicts us, or others of its recording are not that far:
         # nothing is wrong with this capture, it waits.
@@ -181,13 +187,15 @@ class Release:
         if holding is None or holding.standing is not Standing.RECEIPTED:
             return _Case(holding)
         # Without a grace no clock is asked: the receipt may be dated by one that was far ahead then.
-        grace = self._policy.grace
-        ripe = not grace or self._stamp().at >= (holding.receipted_at or holding.changed_at) + grace
+        grace, now = self._policy.grace, self._stamp()
+        since = dating.receipted_since(journal, holding, now) if grace else None
+        ripe = not grace or (since is not None and now.at >= since + grace)
+        undated = bool(grace) and dating.to_be_dated(journal, holding, now)
         ripe = ripe and not copies.lacking(journal, holding.id, self.least)
         proof = self._proving.prove(journal, holding.index) if ripe and self._policy.device == "release" else None
         leaf = b"" if proof is None else journal.leaves.leaf(holding.index)
         waits = None if self._policy.device == "keep" else self.recordings.look(journal, holding, listed)
-        return _Case(holding, queries.doubts(journal, token), ripe, proof, leaf, waits)
+        return _Case(holding, queries.doubts(journal, token), ripe, proof, leaf, waits, undated)
 
     def _why_not(self, holding: Holding, *, doubted: bool, ripe: bool = True) -> str | None:
         """The reason why its device may not forget it, in words for a person; None when it may.
@@ -311,7 +319,7 @@ class Release:
             await self.sweep()
             ends = monotonic() + _SWEEP
             while await self._asked_for_room(ends - monotonic()):
-                await self._purge()
+                await self._purging.look()
                 await asyncio.sleep(_AGAIN)
 
     def room_is_short(self) -> None:
@@ -342,7 +350,7 @@ class Release:
                     if waits is None:
                         await self._let_go(holding)
                 after = page[-1][0].index
-        await self._purge()
+        await self._purging.look()
 
     def _forgotten(
         self, journal: Journal, below: int, after: int, seen: dict[tuple[str, str], Waits | None]
@@ -360,41 +368,6 @@ class Release:
         if (reason := self._why_not(holding, doubted=False)) is not None:
             await self._desk.write(lambda journal: journal.refuse_release(holding.id, reason))
             return
-        await self._unless_overtaken(holding, lambda journal: journal.release(holding.id, {"device": "kept no copy"}))
-
-    async def _unless_overtaken(self, holding: Holding, act: Callable[[Journal], object]) -> bool:
-        """Whether it was done; a person may have ordered otherwise since the capture was looked at."""
-        try:
-            await self._desk.write(act)
-        except Refusal as error:
-            self._log.info("overtaken", capture=holding.id, reason=str(error))
-            return False
-        return True
-
-    async def _purge(self) -> None:
-        if self._policy.spool == "keep":
-            return
-        before = self._stamp().at - self._policy.spool_keep
-        released_only = self._policy.spool == "released"
-        below = await self._desk.read(self._proving.below)
-        while page := await self._desk.read(
-            lambda journal: queries.evictable(
-                journal, _PAGE, before, least=int(self.least), released_only=released_only, below=below
-            )
-        ):
-            for holding in page:
-                # First the journal, then the file: a crash between them leaves a file that the next start lets go, and
-                # never an entry that speaks of a file that is gone.
-                if not await self._unless_overtaken(holding, lambda journal, id_=holding.id: journal.purge(id_)):  # type: ignore[misc]
-                    continue
-                await self._desk.read(lambda journal, sha256=holding.digest.sha256: self._evict(journal, sha256))  # type: ignore[misc]
-                self._log.debug("purged", capture=holding.id)
-
-    def _evict(self, journal: Journal, sha256: bytes) -> None:
-        """In the journal's thread, where no other capture can be promised on the same file meanwhile."""
-        if queries.keepers(journal, sha256):
-            return
-        try:
-            self._spool.evict(sha256)
-        except OSError as error:
-            raise SpoolDamaged(f"letting {sha256.hex()} go from the spool: {error.strerror}") from error
+        await unless_overtaken(
+            self._desk, holding, lambda journal: journal.release(holding.id, {"device": "kept no copy"})
+        )

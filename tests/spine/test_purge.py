@@ -140,6 +140,7 @@ async def test_an_order_between_a_look_and_its_act_ends_nothing(
     held = await receipted(station, BenchDevice(volatile=volatile))
     quicker = Quicker(station.desk, held.id)
     monkeypatch.setattr(station.release, "_desk", quicker)
+    monkeypatch.setattr(station.release._purging, "_desk", quicker)
     await station.release.sweep()
     assert quicker.orders
     assert (await station.events(held.id)) == ["held", "receipted", "operator.command"]
@@ -166,7 +167,7 @@ async def test_what_goes_while_somebody_waits_for_room_is_not_cut_off_by_the_nex
         nonlocal swept
         swept += 1
 
-    monkeypatch.setattr(station.release, "_purge", purge)
+    monkeypatch.setattr(station.release._purging, "look", purge)
     monkeypatch.setattr(station.release, "sweep", sweep)
     running = asyncio.create_task(station.release.run())
     try:

@@ -12,11 +12,14 @@ from agent.capture import Standing, Strength
 from agent.clock import Clock
 from agent.errors import DeviceGone, DeviceRefused
 from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.station import Station
 from agent.testing.uplinks import BenchUplink
 from tests.spine.docked import LETS_GO, receipted, releasing
 
 if TYPE_CHECKING:
-    from agent.testing.station import Station
+    from pathlib import Path
+
+    from agent.capture import Stamp
 
 BIG = 3 << 20
 
@@ -89,6 +92,35 @@ async def test_without_a_grace_no_clock_is_asked_that_was_set_back_since(station
     clock = Clock()
     station.release._stamp = lambda: dataclasses.replace(clock.stamp(), at=clock.stamp().at - timedelta(days=3650))
     assert await station.dock(bench) == {Standing.RELEASED: 1}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_grace_that_was_begun_by_a_clock_that_was_ahead(
+    tmp_path: Path, bench: BenchDevice, *, kept: bool
+) -> None:
+    """It counts from when a clock that is right shows it: nothing goes too early, and nothing waits for years."""
+    clock, ahead, known = Clock(), [timedelta(days=3650)], [True]
+
+    def stamp() -> Stamp:
+        now = clock.stamp()
+        return dataclasses.replace(now, at=now.at + ahead[0], synchronised=known[0])
+
+    waits = {"grace": timedelta(hours=1), "spool": "released", "spool_keep": timedelta(hours=2)}
+    async with Station(tmp_path / "station", policy=LETS_GO.model_copy(update=waits), stamp=stamp) as station:
+        held = await receipted(station, bench)
+        known[0] = kept
+        for minutes in (0, 30, 59):
+            ahead[0] = timedelta(minutes=minutes)
+            assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+        ahead[0] = timedelta(minutes=61)
+        assert await station.dock(bench) == {Standing.RELEASED if kept else Standing.RECEIPTED: 1}
+        await station.release.sweep()
+        assert (await station.only()).spooled
+        ahead[0] = timedelta(minutes=121)
+        await station.release.sweep()
+        assert (await station.only()).spooled is not kept
+        assert (await station.events(held.id)).count("receipt.dated") == (1 if kept else 0)
+        await station.verify()
 
 
 @releasing()

@@ -162,6 +162,10 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
         "what had arrived of it before was proved to be its beginning",
         "ce qui en était arrivé auparavant s'est avéré être son début",
     ),
+    "receipt.dated": (
+        "its receipt was dated by a clock that was ahead",
+        "son reçu a été daté par une horloge en avance",
+    ),
     "fixity.checked": ("its bytes were read again and compared", "ses octets ont été relus et comparés"),
     "held": ("taken: copied, hashed and kept", "prise : copiée, hachée et conservée"),
     "operator.command": ("a person’s order", "un ordre d’une personne"),

@@ -1,0 +1,92 @@
+"""What the spool may forget: receipted well enough, for long enough, and owed to nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agent.errors import Refusal, SpoolDamaged
+from agent.journal import dating, queries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.capture import Holding, Stamp, Strength
+    from agent.config import Policy
+    from agent.journal import Desk, Journal
+    from agent.release.proof import Proving
+    from agent.spool import Spool
+
+__all__ = ["Purging", "unless_overtaken"]
+
+_PAGE: Final = 256
+_OF_THE_FUTURE: Final = 10_000
+"""Captures of one look whose receipts a clock that was ahead has dated."""
+
+_log = structlog.get_logger("release")
+
+
+async def unless_overtaken(desk: Desk, holding: Holding, act: Callable[[Journal], object]) -> bool:
+    """Whether it was done; a person may have ordered otherwise since the capture was looked at."""
+    try:
+        await desk.write(act)
+    except Refusal as error:
+        _log.info("overtaken", capture=holding.id, reason=str(error))
+        return False
+    return True
+
+
+class Purging:
+    """One for the whole station."""
+
+    def __init__(
+        self, desk: Desk, spool: Spool, policy: Policy, *, stamp: Callable[[], Stamp], proving: Proving, least: Strength
+    ) -> None:
+        self._desk, self._spool, self._policy = desk, spool, policy
+        self._stamp, self._proving, self._least = stamp, proving, least
+
+    async def look(self) -> None:
+        """Let go what may go now."""
+        if self._policy.spool == "keep":
+            return
+        now, below = self._stamp(), await self._desk.read(self._proving.below)
+        before = now.at - self._policy.spool_keep
+        least, released_only = int(self._least), self._policy.spool == "released"
+        while page := await self._desk.read(
+            lambda journal: queries.evictable(
+                journal, _PAGE, before, least=least, released_only=released_only, below=below
+            )
+        ):
+            for holding in page:
+                await self._let_go(holding)
+        if not now.synchronised:
+            return
+        for holding in await self._desk.read(
+            lambda journal: queries.evictable(
+                journal, _OF_THE_FUTURE, None, after=now.at, least=least, released_only=released_only, below=below
+            )
+        ):
+            since = await self._desk.read(
+                lambda journal, one=holding: dating.receipted_since(journal, one, now)  # type: ignore[misc]
+            )
+            if since is None:
+                await unless_overtaken(self._desk, holding, lambda journal, id_=holding.id: dating.date(journal, id_))  # type: ignore[misc]
+            elif since <= before:
+                await self._let_go(holding)
+
+    async def _let_go(self, holding: Holding) -> None:
+        # First the journal, then the file: a crash between them leaves a file that the next start lets go, and
+        # never an entry that speaks of a file that is gone.
+        if await unless_overtaken(self._desk, holding, lambda journal: journal.purge(holding.id)):
+            await self._desk.read(lambda journal: self._evict(journal, holding.digest.sha256))
+            _log.debug("purged", capture=holding.id)
+
+    def _evict(self, journal: Journal, sha256: bytes) -> None:
+        """In the journal's thread, where no other capture can be promised on the same file meanwhile."""
+        if queries.keepers(journal, sha256):
+            return
+        try:
+            self._spool.evict(sha256)
+        except OSError as error:
+            raise SpoolDamaged(f"letting {sha256.hex()} go from the spool: {error.strerror}") from error
