@@ -73,6 +73,7 @@ _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "release.refused": lambda said: f"The device keeps its copy: {said['reason']}",
     "purged": lambda _: "Its bytes left this station; the DEMS has them",
     "part.explained": lambda _: "What had arrived of it before is its beginning, byte for byte, and lies there once",
+    "capture.found": lambda _: "Its file was missing on the station's disk, and lies there again, byte for byte",
     "receipt.dated": lambda _: (
         "The entry of its receipt is of the future: the station's clock was ahead then. What waits since the "
         "receipt waits from now on"

@@ -13,7 +13,7 @@ import structlog
 
 from agent.capture import Json, printable
 from agent.ingest.order import whole
-from agent.journal import Desk, queries
+from agent.journal import Desk, finding, queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +40,8 @@ class Leavings:
                 self._log.info("stage_found", name=leftover.name)
             else:
                 await self.set_aside(leftover.name, "an earlier run ended before it was complete")
+        for sha256 in await self._desk.read(finding.lost_parts):
+            await self._spool.run(self._spool.take_back, sha256)  # to kept/, where it is found as any other
         await self._compare_kept()
         await self._explain_parts()
 
@@ -73,7 +75,7 @@ class Leavings:
     async def _explain_kept(self, name: str) -> None:
         """A kept file on which nothing rests was never promised, or it was given up as lost and has come back.
 
-        It moves to the parts, and is taken if offered.
+        What has come back byte for byte is what it was; anything else moves to the parts, and is taken if offered.
         """
         try:
             sha256 = bytes.fromhex(name)
@@ -87,11 +89,22 @@ class Leavings:
         if await self._desk.read(lambda journal: queries.was_purged(journal, sha256)):
             await self._spool.run(self._spool.evict, sha256)
             return
+        if await self._found(sha256):
+            return
         part = await self._spool.run(self._spool.set_kept_aside, sha256)
         reason = "it was complete in the spool, and the agent ended before it could promise it"
         if await self._desk.read(lambda journal: queries.was_held(journal, sha256)):
             reason = "it was missing from the spool, or not whole, when the agent looked before, and lies there now"
         await self._explain_part(part.digest, reason)
+
+    async def _found(self, sha256: bytes) -> bool:
+        """Whether it is what a capture lost: read to its end, it is what its name says."""
+        lost = await self._desk.read(lambda journal: finding.lost(journal, sha256))
+        if not lost or await self._spool.run(self._spool.sha256_now, sha256) != sha256:
+            return False
+        for id_ in await self._desk.write(lambda journal: finding.found(journal, sha256)):
+            self._log.warning("kept_file_found", capture=id_)
+        return True
 
     async def _explain_part(self, digest: Digest, reason: str) -> None:
         await self._desk.write(lambda journal: journal.quarantine_part(digest, reason, origin=None, about={}))

@@ -200,6 +200,11 @@ class Journal:
             superseded=1,
         )
 
+    def find_again(self, known: Holding, standing: Standing) -> Holding:
+        """Its kept file was missing and lies there again, with its digest."""
+        why = "it stood aside before its file was missing" if standing is Standing.QUARANTINED else None
+        return self._pen.step(known, standing, Event.FOUND, {"reason": why}, spooled=1, reason=why)
+
     def quarantine_part(self, digest: Digest, reason: str, *, origin: bytes | None, about: Mapping[str, Json]) -> None:
         """Bytes that arrived and cannot be continued lie among the parts."""
         if self.connection.execute("SELECT 1 FROM part WHERE sha256 = ?", (digest.sha256,)).get is not None:

@@ -86,6 +86,7 @@ class Event(StrEnum):
     PURGED = "purged"
     FIXITY_CHECKED = "fixity.checked"
     RECEIPT_DATED = "receipt.dated"
+    FOUND = "capture.found"
     PART_EXPLAINED = "part.explained"
     CONTEXT = "capture.context"
     DRILLED = "drill.finished"
@@ -98,6 +99,7 @@ PREMIS: Final[Mapping[Event, str]] = MappingProxyType(
     {
         Event.HELD: "ingestion",
         Event.OFFERED_AGAIN: "fixity check",
+        Event.FOUND: "fixity check",
         Event.QUARANTINED: "quarantine",
         Event.RECEIPTED: "replication",
         Event.COPIED: "replication",

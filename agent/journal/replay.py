@@ -20,6 +20,7 @@ _EXPORT: Final = "export"
 _HOLD: Final = "hold"
 _LIFT: Final = "lift hold"
 _PRIORITISE: Final = "prioritise "
+_ENDS_LOSS: Final = frozenset({Event.OFFERED_AGAIN, Event.RECEIPTED, Event.REFUSED, Event.CHANGED_AFTER_SEEN})
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class Replay:
     note: str | None = None
     """SHA-256 of the signed receipt, where the entry names it; those of older versions do not."""
     reason: str | None = None
+    held_when_lost: bool = False
+    """It stood held when its file was given up as lost, and nothing else has happened to it since."""
     intended: int | None = None
     """Leaf of the entry `release.intended`, as long as nobody wrote how that ended."""
     context: int | None = None
@@ -54,6 +57,7 @@ class Replay:
             self.complaints.append(f"no capture can have an entry {event!r}")
             return
         before = self.standing
+        self.held_when_lost = self.held_when_lost and event not in _ENDS_LOSS
         if before is Standing.UNKNOWN and event != Event.HELD:
             self.complaints.append(f"its story begins with {event!r}")
         act(self, predicate)
@@ -84,6 +88,14 @@ def _offered_again(replay: Replay, _: Mapping[str, Any]) -> None:
     replay.spooled, replay.superseded, replay.reason = True, False, None
 
 
+def _found(replay: Replay, predicate: Mapping[str, Any]) -> None:
+    if replay.spooled:
+        replay.complaints.append("it was found again although it was here")
+    if replay.held_when_lost:
+        replay.standing = Standing.HELD
+    replay.spooled, replay.reason, replay.held_when_lost = True, predicate["reason"], False
+
+
 def _receipted(replay: Replay, predicate: Mapping[str, Any]) -> None:
     told = predicate["receipt"]
     replay.standing, replay.reason = Standing.RECEIPTED, None
@@ -101,6 +113,7 @@ def _quarantined(replay: Replay, predicate: Mapping[str, Any]) -> None:
         replay.standing, replay.superseded = Standing.QUARANTINED, False
         return
     # Its file is lost; what the DEMS has proven stays proven.
+    replay.held_when_lost = replay.standing is Standing.HELD
     if replay.standing not in (Standing.RELEASED, Standing.RECEIPTED):
         replay.standing = Standing.QUARANTINED
     replay.spooled, replay.superseded = False, True
@@ -178,6 +191,7 @@ _ACTS: Final[Mapping[str, Callable[[Replay, Mapping[str, Any]], None]]] = {
     Event.PURGED: _purged,
     Event.FIXITY_CHECKED: _checked,
     Event.RECEIPT_DATED: _checked,
+    Event.FOUND: _found,
     Event.CONTEXT: _context,
     Event.OPERATOR_COMMAND: _commanded,
 }

@@ -222,6 +222,19 @@ class Spool:
         self.aside.move(sha256.hex(), self._kept_fd, digest)
         return SealedPart(digest, None)
 
+    def take_back(self, sha256: bytes) -> bool:
+        """Move a part that is whole, and is what its name says, to the kept files. False: it is not, or not there."""
+        try:
+            part = self.aside.part(sha256.hex())
+        except FileNotFoundError:
+            return False
+        if part.digest.sha256 != sha256:
+            return False
+        durable.move(sha256.hex(), self._parts_fd, sha256.hex(), self._kept_fd)
+        durable.force_folder(self._kept_fd)
+        durable.force_folder(self._parts_fd)
+        return True
+
     # -- kept ---------------------------------------------------------------------------------------------------------
 
     def path(self, sha256: bytes) -> Path:

@@ -198,7 +198,8 @@ def _moved(story: Story, event: str, predicate: dict[str, Any]) -> Standing:
     if event == Event.QUARANTINED:
         stays = predicate["reason"] == _LOST and now in (Standing.RECEIPTED, Standing.RELEASED)
         return now if stays else Standing.QUARANTINED
-    if event == Event.OPERATOR_COMMAND and predicate["command"] == "retry":
+    found = event == Event.FOUND and now is Standing.QUARANTINED and predicate["reason"] is None
+    if found or (event == Event.OPERATOR_COMMAND and predicate["command"] == "retry"):
         return Standing.HELD
     return now
 

@@ -147,8 +147,42 @@ async def test_a_file_that_was_missing_and_lies_there_again_is_never_deleted(
     await station.restart()
     away.rename(path)
     await station.restart()
-    assert (lying(station, "kept"), lying(station, "parts")) == (set(), {sha256.hex()})
-    assert "missing from the spool" in (await reasons(station))[sha256.hex().upper()]
+    assert (lying(station, "kept"), lying(station, "parts")) == ({sha256.hex()}, set())
+    holding = await station.only()
+    assert (holding.standing, holding.spooled) == (Standing.RECEIPTED if sent else Standing.HELD, True)
+    assert (await station.events(holding.id))[-2:] == ["quarantined", "capture.found"]
+    await station.send()
+    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
+    assert bench.given == (2 * len(data)), "it was superseded: its device's copy is read once more"
+    await station.verify()
+
+
+async def test_a_file_that_was_moved_to_the_parts_when_it_came_back_is_taken_back(
+    station: Station, bench: BenchDevice
+) -> None:
+    """As earlier versions did; and what stood aside before it was lost stays there."""
+    for name in ("a", "b", "c"):
+        bench.record(name, some_bytes(100, name))
+    await station.dock(bench)
+    held = {one.origin.key: one for one in await station.holdings()}
+    await station.desk.write(lambda journal: journal.quarantine(held["b"].id, "looks odd"))
+    for one in held.values():
+        station.spool.path(one.digest.sha256).rename(station.spool.root / "parts" / one.digest.sha256.hex())
+    (station.spool.root / "parts" / held["c"].digest.sha256.hex()).write_bytes(b"others")
+    await station.restart()  # they are lost now, and parts
+    assert await station.count(Standing.QUARANTINED) == 3
+    await station.restart()
+    now = {one.origin.key: (one.standing, one.spooled) for one in await station.holdings()}
+    assert now == {
+        "a": (Standing.HELD, True),
+        "b": (Standing.QUARANTINED, True),
+        "c": (Standing.QUARANTINED, False),
+    }
+    await station.desk.write(lambda journal: journal.retry(held["b"].id, actor="anna", why="looked at it"))
+    assert await station.count(Standing.HELD) == 2
+    assert lying(station, "kept") == {held[name].digest.sha256.hex() for name in ("a", "b")}
+    parts = station.spool.root / "parts"
+    (parts / held["c"].digest.sha256.hex()).rename(parts / hashlib.sha256(b"others").hexdigest())
 
 
 async def test_a_file_whose_purge_was_written_and_not_done_is_let_go(station: Station, bench: BenchDevice) -> None:

@@ -162,6 +162,10 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
         "what had arrived of it before was proved to be its beginning",
         "ce qui en était arrivé auparavant s'est avéré être son début",
     ),
+    "capture.found": (
+        "its file was missing on the station, and was found there again, byte for byte",
+        "son fichier manquait au poste et y a été retrouvé, octet pour octet",
+    ),
     "receipt.dated": (
         "its receipt was dated by a clock that was ahead",
         "son reçu a été daté par une horloge en avance",

@@ -1,0 +1,48 @@
+"""Kept files that were given up as lost and lie there again, byte for byte: their captures rest on them as before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.capture import Standing
+from agent.journal import queries
+from agent.journal.replay import Replay
+from agent.journal.rows import text_id
+
+if TYPE_CHECKING:
+    from agent.journal.book import Journal
+
+__all__ = ["found", "lost", "lost_parts"]
+
+
+def lost(journal: Journal, sha256: bytes) -> list[str]:
+    """Ids of captures with these bytes whose file was given up as lost."""
+    rows = journal.connection.execute(
+        "SELECT id FROM capture WHERE sha256 = ? AND spooled = 0 AND superseded = 1", (sha256,)
+    )
+    return [text_id(raw) for (raw,) in rows]
+
+
+def lost_parts(journal: Journal) -> list[bytes]:
+    """SHA-256 of parts that are such a file: earlier versions moved them there."""
+    rows = journal.connection.execute(
+        "SELECT DISTINCT part.sha256 FROM part JOIN capture ON capture.sha256 = part.sha256"
+        " WHERE capture.spooled = 0 AND capture.superseded = 1"
+    )
+    return [sha256 for (sha256,) in rows]
+
+
+def found(journal: Journal, sha256: bytes) -> list[str]:
+    """Its bytes were read, and are these: an entry for each capture that lost them. Its part is none any more.
+
+    What stood held before it was lost is held again. What stood aside for another reason stays there: a person decides.
+    """
+    ids = lost(journal, sha256)
+    for id_ in ids:
+        known, replay = journal.get(id_), Replay()
+        for entry in queries.story(journal, id_):
+            replay.read(entry["predicate"])
+        journal.find_again(known, Standing.HELD if replay.held_when_lost else known.standing)
+    if ids:
+        journal.explain_part(sha256, journal.get(ids[0]).digest.length, journal.get(ids[0]))
+    return ids
