@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives import serialization
 
-from agent.custody.bag_files import Outcome, Report, check_files, lines_of, read_small
+from agent.custody.bag_files import Outcome, Report, check_files, lines_of, read_whole
 from agent.custody.bag_signatures import Trust, check_head, check_proof_file, keys_of
 from agent.custody.checkpoint import cosigned_at, open_checkpoint
 from agent.custody.export.manifest import MANIFEST_TYPE, context, halves, recording, second, sent, write_json, written
@@ -64,6 +65,11 @@ class Bag:
         self._head: Checkpoint | None = None
         self._checkpoint = b""
         self._quoted: set[int] = set()
+        self._here = frozenset(files.names)
+        # A bag may have hundreds of thousands of files: what is asked for each is looked up, and worked out once.
+        self._about: dict[str, list[int]] | None = None
+        self._members: dict[str, list[str]] | None = None
+        self._bounds: list[int] | None = None
 
     def check(self) -> Report:
         """Everything."""
@@ -78,7 +84,7 @@ class Bag:
         for name in self._matching(r"custody/[0-9]{6,19}\.json"):
             report.attempt("entry", name[8:-5], lambda name=name: self._entry(name))  # type: ignore[misc]
         for name in self._matching(r"custody/[0-9]{6,19}\.tlog-proof"):
-            if f"{name.removesuffix('tlog-proof')}json" not in self._files.names:
+            if f"{name.removesuffix('tlog-proof')}json" not in self._here:
                 report.add(Outcome.FAILED, "entry", name[8:-11], "is a proof without its entry")
         for name in self._matching(r"custody/[0-9]{6,19}\.checkpoint"):
             report.attempt("bound", name[8:-11], lambda name=name: self._bound(name))  # type: ignore[misc]
@@ -99,7 +105,7 @@ class Bag:
         return [name for name in self._files.names if re.fullmatch(pattern, name)]
 
     def _read(self, name: str) -> bytes:
-        return read_small(self._files, name)
+        return read_whole(self._files, name) if name in self._here else b""
 
     # -- whose signatures count ---------------------------------------------------------------------------------------
 
@@ -116,10 +122,10 @@ class Bag:
         if not self._given:
             told = "taken from the bag: compare them with what the agency publishes"
             report.add(Outcome.NOTE, "key", "keys", told)
-        elif not self._roots and "policy.note" in self._files.names:
+        elif not self._roots and "policy.note" in self._here:
             told = "taken from the bag: the policy is the agency's only if this key is the one that it publishes"
             report.add(Outcome.NOTE, "key", "root.vkey", told)
-        if "policy.note" not in self._files.names:
+        if "policy.note" not in self._here:
             told = "there is none: the signature of any one witness counts"
             # Whoever names the agency's root key expects its policy: without it a lesser one would be kept to.
             report.add(Outcome.MISSING if self._roots else Outcome.NOTE, "policy", "policy.note", told)
@@ -196,19 +202,19 @@ class Bag:
                     report.add(Outcome.FAILED, "capture", name, told)
         files = {name[5:41]: name for name in self._matching(rf"data/{_ID}(\.[a-z0-9]+)?")}
         for name in names:
-            if name.startswith("data/") and name not in files.values():
+            if name.startswith("data/") and files.get(name[5:41]) != name:
                 report.add(Outcome.FAILED, "capture", name, "no entry speaks of this file")
         for id_ in sorted({*held, *files}):
             self._capture_of(id_, held.get(id_), files.get(id_), b3sums)
         places = {f"{index:06d}" for index in held.values()}
         for name in self._matching(r"custody/receipts/.*|manifests/(?!recording-).*|custody/story-.*"):
-            if name.rpartition("/")[2][:-5] not in places and not set(re.findall(_ID, name)) & set(held):
+            if name.rpartition("/")[2][:-5] not in places and held.keys().isdisjoint(re.findall(_ID, name)):
                 report.add(Outcome.FAILED, "files", name, "belongs to no capture of this bag")
 
     def _b3sums(self) -> dict[str, str]:
         found = lines_of(self._files, "b3sums.txt", _BLAKE3_DIGITS)
         data = {name for name in self._files.names if name.startswith("data/")}
-        if "b3sums.txt" in self._files.names and set(found) != data:
+        if "b3sums.txt" in self._here and set(found) != data:
             raise BadNote("does not list each capture")
         return found
 
@@ -216,9 +222,9 @@ class Bag:
         report = self.report
         report.attempt("capture", id_, lambda: self._bytes(index, file, b3sums))
         report.attempt("receipt", id_, lambda: self._receipt(index))
-        if f"manifests/{id_}.json" in self._files.names:
+        if f"manifests/{id_}.json" in self._here:
             report.attempt("manifest", id_, lambda: self._manifest(id_, index, file))
-        if f"custody/story-{id_}.jsonl" in self._files.names:
+        if f"custody/story-{id_}.jsonl" in self._here:
             report.attempt("story", id_, lambda: self._story(id_))
 
     def _held(self, index: int | None) -> tuple[int, dict[str, Any]]:
@@ -241,7 +247,7 @@ class Bag:
     def _receipt(self, index: int | None) -> str | None:
         index, leaf = self._held(index)
         name, subject = f"custody/receipts/{index:06d}.note", leaf["subject"][0]
-        if name not in self._files.names:
+        if name not in self._here:
             self.report.add(Outcome.MISSING, "receipt", subject["name"], "no receipt is in this bag")
             return None
         if self._trust is None:
@@ -271,7 +277,7 @@ class Bag:
     def _manifest(self, id_: str, index: int | None, file: str | None) -> str:
         index, leaf = self._held(index)
         said, found = halves(leaf)
-        story = [one for _, one in sorted(self._leaves.items()) if one["subject"][0]["name"] == id_]
+        story = [self._leaves[one] for one in self._entries_of(id_)]
         told, went = context(story), sent(story)
         raw = self._read(f"manifests/{id_}.json")
         note = f"custody/receipts/{index:06d}.note"
@@ -286,11 +292,11 @@ class Bag:
             },
             "device_said": said,
             "station_found": found,
-            "receipt": note if note in self._files.names else None,
+            "receipt": note if note in self._here else None,
             "recording": self._recording(leaf),
             "written": written(
-                max((one for one in self._quoted if one < index), default=None),
-                proven=f"custody/{index:06d}.tlog-proof" in self._files.names,
+                self._bound_of(index),
+                proven=f"custody/{index:06d}.tlog-proof" in self._here,
             ),
             **({"context": told} if told else {}),
             **({"sent": went} if went else {}),
@@ -304,11 +310,29 @@ class Bag:
         group, device = leaf["predicate"]["capture"].get("group"), leaf["predicate"]["device"]["id"]
         if not group:
             return []
-        held = [one for one in self._leaves.values() if one["predicate"]["event"] == "held"]
-        about = [(one["subject"][0]["name"], one["predicate"]) for one in held]
-        return sorted(
-            name for name, said in about if (said["capture"].get("group"), said["device"]["id"]) == (group, device)
-        )
+        if self._members is None:
+            members: dict[str, list[str]] = {}
+            for one in self._leaves.values():
+                if (said := one["predicate"])["event"] == "held":
+                    named = json.dumps([said["capture"].get("group"), said["device"]["id"]])
+                    members.setdefault(named, []).append(one["subject"][0]["name"])
+            self._members = {named: sorted(every) for named, every in members.items()}
+        return self._members.get(json.dumps([group, device]), [])
+
+    def _entries_of(self, id_: str) -> list[int]:
+        """Indexes of the entries about a capture, in order."""
+        if self._about is None:
+            self._about = {}
+            for index, leaf in sorted(self._leaves.items()):
+                self._about.setdefault(leaf["subject"][0]["name"], []).append(index)
+        return self._about.get(id_, [])
+
+    def _bound_of(self, index: int) -> int | None:
+        """The last entry before this one that quotes a cosigned checkpoint."""
+        if self._bounds is None:
+            self._bounds = sorted(self._quoted)
+        before = bisect_left(self._bounds, index)
+        return self._bounds[before - 1] if before else None
 
     def _recordings(self) -> None:
         """The manifest of each recording of several captures is, byte for byte, what would be written now."""
@@ -327,7 +351,7 @@ class Bag:
             self.report.add(Outcome.FAILED, "recording", name[10:], "is of no recording of this bag")
 
     def _told(self, name: str, should: bytes) -> str | None:
-        if name not in self._files.names:
+        if name not in self._here:
             self.report.add(Outcome.MISSING, "recording", name[10:], "is not in this bag")
             return None
         if not self._log or self._read(name) != should:
@@ -335,7 +359,7 @@ class Bag:
         return f"names {len(json.loads(should)['clips'])} captures, as their entries do"
 
     def _story(self, id_: str) -> str:
-        about = [index for index, leaf in sorted(self._leaves.items()) if leaf["subject"][0]["name"] == id_]
+        about = self._entries_of(id_)
         told = b"".join(self._read(f"custody/{index:06d}.json") + b"\n" for index in about)
         if not about or self._read(f"custody/story-{id_}.jsonl") != told:
             raise BadNote("does not tell what the entries tell")
@@ -343,7 +367,7 @@ class Bag:
 
     def _token(self, name: str) -> str | None:
         roots, over = self._matching(r"keys/tsa[^/]*\.pem"), name.removesuffix(".tsr")
-        if over not in self._files.names:
+        if over not in self._here:
             over = "custody/checkpoint"
         if not roots or self._stamped is None:
             why = "no certificate is in this bag" if self._stamped else "no program for it is here"

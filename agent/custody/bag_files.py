@@ -28,6 +28,7 @@ __all__ = [
     "lines_of",
     "read_plain",
     "read_small",
+    "read_whole",
 ]
 
 _TAGS: Final = frozenset({"tagmanifest-sha256.txt", "tagmanifest-sha512.txt"})
@@ -147,8 +148,11 @@ def read_plain(path: Path) -> bytes:
 
 def read_small(files: Files, name: str) -> bytes:
     """A file, whole; empty where there is none. `ValueError` for one that is too large to be what its name says."""
-    if name not in files.names:
-        return b""
+    return read_whole(files, name) if name in files.names else b""
+
+
+def read_whole(files: Files, name: str) -> bytes:
+    """A file that is there. `ValueError` for one that is too large to be what its name says."""
     with files.open(name) as file:
         raw = file.read(_SMALL + 1)
     if len(raw) > _SMALL:

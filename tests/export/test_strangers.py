@@ -11,7 +11,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
@@ -24,7 +24,7 @@ from agent.custody.checkpoint import Checkpoint, sign_checkpoint
 from agent.custody.export import Keys, evidock_verify
 from agent.custody.receipt import ReceiptNote, write
 from agent.note import Signer, encode64, sign
-from tests.export.look import Alone, Held, failed, load, look, missing, summed
+from tests.export.look import Alone, Held, Memory, failed, load, look, missing, summed
 from tests.export.make import AT, KEYS, LOG, log, receipts, root, seed, station, witness
 
 if TYPE_CHECKING:
@@ -128,6 +128,51 @@ def test_the_key_of_another_log_or_of_a_witness_vouches_for_no_receipt(
         assert f"receipt {first}" in failed(look(forged, given, (), desk))
     assert not [one for one in look(held, GIVEN, (root.verifier,), desk) if one[0] in ("FAILED", "NOTE")]
     assert f"receipt {first}" in failed(look(held, GIVEN, (), (log.verifier,))), "a log's key signs no receipt"
+
+
+class Asked(list[str]):
+    """Names that count how often somebody looks through all of them for one."""
+
+    looks = 0
+
+    def __contains__(self, name: object) -> bool:
+        Asked.looks += 1
+        return super().__contains__(name)
+
+
+class Read(dict[int, dict[str, Any]]):
+    """Entries that count how often somebody goes through all of them."""
+
+    looks = 0
+
+    def items(self) -> Any:  # noqa: ANN401 - a view of them
+        Read.looks += 1
+        return super().items()
+
+    def values(self) -> Any:  # noqa: ANN401 - a view of them
+        Read.looks += 1
+        return super().values()
+
+
+def test_a_bag_of_many_captures_is_gone_through_as_often_as_one_of_few(tmp_path: Path) -> None:
+    """With hundreds of thousands of files, whatever looks through all of them for each of them takes hours."""
+    looked = []
+    for count in (2, 9):
+        (tmp_path / f"{count}").mkdir()
+        with station(tmp_path / f"{count}") as made:
+            captures = [asyncio.run(made.take(f"CLIP{n}", b"clip %d" % n, group="one")) for n in range(count)]
+            for one in captures:
+                made.receipt(one)
+            held = load(made.export(tmp_path / f"bag{count}", captures, made.seal()))
+        Asked.looks = Read.looks = 0
+        memory, alone = Memory(held), Alone(held)
+        memory.names, alone.names = Asked(memory.names), Asked(alone.names)
+        bag = Bag(memory)
+        bag._leaves, alone.leaves = Read(), Read()
+        assert not [one for one in bag.check() if str(one.outcome) == "FAILED"]
+        assert not [one for one in alone.run([], []) if one[0] == "FAILED"]
+        looked.append((Asked.looks, Read.looks))
+    assert looked[0] == looked[1]
 
 
 def test_a_file_of_keys_that_cannot_be_read_is_named(bag: Path, tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ import shutil
 import subprocess
 import sys
 import uuid
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -317,6 +319,36 @@ class Bag:
         self.quoted: set[int] = set()
         """Entries that quote a cosigned checkpoint."""
 
+    # A bag may have hundreds of thousands of files: what is asked for each is looked up, and worked out once.
+
+    @cached_property
+    def here(self) -> frozenset[str]:
+        """The names, to look one up."""
+        return frozenset(self.names)
+
+    @cached_property
+    def about(self) -> dict[str, list[int]]:
+        """Indexes of the entries about each capture, in order."""
+        found: dict[str, list[int]] = {}
+        for index, leaf in sorted(self.leaves.items()):
+            found.setdefault(leaf["subject"][0]["name"], []).append(index)
+        return found
+
+    @cached_property
+    def members(self) -> dict[str, list[str]]:
+        """Captures by their recording: group and device."""
+        found: dict[str, list[str]] = {}
+        for leaf in self.leaves.values():
+            if (said := leaf["predicate"])["event"] == "held":
+                named = json.dumps([said["capture"].get("group"), said["device"]["id"]])
+                found.setdefault(named, []).append(leaf["subject"][0]["name"])
+        return {named: sorted(every) for named, every in found.items()}
+
+    @cached_property
+    def bounds(self) -> list[int]:
+        """The quoted ones, in order."""
+        return sorted(self.quoted)
+
     def _walk(self, folder: Path, above: str) -> Iterator[str]:
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False) and above.count("/") < DEEP:
@@ -332,7 +364,7 @@ class Bag:
 
     def read(self, name: str) -> bytes:
         """A small file, whole; empty where there is none."""
-        if name not in self.names:
+        if name not in self.here:
             return b""
         with self.open(name) as file:
             raw: bytes = file.read(SMALL + 1)
@@ -377,7 +409,7 @@ class Bag:
         for name in self.matching(r"custody/[0-9]{6,19}\.json"):
             self.check("entry", name[8:-5], self._entry, name, head, raw)
         for name in self.matching(r"custody/[0-9]{6,19}\.tlog-proof"):
-            if name[:-10] + "json" not in self.names:
+            if name[:-10] + "json" not in self.here:
                 self.checks.append((FAILED, "entry", name[8:-11], "is a proof without its entry"))
         for name in self.matching(r"custody/[0-9]{6,19}\.checkpoint"):
             self.check("bound", name[8:-11], self._bound, name, trust)
@@ -420,19 +452,19 @@ class Bag:
         b3sums, held = self.check("files", "b3sums.txt", self._b3sums) or {}, self._holdings()
         files = {name[5:41]: name for name in self.matching(rf"data/{ID}(\.[a-z0-9]+)?")}
         for name in self.names:
-            if name.startswith("data/") and name not in files.values():
+            if name.startswith("data/") and files.get(name[5:41]) != name:
                 self.checks.append((FAILED, "capture", name, "no entry speaks of this file"))
         for id_ in sorted({*held, *files}):
             index, file = held.get(id_), files.get(id_)
             self.check("capture", id_, self._capture, index, file, b3sums)
             self.check("receipt", id_, self._receipt, index, trust)
-            if f"manifests/{id_}.json" in self.names:
+            if f"manifests/{id_}.json" in self.here:
                 self.check("manifest", id_, self._manifest, id_, index, file)
-            if f"custody/story-{id_}.jsonl" in self.names:
+            if f"custody/story-{id_}.jsonl" in self.here:
                 self.check("story", id_, self._story, id_)
         places = {f"{index:06d}" for index in held.values()}
         for name in self.matching(r"custody/receipts/.*|manifests/(?!recording-).*|custody/story-.*"):
-            if name.rpartition("/")[2][:-5] not in places and not set(re.findall(ID, name)) & set(held):
+            if name.rpartition("/")[2][:-5] not in places and held.keys().isdisjoint(re.findall(ID, name)):
                 self.checks.append((FAILED, "files", name, "belongs to no capture of this bag"))
 
     def _holdings(self) -> dict[str, int]:
@@ -464,11 +496,11 @@ class Bag:
     def _b3sums(self) -> dict[str, str]:
         found = self._lines("b3sums.txt", 64)
         data = {name for name in self.names if name.startswith("data/")}
-        need("b3sums.txt" not in self.names or set(found) == data, "does not list each capture")
+        need("b3sums.txt" not in self.here or set(found) == data, "does not list each capture")
         return found
 
     def _listing(self, name: str) -> dict[str, str]:
-        need(name in self.names, "is not here")
+        need(name in self.here, "is not here")
         return self._lines(name, SUMS[name[-10:-4]])
 
     def _info(self) -> None:
@@ -489,10 +521,10 @@ class Bag:
                 self.check("key", name[5:], self._pem, name, ders)
         if not given:
             self.checks.append((NOTE, "key", "keys", "taken from the bag: compare them with what the agency publishes"))
-        elif not roots and "policy.note" in self.names:
+        elif not roots and "policy.note" in self.here:
             why = "taken from the bag: the policy is the agency's only if this key is the one that it publishes"
             self.checks.append((NOTE, "key", "root.vkey", why))
-        if "policy.note" not in self.names:
+        if "policy.note" not in self.here:
             why = "there is none: the signature of any one witness counts"
             # Whoever names the agency's root key expects its policy: without it a lesser one would be kept to.
             self.checks.append((MISSING if roots else NOTE, "policy", "policy.note", why))
@@ -544,7 +576,7 @@ class Bag:
     def _receipt(self, index: int | None, trust: Trust | None) -> str | None:
         index, leaf = self._held(index)
         name, subject = f"custody/receipts/{index:06d}.note", leaf["subject"][0]
-        if name not in self.names:
+        if name not in self.here:
             self.checks.append((MISSING, "receipt", subject["name"], "no receipt is in this bag"))
             return None
         if trust is None:
@@ -572,11 +604,9 @@ class Bag:
         note = f"custody/receipts/{index:06d}.note"
         origin = self.read("custody/checkpoint").split(b"\n")[0].decode() or json.loads(told)["entry"]["log"]
         one = [parts["capture"].get("group"), parts["device"]["id"]]
-        held = [leaf for leaf in self.leaves.values() if leaf["predicate"]["event"] == "held"]
-        said_by = [(leaf["subject"][0]["name"], leaf["predicate"]) for leaf in held]
-        same = [name for name, made in said_by if [made["capture"].get("group"), made["device"]["id"]] == one]
-        below = [one for one in self.quoted if one < index]
-        later = [leaf["predicate"] for _, leaf in sorted(self.leaves.items()) if leaf["subject"][0]["name"] == id_]
+        same = self.members.get(json.dumps(one), []) if one[0] else []
+        below = bisect_left(self.bounds, index)
+        later = [self.leaves[entry]["predicate"] for entry in self.about.get(id_, [])]
         context = [{"context": one["context"], "entry": one["seq"], "instead_of": one["instead_of"]}
                    for one in later if one["event"] == "capture.context"]  # fmt: skip
         sent = [{"destination": one["receipt"]["destination"], "entry": one["seq"], "sent": one["receipt"]["sent"]}
@@ -586,11 +616,11 @@ class Bag:
             "entry": {"log": origin, "index": index, "leaf_hash": hashlib.sha256(b"\x00" + raw).hexdigest()},
             "device_said": said,
             "station_found": {**rest, **found, "digest": leaf["subject"][0]["digest"]},
-            "receipt": note if note in self.names else None,
-            "recording": sorted(same) if one[0] else [],
+            "receipt": note if note in self.here else None,
+            "recording": same,
             "written": {
-                "after": f"custody/{max(below):06d}.checkpoint" if below else None,
-                "before": "custody/checkpoint" if f"custody/{index:06d}.tlog-proof" in self.names else None,
+                "after": f"custody/{self.bounds[below - 1]:06d}.checkpoint" if below else None,
+                "before": "custody/checkpoint" if f"custody/{index:06d}.tlog-proof" in self.here else None,
             },
             **({"context": context} if context else {}), **({"sent": sent} if sent else {}),
         }  # fmt: skip
@@ -644,7 +674,7 @@ class Bag:
             self.checks.append((FAILED, "recording", name[10:], "is of no recording of this bag"))
 
     def _recording(self, name: str, should: dict[str, Any]) -> str | None:
-        if name not in self.names:
+        if name not in self.here:
             self.checks.append((MISSING, "recording", name[10:], "is not in this bag"))
             return None
         same = self.read(name) == (json.dumps(should, indent=2, sort_keys=True) + "\n").encode()
@@ -652,14 +682,14 @@ class Bag:
         return f"names {len(should['clips'])} captures, as their entries do"
 
     def _story(self, id_: str) -> str:
-        about = [index for index, leaf in sorted(self.leaves.items()) if leaf["subject"][0]["name"] == id_]
+        about = self.about.get(id_, [])
         told = b"".join(self.read(f"custody/{index:06d}.json") + b"\n" for index in about)
         need(about and self.read(f"custody/story-{id_}.jsonl") == told, "does not tell what the entries tell")
         return f"tells {len(about)} entries"
 
     def _token(self, name: str) -> str | None:
         roots, openssl = self.matching(r"keys/tsa[^/]*\.pem"), shutil.which("openssl")
-        over = name[:-4] if name[:-4] in self.names else "custody/checkpoint"
+        over = name[:-4] if name[:-4] in self.here else "custody/checkpoint"
         if not roots or openssl is None:
             why = "openssl is not installed" if roots else "no certificate is in this bag"
             self.checks.append((NOTE, "timestamp", name[8:], f"not checked: {why}"))
