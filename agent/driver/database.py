@@ -25,9 +25,9 @@ T = TypeVar("T")
 class Database:
     """One connection in one thread; its calls run one after another."""
 
-    def __init__(self, path: Path, schema: str, whose: str) -> None:
-        """`whose`: who it belongs to, in words that `is closing` can follow."""
-        self.path, self._schema, self._whose = path, schema, whose
+    def __init__(self, path: Path, schema: str, whose: str, *, lost: str) -> None:
+        """`whose`: who it belongs to, in words that `is closing` can follow. `lost`: what it costs to begin another."""
+        self.path, self._schema, self._whose, self._lost = path, schema, whose, lost
         # One thread: what a cancelled caller began ends before the next begins.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=path.stem)
         self._db: sqlite3.Connection | None = None
@@ -46,9 +46,8 @@ class Database:
         try:
             self._db = await asyncio.get_running_loop().run_in_executor(self._thread, opening)
         except (OSError, sqlite3.Error) as error:
-            raise DeviceRefused(
-                f"{self.path} cannot be used: {error}", hint="Give `state` a folder that the service may write to."
-            ) from error
+            hint = self._todo(error, "Give `state` a folder that the service may write to.")
+            raise DeviceRefused(f"{self.path} cannot be used: {error}", hint=hint) from error
 
     async def close(self) -> None:
         """Close it. It can be opened again."""
@@ -79,4 +78,14 @@ class Database:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, db)
         except sqlite3.Error as error:
-            raise DeviceRefused(f"{self.path}: {error}", hint="Look at this station's disk.") from error
+            raise DeviceRefused(
+                f"{self.path}: {error}", hint=self._todo(error, "Look at this station's disk.")
+            ) from error
+
+    def _todo(self, error: Exception, otherwise: str) -> str:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF  # the rest says more of the same
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return f"Stop the service, move {self.path} away and start it: another one is begun. {self._lost}"
+        if code == sqlite3.SQLITE_FULL:
+            return "Make room on the disk that it lies on."
+        return otherwise

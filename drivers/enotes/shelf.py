@@ -86,11 +86,14 @@ CREATE TABLE IF NOT EXISTS attachment (
 """
 
 
+_LOST: Final = "No entry that was held is lost with it; tablets must be enrolled again, and send what they have again."
+
+
 class Shelf(Database):
     """Each call that writes is a transaction of its own."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / NAME, _SCHEMA, "the listener for tablets")
+        super().__init__(folder / NAME, _SCHEMA, "the listener for tablets", lost=_LOST)
 
 
 @contextmanager

@@ -46,6 +46,9 @@ CREATE TABLE IF NOT EXISTS object (
 """
 
 
+_LOST: Final = "No evidence is lost with it: the controller begins its recordings again, and they are held once more."
+
+
 @dataclass(slots=True)
 class Thing:
     """One object, in one version."""
@@ -79,7 +82,7 @@ class Shelf(Database):
     """What is known of containers and objects. Each call that writes is a transaction of its own."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "shelf.db", _SCHEMA, "the destination")
+        super().__init__(folder / "shelf.db", _SCHEMA, "the destination", lost=_LOST)
 
     # -- containers ----------------------------------------------------------------------------------------------------
 
