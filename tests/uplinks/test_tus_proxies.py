@@ -77,11 +77,38 @@ async def test_pins_are_of_the_dems_and_not_of_a_proxy_that_speaks_tls_itself(
         await uplink.aclose()
         double.seen.clear()
         uplink = connect(f"https://localhost:{double.port}/files", pins=[wrong], **more)
-        with pytest.raises(UplinkDown):  # some Python 3.11 lose the reason of a handshake within TLS
+        with pytest.raises(UplinkDown, match=r"localhost:\d+ shows a key that is none of those in `pins`") as told:
+            await uplink.send(MemorySending(b"abc"))
+        assert told.value.unsent
+        await uplink.aclose()
+        uplink = connect(f"https://127.0.0.1:{double.port}/files", **more)
+        with pytest.raises(UplinkDown, match=r"shown by 127\.0\.0\.1:\d+ is for another name"):
             await uplink.send(MemorySending(b"abc"))
         await uplink.aclose()
     assert not double.seen
-    assert all(one.startswith(b"CONNECT localhost") for one in tunnel.asked)
+    assert all(one.startswith((b"CONNECT localhost", b"CONNECT 127.0.0.1")) for one in tunnel.asked)
+
+
+async def test_our_certificate_is_shown_to_the_dems_and_to_no_proxy(
+    serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path, tmp_path: Path
+) -> None:
+    """Though the proxy asks for one, and has the name of the DEMS."""
+    ours = tmp_path / "station.pem"
+    authority.issue_cert("station.example.org").private_key_and_cert_chain_pem.write_to_path(ours)
+    contexts = [served_with(authority.issue_cert("127.0.0.1")) for _ in range(2)]
+    for context, asks in zip(contexts, (ssl.CERT_REQUIRED, ssl.CERT_OPTIONAL), strict=True):
+        context.load_verify_locations(ca_file)
+        context.verify_mode = asks
+    double = await serve(tls=contexts[0], signs=True)
+    async with Tunnel(tls=contexts[1]) as tunnel:
+        more = {"ca_file": ca_file, "client_cert": ours, "proxy": f"https://127.0.0.1:{tunnel.port}"}
+        uplink = connect(double.url, **more)
+        assert (await uplink.send(MemorySending(b"abc"))).strength is Strength.SIGNED
+        found = {finding.what: finding for finding in await uplink.check()}
+        assert found["certificate"].state == "ok"
+        await uplink.aclose()
+    assert tunnel.asked
+    assert not any(tunnel.shown), "who we are is between us and the DEMS"
 
 
 async def test_a_proxy_whose_certificate_nobody_knows_is_named_and_not_the_dems(

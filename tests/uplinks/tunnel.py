@@ -19,6 +19,8 @@ class Tunnel:
     def __init__(self, answer: str = "200 OK", *, tls: ssl.SSLContext | None = None) -> None:
         self.answer, self._tls = answer, tls
         self.asked: list[bytes] = []
+        self.shown: list[object] = []
+        """Certificates that whoever came had shown."""
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -36,6 +38,7 @@ class Tunnel:
             writer.close()
             return
         self.asked.append(head)
+        self.shown.append(writer.get_extra_info("peercert"))
         writer.write(f"HTTP/1.1 {self.answer}\r\n\r\n".encode())
         if self.answer.startswith("200"):
             port = int(head.split()[1].rpartition(b":")[2])

@@ -130,8 +130,8 @@ async def _through(door: Door, headers: dict[str, str], wait: float) -> list[Fin
     lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}", *(f"{name}: {value}" for name, value in headers.items())]
     try:
         async with asyncio.timeout(wait):
-            own = door.tls if door.proxy.scheme == "https" else None  # else its login would go in the clear
-            reader, writer = await asyncio.open_connection(door.proxy.host, door.proxy.port, ssl=own)
+            # Where it speaks TLS itself its login would else go in the clear.
+            reader, writer = await asyncio.open_connection(door.proxy.host, door.proxy.port, ssl=door.proxy_tls)
             try:
                 writer.write("\r\n".join([*lines, "", ""]).encode())
                 if b" 200" not in (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0]:

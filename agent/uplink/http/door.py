@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import ssl
+from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urldefrag, urljoin
 
@@ -15,7 +16,7 @@ from yarl import URL
 
 from agent.errors import ConfigError, UplinkDown
 from agent.uplink.http.answer import Answer
-from agent.uplink.http.identity import proxy_headers, tls_context, token
+from agent.uplink.http.identity import proxy_headers, tls_context, token, trusting
 from agent.uplink.http.trouble import Cut, bounded, explained, translated
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ class Door:
         self._options = options
         self.url = URL(options.url)
         self.proxy = None if options.proxy is None else URL(options.proxy)
-        self.tls = tls_context(options) if self.url.scheme == "https" else None
+        self._refused = deque[ssl.SSLCertVerificationError](maxlen=64)
+        within = self.proxy is not None and self.proxy.scheme == "https"
+        refused = self._refused if within else None
+        self.tls = tls_context(options, refused) if self.url.scheme == "https" else None
+        self.proxy_tls = trusting(options) if within else None
+        """For a proxy that speaks TLS itself: who we are, and which keys are pinned, is between us and the DEMS."""
         self._origins = {_origin(self.url), *(_origin(URL(other)) for other in options.other_origins)}
         self._proxy_headers = proxy_headers(options)
         self._session: aiohttp.ClientSession | None = None
@@ -112,7 +118,7 @@ class Door:
         except (aiohttp.ClientError, OSError, ssl.SSLError) as error:  # OSError covers the time-outs
             if watched is not None and watched.failure is not None:
                 raise watched.failure from error
-            down = translated(error, url, proxy=self.proxy)
+            down = self._translated(error, url)
             if watched is not None and isinstance(down, Cut):
                 down.handed = watched.handed
             raise down from error
@@ -132,7 +138,16 @@ class Door:
                     url, headers=sent, allow_redirects=False, proxy=self.proxy, proxy_headers=self._proxy_headers
                 )
         except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
-            raise translated(error, url, proxy=self.proxy) from error
+            raise self._translated(error, url) from error
+
+    def _translated(self, error: Exception, url: URL) -> UplinkDown:
+        own = isinstance(error, aiohttp.ClientProxyConnectionError)  # nothing of the DEMS was seen
+        if self.proxy_tls is None or own or not self._refused:
+            return translated(error, url, proxy=self.proxy)
+        # Within the TLS of a proxy some Python 3.11 lose why a handshake failed, and say that the connection broke.
+        down = translated(self._refused.pop(), url, proxy=self.proxy)
+        down.unsent = True
+        return down
 
     async def _exchanged(
         self, method: str, url: URL, headers: dict[str, str], body: Body | bytes | None, limit: asyncio.Timeout
@@ -147,6 +162,7 @@ class Door:
             proxy=self.proxy,
             proxy_headers=self._proxy_headers,
         ) as response:
+            self._refused.clear()
             if body is not None and not isinstance(body, bytes):
                 body.watched_by(None)
             limit.reschedule(asyncio.get_running_loop().time() + self._options.stall)
@@ -159,7 +175,9 @@ class Door:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
+            connector = _Connector(
+                self.proxy,
+                self.proxy_tls,
                 limit=0,  # `in_flight` bounds how many captures are under way; waiting here would look like a stall
                 ssl=self.tls if self.tls is not None else True,
                 socket_factory=self._socket,
@@ -229,6 +247,20 @@ class Door:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """With a TLS context of its own for a proxy that speaks TLS itself."""
+
+    def __init__(self, proxy: URL | None, context: ssl.SSLContext | None, **words: Any) -> None:  # noqa: ANN401 - as above
+        super().__init__(**words)
+        self._proxy, self._proxy_tls = proxy, context
+
+    # The client's public words know one context, which it would take for both.
+    def _get_ssl_context(self, req: aiohttp.ClientRequest) -> ssl.SSLContext | None:
+        if self._proxy_tls is not None and req.url == self._proxy:
+            return self._proxy_tls
+        return super()._get_ssl_context(req)
 
 
 def _origin(url: URL) -> tuple[str, str, int | None] | None:

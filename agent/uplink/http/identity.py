@@ -6,17 +6,16 @@ import base64
 import ssl
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
 from agent.errors import ConfigError, Problem, in_words
 from agent.uplink.http.pinning import pinned
 
 if TYPE_CHECKING:
+    from collections.abc import MutableSequence
     from pathlib import Path
 
     from agent.uplink.http.options import HttpOptions
 
-__all__ = ["proxy_headers", "proxy_login", "tls_context", "token"]
+__all__ = ["proxy_headers", "proxy_login", "tls_context", "token", "trusting"]
 
 
 def token(options: HttpOptions) -> str | None:
@@ -25,15 +24,25 @@ def token(options: HttpOptions) -> str | None:
     return None if path is None else _read(path, "token_file")
 
 
-def tls_context(options: HttpOptions) -> ssl.SSLContext:
-    """Return whom we trust and the certificate that we show. Raises `ConfigError` where a file cannot be used."""
+def trusting(options: HttpOptions) -> ssl.SSLContext:
+    """Return whom we trust, and nothing of who we are. Raises `ConfigError` where a file cannot be used."""
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError([Problem("ca_file", f"{options.ca_file}: {in_words(error)}")]) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if options.pins:
-        context.sslobject_class = pinned(options.pins, but=_proxy_host(options))
+    return context
+
+
+def tls_context(
+    options: HttpOptions, refused: MutableSequence[ssl.SSLCertVerificationError] | None = None
+) -> ssl.SSLContext:
+    """Return whom we trust to be the DEMS, and the certificate that we show it. Raises as `trusting`.
+
+    `refused`: see `pinned`.
+    """
+    context = trusting(options)
+    context.sslobject_class = pinned(options.pins, refused=refused)
     if options.client_cert is not None:
         try:
             # The password callback keeps OpenSSL from asking at a terminal for an encrypted key.
@@ -44,15 +53,6 @@ def tls_context(options: HttpOptions) -> ssl.SSLContext:
             )
             raise ConfigError([Problem("client_cert", f"{named}: {in_words(error)}")]) from error
     return context
-
-
-def _proxy_host(options: HttpOptions) -> str | None:
-    """Of a proxy that speaks TLS itself; None where uploads go to a host of that name, for no more tells them apart."""
-    proxy = None if options.proxy is None else URL(options.proxy)
-    if proxy is None or proxy.scheme != "https":
-        return None
-    ours = {URL(address).raw_host for address in (options.url, *options.other_origins)}
-    return None if proxy.raw_host in ours else proxy.raw_host
 
 
 def proxy_headers(options: HttpOptions) -> dict[str, str]:

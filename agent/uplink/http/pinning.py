@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_der_x509_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, MutableSequence
 
 __all__ = ["NOT_PINNED", "pin_of", "pinned", "read_pin"]
 
@@ -47,19 +47,24 @@ def pin_of(certificate: bytes) -> str:
     return base64.b64encode(sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()).decode()
 
 
-def pinned(pins: Iterable[str], *, but: str | None = None) -> type[ssl.SSLObject]:
-    """A TLS connection that ends its handshake only with a server that has one of these keys.
+def pinned(
+    pins: Iterable[str], *, refused: MutableSequence[ssl.SSLCertVerificationError] | None = None
+) -> type[ssl.SSLObject]:
+    """A TLS connection that ends its handshake only with a server that has one of these keys; without any, as ever.
 
-    `but`: the host of a proxy that speaks TLS itself, through which the connection with the server then goes.
+    `refused`: where it is written down what was wrong with a certificate, for who has to name it and is not told.
     """
     known = frozenset(pins)
 
     class Pinned(ssl.SSLObject):
         def do_handshake(self) -> None:
-            super().do_handshake()
-            if but is not None and self.server_hostname == but:
-                return
-            if pin_of(self.getpeercert(binary_form=True) or b"") not in known:
-                raise _NotPinnedError(_NotPinnedError.verify_message)
+            try:
+                super().do_handshake()
+                if known and pin_of(self.getpeercert(binary_form=True) or b"") not in known:
+                    raise _NotPinnedError(_NotPinnedError.verify_message)
+            except ssl.SSLCertVerificationError as error:
+                if refused is not None:
+                    refused.append(error)
+                raise
 
     return Pinned
