@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Final
 
 import structlog
@@ -20,7 +22,7 @@ from firmware_specs.formats.layout import layout
 from firmware_specs.formats.source import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from agent.driver import Intake, Readable
 
@@ -145,14 +147,13 @@ class GoProHttp:
 
     async def _look(self, fetcher: Fetcher, device: Device, intake: Intake) -> None:
         try:
-            state = spec.state(await fetcher.get("/gopro/camera/state", most=_ANSWER_MAX))
-            left_alone = state.busy or state.encoding
-            listed = b"" if left_alone else await fetcher.get("/gopro/media/list", most=spec.LIST_MAX)
-            # In its own Wi-Fi each camera has the same address: all of this was said by whoever is there now.
-            if await self._who(fetcher) != device:
-                raise DeviceGone(f"another camera is at {self._options.address} now")
+            listed, state = b"", await self._state_of(fetcher, device)
+            if not (state.busy or state.encoding):
+                listed = await fetcher.get("/gopro/media/list", most=spec.LIST_MAX)
+                # Asked again: what began to be recorded meanwhile may stand in the list as long as it was then.
+                state = await self._state_of(fetcher, device)
             await intake.sight(device)
-            if left_alone:
+            if state.busy or state.encoding:
                 # What is recorded now is listed when it is finished, and reading would disturb it.
                 self._state = "is recording" if state.encoding else "is busy"
                 return
@@ -165,18 +166,28 @@ class GoProHttp:
         # What it lists and cannot give is a part of its recording all the same.
         groups = Counter(filter(None, map(_group, found)))
         offers: list[Readable] = []
-        unreadable = 0
+        unreadable, look = 0, _Look(partial(self._state_of, fetcher, device))
         for one in found:
             if (length := await self._length(fetcher, one)) is None:
                 unreadable += 1
                 continue
-            offers.append(File(_described(device, one, length, groups), fetcher, self._doubt))
-        standings = await offer_all(intake, offers, in_flight=1)
+            offers.append(File(_described(device, one, length, groups), fetcher, self._doubt, look))
+        standings = await offer_all(intake, takewhile(lambda _: not look.ended, offers), in_flight=1)
+        if look.ended:
+            self._state = "is recording"
+            return
         sums = reckoning.counted(len(offers), strange + unreadable, standings, complete=not strange)
         await intake.observe(reckoning.observation(device.id, sums))
         battery = "" if state.battery is None else f", battery {state.battery} %"
         room = "" if state.room is None else f", {state.room / 1e6:.1f} GB free"
         self._state = f"{len(offers)} files{battery}{room}"
+
+    async def _state_of(self, fetcher: Fetcher, device: Device) -> spec.State:
+        """How this camera is. In its own Wi-Fi each has the same address: `DeviceGone` where another one is there."""
+        state = spec.state(await fetcher.get("/gopro/camera/state", most=_ANSWER_MAX))
+        if await self._who(fetcher) != device:
+            raise DeviceGone(f"another camera is at {self._options.address} now")
+        return state
 
     async def _length(self, fetcher: Fetcher, one: spec.Media) -> int | None:
         if one.length is not None:
@@ -195,15 +206,33 @@ class GoProHttp:
         self._lengths.pop(path, None)
 
 
+class _Look:
+    """One look at the card. It lasts as long as what is on it: before each file the camera is asked how it is now."""
+
+    def __init__(self, ask: Callable[[], Awaitable[spec.State]]) -> None:
+        self._ask, self.ended = ask, False
+
+    async def goes_on(self) -> None:
+        """Raises `DeviceGone` where the camera records by now, or is another: then nothing more is asked of it."""
+        if not self.ended:
+            try:
+                self.ended = (await self._ask()).encoding
+            except Malformed as error:
+                raise DeviceRefused(f"the camera does not say how it is: {error}") from error
+        if self.ended:
+            raise DeviceGone("the camera records, and is left alone until it has ended")
+
+
 class File:
     """An `agent.driver.Readable`: a file on the camera's card. There is nothing here that deletes."""
 
-    def __init__(self, capture: Capture, fetcher: Fetcher, doubt: Callable[[str], None]) -> None:
-        self.capture, self._fetcher, self._doubt = capture, fetcher, doubt
+    def __init__(self, capture: Capture, fetcher: Fetcher, doubt: Callable[[str], None], look: _Look) -> None:
+        self.capture, self._fetcher, self._doubt, self._look = capture, fetcher, doubt, look
 
     async def open(self, offset: int, /) -> AsyncIterator[bytes]:
         """The bytes from `offset` on."""
         path = self.capture.key
+        await self._look.goes_on()
         try:
             async for block in self._fetcher.read(f"/videos/{path}", offset, self.capture.length):
                 yield block

@@ -30,6 +30,8 @@ from tests.drivers.cards import CardRig, Cards
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aiohttp import web
+
 
 MIB = 1 << 20
 
@@ -98,6 +100,49 @@ async def test_a_camera_that_records_is_left_alone_until_it_has_ended(tmp_path: 
             await held(station, 5)
             await until(lambda: made._state == "5 files, battery 87 %, 31.0 GB free")
             assert (await made.health())[camera.address] == made._state
+
+
+async def test_a_recording_that_begins_during_a_look_ends_the_look(tmp_path: Path) -> None:
+    """Reading would disturb it, and what is recorded then is not finished."""
+    async with GoPro() as camera, Station(tmp_path) as station:
+        card(camera)
+        made, give = driver(camera), camera.give
+
+        async def disturbed(request: web.Request, path: str) -> web.StreamResponse:
+            assert not camera.encoding, "a camera that records is read"
+            camera.encoding = request.method == "GET"
+            return await give(request, path)
+
+        camera.give = disturbed  # type: ignore[method-assign]
+        async with running(made, station):
+            await until(lambda: made._state == "is recording")
+            asked = len(camera.asked)
+            await until(lambda: len(camera.asked) > asked + 6)
+            assert len([path for path in camera.asked if path.endswith("MP4")]) == 1
+            camera.give = give  # type: ignore[method-assign]
+            camera.encoding = False
+            await held(station, 5)
+
+
+async def test_what_begins_to_be_recorded_while_the_card_is_listed_is_not_taken_as_it_is_then(tmp_path: Path) -> None:
+    async with GoPro() as camera, Station(tmp_path) as station:
+        made, told, whole = driver(camera), camera._told, some_bytes(MIB, 1)
+
+        def listing(path: str) -> dict[str, Any] | None:
+            if path == "/gopro/media/list" and not camera.files:
+                camera.record("100GOPRO/GX010042.MP4", whole[:1000])
+                camera.encoding = True
+            return told(path)
+
+        camera._told = listing  # type: ignore[method-assign]
+        async with running(made, station):
+            await until(lambda: made._state == "is recording")
+            assert not [path for path in camera.asked if path.startswith("/videos")]
+            camera.record("100GOPRO/GX010042.MP4", whole)
+            camera.encoding = False
+            await held(station, 1)
+        (only,) = await station.holdings()
+        assert b"".join(station.spool.read(only.digest.sha256)) == whole
 
 
 async def test_another_camera_at_the_same_address_is_another_device(tmp_path: Path) -> None:
