@@ -336,6 +336,8 @@ _SHAPES: Final = {
     _DOMAIN: "a domain in lower-case letters, such as example.org",
     _URL: "an http or https address",
     _EST: "an https address without a login",
+    r"^[a-z0-9-]{1,32}/[a-z0-9-]{1,32}/[a-z0-9-]{1,32}$": "agency/site/station, such as example-org/main/dock-1",
+    "^[0-9a-f-]{4,36}$": "the id of a capture, or its beginning: at least four of 0 to 9, a to f",
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "letters, digits and . _ - without a blank, at most 64 of them",
 }
 """What is asked for, by the pattern that says it to programs."""
@@ -347,6 +349,15 @@ _SAID: Final = {
     "model_type": "must be a table of settings",
     "model_attributes_type": "must be a table of settings",
     "dict_type": "must be a table of settings",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "string_type": 'must be a text, in quotes: "..."',
+    "path_type": 'must be a path, in quotes: "/..."',
 }
 """What is wrong, by pydantic's word for it."""
 
@@ -365,7 +376,7 @@ def _sentence(found: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - pyda
             return "must be a list, in brackets: [...]"
         case _:
             message: str = found["msg"]
-            return message.removeprefix("Value error, ")
+            return re.sub("^(?:Input|String|List|Tuple|Value) should ", "must ", message).removeprefix("Value error, ")
 
 
 def _form(pattern: str) -> str:

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from agent.capture import printable
+from agent.cli.keyfile import key_made, key_read
 from agent.cli.telling import AsJson, length, line, print_json, table
-from agent.errors import Refusal
+from agent.errors import Refusal, UplinkDown
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Disks that carry captures to a DEMS without a network."
@@ -26,6 +27,7 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the medium
 _ABOUT_MAX: Final = 1 << 20
 _SHELF: Final = 2
 """Letters of the folders in which stations put captures: the first of their ids."""
+_HERE: Final = "Name the folder where the medium is mounted, the one with evidock-medium.json in it."
 _AT_ONCE: Final = 10_000
 """Receipts in one file."""
 _OTHERS_MOST: Final = 64
@@ -63,13 +65,15 @@ def prepare(folder: Folder) -> None:
 @app.command()
 def check(folder: Folder, *, as_json: AsJson = False) -> None:
     """Read every capture on a medium and compare it with what its station said. Writes nothing."""
-    found = list(_bags(folder.absolute()))
+    folder = folder.absolute()
+    _look_for_mark(folder)
+    found = list(_bags(folder))
     if as_json:
         print_json({"captures": [{**one.about, "found_sha256": one.sha256, "wrong": one.wrong} for one in found]})
     else:
         _show(found)
     if any(one.wrong for one in found):
-        raise Refusal("some captures on this medium are not what their station said", hint=_TODO)
+        raise Refusal("some captures on this medium are not what their station said", hint=_AGAIN)
 
 
 @app.command()
@@ -82,13 +86,10 @@ def sign(
     as_json: AsJson = False,
 ) -> None:
     """Verify every capture and sign for those that are right, once they are stored; the receipts go on the medium."""
-    from agent.anchor.keys import load_key, make_key  # noqa: PLC0415 - cryptography takes its time
-
     folder = folder.absolute()
+    _look_for_mark(folder)
+    signer = key_read(key, name, make=_MAKES) if os.path.lexists(key) else key_made(key, name)
     found = list(_bags(folder))
-    if not key.exists():
-        make_key(key, name)
-    signer = load_key(key, name)
     now = datetime.now(UTC)
     good = [one for one in found if one.wrong is None]
     abouts = [about for one in good for about in (one.about, *one.others)]
@@ -104,7 +105,19 @@ def sign(
         raise Refusal("some captures on this medium are not what their station said", hint=_TODO)
 
 
-_TODO: Final = "Nothing was signed for those. The station still has them: leave it its copies, and have it write again."
+_MAKES: Final = "evidock handover sign --key FILE --name NAME"
+_AGAIN: Final = "The station still has them: leave it its copies, and have it write again."
+_TODO: Final = f"Nothing was signed for those. {_AGAIN}"
+
+
+def _look_for_mark(folder: Path) -> None:
+    """Raise `UplinkDown` where no medium is: whoever receives one has no agent.toml that names a place."""
+    from agent.uplink.folder.medium import Medium  # noqa: PLC0415 - not needed for --help
+
+    try:
+        Medium.at(folder)
+    except UplinkDown as error:
+        raise UplinkDown(str(error), hint=_HERE) from error
 
 
 def _bags(folder: Path) -> Iterator[_Bag]:
@@ -232,6 +245,9 @@ def _write(folder: Path, name: str, notes: list[str]) -> None:
 
 
 def _show(found: list[_Bag]) -> None:
+    if not found:
+        line("No station has written a capture to this medium yet.")
+        return
     table(
         ("capture", "device", "name", "bytes", "SHA-256", "is"),
         [

@@ -2,21 +2,21 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from agent.cli.telling import line, pairs, print_json
-from agent.errors import ConfigError, Problem, Refusal
-
-if TYPE_CHECKING:
-    from agent.note import Signer
+from agent.cli.keyfile import key_made, key_read
+from agent.cli.telling import line, print_json
+from agent.errors import Refusal
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     help="Messages to and from the agency's broker: operators' keys and commands, and what is said.",
 )
+
+_SIGNED = "Nothing was signed. How it is written: evidock mqtt sign --help."
 
 KeyFile = Annotated[Path, typer.Option("--key", help="File of the operator's private key.")]
 
@@ -27,17 +27,9 @@ def key(
     file: Annotated[Path, typer.Argument(help="Where the private key is written; it must not be there yet.")],
 ) -> None:
     """Make an operator's key; print the public half, for `mqtt.operator_keys` in agent.toml."""
-    from agent.anchor.keys import load_key, make_key  # noqa: PLC0415 - cryptography takes its time
-    from agent.note import BadNote, check_name  # noqa: PLC0415
-
-    try:
-        check_name(name)
-    except BadNote as error:
-        raise Refusal(f"{name!r} cannot be the name of a key: {error}", hint="Nothing was written.") from error
-    if file.exists():
-        raise Refusal(f"{file} is there already", hint="Nothing was written. Give another name.")
-    make_key(file, name)
-    pairs({"private key": str(file), "operator_keys": load_key(file, name).vkey})
+    made = key_made(file, name)
+    line(f"{file} holds the private key. What the stations know stands under [mqtt] in their agent.toml:")
+    line(f'operator_keys = ["{made.vkey}"]')
     line("Keep the private key where no station can read it: whoever has it commands them all.")
 
 
@@ -61,6 +53,7 @@ def sign(
     from agent.broker.orders import signed  # noqa: PLC0415
     from agent.config import problems_of  # noqa: PLC0415
 
+    signer = key_read(key, make="evidock mqtt key NAME FILE")
     now = datetime.now(UTC)
     told = {
         "id": str(uuid.uuid4()),
@@ -75,9 +68,12 @@ def sign(
     try:
         order = Order.model_validate(told)
     except ValidationError as error:
-        wrong = "; ".join(f"{problem.path}: {problem.message}" for problem in problems_of(error, Order))
-        raise Refusal(f"no station would take this command: {wrong}", hint="Nothing was signed.") from error
-    payload = CommandGiven(note=signed(order, _signer(key)))
+        wrong = "; ".join(f"{problem.path} {problem.message}" for problem in problems_of(error, Order))
+        raise Refusal(f"no station would take this command: {wrong}", hint=_SIGNED) from error
+    try:
+        payload = CommandGiven(note=signed(order, signer))
+    except Refusal as error:
+        raise Refusal(str(error), hint=_SIGNED) from error
     line(payload.encoded().decode())
     typer.echo(
         f"Publish that with QoS 1, without retain, and with a Message Expiry Interval, to {topic(station, 'cmd')}:\n"
@@ -102,16 +98,6 @@ def describe(
     if schema not in known:
         raise Refusal(f"{schema!r} is no message; there are: {', '.join(known)}", hint="Nothing was printed.")
     print_json(known[schema])
-
-
-def _signer(path: Path) -> "Signer":
-    from agent.anchor.keys import load_key  # noqa: PLC0415 - cryptography takes its time
-
-    try:
-        name = path.read_text("utf-8").strip().removeprefix("PRIVATE+KEY+").partition("+")[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(str(path), "the private key cannot be read")]) from error
-    return load_key(path, name)
 
 
 def _written(moment: datetime) -> str:

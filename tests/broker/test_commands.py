@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import tomllib
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -350,8 +351,8 @@ async def test_one_is_signed_by_the_command_line_and_sent_with_mosquitto_pub(mos
     dock.camera.record(some_bytes(1000))
     file = dock.folder / "alice.key"
     made = await run("mqtt", "key", "alice.example.org", str(file))
-    vkey = next(word for word in made.split() if word.startswith("alice.example.org+"))
-    async with dock.here(at(mosquitto, operator_keys=[vkey])) as agent:
+    line = next(one for one in made.splitlines() if one.startswith("operator_keys"))
+    async with dock.here(at(mosquitto, **tomllib.loads(line))) as agent:
         capture = (await only(agent)).id
         await until(lambda: agent.broker is not None and agent.broker.session.up)
         said = await run("mqtt", "sign", STATION, "hold", capture, "--key", str(file), "--why", "court order 12/26")
