@@ -77,13 +77,7 @@ class Leavings:
 
         What has come back byte for byte is what it was; anything else moves to the parts, and is taken if offered.
         """
-        try:
-            sha256 = bytes.fromhex(name)
-        except ValueError:
-            self._log.error(
-                "unknown_file_in_spool", name=printable(name), todo="look at it; Evidock did not put it there"
-            )
-            return
+        sha256 = bytes.fromhex(name)
         if await self._desk.read(lambda journal: queries.keepers(journal, sha256)):
             return
         if await self._desk.read(lambda journal: queries.was_purged(journal, sha256)):
@@ -126,7 +120,9 @@ class Leavings:
         """
         kept, strange = await self._spool.run(self._gathered)
         for name in strange:
-            await self._explain_kept(name)
+            self._log.error(
+                "unknown_file_in_spool", name=printable(name), todo="look at it; Evidock did not put it there"
+            )
         for first, names in enumerate(kept):
             said = await self._desk.read(lambda journal, first=first: queries.spooled_under(journal, first))  # type: ignore[misc]
             for name in await self._spool.run(_unsaid, names, said):
@@ -137,11 +133,11 @@ class Leavings:
                 await self._desk.write(lambda journal, id_=id_: journal.lose(id_))  # type: ignore[misc]
 
     def _gathered(self) -> tuple[list[bytearray], list[str]]:
-        """Names of kept files as raw digests, by their first byte, and names that are none."""
+        """Names of kept files as raw digests, by their first byte, and names that are none, or of no plain file."""
         # Packed: as objects, the names of a full spool would be most of what the daemon has in memory.
         kept, strange = [bytearray() for _ in range(256)], []
-        for name in self._spool.kept():
-            if (raw := _raw(name)) is None:
+        for name, plain in self._spool.kept():
+            if (raw := _raw(name)) is None or not plain:
                 strange.append(name)
             else:
                 kept[raw[0]] += raw

@@ -60,9 +60,9 @@ class Aside:
         durable.force_folder(folder_fd)
 
     def names(self) -> list[str]:
-        """Names of all parts."""
+        """Names of all parts; what is no plain file is none."""
         with os.scandir(self._parts_fd) as entries:
-            return [entry.name for entry in entries]
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 
     def part(self, name: str) -> SealedPart:
         """A part that was set aside earlier; what was written beside it is known no more."""

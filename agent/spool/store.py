@@ -263,11 +263,11 @@ class Spool:
             now.update(block)
         return now.digest()
 
-    def kept(self) -> Iterator[str]:
-        """Names of all kept files."""
+    def kept(self) -> Iterator[tuple[str, bool]]:
+        """Names of all kept files, and whether each is a plain one."""
         with os.scandir(self._kept_fd) as entries:
             for entry in entries:
-                yield entry.name
+                yield entry.name, entry.is_file(follow_symlinks=False)
 
     def evict(self, sha256: bytes) -> None:
         """Let a kept file go, durably. The caller knows that the DEMS has it and that nothing rests on it."""
@@ -279,7 +279,8 @@ class Spool:
 
     def leftovers(self) -> list[Leftover]:
         """What an earlier run left in stage/, with whether it can be continued."""
-        names = set(os.listdir(self._stage_fd))  # noqa: PTH208 - by descriptor, not by path
+        with os.scandir(self._stage_fd) as entries:
+            names = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
         return [
             Leftover(name, continuable=read_about(name, self._stage_fd) is not None and not name.endswith(".doubtful"))
             for name in sorted(names)

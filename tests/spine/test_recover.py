@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from typing import TYPE_CHECKING
@@ -294,3 +295,19 @@ async def test_a_start_looks_at_the_spool_through_its_index(station: Station) ->
         ).fetchall()
     )
     assert "USING COVERING INDEX capture_spooled (sha256>? AND sha256<?)" in str(plan)
+
+
+@pytest.mark.parametrize("folder", ["stage", "kept", "parts"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+async def test_what_is_no_plain_file_in_the_spool_stops_no_start(
+    station: Station, bench: BenchDevice, folder: str, kind: str
+) -> None:
+    bench.record("a", some_bytes(100))
+    await station.dock(bench)
+    there = station.spool.root / folder / hashlib.sha256(b"odd").hexdigest()
+    {"pipe": os.mkfifo, "folder": os.mkdir, "link": lambda path: path.symlink_to("/etc/passwd")}[kind](there)
+    async with asyncio.timeout(60):
+        await station.restart()
+    assert await station.count(Standing.HELD) == 1
+    assert there.is_symlink() or there.exists()
+    there.rmdir() if kind == "folder" else there.unlink()
