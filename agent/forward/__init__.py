@@ -313,12 +313,15 @@ class Forward:
             self._log.debug("waits", capture=holding.id, confirmed=departure.confirmed, reason=str(error))
         except UplinkDown as error:
             self._alone |= {holding.id} if (own := self._is_its_own(departure, error)) else set()
-            aside = self._aside.step(holding.id, monotonic(), anew=departure.advanced, own=own)
+            now, anew = monotonic(), departure.advanced
+            aside = self._aside.step(holding.id, now, anew=anew, own=own, alone=error.alone)
+            if aside.fails_long(now):
+                self._unsent.failed(holding.id, error)
             if not own and not error.alone:
                 self._pausing.failed(error, round_, advanced=departure.advanced)
                 aside.until = max(aside.until, self.link.again_at + MOMENT)
             elif error.retry_after is not None:
-                aside.until = max(aside.until, monotonic() + min(error.retry_after, RETRY_AFTER_MAX))
+                aside.until = max(aside.until, now + min(error.retry_after, RETRY_AFTER_MAX))
         except UplinkRefused as error:
             await self._declined.refused(holding, error, owed=departure.owed)
         except BadReceipt as error:

@@ -11,6 +11,8 @@ __all__ = ["DAY", "MOMENT", "Aside", "Asides"]
 
 OWN_FAULT: Final = 2
 """Failures of a capture after which another one, while others get through, is laid to the capture alone."""
+LONG: Final = 3600.0
+"""Seconds for which a capture has to fail by itself until a person is told."""
 DAY: Final = 86400.0
 """Seconds for which a copy that a destination does not take keeps aside: its bytes cost as much each time."""
 MOMENT: Final = 0.05
@@ -29,6 +31,12 @@ class Aside:
     """How many captures had got through when it failed last."""
     own: bool = False
     """It failed while others got through: until it comes further, its failures tell nothing of the destination."""
+    alone_since: float | None = None
+    """Since when it fails by itself, on the monotonic clock."""
+
+    def fails_long(self, now: float) -> bool:
+        """Whether it fails by itself for so long that somebody should look."""
+        return self.alone_since is not None and now - self.alone_since >= LONG
 
 
 class Asides:
@@ -55,9 +63,14 @@ class Asides:
         """When the next of them may go. Who may and does not waits for something else, which tells when it comes."""
         return min((aside.until for aside in self._known.values() if aside.until > now), default=otherwise)
 
-    def step(self, capture: str, now: float, *, anew: bool = False, own: bool = False) -> Aside:
-        """It failed. `anew`: it came further than before, so what failed was not its own doing; `own`: it was."""
+    def step(self, capture: str, now: float, *, anew: bool = False, own: bool = False, alone: bool = False) -> Aside:
+        """It failed. `anew`: it came further than before, so what failed was not its own doing; `own`: it was.
+
+        `alone`: it has to wait, whoever's doing that was, and others have not.
+        """
         aside = self._known.setdefault(capture, Aside())
+        since = now if anew or aside.alone_since is None else aside.alone_since
+        aside.alone_since = since if own or alone else None
         aside.tries, aside.own = (1, False) if anew else (aside.tries + 1, own)
         aside.until, aside.after = now + pausing.jitter(aside.tries), self._through
         return aside

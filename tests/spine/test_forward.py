@@ -159,6 +159,33 @@ async def test_a_capture_that_has_to_wait_alone_keeps_no_other_waiting(
     await station.send()
 
 
+async def test_one_that_has_to_wait_alone_for_an_hour_is_told_of_until_it_is_sent(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else would show it: the destination is up, and takes all others."""
+    now = [0.0]
+    for room in (forward, pausing):
+        monkeypatch.setattr(room, "monotonic", lambda: now[0])
+    uplink.poison["3"] = UplinkDown("it is not locked", retry_after=1800, alone=True, hint="Lock it.")
+    await filled(station, bench, 5)
+    await station.send(until=partial(sent, station, 4))
+    for later in (0.0, 1801.0, 3602.0):
+        now[0] = later
+        with pytest.raises(TimeoutError):
+            await station.send(within=0.3)
+        assert bool(list(station.forward.notices())) == (later > 3600.0)
+    (notice,) = station.forward.notices()
+    assert (notice["id"], notice["todo"], "not locked" in str(notice["detail"])) == (
+        "captures.not_sent",
+        "Lock it.",
+        True,
+    )
+    uplink.poison.clear()
+    now[0] = 9000.0
+    await station.send()
+    assert not list(station.forward.notices())
+
+
 async def test_one_that_fails_by_itself_waits_longer_each_time_and_says_so(
     station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
