@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import ConfigError, DeviceError, Problem, SpoolFull
@@ -23,6 +24,8 @@ __all__ = ["AxisDock"]
 
 _SIGHT: Final = 5.0
 """Seconds between two words that who sends is still here."""
+_NOTED: Final = 60.0
+"""Seconds between two notes for how long nothing came: what a kill costs at most."""
 
 
 class AxisDock:
@@ -73,7 +76,11 @@ class AxisDock:
         """Say who is here, and end what fell silent."""
         options, shelf = self._options, receiving.shelf
         here = camera(options.name, "System", {})
+        noted = monotonic()
         while True:
+            if (passed := monotonic() - noted) >= min(_NOTED, options.abandoned / 10):
+                noted = monotonic()
+                await shelf.listened(min(passed, _NOTED + _SIGHT))  # more is time in which we stood still ourselves
             for device in {device.id: device for device in [here, *receiving.under_way.values()]}.values():
                 await intake.sight(device)
             for container in await shelf.silent(options.abandoned):

@@ -40,7 +40,9 @@ class AxisOptions(DriverOptions):
     uploads: Annotated[int, Field(ge=1, le=1000)] = 16
     """Objects that are taken at once; more are asked to come back soon."""
     abandoned: Annotated[float, Field(gt=0)] = 6 * 3600.0
-    """Seconds without a word after which a recording that never was complete is told as abandoned. It is kept."""
+    """Seconds without a word after which a recording that never was complete is told as abandoned. It is kept.
+
+    Only those count in which this station listened: a controller can say nothing to one that is off."""
     forgotten: Annotated[float, Field(gt=0)] = 90 * 86400.0
     """Seconds after which the metadata of a recording that ended is no longer told to a controller that asks."""
 

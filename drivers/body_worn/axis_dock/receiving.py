@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -96,9 +95,10 @@ class Receiving:
 
         For `alone`: what came for it since it was listed as silent counts, and then nothing is done.
         """
-        container = await self.shelf.container(name)
-        if container is None or container.state != "open" or time.time() - container.heard_at < seconds:
+        silent = await self.shelf.silent(seconds, name)
+        if not silent:
             return
+        container = silent[0]
         device = camera(self.name, container.name, container.meta, known_as=container.device)
         await self._intake.sight(device)
         rejected = container.name.startswith(REJECTED)  # it has no Status: silence is its only end

@@ -43,6 +43,10 @@ CREATE TABLE IF NOT EXISTS object (
     heard_at REAL NOT NULL,
     PRIMARY KEY (container, name, version)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS silence (
+    container TEXT PRIMARY KEY,
+    seconds REAL NOT NULL           -- in which we listened and nothing came for it: no clock that is set, no downtime
+) STRICT;
 """
 
 
@@ -95,21 +99,30 @@ class Shelf(Database):
         """Write all of it; the time is now."""
         container.heard_at = time.time()
         row = (container.name, container.device, json.dumps(container.meta), container.state, container.told)
-        sql = "INSERT OR REPLACE INTO container VALUES (?, ?, ?, ?, ?, ?)"
-        await self.run(lambda db: db.execute(sql, (*row, container.heard_at)))
 
-    async def heard(self, name: str) -> None:
-        """Note that something came for it just now."""
-        sql = "UPDATE container SET heard_at = ? WHERE name = ?"
-        await self.run(lambda db: db.execute(sql, (time.time(), name)))
+        def putting(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO container VALUES (?, ?, ?, ?, ?, ?)", (*row, container.heard_at))
+            db.execute("DELETE FROM silence WHERE container = ?", (container.name,))
 
-    async def silent(self, seconds: float) -> list[Container]:
-        """Recordings that are open, and nothing came for them for so long."""
+        await self.run(putting)
+
+    async def listened(self, seconds: float) -> None:
+        """For so long we listened, after what was heard last of each recording that is open."""
         sql = (
-            "SELECT name, device, meta, state, told, heard_at FROM container"
-            " WHERE state = 'open' AND heard_at < ? AND name NOT IN ('System', 'Users', 'Devices') LIMIT 100"
+            "INSERT INTO silence SELECT name, ? FROM container"
+            " WHERE state = 'open' AND name NOT IN ('System', 'Users', 'Devices')"
+            " ON CONFLICT (container) DO UPDATE SET seconds = seconds + excluded.seconds"
         )
-        found = await self.look(lambda db: db.execute(sql, (time.time() - seconds,)).fetchall())
+        if await self.count("open"):
+            await self.run(lambda db: db.execute(sql, (seconds,)))
+
+    async def silent(self, seconds: float, name: str | None = None) -> list[Container]:
+        """Recordings that are open, and nothing came for them for so long; of all, or of this one."""
+        sql = (
+            "SELECT name, device, meta, state, told, heard_at FROM container JOIN silence ON container = name"
+            " WHERE state = 'open' AND seconds >= ? AND name = coalesce(?, name) LIMIT 100"
+        )
+        found = await self.look(lambda db: db.execute(sql, (seconds, name)).fetchall())
         return [container for row in found if (container := _container(row)) is not None]
 
     async def count(self, state: str) -> int:
@@ -158,6 +171,7 @@ class Shelf(Database):
         def putting(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             db.execute("UPDATE container SET heard_at = ? WHERE name = ?", (thing.heard_at, thing.container))
+            db.execute("DELETE FROM silence WHERE container = ?", (thing.container,))
 
         await self.run(putting)
 

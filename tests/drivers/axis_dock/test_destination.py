@@ -355,8 +355,8 @@ async def test_what_is_complete_by_the_time_that_its_silence_is_looked_at_is_not
 
     async with desk.open(), desk.controller() as controller:
 
-        async def slow(shelf: Shelf, seconds: float) -> list[Container]:
-            if found := await listed(shelf, seconds):
+        async def slow(shelf: Shelf, seconds: float, name: str | None = None) -> list[Container]:
+            if (found := await listed(shelf, seconds, name)) and name is None:
                 await controller.say("POST", sent.container, {"Status": "Complete", "Note": "of the officer"})
                 ended.set()
             return found
