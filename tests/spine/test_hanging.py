@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.capture import Standing
 from agent.driver import GATHERED_LENGTH
 from agent.ingest import SMALL
 from agent.ingest.hand import TINY
+from agent.places import Places
 from agent.testing.devices import BenchDevice, Clip, some_bytes
 from agent.testing.rig import WITHIN
 from agent.testing.uplinks import BenchUplink
@@ -56,6 +60,80 @@ async def test_others_are_taken(station: Station, bench: BenchDevice, length: in
     bench.record("a", some_bytes(length))
     async with docked(station, hung), asyncio.timeout(WITHIN):
         assert await station.dock(bench) == {Standing.HELD: 1}
+
+
+@pytest.mark.parametrize(("length", "count"), [(10, 200), (TINY + 1, 40), (SMALL + 1, 40), (GATHERED_LENGTH + 1, 70)])
+async def test_others_are_taken_however_many_hang(
+    station: Station, bench: BenchDevice, length: int, count: int
+) -> None:
+    """More devices than would share the places among them."""
+    async with AsyncExitStack() as hanging:
+        for bay in range(6):
+            hung = Hanging(f"bench:hung-{bay}")
+            for number in range(count):
+                hung.record(f"{number}", b"", says=length)
+            await hanging.enter_async_context(docked(station, hung))
+        for number in range(20):
+            bench.record(f"{number}", some_bytes(length, number))
+        async with asyncio.timeout(WITHIN):
+            assert await station.dock(bench) == {Standing.HELD: 20}
+
+
+async def test_a_place_goes_to_each_device_in_turn() -> None:
+    places, order, ends = Places(2, 2), list[str](), asyncio.Event()
+
+    async def one(device: str) -> None:
+        async with places.of(device):
+            order.append(device)
+            await ends.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for device in "aaaaaabbbc":
+            group.create_task(one(device))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert order == ["a", "a", "b", "b", "c"], "two of all beside the one of each"
+        ends.set()
+    assert sorted(order[5:]) == ["a", "a", "a", "a", "b"]
+    assert "b" in order[5:8], "one with many waits its turn"
+    assert not places._devices
+    assert not places._turns
+    assert places._left == 2
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(0, 4)), max_size=30))
+def test_who_is_cancelled_keeps_no_place(plan: list[tuple[str, int, int]]) -> None:
+    """(device, turns of the loop for which it has its place, turns after which it is cancelled; 0: never)."""
+
+    async def run() -> None:
+        places, inside = Places(2, 2), Counter[str]()
+
+        async def one(device: str, turns: int) -> None:
+            async with places.of(device):
+                inside[device] += 1
+                assert inside[device] <= 2
+                assert sum(max(0, count - 1) for count in inside.values()) <= 2
+                try:
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                finally:
+                    inside[device] -= 1
+
+        async def cancelled(task: asyncio.Task[None], after: int) -> None:
+            for _ in range(after):
+                await asyncio.sleep(0)
+            task.cancel()
+
+        tasks: list[asyncio.Task[None]] = []
+        for device, turns, after in plan:
+            tasks.append(task := asyncio.create_task(one(device, turns)))
+            if after:
+                tasks.append(asyncio.create_task(cancelled(task, after)))
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
+            assert error is None or isinstance(error, asyncio.CancelledError)
+        assert (places._left, places._devices, places._turns) == (2, {}, {})
+
+    asyncio.run(asyncio.wait_for(run(), 30))
 
 
 @releasing()
