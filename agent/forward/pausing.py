@@ -42,6 +42,7 @@ class Pausing:
         """Since the last minute without one."""
         self._in_row = 0
         self._broke = False
+        self._asked_until = 0.0  # on the monotonic clock: what the destination asked for is kept, whatever it takes
         self._up_since = -STABLE
         self._on_change = on_change
         self._log = structlog.get_logger("forward")
@@ -69,6 +70,7 @@ class Pausing:
             pause = jitter(self.failures + FIRST_PAUSE - 1)
         # The jitter comes after what was asked for: who were told the same number would come back together.
         self.link.again_at = monotonic() + min(error.retry_after or 0.0, RETRY_AFTER_MAX) + pause
+        self._asked_until = 0.0 if error.retry_after is None else self.link.again_at
         if self.link.up:
             self._log.warning("destination_down", destination=self.link.name, error=str(error), todo=error.what_to_do)
             self.link.down_since = monotonic()
@@ -79,18 +81,21 @@ class Pausing:
         """One more answer in an outage that was counted: it may ask for more time than the first."""
         until = monotonic() + min(error.retry_after or 0.0, RETRY_AFTER_MAX)
         if not self.link.up and until > self.link.again_at:
-            self.link.again_at = until + jitter(self.failures + FIRST_PAUSE - 1)
+            self.link.again_at = self._asked_until = until + jitter(self.failures + FIRST_PAUSE - 1)
 
     def served(self) -> bool:
         """It took something: whatever waits may go at once. True: it had been down.
 
         How often it failed is forgotten only after a minute without a failure: one that takes a request and fails at
-        the next is left alone for longer each time, however often it comes back in between.
+        the next is left alone for longer each time, however often it comes back in between. So of a pause that is not
+        over yet, for what was on its way all the time came through, the first alone ends with it.
         """
         self._forget()
         if self.link.up:
             return False
         self._up_since = monotonic()
+        if self.failures <= 1 and not self._broke:
+            self.link.again_at = min(self.link.again_at, self._asked_until)
         self._log.info("destination_up", destination=self.link.name)
         self.link.up, self.link.problem, self.link.todo, self.link.down_since = True, None, None, None
         self._on_change()

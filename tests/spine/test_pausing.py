@@ -144,3 +144,22 @@ def test_whoever_asks_for_more_time_in_the_same_outage_is_given_it(
     pauses.served()
     pauses.failed(UplinkDown("come back next year", retry_after=1e9), began, advanced=False)
     assert pauses.link.again_at == clock.now + 1800.0 + FIRST_PAUSE, "it is back"
+
+
+def test_the_first_pause_ends_with_the_outage_and_what_was_asked_for_is_kept(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """What had been on its way all the time came through."""
+    monkeypatch.setattr(pausing, "jitter", float)
+    pauses = Pausing(Link("dems"), on_change=lambda: None)
+    pauses.failed(DOWN, pauses.round, advanced=False)
+    assert pauses.link.again_at > clock.now
+    pauses.served()
+    assert pauses.link.again_at <= clock.now, "all that waits goes at once"
+    pauses.failed(DOWN, pauses.round, advanced=False)
+    pauses.served()
+    assert pauses.link.again_at == clock.now + FIRST_PAUSE + 1, "it takes one and fails at the next"
+    clock.now += STABLE
+    pauses.failed(UplinkDown("come back later", retry_after=30.0), pauses.round, advanced=False)
+    pauses.served()
+    assert pauses.link.again_at == clock.now + 30.0 + FIRST_PAUSE
