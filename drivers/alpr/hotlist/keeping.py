@@ -103,8 +103,24 @@ class Sealed:
                 sum(1 for _ in _records(path)),
             )
             for start, path in self._spans()
-            if start + self._window + self._keep <= now.timestamp()
+            if self._is_over(start, path, now.timestamp())
         ]
+
+    def _is_over(self, start: int, path: Path, now: float) -> bool:
+        """Whether its last read is too old.
+
+        One that begins later than now was written by a clock that was ahead: it is as old as the time since that was
+        seen, which its file bears as its own. Where it is now that the clock is behind, this ends with that.
+        """
+        if start <= now:
+            return start + self._window + self._keep <= now
+        with suppress(OSError):
+            seen = path.stat().st_mtime
+            if seen > now:
+                os.utime(path, (now, now))
+                seen = now
+            return seen + self._window + self._keep <= now
+        return False
 
     def destroy(self, span: Span) -> None:
         """Forget it: the key first, for without it nobody reads what is left."""

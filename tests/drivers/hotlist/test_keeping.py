@@ -69,6 +69,22 @@ def test_a_restart_uses_another_key_and_a_torn_record_costs_only_itself(tmp_path
     assert sum(one.count for one in purged(again, AT + 3 * HOUR)) == 2
 
 
+def test_a_clock_that_was_ahead_keeps_no_read_for_years(tmp_path: Path) -> None:
+    """Counted from when it was seen that the clock had been ahead; a clock that falls behind forgets nothing early."""
+    sealed = Sealed(tmp_path, window=HOUR, keep=2 * HOUR)
+    sealed.add({"n": 1}, AT)
+    sealed.close()
+    assert purged(sealed, datetime(1970, 1, 2, tzinfo=UTC)) == []
+    sealed.add({"n": 2}, AT + timedelta(days=9000))
+    sealed.close()
+    assert purged(sealed, AT + HOUR) == []
+    (gone,) = purged(sealed, AT + timedelta(hours=2, minutes=20))
+    assert gone.begin.hour == 7
+    assert purged(sealed, AT + timedelta(hours=3, minutes=50)) == []
+    assert len(purged(sealed, AT + timedelta(hours=4, minutes=1))) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_was_changed_is_not_read(tmp_path: Path) -> None:
     sealed = Sealed(tmp_path, window=HOUR, keep=HOUR)
     sealed.add({"n": 1}, AT)
