@@ -119,6 +119,8 @@ class Relay:
         self._ends = ends
         over = ends if ends is not None else latest
         self._over = None if over is None else later(over, _SLACK)
+        self._at: datetime | None = None
+        """Of the packet that came last: one whose time is wrong, before it, says nothing of how far the replay came."""
         self._beyond = self._bytes = 0
         self._most = None if self._over is None else int((self._over - begins).total_seconds() * BYTES_A_SECOND)
         self._range = f"clock={clock(begins)}-{'' if ends is None else clock(ends)}"
@@ -213,8 +215,9 @@ class Relay:
             )
 
     def place(self, one: Packet) -> None:
-        """Note whether a packet lies behind the end."""
+        """Note where a packet lies, and whether that is behind the end."""
         if one.at is not None:
+            self._at = one.at
             self._beyond = self._beyond + 1 if self._over is not None and one.at > self._over else 0
 
     @property
@@ -225,10 +228,9 @@ class Relay:
     @property
     def reached(self) -> bool:
         """The replay came as far as was asked for, by the times of its pictures."""
-        latest = self.seen.latest
         if self.beyond:
             return True
-        return self._ends is not None and latest is not None and later(latest, GAP) >= self._ends
+        return self._ends is not None and self._at is not None and later(self._at, GAP) >= self._ends
 
     @property
     def range(self) -> str:

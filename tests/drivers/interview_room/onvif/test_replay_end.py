@@ -36,6 +36,14 @@ async def test_only_an_end_that_is_one_counts(*, stalls: bool, whole: bool, boun
     assert (relay.trouble is None) is (whole or bounded)
 
 
+async def test_one_time_that_is_wrong_makes_no_replay_whole() -> None:
+    frames = [sound(number, 100 if number == 3 else number) for number in range(6)]
+    async with breaking(frames) as uri, Relay(uri, None, BEGAN, BEGAN + timedelta(seconds=60), answer=2) as relay:
+        await heard(relay)
+        assert not relay.reached
+        assert "closed the connection" in str(relay.trouble)
+
+
 async def heard(relay: Relay) -> None:
     """Be what ffmpeg is until the relay ends it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(relay.url.rsplit(":", 1)[1].split("/")[0]))
