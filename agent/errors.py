@@ -235,3 +235,29 @@ def in_words(error: BaseException) -> str:
         reason = getattr(error, "reason", None)
         return _TLS.get(reason, str(reason).replace("_", " ").lower())
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def for_people(error: BaseException | None) -> str:
+    """Why something ended or failed, for the person at the dock: nothing of how Python writes it."""
+    match error:
+        case None:
+            return "it ended by itself"
+        case BaseExceptionGroup():
+            return for_people(error.exceptions[0])
+        case AgentError():
+            return str(error)
+        case TimeoutError():
+            return "no answer in time"
+        case OSError():
+            return in_words(error) or type(error).__name__
+        case _:
+            said = " ".join(str(error).split())[:200]
+            return f"a fault of Evidock itself ({type(error).__name__}{': ' if said else ''}{said})"
+
+
+def unforeseen(error: BaseException | None) -> BaseException | None:
+    """The error whose trace the log should have, because nobody thought of it; None for those that say all."""
+    first = error
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return None if isinstance(first, AgentError | OSError) else error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from agent.capture import Priority
-from agent.errors import NotNow
+from agent.errors import NotNow, for_people
 from agent.journal import spending
 from agent.repairs import repair
 from agent.sides import Sides
@@ -221,7 +221,7 @@ class Gate:
                     await self._until_other_rules(traffic)
                 except networkmanager.SILENT as error:
                     todo = "Is NetworkManager running? Else write `source` and `link` of [traffic] in agent.toml."
-                    self._sides.broke("bus", repr(error), self._log.warning, "networkmanager_silent", todo=todo)
+                    self._sides.broke("bus", for_people(error), self._log.warning, "networkmanager_silent", todo=todo)
                     if self.traffic is traffic:
                         self.move(traffic.link)
             with suppress(TimeoutError):

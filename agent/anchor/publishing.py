@@ -10,7 +10,7 @@ import structlog
 
 from agent.custody.checkpoint import open_checkpoint
 from agent.custody.witness import Request, add_cosignatures, read_size
-from agent.errors import JournalError, UplinkDown, UplinkError, UplinkRefused
+from agent.errors import JournalError, UplinkDown, UplinkError, UplinkRefused, for_people
 from agent.journal import anchors
 from agent.merkle import consistency_proof
 from agent.note import BadNote, Verifier
@@ -79,7 +79,7 @@ class Publishing:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a witness does to a library, taking and sending go on
             name = link.verifier.name
-            self._failed(UplinkDown(f"the witness {name} could not be asked: {error!r}"), was_up=was_up)
+            self._failed(UplinkDown(f"the witness {name} could not be asked: {for_people(error)}"), was_up=was_up)
 
     def _failed(self, error: UplinkError, *, was_up: bool) -> None:
         self._link.failed(error)

@@ -20,7 +20,7 @@ from agent.anchor.link import ENROL, Link
 from agent.anchor.publishing import ALARM, Publishing
 from agent.anchor.ring import Place, Ring
 from agent.custody.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from agent.errors import ConfigError, JournalError, Problem, Refusal
+from agent.errors import ConfigError, JournalError, Problem, Refusal, in_words
 from agent.journal import anchors
 from agent.journal.anchors import Signed
 from agent.note import BadNote, Verifier
@@ -151,7 +151,7 @@ class Anchor:
             return ssl.create_default_context(cafile=self._custody.ca_file)
         except (OSError, ssl.SSLError) as error:
             path = self._custody.ca_file
-            raise ConfigError([Problem("custody.ca_file", f"{path} cannot be used: {error}")]) from error
+            raise ConfigError([Problem("custody.ca_file", f"{path} cannot be used: {in_words(error)}")]) from error
 
     # -- what others tell it ------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from rfc3161_client import TimestampRequestBuilder, VerifierBuilder, decode_time
 
 from agent.addresses import shown
 from agent.anchor.link import TIMEOUT, body_of, why
-from agent.errors import ConfigError, Problem, UplinkDown, UplinkError, UplinkRefused
+from agent.errors import ConfigError, Problem, UplinkDown, UplinkError, UplinkRefused, in_words
 from agent.journal import anchors
 from agent.journal.anchors import Signed, TimeStamp
 
@@ -162,5 +162,5 @@ def _certificates(path: Path | None) -> list[x509.Certificate]:
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes()) if path is not None else []
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem("custody.tsa_ca_file", f"{path} cannot be read: {error}")]) from error
+        raise ConfigError([Problem("custody.tsa_ca_file", f"{path} cannot be read: {in_words(error)}")]) from error
     return list(dict.fromkeys(found))  # some bundles name a certificate twice, and the builder takes each once

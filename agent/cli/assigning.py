@@ -13,7 +13,7 @@ import typer
 from agent.capture import rfc3339
 from agent.cli.asking import source
 from agent.cli.telling import AsJson, line, moment, print_json
-from agent.errors import Refusal
+from agent.errors import Refusal, in_words
 
 __all__ = ["assign", "assign_all", "unassign", "whose_now"]
 
@@ -136,7 +136,7 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
             raw = opened.read(_FILE_MAX + 1)
         text = raw.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(f"{file} cannot be read: {error}", hint="Nothing was changed.") from error
+        raise Refusal(f"{file} cannot be read: {in_words(error)}", hint="Nothing was changed.") from error
     if len(raw) > _FILE_MAX:
         raise Refusal(f"{file} has more than {_FILE_MAX} bytes", hint="Nothing was changed. Read it in parts.")
     try:

@@ -11,7 +11,7 @@ from agent.cli import configuration
 from agent.cli.asking import START, daemon_of
 from agent.cli.owner import as_owner
 from agent.cli.telling import AsJson, line, pairs, print_json
-from agent.errors import ConfigError, JournalError, Problem, Refusal, UplinkDown
+from agent.errors import ConfigError, JournalError, Problem, Refusal, UplinkDown, in_words
 
 if TYPE_CHECKING:
     from agent.capture import Json
@@ -166,9 +166,9 @@ def _fetched(config: "Config", place: str) -> bytes:
             raw: bytes = answer.read(_CHECKPOINT_MAX)
             return raw
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise UplinkDown(
-            f"{shown(place)} cannot be read: {error}", hint="Is that the right file, or address?"
-        ) from error
+        within = getattr(error, "reason", None)  # what urllib wraps
+        why = in_words(within if isinstance(within, OSError) else error)
+        raise UplinkDown(f"{shown(place)} cannot be read: {why}", hint="Is that the right file, or address?") from error
 
 
 def _follows(config: "Config", raw: bytes) -> "dict[str, Json]":

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from agent import errors
-from agent.errors import AgentError, ConfigError, Refusal
+from agent.errors import AgentError, ConfigError, Refusal, in_words
 
 __all__ = ["Daemon"]
 
@@ -175,7 +175,7 @@ class Daemon:
                 raise _error(answer.read(_PAGE))
             yield answer
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise AgentError(f"the daemon at {self._path} broke off: {error}") from error
+            raise AgentError(f"the daemon at {self._path} broke off: {in_words(error)}") from error
         finally:
             connection.close()
 

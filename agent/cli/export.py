@@ -16,7 +16,7 @@ from agent.cli.asking import source
 from agent.cli.telling import AsJson, line, print_json
 from agent.cli.verify import stamped
 from agent.descent import FILE
-from agent.errors import ConfigError, Problem, Refusal, SpoolDamaged
+from agent.errors import ConfigError, Problem, Refusal, SpoolDamaged, in_words
 from agent.station.dossiers import UNSAID
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _authority(file: Path) -> bytes:
     try:
         return read_plain(file)
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem("custody.tsa_ca_file", f"{file} cannot be read: {error}")]) from error
+        raise ConfigError([Problem("custody.tsa_ca_file", f"{file} cannot be read: {in_words(error)}")]) from error
 
 
 def _read(kept: Path, sha256: bytes) -> Iterator[bytes]:

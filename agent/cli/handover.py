@@ -16,7 +16,7 @@ import typer
 from agent.capture import printable
 from agent.cli.keyfile import key_made, key_read
 from agent.cli.telling import AsJson, length, line, print_json, table
-from agent.errors import Refusal, UplinkDown
+from agent.errors import Refusal, UplinkDown, in_words
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Disks that carry captures to a DEMS without a network."
@@ -170,7 +170,7 @@ def _bag(bags: int, capture: str) -> _Bag:
                     if other is not None and all(other[one] == about[one] for one in ("capture", "sha256", "length")):
                         others.append(other)
     except OSError as error:
-        return _Bag(about, "", f"it cannot be read: {error}")
+        return _Bag(about, "", f"it cannot be read: {in_words(error)}")
     if about["capture"] != capture:
         return _Bag(about, sha256, "it lies under the id of another capture")
     if about["sha256"] != sha256 or about["length"] != count:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from agent.cli.telling import AsJson, line, print_json
-from agent.errors import AgentError
+from agent.errors import AgentError, in_words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -55,7 +55,7 @@ def verify(
     try:
         report = _bag(path, given, roots, desks) if path.is_dir() else _note(path, given, roots)
     except (OSError, ValueError) as error:
-        raise _Unreadable(f"{path} cannot be read: {error}") from error
+        raise _Unreadable(f"{path} cannot be read: {in_words(error)}") from error
     code = exit_code(report)
     if as_json:
         checks = [
@@ -80,7 +80,7 @@ def _keys(file: Path) -> "tuple[Verifier, ...]":
         if found := keys_of(read_plain(file).decode()):
             return found
     except (OSError, ValueError) as error:
-        raise _Unreadable(f"the keys in {file} cannot be read: {error}", hint=_KEYS_TODO) from error
+        raise _Unreadable(f"the keys in {file} cannot be read: {in_words(error)}", hint=_KEYS_TODO) from error
     raise _Unreadable(f"there is no key in {file}", hint=_KEYS_TODO)
 
 

@@ -11,7 +11,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from agent.errors import DeviceRefused
+from agent.errors import DeviceRefused, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ class Database:
             self._db = await asyncio.get_running_loop().run_in_executor(self._thread, opening)
         except (OSError, sqlite3.Error) as error:
             hint = self._todo(error, "Give `state` a folder that the service may write to.")
-            raise DeviceRefused(f"{self.path} cannot be used: {error}", hint=hint) from error
+            raise DeviceRefused(f"{self.path} cannot be used: {in_words(error)}", hint=hint) from error
 
     async def close(self) -> None:
         """Close it. It can be opened again."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent.errors import AgentError
+from agent.errors import AgentError, for_people, unforeseen
 from agent.journal import copies
 from agent.repairs import repair
 from agent.sides import MOST
@@ -52,11 +52,11 @@ class Unsent:
     def failed(self, capture: str, error: Exception, *, copy: bool = False) -> None:
         """It could not be sent, by no fault of the way there. `copy`: it is owed there, and is not taken."""
         todo = error.what_to_do if isinstance(error, AgentError) else _TODO
-        why = _Why(repr(error), _COPY_TODO if copy else todo, copy)
+        why = _Why(for_people(error), _COPY_TODO if copy else todo, copy)
         if self._known.get(capture) == why or (capture not in self._known and len(self._known) >= MOST):
             return
         self._known[capture] = why
-        self._log.error("not_sent", capture=capture, error=why.error, todo=why.todo)
+        self._log.error("not_sent", capture=capture, error=why.error, todo=why.todo, exc_info=unforeseen(error))
 
     def sent(self, capture: str) -> None:
         """It was."""

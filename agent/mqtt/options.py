@@ -190,7 +190,7 @@ def _read(path: Path) -> str:
     try:
         text = path.read_text("utf-8").strip()
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem("login_file", f"{path}: {error}")]) from error
+        raise ConfigError([Problem("login_file", f"{path}: {in_words(error)}")]) from error
     if not text or not text.isprintable():
         raise ConfigError([Problem("login_file", f"{path} holds no single line of text")])
     return text

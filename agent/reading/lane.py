@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from agent.errors import for_people, in_words
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
@@ -97,7 +99,7 @@ class Lane:
                 await self._ask(some)
         except Exception as error:  # noqa: BLE001 - no fault of ours in reading may keep a capture from being held
             why = {"unread": "reading it failed"}
-            self._not_read(some[0], f"a fault of Evidock itself: {error!r}")
+            self._not_read(some[0], for_people(error))
         finally:
             self._asking = None
             for one in (*some, *(one for waiting in self._waiting.values() for one in waiting)):
@@ -121,7 +123,7 @@ class Lane:
         try:
             process = await self._running()
         except OSError as error:
-            self._not_read(some[0], why := f"the reader cannot be started: {error}")
+            self._not_read(some[0], why := f"the reader cannot be started: {in_words(error)}")
             for one in some:
                 one.tell({"unread": why})
             return

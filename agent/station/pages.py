@@ -7,7 +7,7 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agent.errors import ConfigError, Problem
+from agent.errors import ConfigError, Problem, in_words
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -70,7 +70,7 @@ def _language(file: Path | Traversable) -> dict[str, object]:
             raw = opened.read(_LANGUAGE_MAX + 1)
         words = json.loads(raw) if len(raw) <= _LANGUAGE_MAX else None
     except (OSError, ValueError) as error:
-        problem = str(error)
+        problem = in_words(error)
     if not isinstance(words, dict) or not isinstance(words.get("name"), str):
         problem = problem or f"it must be an object with a `name`, of at most {_LANGUAGE_MAX} bytes"
     elif not _CODE.fullmatch(file.name.removesuffix(".json")):

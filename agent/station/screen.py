@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from agent.capture import rfc3339
+from agent.errors import in_words
 from agent.joining import officers_of
 from agent.joining.roster import read
 from agent.journal import queries
@@ -137,7 +138,7 @@ class Roster:
         except (OSError, ValueError) as error:
             todo = 'Write an object of names: {"SN-0001": "A. Tremblay"}.'
             if self._seen != (0, 0) or isinstance(error, ValueError):
-                _log.warning("roster_unreadable", error=str(error), todo=todo)
+                _log.warning("roster_unreadable", error=in_words(error), todo=todo)
             if isinstance(error, OSError):
                 self._seen = (0, 0)
         return self._names

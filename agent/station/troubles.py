@@ -12,7 +12,7 @@ import structlog
 
 from agent.capture import printable
 from agent.driver import RaisesNotices
-from agent.errors import AgentError, DeviceError
+from agent.errors import AgentError, DeviceError, for_people, unforeseen
 from agent.repairs import repair
 from agent.sides import MOST, Sides
 
@@ -55,7 +55,8 @@ class Troubles:
     def driver_failed(self, name: str, error: BaseException | None) -> None:
         """It ended by itself, and is started again."""
         todo = error.what_to_do if isinstance(error, AgentError) else None
-        self._drivers.broke(name, repr(error), self._log.error, "driver_failed", driver=name, todo=todo)
+        told = {"driver": name, "todo": todo, "exc_info": unforeseen(error)}
+        self._drivers.broke(name, for_people(error), self._log.error, "driver_failed", **told)
 
     def driver_well(self, name: str) -> None:
         """It has run for a while."""

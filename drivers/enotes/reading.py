@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.errors import Refusal
+from agent.errors import Refusal, in_words
 from drivers.enotes.judging import ALARMING, Judged, judge
 from drivers.enotes.register import Key, keys_of
 from drivers.enotes.shelf import reading
@@ -150,7 +150,8 @@ def register_of(path: Path) -> dict[str, Key]:
         found = [_key(one) for one in (told["keys"] if isinstance(told, dict) else told)]
     except (OSError, ValueError, KeyError, TypeError, SpecError) as error:
         raise Refusal(
-            f"{path} holds no register of keys: {error}", hint="Write one at the station: evidock enotes keys --json."
+            f"{path} holds no register of keys: {in_words(error)}",
+            hint="Write one at the station: evidock enotes keys --json.",
         ) from error
     return {key.public.kid: key for key in found}
 

@@ -14,7 +14,7 @@ import typer
 
 from agent.cli.asking import Source, order, source
 from agent.cli.telling import AsJson, line, moment, pairs, print_json, table
-from agent.errors import Refusal
+from agent.errors import Refusal, in_words
 from drivers.interview_room.coverage import TOUCHES, Interview, Piece, piece_from, piece_of, piece_told, told_of
 from drivers.interview_room.coverage import interviews as compared
 from drivers.interview_room.onvif.discovery import discovered
@@ -100,7 +100,7 @@ def discover(
         found = asyncio.run(discovered(seconds, interface=str(IPv4Address(interface))))
     except (OSError, ValueError) as error:
         hint = "Name one of this station's IPv4 addresses as --interface: ip -4 address."
-        raise Refusal(f"the network cannot be asked: {error}", hint=hint) from error
+        raise Refusal(f"the network cannot be asked: {in_words(error)}", hint=hint) from error
     if as_json:
         print_json({"devices": [asdict(one) for one in found]})
         return
@@ -155,7 +155,9 @@ def _read(path: Path) -> list[Piece]:
         return [piece_from(one) for one in told["pieces"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         hint = "Write it at the other station: evidock room interviews --json > FILE."
-        raise Refusal(f"{path} is not what `evidock room interviews --json` prints: {error}", hint=hint) from error
+        raise Refusal(
+            f"{path} is not what `evidock room interviews --json` prints: {in_words(error)}", hint=hint
+        ) from error
 
 
 def _show_interview(one: Interview) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 import structlog
 
 from agent.capture import DRILL, Capture, Device, Stamp, Standing
@@ -57,6 +58,30 @@ def test_a_driver_that_fails_is_told_once_and_again_when_it_runs() -> None:
     assert (notice["id"], notice["state"]) == ("driver.failed", "problem")
     assert [log["event"] for log in logs] == ["driver_failed", "driver_recovered"]
     assert list(troubles.notices(())) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (DeviceGone("the cable was pulled"), "the cable was pulled"),
+        (ExceptionGroup("several", [DeviceGone("the cable was pulled")]), "the cable was pulled"),
+        (FileNotFoundError(2, "No such file or directory", "/dev/bay-1"), "again: No such file or directory"),
+        (TimeoutError(), "no answer in time"),
+        (KeyError(7), "a fault of Evidock itself (KeyError: 7)"),
+        (None, "it ended by itself"),
+    ],
+)
+def test_why_a_driver_failed_is_said_to_people(error: BaseException | None, words: str) -> None:
+    """The dock's screen shows it; what is of use to a programmer alone stands in the log."""
+    troubles = Troubles()
+    with structlog.testing.capture_logs() as logs:
+        troubles.driver_failed("bay-1", error)
+    (notice,) = troubles.notices(())
+    detail = str(notice["detail"])
+    assert words in detail
+    assert "Errno" not in detail
+    assert "('" not in detail
+    assert (logs[0]["exc_info"] is not None) is isinstance(error, KeyError)
 
 
 async def test_no_device_may_bear_the_name_of_a_drill(tmp_path: Path) -> None:

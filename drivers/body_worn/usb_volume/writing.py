@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from agent.errors import DeviceRefused
+from agent.errors import DeviceRefused, in_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -175,4 +175,4 @@ class WriteWindow:
         try:
             return self._volume.wire.remount(os.fspath(self._volume.ground.path), how)
         except (OSError, subprocess.SubprocessError) as error:
-            return str(error)
+            return in_words(error)

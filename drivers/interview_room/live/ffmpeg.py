@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from agent.capture import printable
-from agent.errors import DeviceRefused
+from agent.errors import DeviceRefused, in_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,7 +68,7 @@ def version_of(program: str = "ffmpeg") -> str:
     try:
         done = subprocess.run([program, "-version"], capture_output=True, timeout=20, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
-        raise DeviceRefused(f"{program} cannot be run: {error}", hint=hint) from error
+        raise DeviceRefused(f"{program} cannot be run: {in_words(error)}", hint=hint) from error
     return printable(done.stdout.split(b"\n", 1)[0])[:200]
 
 
@@ -110,7 +110,9 @@ class Connection:
                 limit=64 * 1024,
             )
         except OSError as error:
-            raise DeviceRefused(f"ffmpeg cannot be started: {error}", hint="Install it: apt install ffmpeg.") from error
+            raise DeviceRefused(
+                f"ffmpeg cannot be started: {in_words(error)}", hint="Install it: apt install ffmpeg."
+            ) from error
         finally:
             os.close(source)
         return cls(process, [password, quote(password, safe="")])
@@ -200,7 +202,7 @@ def _secret(path: Path) -> str:
             return file.read(_SECRET_MAX).rstrip("\r\n")
     except (OSError, ValueError) as error:
         hint = "Put the camera's password there, readable for the service alone."
-        raise DeviceRefused(f"{path} cannot be read: {error}", hint=hint) from error
+        raise DeviceRefused(f"{path} cannot be read: {in_words(error)}", hint=hint) from error
 
 
 def _entry(stream: StreamOptions, password: str, silence: float) -> bytes:

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.errors import DeviceError, SpoolFull
+from agent.errors import DeviceError, SpoolFull, in_words
 from drivers.interview_room.live.segment import hold_notes, hold_segment
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ class Holder:
             try:
                 await hold_segment(intake, self._device, interview, stream, number, path, cut=not finished)
             except (DeviceError, SpoolFull, OSError) as error:
-                refused.append(f"{path.name}: {error}")
+                refused.append(f"{path.name}: {in_words(error)}")
                 left = True
         if interview in self.waiting and not left:
             try:
                 await hold_notes(intake, self._device, interview)
             except (DeviceError, SpoolFull, OSError) as error:
-                refused.append(f"the notes of {interview.id}: {error}")
+                refused.append(f"the notes of {interview.id}: {in_words(error)}")
                 return
             self.waiting.remove(interview)
             self._log.info("room_interview_held", interview=interview.id)

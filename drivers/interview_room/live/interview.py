@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent import durable
 from agent.capture import printable, rfc3339
-from agent.errors import DeviceGone, DeviceRefused
+from agent.errors import DeviceGone, DeviceRefused, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,6 +226,6 @@ def _read(folder: Path) -> Interview:
         return Interview(folder, folder.name, "", "", at, "", "", "mov", {}, ended_at=at, ended_by="power cut")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DeviceRefused(
-            f"{folder / NOTES} cannot be read: {error}",
+            f"{folder / NOTES} cannot be read: {in_words(error)}",
             hint="Move that folder elsewhere, keep it, and look at its segments by hand.",
         ) from error

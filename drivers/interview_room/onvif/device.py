@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from agent.capture import printable
-from agent.errors import DeviceError, DeviceGone, DeviceRefused
+from agent.errors import DeviceError, DeviceGone, DeviceRefused, in_words
 from drivers.interview_room.onvif.soap import Call, Services, digest_of, seconds_text
 from drivers.interview_room.times import ahead
 
@@ -172,7 +172,7 @@ class Recorder:
                     raise DeviceRefused(f"the recorder does not let us in ({answer.status})", hint=hint)
                 return answer.status, answer.headers.get("Content-Type", ""), bytes(body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            said = printable(str(error))[:200] or type(error).__name__
+            said = printable(in_words(error))[:200] or type(error).__name__
             why = "no answer in time" if isinstance(error, TimeoutError) else said
             hint = "Look at the recorder and at the network."
             raise DeviceGone(f"the recorder is not reached: {why}", hint=hint) from error
@@ -233,7 +233,7 @@ def _secret(options: OnvifOptions) -> str:
             return file.read(_SECRET_MAX).rstrip("\r\n")
     except (OSError, ValueError) as error:
         hint = "Put the recorder's password there, readable for the service alone."
-        raise DeviceRefused(f"{options.password_file} cannot be read: {error}", hint=hint) from error
+        raise DeviceRefused(f"{options.password_file} cannot be read: {in_words(error)}", hint=hint) from error
 
 
 def _context(options: OnvifOptions) -> ssl.SSLContext:
@@ -241,4 +241,4 @@ def _context(options: OnvifOptions) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=options.ca_file)
     except (OSError, ssl.SSLError) as error:
         hint = "Name a PEM file of authorities."
-        raise DeviceRefused(f"{options.ca_file} cannot be used: {error}", hint=hint) from error
+        raise DeviceRefused(f"{options.ca_file} cannot be used: {in_words(error)}", hint=hint) from error

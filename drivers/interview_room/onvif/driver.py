@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent.capture import Capture, Observation, Priority, rfc3339
 from agent.driver import BLOCK_LENGTH
-from agent.errors import CannotResume, DeviceGone, DeviceRefused
+from agent.errors import CannotResume, DeviceGone, DeviceRefused, in_words
 from drivers.interview_room.onvif.device import Found, Recorder
 from drivers.interview_room.onvif.options import OnvifOptions
 from drivers.interview_room.onvif.relay import Relay
@@ -206,7 +206,9 @@ async def _ffmpeg(url: str) -> asyncio.subprocess.Process:
             start_new_session=True,
         )
     except OSError as error:
-        raise DeviceRefused(f"ffmpeg cannot be started: {error}", hint="Install it: apt install ffmpeg.") from error
+        raise DeviceRefused(
+            f"ffmpeg cannot be started: {in_words(error)}", hint="Install it: apt install ffmpeg."
+        ) from error
 
 
 async def _blocks(process: asyncio.subprocess.Process) -> AsyncIterator[bytes]:

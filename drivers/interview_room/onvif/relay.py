@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self
 
-from agent.errors import DeviceError, DeviceGone, DeviceRefused
+from agent.errors import DeviceError, DeviceGone, DeviceRefused, in_words
 from drivers.interview_room.onvif.neighbour import is_ours
 from drivers.interview_room.onvif.rtsp import Frame, Login, Message, host_of, read, written
 from drivers.interview_room.polling import BYTES_A_SECOND
@@ -158,7 +158,7 @@ class Relay:
             self.trouble = self.trouble or error
         except (TimeoutError, OSError) as error:
             self.trouble = self.trouble or DeviceGone(
-                f"the recorder does not answer: {str(error) or 'no answer in time'}"
+                f"the recorder does not answer: {in_words(error) or 'no answer in time'}"
             )
         finally:
             writer.close()

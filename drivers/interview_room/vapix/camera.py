@@ -14,7 +14,7 @@ from yarl import URL
 
 from agent.capture import printable
 from agent.driver import BLOCK_LENGTH
-from agent.errors import CannotResume, DeviceError, DeviceGone, DeviceRefused
+from agent.errors import CannotResume, DeviceError, DeviceGone, DeviceRefused, in_words
 from drivers.interview_room.polling import BYTES_A_SECOND
 from drivers.interview_room.times import ahead
 from firmware_specs import SpecError
@@ -206,7 +206,7 @@ def _secret(options: VapixOptions) -> str:
             return file.read(_SECRET_MAX).rstrip("\r\n")
     except (OSError, ValueError) as error:
         hint = "Put the camera's password there, readable for the service alone."
-        raise DeviceRefused(f"{options.password_file} cannot be read: {error}", hint=hint) from error
+        raise DeviceRefused(f"{options.password_file} cannot be read: {in_words(error)}", hint=hint) from error
 
 
 def _context(options: VapixOptions) -> ssl.SSLContext:
@@ -214,5 +214,5 @@ def _context(options: VapixOptions) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=options.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise DeviceRefused(
-            f"{options.ca_file} cannot be used: {error}", hint="Name a PEM file of authorities."
+            f"{options.ca_file} cannot be used: {in_words(error)}", hint="Name a PEM file of authorities."
         ) from error
