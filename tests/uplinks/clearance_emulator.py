@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
 DAY = 86400.0
 KEY_ID = "https://vault.example.org/keys/agency/7b2cad59333347b989beccad2144d4ff"
 _IDS = itertools.count(811)
-_KEYS: dict[str, rsa.RSAPrivateKey] = {}
 
 
+@cache
 def made_key(name: str) -> rsa.RSAPrivateKey:
     """A key, the same in one run: making one takes long."""
-    return _KEYS.setdefault(name, rsa.generate_private_key(65537, 2048))
+    return rsa.generate_private_key(65537, 2048)
 
 
 @dataclass
