@@ -48,9 +48,10 @@ demo: system install ## the main job, shown once on real input (FAULTS=1: with p
 # a third of their time. The long files come first (tests/conftest.py), or one process would be left alone with them. One
 # that dies ends the run: with a second one in its place pytest-xdist waits for ever.
 # Where CI is set, pytest writes out and compares in full what it else cuts short: of two films that differ, for hours.
+# Where no byte code may be written, each of a thousand processes would compile everything anew.
 .PHONY: test
 test: system install peers lint ## every check: style, types, imports, tests (PYTEST_ARGS="..." for pytest)
-	@env -u CI $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	@env -u CI -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 	    --max-worker-restart 0 $(PYTEST_ARGS)
 
 .PHONY: lint
