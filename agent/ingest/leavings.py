@@ -7,6 +7,7 @@ A device that begins anew after each break, and there are such, would else fill 
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Leavings"]
 
 _DIGEST: Final = 32
+_FEW: Final = 1000
+"""So many names and rows at a time may be twice as many the next time."""
 
 
 class Leavings:
@@ -114,7 +117,7 @@ class Leavings:
             await self._explain_part(part.digest, reason)
 
     async def _compare_kept(self) -> None:
-        """What lies in kept/ against what the journal says lies there, a 256th of both at a time.
+        """What lies in kept/ against what the journal says lies there, a part of both at a time.
 
         What the journal says must lie there with its length; else the capture is taken again if it is offered.
         """
@@ -123,14 +126,20 @@ class Leavings:
             self._log.error(
                 "unknown_file_in_spool", name=printable(name), todo="look at it; Evidock did not put it there"
             )
-        for first, names in enumerate(kept):
-            said = await self._desk.read(lambda journal, first=first: queries.spooled_under(journal, first))  # type: ignore[misc]
-            for name in await self._spool.run(_unsaid, names, said):
+        first, width = 0, 1
+        while first < len(kept):
+            last = min(first + width, len(kept)) - 1
+            names = b"".join(kept[first : last + 1])
+            said = await self._desk.read(partial(queries.spooled_under, first=first, last=last))
+            for name in await self._spool.run(_unsaid, names, said) if names else ():
                 await self._explain_kept(name)
-            for row in await self._spool.run(self._missing, said):
+            for row in await self._spool.run(self._missing, said) if said else ():
                 id_ = await self._desk.read(lambda journal, row=row: queries.id_of(journal, row))  # type: ignore[misc]
                 self._log.critical("kept_file_missing", capture=id_, todo="dock its device again")
                 await self._desk.write(lambda journal, id_=id_: journal.lose(id_))  # type: ignore[misc]
+            # Where little lies there, hundreds of visits to the threads would find nothing.
+            width = 2 * width if len(names) // _DIGEST + len(said) <= _FEW else 1
+            first = last + 1
 
     def _gathered(self) -> tuple[list[bytearray], list[str]]:
         """Names of kept files as raw digests, by their first byte, and names that are none, or of no plain file."""
@@ -157,7 +166,7 @@ def _raw(name: str) -> bytes | None:
     return raw if len(raw) == _DIGEST and raw.hex() == name else None
 
 
-def _unsaid(names: bytearray, said: list[tuple[bytes, int, int]]) -> list[str]:
+def _unsaid(names: bytes, said: list[tuple[bytes, int, int]]) -> list[str]:
     """Names of kept files of which the journal says nothing."""
     told = {sha256 for sha256, _, _ in said}
     every = (bytes(names[at : at + _DIGEST]) for at in range(0, len(names), _DIGEST))

@@ -216,9 +216,9 @@ def spooled(journal: Journal, after: int = 0, limit: int = 1000) -> list[tuple[i
     return [(row[0], holding(row[1:], journal.log)) for row in rows]
 
 
-def spooled_under(journal: Journal, first: int) -> list[tuple[bytes, int, int]]:
-    """(SHA-256, length, row) of what lies in the spool under digests that begin with this byte, from one index."""
-    bounds = (bytes([first]), bytes([first]) + b"\xff" * 32)
+def spooled_under(journal: Journal, first: int, last: int) -> list[tuple[bytes, int, int]]:
+    """(SHA-256, length, row) of what lies in the spool under digests that begin with these bytes, from one index."""
+    bounds = (bytes([first]), bytes([last]) + b"\xff" * 32)
     rows = journal.connection.execute(
         "SELECT sha256, length, row FROM capture WHERE spooled = 1 AND sha256 BETWEEN ? AND ?", bounds
     )

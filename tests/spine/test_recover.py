@@ -287,6 +287,24 @@ async def test_a_start_asks_the_journal_as_often_for_five_hundred_kept_files_as_
     assert sum(not one.spooled for one in await station.holdings()) == 1
 
 
+@pytest.mark.parametrize("few", [-1, 0, 3, 1000])
+async def test_however_much_is_compared_at_a_time_everything_is_compared(
+    station: Station, bench: BenchDevice, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.ingest.leavings._FEW", few)
+    for number in range(40):
+        bench.record(f"c{number}", b"content %d" % number)
+    await station.dock(bench)
+    gone, strays = sorted(lying(station, "kept"))[::5], [b"\x00", b"\xff", b"of nobody"]
+    for name in gone:
+        (station.spool.root / "kept" / name).unlink()
+    for stray in strays:
+        await station.spool.press(bytes(16), [stray])
+    await station.restart()
+    assert [one.digest.sha256.hex() in gone for one in await station.holdings() if not one.spooled] == [True] * 8
+    assert set(await reasons(station)) == {hashlib.sha256(stray).hexdigest().upper() for stray in strays}
+
+
 async def test_a_start_looks_at_the_spool_through_its_index(station: Station) -> None:
     plan = await station.desk.read(
         lambda journal: journal.connection.execute(
