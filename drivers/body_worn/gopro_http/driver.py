@@ -148,12 +148,13 @@ class GoProHttp:
     async def _look(self, fetcher: Fetcher, device: Device, intake: Intake) -> None:
         try:
             listed, state = b"", await self._state_of(fetcher, device)
-            if not (state.busy or state.encoding):
+            if not (left_alone := state.busy or state.encoding):
                 listed = await fetcher.get("/gopro/media/list", most=spec.LIST_MAX)
                 # Asked again: what began to be recorded meanwhile may stand in the list as long as it was then.
-                state = await self._state_of(fetcher, device)
+                # That it is busy is no such sign: it may be with what it was just asked.
+                left_alone = (state := await self._state_of(fetcher, device)).encoding
             await intake.sight(device)
-            if state.busy or state.encoding:
+            if left_alone:
                 # What is recorded now is listed when it is finished, and reading would disturb it.
                 self._state = "is recording" if state.encoding else "is busy"
                 return
