@@ -33,6 +33,10 @@ REMEMBER: Final = TRAIL_MAX + 1
 """Bytes of a location trail that are looked at; one byte more than is read, so that a longer one is seen to be so."""
 
 
+_VERSIONS_MAX: Final = 100
+"""Versions of one object that are offered at once, where the shelf was lost so often."""
+
+
 class OtherBytes(DeviceRefused):
     """Other bytes of the same length came under the name of what is held: they are asked for again, and kept too."""
 
@@ -169,7 +173,7 @@ class Receiving:
             await self.shelf.put_thing(thing)
 
         known = await self._known(container)
-        while True:
+        for _ in range(_VERSIONS_MAX):
             capture = object_capture(
                 self.under_way[id(body)],
                 container,
@@ -193,6 +197,8 @@ class Receiving:
             # The shelf was lost, and nothing tells whether this is what the journal knows: it is kept as well.
             self._log.warning("held_before", key=capture.key, todo="Nothing to do: what came now is kept beside it.")
             thing.version += 1
+        else:
+            await body.skip()  # whoever says of all that it has it, has it: its word is what counts
         thing.length, thing.sha256, thing.md5 = body.length, body.sha256, body.md5
         thing.held, thing.note = True, self._note(thing, body)
         await self.shelf.put_thing(thing)
