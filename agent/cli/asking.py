@@ -102,13 +102,16 @@ def order(
     """
     config = configuration(ctx)
     ours = [str(table.get("name")) for table in config.driver if str(table.get("use", "")).startswith(family)]
+    if not ours:
+        raise Refusal(
+            f"agent.toml has no driver for this: no [[driver]] whose `use` begins with {family}",
+            hint="Nothing was changed. What there is: evidock driver list. Another file: evidock --config FILE.",
+        )
     found = [name for name in ours if driver in (None, name)]
     if len(found) != 1:
-        named = ", ".join(ours) or "none"
-        raise Refusal(
-            f"say which driver is meant: of this family agent.toml has {named}",
-            hint="Nothing was changed. List them: evidock driver list.",
-        )
+        how = "say which driver is meant" if driver is None else f"no driver for this is named {driver}"
+        hint = "Nothing was changed. Name one of them: --driver NAME, of rooms --room NAME."
+        raise Refusal(f"{how}; agent.toml has {', '.join(ours)}", hint=hint)
     if (daemon := daemon_of(config)) is None:
         raise Refusal("no daemon runs, and nobody else can tell the driver", hint=START)
     return daemon.order(found[0], word, arguments)

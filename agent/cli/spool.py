@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -43,8 +44,11 @@ def room(ctx: typer.Context, *, as_json: AsJson = False) -> None:
 def verify(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """Read every kept file from the disk and compare it with the journal."""
     kept = configuration(ctx).station.state / "spool" / "kept"
-    if not os.access(kept, os.R_OK | os.X_OK):
-        raise Refusal(f"you may not read {kept}", hint="Run this as root or as the daemon's user.")
+    with suppress(FileNotFoundError):  # then nothing was ever taken here, or all of it is missing: the journal tells
+        try:
+            os.scandir(kept).close()
+        except PermissionError:
+            raise Refusal(f"you may not read {kept}", hint="Run this as root or as the daemon's user.") from None
     with source(ctx) as station:
         told = _verified(station, kept)
     progress("")

@@ -324,3 +324,24 @@ def test_a_secret_that_others_may_read_is_found_in_every_table(tmp_path: Path) -
     told = list(secrets(config, equipment, Closed(parse(STATION))))  # type: ignore[arg-type]
     assert [line.what for _, line in told] == ["room-1.stream[0].password_file", "room-1.stream[2].password_file"]
     assert "others may read" in told[0][1].detail
+
+
+def test_where_nothing_was_ever_taken_that_is_said_and_not_a_lack_of_rights(evidock: Evidock, tmp_path: Path) -> None:
+    dock = Dock(tmp_path)
+    dock.configure()
+    told = evidock("--config", dock.config, "spool", "verify")
+    assert told.code == Refusal.exit_code
+    assert "nothing was ever taken here" in told.err
+
+
+def test_a_family_without_a_driver_and_one_with_several(evidock: Evidock, still: Dock) -> None:
+    told = evidock("--config", still.config, "enotes", "list")
+    assert told.code == Refusal.exit_code
+    assert "no [[driver]] whose `use` begins with enotes." in told.err
+    tables = "".join(f'[[driver]]\nuse = "enotes.tablets"\nname = "{name}"\n' for name in ("one", "two"))
+    still.config.write_text(still.config.read_text() + tables)
+    told = evidock("--config", still.config, "enotes", "list")
+    assert "say which driver is meant; agent.toml has one, two" in told.err
+    assert "--driver NAME" in told.err
+    told = evidock("--config", still.config, "enotes", "list", "--driver", "three")
+    assert "no driver for this is named three; agent.toml has one, two" in told.err
