@@ -91,6 +91,11 @@ def _moment(since: str) -> str:
     """`3 d` as the time that it was then; everything else as it is, for the journal to read."""
     found = re.fullmatch(r"(\d{1,5})\s*(d|h|min)", since.strip())
     if found is None:
+        try:
+            datetime.fromisoformat(since)
+        except ValueError:
+            hint = 'Write it like "3 d", "2026-11-22" or "2026-11-22T07:00:00Z".'
+            raise Refusal(f"{since!r} is no time", hint=hint) from None
         return since
     ago = timedelta(**{{"d": "days", "h": "hours", "min": "minutes"}[found[2]]: int(found[1])})
     return rfc3339(datetime.now(UTC) - ago)
