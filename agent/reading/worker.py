@@ -19,7 +19,7 @@ _MEMORY: Final = 512 << 20
 def told(path: str) -> dict[str, Any]:
     """What the file says, or why it was not read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         return {"unread": f"it cannot be opened: {error.strerror}"}
     try:
