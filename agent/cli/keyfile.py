@@ -18,7 +18,7 @@ _MOST: Final = 4096
 
 
 def key_made(path: Path, name: str) -> "Signer":
-    """A new key under this name, in a file of its owner alone. Raises `Refusal`."""
+    """A new key under this name, in a file of its owner alone. Raises `Refusal`, and `PermissionError`."""
     from agent.anchor.keys import load_key, make_key  # noqa: PLC0415 - cryptography takes its time
     from agent.note import BadNote, check_name  # noqa: PLC0415
 
@@ -32,6 +32,8 @@ def key_made(path: Path, name: str) -> "Signer":
         make_key(path, name)
     except (AgentError, OSError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__ or error
+        if isinstance(cause, PermissionError):
+            raise cause from None  # who may, whoever runs commands is told in one way
         hint = "Nothing was written. Name a file in a folder that you may write, on a disk with room."
         raise Refusal(f"{path} cannot be written: {in_words(cause)}", hint=hint) from error
     return load_key(path, name)

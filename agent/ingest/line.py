@@ -39,7 +39,7 @@ class Line:
     def __init__(self, room: Callable[[], Room], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask, self._clock = room, clock
         self._places: dict[str, _Place] = {}
-        self._told, self._asked_at, self._let_in = room(), clock(), 0
+        self._told, self._asked_at, self._let_in = room(), float("-inf"), 0
 
     def require(self, device: str, length: int) -> None:
         """Raise `SpoolFull` unless `length` bytes fit above the watermark, beside what those before it wait for."""
