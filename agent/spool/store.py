@@ -29,6 +29,7 @@ from agent.spool.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from agent.capture import Digest, Json, Parts
@@ -142,8 +143,12 @@ class Spool:
         try:
             # The long waits of a large file are spent here, so that the sealer's turn is short.
             await come(proving)
+        except asyncio.CancelledError:
+            # It is whole in stage/, and continued there at its end; unless the thread, which goes on, finds it wrong.
+            proving.add_done_callback(partial(self._proven, stage.name, fd))
+            raise
         except BaseException:
-            proving.add_done_callback(lambda _: os.close(fd))  # a thread may still read it
+            os.close(fd)
             self.doubt(stage.name)
             raise
         await self._sealer.seal(stage.name, digest, fd)
@@ -154,6 +159,12 @@ class Spool:
         durable.force(fd)
         if self._read_back:
             read_back(fd, digest)
+
+    def _proven(self, name: str, fd: int, proving: Future[None]) -> None:
+        """In the thread: nobody waits for it any more."""
+        os.close(fd)
+        if not proving.cancelled() and proving.exception() is not None:
+            self.doubt(name)
 
     def _forget_about(self, name: str) -> None:
         os.unlink(name + ABOUT, dir_fd=self._stage_fd)

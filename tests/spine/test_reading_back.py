@@ -102,6 +102,35 @@ async def test_whoever_gives_up_meanwhile_leaves_the_file_open_for_the_thread(
     assert seen[0] == 3 << 20
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(seen[1])
+    again = Spool(tmp_path / "another", watermark=0, read_back=True, boot_id="boot-1")
+    stage = again.stage(LONG, {"length": 3 << 20})
+    assert stage.offset == 3 << 20, "what had arrived was given up"
+    monkeypatch.undo()
+    assert again.length((await again.keep(stage))[0].sha256) == 3 << 20
+    again.close()
+
+
+async def test_what_is_found_wrong_after_whoever_waited_gave_up_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "another", watermark=0, read_back=True, boot_id="boot-1")
+    under_way, gate = threading.Event(), threading.Event()
+
+    def slow(fd: int, digest: Digest) -> None:
+        under_way.set()
+        assert gate.wait(60)
+        raise SpoolDamaged("other bytes")
+
+    monkeypatch.setattr(store, "read_back", slow)
+    long = asyncio.create_task(kept_long(spool, some_bytes(3 << 20)))
+    await asyncio.to_thread(under_way.wait, 60)
+    long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await long
+    gate.set()
+    await asyncio.to_thread(spool._workers.shutdown)
+    assert (spool.root / "stage" / f"{LONG.hex()}.doubtful").exists()
+    spool.close()
 
 
 def test_what_was_read_of_a_long_file_is_forgotten(tmp_path: Path) -> None:
