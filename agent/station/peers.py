@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import grp
 import os
 import pwd
@@ -57,9 +58,13 @@ def me() -> Peer:
 def peer_of(connection: socket.socket | TransportSocket) -> Peer:
     """Who connected, as of then (unix(7), SO_PEERCRED; supplementary groups: SO_PEERGROUPS)."""
     _, uid, gid = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    try:
-        raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _GROUPS_MAX)
-    except OSError:  # a kernel before 4.13
-        raw = b""
-    groups = struct.unpack(f"{len(raw) // 4}I", raw[: len(raw) // 4 * 4])
-    return Peer(uid, frozenset({gid, *groups}))
+    return Peer(uid, frozenset({gid, *_groups(connection.fileno())}))
+
+
+def _groups(connection: int) -> list[int]:
+    """The supplementary groups. Python's own `getsockopt` takes 1024 bytes at most, and some people are in more."""
+    found, length = (ctypes.c_uint32 * _GROUPS_MAX)(), ctypes.c_uint32(4 * _GROUPS_MAX)
+    libc = ctypes.CDLL(None)
+    if libc.getsockopt(connection, socket.SOL_SOCKET, _SO_PEERGROUPS, found, ctypes.byref(length)) != 0:
+        return []  # a kernel before 4.13
+    return found[: length.value // 4]

@@ -120,6 +120,20 @@ def test_the_kernel_says_who_is_at_the_other_end(tmp_path: Path) -> None:
     assert found.actor == me().actor
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root chooses its groups")
+@pytest.mark.parametrize("count", [1, 300])
+def test_who_was_taken_into_a_group_is_known_by_it(count: int) -> None:
+    """As `usermod --append` does it; whoever stands in a directory is in more groups than a kilobyte holds."""
+    given, before = range(70_000, 70_000 + count), os.getgroups()
+    os.setgroups([*given])
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX)
+    finally:
+        os.setgroups(before)
+    with ours, theirs:
+        assert peer_of(ours).groups == {os.getgid(), *given}
+
+
 def test_members_of_the_group_may_act() -> None:
     group = grp.getgrall()[0]
     assert Peer(54321, frozenset({group.gr_gid})).may_act(group.gr_name)
