@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Coroutine, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from agent.broker import Broker
-    from agent.capture import Device, Holding, Observation
+    from agent.capture import Device, Digest, Holding, Observation, Origin
     from agent.config import Config
     from agent.driver import Readable
     from agent.note import Verifier
@@ -208,6 +208,10 @@ class Agent:
             if standing is Standing.RECEIPTED and self.power.on and self.presence.settled(offer.capture.device.id):
                 standing = await self.release.consider(offer)
             return standing
+
+    async def recall(self, origin: Origin, /) -> tuple[Digest, ...]:
+        """See `agent.driver.Recalls`."""
+        return await self.ingest.recall(origin)
 
     def _held(self, holding: Holding) -> None:
         self.joining.expect()

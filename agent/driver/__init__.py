@@ -49,7 +49,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.capture import Capture, Device, Observation, Standing
+from agent.capture import Capture, Device, Digest, Observation, Origin, Standing
 from agent.driver.abilities import (
     Bay,
     Care,
@@ -97,6 +97,7 @@ __all__ = [
     "RaisesNotices",
     "Readable",
     "ReadsClock",
+    "Recalls",
     "Record",
     "Recorded",
     "ReleasesByPath",
@@ -222,6 +223,18 @@ class Intake(Protocol):
         Raises what `open` raised, `BadCapture` for what must not be taken, and `SpoolFull` when there is no room: a
         device that pushes is then told to try again in its own protocol; what can be offered again simply is.
         """
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """An intake that says what it was given under a name; the agent's own does.
+
+    For a driver whose device sends again what it was answered for already, and may send something else under the same
+    name: it compares, where it knows no more itself what came.
+    """
+
+    async def recall(self, origin: Origin, /) -> tuple[Digest, ...]:
+        """What is kept here or was receipted of this origin, the newest first."""
 
 
 class Driver(Protocol):

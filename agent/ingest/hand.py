@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from agent.capture import Device, Digest, Holding, Parts
+    from agent.capture import Device, Digest, Holding, Origin, Parts
     from agent.driver import Readable
     from agent.journal import Desk, Journal
     from agent.spool import Spool, Stage
@@ -125,6 +125,10 @@ class Ingest:
                 while len(self._read_at) > _TWINS:
                     self._read_at.popitem(last=False)
         return taken.standing
+
+    async def recall(self, origin: Origin) -> tuple[Digest, ...]:
+        """See `agent.driver.Recalls`."""
+        return await self._desk.read(lambda journal: queries.digests_of(journal, origin.token))
 
     def _to_be_read(self, token: bytes, capture: Capture) -> tuple[bytes, str, str | None] | None:
         """Where two devices claim to be one, the name of a capture says nothing: each gives its own to read, once."""

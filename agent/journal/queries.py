@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.capture import LENGTH_MAX, Priority, Standing
+from agent.capture import LENGTH_MAX, Digest, Priority, Standing
 from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id, text_id
 from agent.journal.words import folded
 
@@ -23,6 +23,7 @@ __all__ = [
     "Tally",
     "aside",
     "devices",
+    "digests_of",
     "doubts",
     "evictable",
     "first_held_at",
@@ -88,6 +89,16 @@ def standing_of(journal: Journal, token: bytes) -> tuple[Standing, int] | None:
         (token,),
     ).fetchone()
     return None if row is None else (STANDINGS[row[0]], row[1])
+
+
+def digests_of(journal: Journal, token: bytes) -> tuple[Digest, ...]:
+    """What was taken of this origin, the newest first: all that lies in the spool, or that a DEMS has."""
+    rows = journal.connection.execute(
+        "SELECT sha256, blake3, length FROM capture WHERE origin = ? AND (spooled = 1 OR strength IS NOT NULL)"
+        " ORDER BY row DESC",
+        (token,),
+    )
+    return tuple(Digest(*row) for row in rows)
 
 
 def doubts(journal: Journal, token: bytes) -> bool:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from agent.capture import Device, Holding, Observation, Stamp
+    from agent.capture import Device, Digest, Holding, Observation, Origin, Stamp
     from agent.driver import Driver, Readable
     from agent.errors import SpoolDamaged
     from agent.note import Verifier
@@ -185,6 +185,10 @@ class Station:
         if standing is Standing.RECEIPTED:
             standing = await self.release.consider(offer)
         return standing
+
+    async def recall(self, origin: Origin, /) -> tuple[Digest, ...]:
+        """See `agent.driver.Recalls`."""
+        return await self.ingest.recall(origin)
 
     def _held(self, holding: Holding) -> None:
         for forward in (self.forward, *self.others):

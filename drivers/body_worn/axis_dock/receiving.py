@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from agent.capture import Json, Observation, printable, rfc3339
+from agent.driver import Recalls
 from agent.errors import DeviceRefused
 from drivers.body_worn.axis_dock.offers import Arrival, camera, described, object_capture
-from drivers.body_worn.axis_dock.shelf import Container
+from drivers.body_worn.axis_dock.shelf import Container, Thing
 from firmware_specs import SpecError
 from firmware_specs.formats.axis_body_worn import FIXED, REJECTED, TRAIL_MAX, Kind, kind_of, moment, trail
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
-    from agent.capture import Device
+    from agent.capture import Capture, Device
     from agent.driver import Intake
     from drivers.body_worn.axis_dock.body import Body
-    from drivers.body_worn.axis_dock.shelf import Shelf, Thing
+    from drivers.body_worn.axis_dock.shelf import Shelf
 
 __all__ = ["REMEMBER", "OtherBytes", "Receiving"]
 
@@ -31,10 +33,6 @@ REFUSED: Final = "recording.rejected_elsewhere"
 
 REMEMBER: Final = TRAIL_MAX + 1
 """Bytes of a location trail that are looked at; one byte more than is read, so that a longer one is seen to be so."""
-
-
-_VERSIONS_MAX: Final = 100
-"""Versions of one object that are offered at once, where the shelf was lost so often."""
 
 
 class OtherBytes(DeviceRefused):
@@ -150,13 +148,9 @@ class Receiving:
 
     async def receive(self, container: Container, thing: Thing, body: Body) -> None:
         """Return when the object is safe: held now, or held before and the same."""
-        before = await self.shelf.newest(container.name, thing.name)
         if container.name in FIXED and body.stated == 0:
             await self.rename(container, thing)
             return
-        if before is not None and before.length is not None:
-            other = before.other or body.stated not in (None, before.length)
-            thing.version = before.version + 1 if other else before.version
         device = camera(self.name, container.name, container.meta, known_as=container.device)
         self.under_way[id(body)] = device
         try:
@@ -167,41 +161,51 @@ class Receiving:
         await self._late(container, thing)
 
     async def _take(self, container: Container, thing: Thing, body: Body) -> None:
+        known = await self._known(container)
+
+        def said(version: int) -> Capture:
+            told = replace(thing, version=version)
+            device = self.under_way[id(body)]
+            return object_capture(device, container, told, length=body.stated, encrypted=self._encrypted, known=known)
+
         async def arrived() -> None:
             # Before the hand keeps it: after a crash right here, what is sent again can be compared.
             thing.length, thing.sha256, thing.md5 = body.length, body.sha256, body.md5
             await self.shelf.put_thing(thing)
 
-        known = await self._known(container)
-        for _ in range(_VERSIONS_MAX):
-            capture = object_capture(
-                self.under_way[id(body)],
-                container,
-                thing,
-                length=body.stated,
-                encrypted=self._encrypted,
-                known=known,
-            )
-            await self._intake.take(Arrival(capture, body, arrived))
-            if body.begun:
-                break
+        thing.version = _next(await self._versions(thing, said), body.stated)
+        await self._intake.take(Arrival(said(thing.version), body, arrived))
+        if not body.begun:
             # It was held before, if this is it. Looked at anew: another sending of it may have been held meanwhile.
-            before = await self.shelf.version(container.name, thing.name, thing.version)
-            if before is not None and before.sha256 is not None:
-                await body.skip()
-                if before.sha256 != body.sha256:
-                    before.other = True
-                    await self.shelf.put_thing(before)
-                    raise OtherBytes(f"{capture.key} is held, and what came now is something else of the same length")
-                break
-            # The shelf was lost, and nothing tells whether this is what the journal knows: it is kept as well.
-            self._log.warning("held_before", key=capture.key, todo="Nothing to do: what came now is kept beside it.")
-            thing.version += 1
-        else:
-            await body.skip()  # whoever says of all that it has it, has it: its word is what counts
+            await body.skip()
+            thing.version = await self._same(await self._versions(thing, said), thing, body)
         thing.length, thing.sha256, thing.md5 = body.length, body.sha256, body.md5
         thing.held, thing.note = True, self._note(thing, body)
         await self.shelf.put_thing(thing)
+
+    async def _versions(self, thing: Thing, said: Callable[[int], Capture]) -> list[Thing]:
+        """What was held under this name, the newest last. A shelf that was lost asks the agent what it was given."""
+        found = await self.shelf.versions(thing.container, thing.name)
+        if found or not isinstance(self._intake, Recalls):
+            return found
+        while given := await self._intake.recall(said(len(found) + 1).origin):
+            sha256, length = given[0].sha256.hex(), given[0].length
+            found.append(Thing(thing.container, thing.name, len(found) + 1, length, sha256, held=True))
+        for one in found:
+            await self.shelf.put_thing(one)
+        return found
+
+    async def _same(self, versions: list[Thing], thing: Thing, body: Body) -> int:
+        """The version that has these bytes. Raises `OtherBytes` where none has: they are read, and needed again."""
+        for one in versions:
+            if one.sha256 == body.sha256:
+                return one.version
+        if not versions:  # an intake that recalls nothing: whoever says that it has it, has it
+            return thing.version
+        versions[-1].other = True
+        await self.shelf.put_thing(versions[-1])
+        what = f"{thing.container}/{thing.name}"
+        raise OtherBytes(f"{what} is held, and what came now is something else of the same length")
 
     def _note(self, thing: Thing, body: Body) -> dict[str, Any]:
         """What can be read of a location trail; one that cannot be read is held like any other object."""
@@ -233,3 +237,11 @@ class Receiving:
                 **({} if found is None else {key.lower(): value for key, value in found.meta.items()}),
             }
         return told
+
+
+def _next(versions: list[Thing], stated: int | None) -> int:
+    """The version that is offered: one that it may be, by its length, or the next one."""
+    fits = [one.version for one in versions if stated in (None, one.length)]
+    if not versions or (fits and not versions[-1].other):
+        return fits[-1] if fits else 1
+    return versions[-1].version + 1

@@ -2,7 +2,7 @@
 
 It holds no evidence: that is in the spool. It is what makes a 2xx to a container true, what HEAD answers with, and how
 a clip that is sent again is told from another clip of the same name. A lost shelf makes the controller begin its
-containers again (404), and loses nothing: what it sends again is held once more, for it cannot be compared.
+containers again (404), and loses nothing: what it sends again is compared with what the agent was given.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS silence (
 """
 
 
-_LOST: Final = "No evidence is lost with it: the controller begins its recordings again, and they are held once more."
+_LOST: Final = "No evidence is lost with it: the controller begins its recordings again, and what was held stays."
 
 
 @dataclass(slots=True)
@@ -149,11 +149,10 @@ class Shelf(Database):
         row = await self.look(lambda db: db.execute(sql, (container, name)).fetchone())
         return None if row is None else _thing(row)
 
-    async def version(self, container: str, name: str, version: int) -> Thing | None:
-        """An object in one of its versions."""
-        sql = "SELECT * FROM object WHERE container = ? AND name = ? AND version = ?"
-        row = await self.look(lambda db: db.execute(sql, (container, name, version)).fetchone())
-        return None if row is None else _thing(row)
+    async def versions(self, container: str, name: str) -> list[Thing]:
+        """An object in each of its versions, the newest last; none that is metadata alone."""
+        sql = "SELECT * FROM object WHERE container = ? AND name = ? AND length IS NOT NULL ORDER BY version"
+        return [_thing(row) for row in await self.look(lambda db: db.execute(sql, (container, name)).fetchall())]
 
     async def things(self, container: str) -> list[Thing]:
         """Every object of a container, in every version."""

@@ -20,21 +20,41 @@ if TYPE_CHECKING:
     from tests.drivers.axis_dock.conftest import Desk
 
 
-async def test_a_lost_shelf_loses_no_bytes(desk: Desk) -> None:
-    """Nothing tells any more what the journal's object was: what comes under its name is kept beside it."""
-    sent, name = recording(clips=[]), "20261122_101612_8D08.mkv"
-    first, other = some_bytes(70_000, 2), some_bytes(70_000, 3)
-    for data in (first, other, first):
+NAME = "20261122_101612_8D08.mkv"
+
+
+async def sent_after_each_loss(desk: Desk, *films: bytes) -> dict[str, bytes]:
+    """Each is sent twice under one name, with a shelf that is lost before the next; what is held of it, by key."""
+    for data in films:
         async with desk.open(), desk.controller() as controller:
-            await controller.send(recording(clips=[(name, data)]))
-            await controller.send(recording(clips=[(name, data)]))
+            await controller.send(recording(clips=[(NAME, data)]))
+            await controller.send(recording(clips=[(NAME, data)]))
         (desk.folder / "axis" / "shelf.db").unlink()
     held = await desk.held()
-    for version, data in (("", first), (";2", other), (";3", first)):
-        same_bytes(desk.bytes_of(held[f"{sent.container}/{name}{version}"]), data)
-    assert len([key for key in held if "description" not in key]) == 3
-    (about,) = (await desk.description())["objects"]
-    assert about["key"].endswith(";3")
+    assert len(held) == len(await desk.station.holdings()), "one key is held with two contents"
+    return {key.rpartition("/")[2]: desk.bytes_of(one) for key, one in held.items() if "description" not in key}
+
+
+@pytest.mark.parametrize("other", [some_bytes(70_000, 3), some_bytes(60_000, 3)], ids=["as long", "shorter"])
+async def test_a_lost_shelf_is_no_reason_to_hold_anything_twice(desk: Desk, other: bytes) -> None:
+    """The agent is asked what it was given under this name: the bytes tell which of it comes again."""
+    first = some_bytes(70_000, 2)
+    found = await sent_after_each_loss(desk, first, first, other, first, other, first)
+    assert found.keys() == {NAME, f"{NAME};2"}
+    same_bytes(found[NAME], first)
+    same_bytes(found[f"{NAME};2"], other)
+    (one, two) = (await desk.description())["objects"]
+    assert [one["key"], two["key"]] == [f"{recording().container}/{NAME}", f"{recording().container}/{NAME};2"]
+    assert [one["length"], two["length"]] == [len(first), len(other)]
+
+
+async def test_what_came_before_what_came_last_is_known_by_its_bytes(desk: Desk) -> None:
+    """With the shelf as it was: of one name each content is held once, in whatever order they come again."""
+    films = [some_bytes(length, length) for length in (70_000, 60_000, 70_000, 60_001)]
+    async with desk.open(), desk.controller() as controller:
+        for data in (*films, *films):
+            await controller.send(recording(clips=[(NAME, data)]))
+    assert len([key for key in await desk.held() if "description" not in key]) == len(set(films))
 
 
 @pytest.mark.parametrize("desk", [{"more": {"abandoned": 3600.0}}], indirect=True)
