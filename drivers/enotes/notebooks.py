@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from firmware_specs.formats.enote import strict_json, unb64url
-from firmware_specs.formats.enote_notebook import Item, Notebook
+from firmware_specs.formats.enote_notebook import ENTRIES_MAX, Item, Notebook
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from datetime import timedelta
 
     from drivers.enotes.shelf import Shelf
 
-__all__ = ["Notebooks", "items_of"]
+__all__ = ["Notebooks", "entry_of", "items_of"]
 
 _REMEMBERED: Final = 64
-_WAITING: Final = 20_000
-"""Entries that wait for earlier ones, of all remembered notebooks: beyond that they are read again when needed."""
+_ENTRIES: Final = ENTRIES_MAX
+"""Entries of all remembered notebooks: beyond that they are read again when needed."""
 _TEXT: Final = 1 << 25
 """Code points of text in open notes, the same."""
 
@@ -37,17 +37,13 @@ class Notebooks:
         self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
 
     @asynccontextmanager
-    async def alone(self, names: Iterable[str]) -> AsyncIterator[dict[str, Notebook]]:
-        """These notebooks, for nobody else meanwhile. What raises leaves them as the index has them."""
-        wanted = sorted(set(names))  # in one order, or two who want two would wait for each other
-        async with AsyncExitStack() as stack:
-            for name in wanted:
-                await stack.enter_async_context(self._alone(name))
+    async def alone(self, name: str) -> AsyncIterator[Notebook]:
+        """One notebook, for nobody else meanwhile. What raises leaves it as the index has it."""
+        async with self._alone(name):
             try:
-                yield {name: await self._get(name) for name in wanted}
+                yield await self._get(name)
             except BaseException:
-                for name in wanted:
-                    self._loaded.pop(name, None)
+                self._loaded.pop(name, None)
                 raise
             self._shrink()
 
@@ -72,7 +68,7 @@ class Notebooks:
             late_after = self._late_after
 
             def load(db: sqlite3.Connection) -> Notebook:
-                made = Notebook(late_after=late_after)
+                made = Notebook(late_after=late_after, entry_of=lambda item: entry_of(db, item.number))
                 for item in items_of(db, name):
                     made.add(item)
                 return made
@@ -82,16 +78,12 @@ class Notebooks:
         return self._loaded[name]
 
     def _shrink(self) -> None:
-        waiting = sum(map(_waiting, self._loaded.values()))
+        entries = sum(one.entries for one in self._loaded.values())
         text = sum(one.open_text for one in self._loaded.values())
-        while len(self._loaded) > _REMEMBERED or (len(self._loaded) > 1 and (waiting > _WAITING or text > _TEXT)):
+        while len(self._loaded) > _REMEMBERED or (len(self._loaded) > 1 and (entries > _ENTRIES or text > _TEXT)):
             _, gone = self._loaded.popitem(last=False)
-            waiting -= _waiting(gone)
+            entries -= gone.entries
             text -= gone.open_text
-
-
-def _waiting(notebook: Notebook) -> int:
-    return sum(map(len, notebook.waiting.values()))
 
 
 def items_of(db: sqlite3.Connection, notebook: str) -> Iterator[Item]:
@@ -101,3 +93,10 @@ def items_of(db: sqlite3.Connection, notebook: str) -> Iterator[Item]:
         payload = unb64url(json.loads(line)["payload"])
         entry: dict[str, Any] = strict_json(payload)
         yield Item(number, digest, sha256(payload).digest(), entry, flags=tuple(json.loads(flags)))
+
+
+def entry_of(db: sqlite3.Connection, number: int) -> dict[str, Any]:
+    """What an entry says that came as this number."""
+    (line,) = db.execute("SELECT line FROM envelope WHERE number = ?", (number,)).fetchone()
+    entry: dict[str, Any] = strict_json(unb64url(json.loads(line)["payload"]))
+    return entry

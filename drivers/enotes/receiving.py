@@ -1,6 +1,7 @@
 """What happens with an upload of entries: judged, offered to the agent's hand, noted, and only then answered.
 
-    judge      signature, key and form of each line; then its place in its notebook
+    judge      signature, key and form of each line; then, one notebook after another:
+    place      where it belongs in that
     take       each line is a capture; the hand returns when the journal has it
     observe    where an entry that came earlier is something else now, that is an entry of the custody log
     shelf      one transaction: the new lines, the statuses that changed, the attachments that are awaited
@@ -17,6 +18,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -25,6 +27,7 @@ from agent.capture import Json, Observation, Standing, printable, rfc3339
 from agent.errors import DeviceError, DeviceGone
 from drivers.enotes.awaiting import put_awaited
 from drivers.enotes.judging import ALARMING, Judged, judge
+from drivers.enotes.notebooks import entry_of
 from drivers.enotes.offers import AtHand, device_of, envelope_capture, unreadable_capture
 from firmware_specs.formats.enote import Status, lines
 
@@ -68,7 +71,7 @@ class _Line:
     """One line under way."""
 
     judged: Judged
-    number: int
+    number: int = 0
     known: _Row | None = None
     twice: bool = False
     item: Item | None = None
@@ -114,13 +117,19 @@ class Receiving:
             return [judge(line, keys, tablet=tablet, received_at=received_at) for line in lines(body)]
 
         found = await asyncio.to_thread(judged)
-        names = [one.notebook for one in found if one.base is None and one.notebook is not None]
-        async with self._notebooks.alone(names) as chains:
-            under_way = await self._known([_Line(one, self._next()) for one in found])
-            changed = self._placed(under_way, chains)
-            await self._take(tablet, under_way)
-            await note_changes(self._intake, device_of(tablet.id, self._options.name), chains, changed, received_at)
-            await self._note(tablet, under_way, [item for items in changed.values() for item in items], received_at)
+        under_way = [_Line(one) for one in found]
+        together: dict[str | None, list[_Line]] = {}
+        for line in under_way:
+            together.setdefault(line.judged.notebook if line.judged.base is None else None, []).append(line)
+        for name, ours in together.items():  # one alone may take much memory, and an upload may name a thousand
+            if name is None:
+                await self._known(ours)
+                await self._keep(tablet, ours, received_at)
+                continue
+            async with self._notebooks.alone(name) as chain:
+                await self._known(ours)
+                changed = await self._shelf.look(partial(_placed, chain, ours))
+                await self._keep(tablet, ours, received_at, name, chain, changed)
         if changes != self._register.changes:  # judged by keys that changed meanwhile: the answer is given all the same
             await self._again(sorted({one.envelope.kid for one in found if one.envelope.kid in self._register.keys}))
         for line in under_way:
@@ -137,14 +146,10 @@ class Receiving:
         await self._intake.take(AtHand(unreadable_capture(device, body, why), body))
         self._log.warning("upload_unreadable", tablet=tablet.id, why=printable(why)[:200], length=len(body))
 
-    def _next(self) -> int:
-        self._number += 1
-        return self._number
-
     # -- before --------------------------------------------------------------------------------------------------------
 
-    async def _known(self, under_way: list[_Line]) -> list[_Line]:
-        """Find what came before, in the index or earlier in this upload."""
+    async def _known(self, under_way: Sequence[_Line]) -> None:
+        """Find what came before, in the index or earlier in this upload; what is new is numbered, and flagged."""
         digests = [line.judged.envelope.received_sha256 for line in under_way]
 
         def look(db: sqlite3.Connection) -> dict[bytes, _Row]:
@@ -160,32 +165,29 @@ class Receiving:
         for line, digest in zip(under_way, digests, strict=True):
             line.known, line.twice = rows.get(digest), digest in seen
             seen.add(digest)
-        return under_way
-
-    def _placed(self, under_way: Sequence[_Line], chains: dict[str, Notebook]) -> dict[str, list[Item]]:
-        """Put each new line into its notebook. Returns entries that came earlier and are something else now."""
-        changed: dict[str, list[Item]] = {}
-        ours: set[int] = set()
-        for line in under_way:
-            judged, name = line.judged, line.judged.notebook
+            self._number += 1
+            line.number = self._number
             if line.known is not None or line.twice:
                 line.status = Status.DUPLICATE
-                continue
-            if judged.base is not None or name is None:
-                line.status, line.flags = judged.base or Status.BAD_ENTRY, judged.flags
-                continue
-            line.item = judged.item(line.number)
-            ours.add(line.number)
-            changed.setdefault(name, []).extend(chains[name].add(line.item))
-        for line in under_way:  # only now: a later line may have been what an earlier one waited for
-            if line.item is not None:
-                line.status, line.flags = line.item.status, line.item.flags
-        return {
-            name: list({one.number: one for one in items if one.number not in ours}.values())
-            for name, items in changed.items()
-        }
+            else:
+                line.status, line.flags = line.judged.base or Status.OK, line.judged.flags
 
     # -- taking --------------------------------------------------------------------------------------------------------
+
+    async def _keep(
+        self,
+        tablet: Tablet,
+        under_way: Sequence[_Line],
+        received_at: datetime,
+        name: str | None = None,
+        chain: Notebook | None = None,
+        changed: Sequence[Item] = (),
+    ) -> None:
+        await self._take(tablet, under_way)
+        if name is not None and chain is not None and changed:
+            device = device_of(tablet.id, self._options.name)
+            await note_changes(self._intake, device, name, chain, changed, received_at)
+        await self._note(tablet, under_way, changed, received_at)
 
     async def _take(self, tablet: Tablet, under_way: Sequence[_Line]) -> None:
         """Offer every line, also what is known: that it is held is the journal's word, not the index's."""
@@ -280,6 +282,26 @@ class Receiving:
         return {"next": max(min(beyond), first + 1) if beyond else None, "receipt": told}
 
 
+def _placed(chain: Notebook, under_way: Sequence[_Line], db: sqlite3.Connection) -> list[Item]:
+    """Put each new line into its notebook. Returns entries that came earlier and are something else now."""
+    ours = {line.number: line for line in under_way}
+    changed: dict[int, Item] = {}
+
+    def said(item: Item) -> dict[str, Any]:
+        line = ours.get(item.number)
+        return entry_of(db, item.number) if line is None else line.judged.entry or {}
+
+    chain.entry_of = said
+    for line in under_way:
+        if line.status is not Status.DUPLICATE:
+            line.item = line.judged.item(line.number)
+            changed |= {one.number: one for one in chain.add(line.item)}
+    for line in under_way:  # only now: a later line may have been what an earlier one waited for
+        if line.item is not None:
+            line.status, line.flags = line.item.status, line.item.flags
+    return [one for number, one in changed.items() if number not in ours]
+
+
 def _receipted(notebook: str | None, seq: int | None, digest: bytes, status: str) -> dict[str, Any]:
     return {"notebook": notebook, "seq": seq, "sha-256": digest.hex(), "status": status}
 
@@ -319,21 +341,17 @@ def put_changes(db: sqlite3.Connection, changed: Sequence[Item]) -> None:
 
 
 async def note_changes(
-    intake: Intake, device: Device, chains: dict[str, Notebook], changed: dict[str, list[Item]], at: datetime
+    intake: Intake, device: Device, name: str, chain: Notebook, changed: Sequence[Item], at: datetime
 ) -> None:
-    """An entry of the custody log for each notebook whose earlier entries are something else now."""
-    for name, items in changed.items():
-        if not items:
-            continue
-        chain = chains[name]
-        told: list[Json] = [
-            {"envelope_sha256": one.digest.hex(), "seq": one.seq, "status": one.status.value} for one in items[:_TOLD]
-        ]
-        detail: dict[str, Json] = {
-            "changed": told,
-            "count": len(items),
-            "head": chain.head,
-            "head_sha256": None if chain.head_digest is None else chain.head_digest.hex(),
-            "notebook": name,
-        }
-        await intake.observe(Observation(device.id, CHANGED, at, detail))
+    """An entry of the custody log: these entries of a notebook, which came earlier, are something else now."""
+    told: list[Json] = [
+        {"envelope_sha256": one.digest.hex(), "seq": one.seq, "status": one.status.value} for one in changed[:_TOLD]
+    ]
+    detail: dict[str, Json] = {
+        "changed": told,
+        "count": len(changed),
+        "head": chain.head,
+        "head_sha256": None if chain.head_digest is None else chain.head_digest.hex(),
+        "notebook": name,
+    }
+    await intake.observe(Observation(device.id, CHANGED, at, detail))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from agent.capture import rfc3339
 from drivers.enotes.awaiting import put_awaited
 from drivers.enotes.judging import judge
-from drivers.enotes.notebooks import items_of
+from drivers.enotes.notebooks import entry_of, items_of
 from drivers.enotes.offers import device_of
 from drivers.enotes.receiving import note_changes, put_changes
 from firmware_specs.formats.enote import Status, moment
@@ -59,7 +59,7 @@ class Reconsidering:
     async def _notebook(self, name: str, kids: frozenset[str]) -> None:
         late_after = timedelta(seconds=self._options.late_after)
         keys = dict(self._register.keys)
-        async with self._notebooks.alone([name]):
+        async with self._notebooks.alone(name):
             self._notebooks.forget(name)
             # Two steps: what signatures say stands in the index before the entry about the notebook is written, and
             # what follows for the chain behind it. After a crash between them the same comes out once more.
@@ -68,7 +68,7 @@ class Reconsidering:
             device = device_of("register", self._options.name)
             if changed:
                 await self._intake.sight(device)
-                await note_changes(self._intake, device, {name: chain}, {name: changed}, datetime.now(UTC))
+                await note_changes(self._intake, device, name, chain, changed, datetime.now(UTC))
             await self._shelf.run(lambda db: put_changes(db, changed))
             self._notebooks.forget(name)
 
@@ -76,9 +76,11 @@ class Reconsidering:
 def _rejudge(db: sqlite3.Connection, notebook: str, kids: frozenset[str], keys: Mapping[str, Key]) -> None:
     """What signature, key and form say now, for everything of a notebook that these keys signed."""
     marks = ",".join("?" * len(kids))
-    sql = f"SELECT number, line, received_at, base_flags FROM envelope WHERE notebook = ? AND kid IN ({marks})"  # noqa: S608
+    sql = f"SELECT number FROM envelope WHERE notebook = ? AND kid IN ({marks})"  # noqa: S608
     now = rfc3339(datetime.now(UTC))
-    for number, line, received_at, flags in db.execute(sql, (notebook, *kids)).fetchall():
+    for (number,) in db.execute(sql, (notebook, *kids)).fetchall():  # each line by itself: all of them may be much
+        sql = "SELECT line, received_at, base_flags FROM envelope WHERE number = ?"
+        line, received_at, flags = db.execute(sql, (number,)).fetchone()
         found = judge(line, keys, tablet=None, received_at=moment(received_at) or _LONG_AGO)
         kept = [flag for flag in json.loads(flags) if flag.startswith(("tablet_", "other_"))]
         told = json.dumps([*found.flags, *kept])
@@ -89,15 +91,19 @@ def _rejudge(db: sqlite3.Connection, notebook: str, kids: frozenset[str], keys: 
 
 def replayed(db: sqlite3.Connection, notebook: str, late_after: timedelta) -> tuple[Notebook, list[Item]]:
     """The chain from its beginning, and every entry that is something else than the index says."""
-    chain, items = Notebook(late_after=late_after), list(items_of(db, notebook))
-    for item in items:
+    chain = Notebook(late_after=late_after, entry_of=lambda item: entry_of(db, item.number))
+    items: dict[int, Item] = {}
+    for item in items_of(db, notebook):
         chain.add(item)
+        item.entry = None
+        items[item.number] = item
+    changed: list[Item] = []
     sql = "SELECT number, seq, status, base, base_flags, envelope FROM envelope WHERE notebook = ?"
-    rows = db.execute(sql, (notebook,)).fetchall()
-    told = {row[0]: row[2] for row in rows}
-    changed = [item for item in items if item.status.value != told[item.number]]
-    for number, seq, status, base, flags, digest in rows:
-        if base not in ("", status):  # no link of the chain, or no longer one
+    for number, seq, status, base, flags, digest in db.execute(sql, (notebook,)):
+        if not base:
+            if items[number].status.value != status:
+                changed.append(items[number])
+        elif base != status:  # no link of the chain, or no longer one
             entry = {"seq": seq or 0, "prev": None}
             changed.append(Item(number, digest, b"", entry, Status(base), tuple(json.loads(flags))))
     return chain, changed

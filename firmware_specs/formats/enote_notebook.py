@@ -10,6 +10,9 @@ come in any order, doubled, and late, and the end is the same once all of them a
 `append` puts its text right behind the text that there is, with nothing in between: what separates them is the
 author's. An entry with `bad_ops` leaves the head where it is; one that is `out_of_order` is linked, for only its
 meaning is refused, and not its place.
+
+Whatever is sent, a notebook takes a bounded room in memory: so much text in open notes, and so many entries. Those that
+wait are known by their digests alone where whoever keeps them can give them again.
 """
 
 from __future__ import annotations
@@ -22,14 +25,16 @@ from typing import TYPE_CHECKING, Any, Final
 from firmware_specs.formats.enote import Status, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["CLOCK_SLACK", "OPEN_MAX", "Item", "Note", "Notebook", "Piece", "clock_flags", "struck"]
+__all__ = ["CLOCK_SLACK", "ENTRIES_MAX", "OPEN_MAX", "Item", "Note", "Notebook", "Piece", "clock_flags", "struck"]
 
 CLOCK_SLACK: Final = timedelta(minutes=2)
 """How far two clocks may differ before that is worth a word."""
 OPEN_MAX: Final = 1 << 24
 """Code points of text that the open notes of a notebook have together: an act that brings more is `out_of_order`."""
+ENTRIES_MAX: Final = 50_000
+"""Entries of a notebook, forks and what waits included: what comes after them is `out_of_order`, with a flag."""
 _ALLOWED: Final = {"attach": ("open", "final"), "supplement": ("final",), "review": ("final",)}
 """In which states of a note an act may come; all others where it is open."""
 
@@ -44,20 +49,21 @@ class Item:
     """Of its envelope."""
     payload: bytes
     """SHA-256 of its payload: twins have the same."""
-    entry: dict[str, Any]
+    entry: dict[str, Any] | None
+    """None: nobody needs it now, and `Notebook` can ask for it."""
     status: Status = Status.CHAIN_GAP
     flags: tuple[str, ...] = ()
+    seq: int = field(init=False)
+    """Its page number."""
+    prev: bytes | None = field(init=False)
+    """The digest that it names as the one before; None for the first."""
 
-    @property
-    def seq(self) -> int:
-        """Its page number."""
-        return int(self.entry["seq"])
-
-    @property
-    def prev(self) -> bytes | None:
-        """The digest that it names as the one before; None for the first."""
-        said = self.entry["prev"]
-        return None if said is None else bytes.fromhex(said.removeprefix("sha-256:"))
+    def __post_init__(self) -> None:
+        """Keep where it belongs: that is asked for also while the entry is not here."""
+        said = self.entry or {}
+        named = said.get("prev")
+        self.seq = int(said["seq"])
+        self.prev = None if named is None else bytes.fromhex(named.removeprefix("sha-256:"))
 
 
 @dataclass(slots=True)
@@ -86,18 +92,28 @@ class Note:
 
 
 class Notebook:
-    """The chain of one notebook, entry after entry. `pieces`: keep what was struck, for whoever renders it."""
+    """The chain of one notebook, entry after entry. `pieces`: keep what was struck, for whoever renders it.
 
-    def __init__(self, *, late_after: timedelta, pieces: bool = False) -> None:
+    `entry_of`: gives what an entry says again, so that entries which are linked, or wait, are not kept in memory.
+    """
+
+    def __init__(
+        self, *, late_after: timedelta, pieces: bool = False, entry_of: Callable[[Item], dict[str, Any]] | None = None
+    ) -> None:
         self._late_after, self._pieces = late_after, pieces
+        self.entry_of = entry_of
         self.head = 0
         """`seq` of the last entry that is linked."""
         self.linked: list[tuple[bytes, bytes]] = []
         """(digest of the envelope that the chain knows, digest of its payload) for each `seq` from 1 on."""
         self._twins: dict[int, set[bytes]] = {}
         self._digests: set[bytes] = set()
-        self.waiting: dict[int, list[Item]] = {}
-        """What is not linked, by `seq`."""
+        self._waiting: dict[int, dict[bytes | None, dict[int, Item]]] = {}
+        """What is not linked: by `seq`, by what it names as the one before, and by its number."""
+        self._first: dict[int, Item] = {}
+        """Which came first of those that wait for a `seq`."""
+        self._bad_ops: set[int] = set()
+        """Numbers of pages of which one was tried, and its ops were bad."""
         self.notes: dict[str, Note] = {}
         self.open_text = 0
         """Code points of text in notes that are open."""
@@ -109,10 +125,15 @@ class Notebook:
         return self.linked[-1][0] if self.linked else None
 
     @property
+    def entries(self) -> int:
+        """How many there are, linked or not."""
+        return len(self._digests)
+
+    @property
     def missing(self) -> Iterator[tuple[int, int]]:
         """Gaps: (first, last) `seq` of entries that are not here although later ones are."""
         first = self.head + 1
-        for seq in sorted(seq for seq in self.waiting if seq > self.head):
+        for seq in sorted(seq for seq in self._waiting.keys() | self._bad_ops if seq > self.head):
             if seq > first:
                 yield first, seq - 1
             first = seq + 1
@@ -122,36 +143,63 @@ class Notebook:
         if item.digest in self._digests:
             item.status = Status.DUPLICATE
             return []
+        if self.entries >= ENTRIES_MAX:
+            item.status, item.flags = Status.OUT_OF_ORDER, (*item.flags, "notebook_full")
+            self._forget(item)
+            return []
         self._digests.add(item.digest)
         item.status = self._unlinked(item)
+        found = [item]
         if item.seq > self.head:
-            self.waiting.setdefault(item.seq, []).append(item)
-        before: list[tuple[Item, Status]] = []
-        while (found := self._next(before)) is not None:
-            self._link(found, before)
-        changed = {id(one): one for one, was in before if one.status is not was and one is not item}
-        return list(changed.values())
+            self._waiting.setdefault(item.seq, {}).setdefault(item.prev, {})[item.number] = item
+        elif item.seq == self.head and item.status is Status.TWIN:
+            found = self._candidates((item.digest,))  # some may name this one, and not the one that is linked
+        changed: dict[int, tuple[Item, Status]] = {}
+        while (next_ := self._next(found, changed)) is not None:
+            self._link(next_, changed)
+            found = self._candidates((next_.digest, *self._twins.get(self.head, ())))
+        self._forget(item)
+        return [one for one, was in changed.values() if one.status is not was and one is not item]
 
     # -- chain ---------------------------------------------------------------------------------------------------------
 
-    def _next(self, before: list[tuple[Item, Status]]) -> Item | None:
+    def _candidates(self, before: Iterable[bytes]) -> list[Item]:
+        """Those that wait for the place after the head and name one of these, as they came."""
+        waiting = self._waiting.get(self.head + 1, {})
+        found = (one for digest in before for one in waiting.get(digest, {}).values())
+        return sorted(found, key=lambda one: one.number)
+
+    def _next(self, candidates: Iterable[Item], changed: dict[int, tuple[Item, Status]]) -> Item | None:
         """What follows the head. What would, and whose ops are bad, is tried once and is no candidate any more."""
-        for item in self.waiting.get(self.head + 1, ()):
-            if item.status is not Status.BAD_OPS and self._follows(item):
-                before.append((item, item.status))
+        for item in candidates:
+            if item.seq == self.head + 1 and self._follows(item):
+                changed.setdefault(id(item), (item, item.status))
                 if self._act(item) is not Status.BAD_OPS:
                     return item
+                self._put_aside(item)
         return None
 
-    def _link(self, item: Item, before: list[tuple[Item, Status]]) -> None:
-        others = self.waiting.pop(item.seq)
+    def _put_aside(self, item: Item) -> None:
+        """It waits no longer: its ops are bad."""
+        self._bad_ops.add(item.seq)
+        self._forget(item)
+        waiting = self._waiting[item.seq]
+        del waiting[item.prev][item.number]
+        if not waiting[item.prev]:
+            del waiting[item.prev]
+        if self._first.get(item.seq) is item:
+            del self._first[item.seq]
+
+    def _link(self, item: Item, changed: dict[int, tuple[Item, Status]]) -> None:
+        waited = self._waiting.pop(item.seq)
+        self._first.pop(item.seq, None)
         self.head = item.seq
         self.linked.append((item.digest, item.payload))
-        self._last = item.entry
-        for other in others:
-            if other is not item and other.status is not Status.BAD_OPS:
-                before.append((other, other.status))
-                other.status = self._unlinked(other)
+        self._last = {"recorded_at": self._said(item)["recorded_at"]}
+        self._forget(item)
+        for other in (one for some in waited.values() for one in some.values() if one is not item):
+            changed.setdefault(id(other), (other, other.status))
+            other.status = self._unlinked(other)
 
     def _follows(self, item: Item) -> bool:
         """Whether its `prev` names the head, or a twin of it."""
@@ -164,17 +212,29 @@ class Notebook:
                 self._twins.setdefault(item.seq, set()).add(item.digest)
                 return Status.TWIN
             return Status.FORK
-        others = (one for one in self.waiting.get(item.seq, ()) if one is not item and one.status is not Status.BAD_OPS)
-        first = min(others, key=lambda one: one.number, default=None)
-        if first is None or first.number > item.number:
+        if item.seq not in self._first:  # none was there, or its ops were bad
+            others = (one for some in self._waiting.get(item.seq, {}).values() for one in some.values())
+            self._first[item.seq] = min(others, key=lambda one: one.number, default=item)
+        first = self._first[item.seq]
+        if first is item:
             return Status.CHAIN_GAP
         return Status.TWIN if first.payload == item.payload else Status.FORK
+
+    def _said(self, item: Item) -> dict[str, Any]:
+        """What an entry says, from memory or from whoever keeps it."""
+        if item.entry is None and self.entry_of is not None:
+            item.entry = self.entry_of(item)
+        return item.entry or {}
+
+    def _forget(self, item: Item) -> None:
+        if self.entry_of is not None:
+            item.entry = None
 
     # -- notes ---------------------------------------------------------------------------------------------------------
 
     def _act(self, item: Item) -> Status:
         """Do what an entry that follows does to its note, and say how that went."""
-        entry = item.entry
+        entry = self._said(item)
         op, note = entry["op"], self.notes.get(entry["note"])
         before = clock_flags(entry, self._last)
         late = _lateness(entry, self._late_after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -202,6 +203,85 @@ def test_the_text_of_open_notes_has_an_end(monkeypatch: pytest.MonkeyPatch) -> N
         told = [one.status.value for one in found]
         assert told == ["ok", "ok", "out_of_order", "out_of_order", "ok", "ok", "ok", "ok", "ok", "ok"]
         assert chain.open_text == 9
+
+
+class Shelf:
+    """Gives again what an entry says, as a station's index does; counts how often it is asked."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.entries = {one.number: one.entry for one in items}
+        self.asked = 0
+
+    def entry_of(self, one: Item) -> dict[str, Any]:
+        self.asked += 1
+        entry = self.entries[one.number]
+        assert entry is not None
+        return entry
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.permutations(range(len(WRITTEN))))
+def test_what_waits_is_not_kept_in_memory_and_comes_out_the_same(order: list[int]) -> None:
+    made = [replace(WRITTEN[at], number=number) for number, at in enumerate(order)]
+    shelf = Shelf(made)
+    chain = Notebook(late_after=timedelta(hours=12), entry_of=shelf.entry_of)
+    for one in made:
+        chain.add(one)
+        assert one.entry is None
+    whole, _ = chained(WRITTEN)
+    assert (chain.head, chain.head_digest, chain.notes) == (whole.head, whole.head_digest, whole.notes)
+    assert {one.status for one in made} == {Status.OK}
+
+
+def test_a_notebook_without_its_first_entry_takes_little_memory() -> None:
+    """Entries of 100 kB each that wait for ever."""
+
+    def added() -> Notebook:
+        chain = Notebook(late_after=timedelta(hours=12), entry_of=lambda _: {})
+        for number in range(2, 502):
+            entry = _entry(number, op="create", text=f"{number}" * 30_000, prev=f"sha-256:{number:064x}")
+            chain.add(Item(number, b"%d" % number, b"", entry))
+        return chain
+
+    tracemalloc.start()
+    try:
+        chain = added()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert list(chain.missing) == [(1, 1)]
+    assert taken < 2000 * 500
+
+
+def test_a_notebook_that_is_full_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enote_notebook, "ENTRIES_MAX", len(WRITTEN) - 1)
+    chain, made = chained([*WRITTEN[1:], WRITTEN[0]])
+    assert {one.status for one in made[:-1]} == {Status.CHAIN_GAP}
+    assert (made[-1].status, made[-1].flags) == (Status.OUT_OF_ORDER, ("notebook_full",))
+    assert chain.head == 0
+    chain, made = chained(WRITTEN)
+    assert [one.status for one in made] == [Status.OK] * (len(WRITTEN) - 1) + [Status.OUT_OF_ORDER]
+
+
+def test_many_for_one_place_are_each_looked_at_once() -> None:
+    """Wrong strikes that all follow the head, and entries that name something else: none is tried again and again."""
+    made = [Item(0, b"\0", b"first", _entry(1, op="create", text="x", prev=None))]
+    wrong = _entry(2, op="correct", text="z", ops=[], supersedes=1, reason="r", prev="sha-256:00")
+    made += [Item(number, b"%d" % number, b"%d" % number, dict(wrong)) for number in range(1, 400)]
+    other = _entry(2, op="append", text="z", prev=f"sha-256:{b'other'.hex()}")
+    made += [Item(number, b"%d" % number, b"%d" % number, dict(other)) for number in range(400, 800)]
+    right = _entry(2, op="append", text="y", prev="sha-256:00")
+    made.append(Item(800, b"800", b"right", right))
+    for order in (made, [*made[1:], made[0]]):
+        items = [replace(one, number=number) for number, one in enumerate(order)]
+        shelf = Shelf(items)
+        chain = Notebook(late_after=timedelta(hours=12), entry_of=shelf.entry_of)
+        for one in items:
+            chain.add(one)
+        assert (chain.head, chain.notes["n"].text) == (2, "xy")
+        told = {status: sum(one.status is status for one in items) for status in Status}
+        assert (told[Status.OK], told[Status.BAD_OPS], told[Status.FORK]) == (2, 399, 400)
+        assert shelf.asked <= len(items)
 
 
 def _entry(rev: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401
