@@ -3,7 +3,7 @@
 Two things make that needful before Python 3.13. `asyncio.wait_for` drops a cancellation that comes in the moment in
 which what it waits for is there (until 3.12). And `Task.cancelling()` says nothing of a task in which a `TaskGroup`
 failed: the group cancels the task that waits for it, and does not always take that back (cpython gh-116720). A task of
-its own keeps both to itself.
+its own keeps both to itself. And what must not be cut in two goes on to its end in one.
 
 Of several that failed together one is told: which one matters is the caller's word.
 """
@@ -14,10 +14,12 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from agent.errors import AgentError
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-__all__ = ["alone", "first_of"]
+__all__ = ["alone", "first_of", "whole"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -45,6 +47,18 @@ async def alone(work: Coroutine[Any, Any, T]) -> T:
     if task.cancelled():
         raise RuntimeError("it ended as if it had been cancelled, and nobody did")
     return task.result()
+
+
+async def whole(work: Coroutine[object, object, None]) -> None:
+    """Never half of it: whoever is cancelled meanwhile waits until it is done, and is cancelled then."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError, AgentError):
+                await asyncio.shield(task)
+        raise
 
 
 def first_of(errors: BaseExceptionGroup[E], *order: type[BaseException]) -> E:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import BadCapture
-from agent.ingest.order import whole
+from agent.tasks import whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine

@@ -17,10 +17,11 @@ from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, Spool
 from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, other_than_stated, pump
 from agent.ingest.leavings import Leavings
 from agent.ingest.line import Line
-from agent.ingest.order import BadOnes, OneAtATime, whole
+from agent.ingest.order import BadOnes, OneAtATime
 from agent.journal import queries
 from agent.journal.entry import told_claims
 from agent.places import Places
+from agent.tasks import whole
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.capture import Json, printable
-from agent.ingest.order import whole
 from agent.journal import Desk, finding, queries
+from agent.tasks import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

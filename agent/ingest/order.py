@@ -1,22 +1,22 @@
-"""Whose turn it is, what was bad a moment ago and is not read again at once, and what must not be cut in two."""
+"""Whose turn it is, and what was bad a moment ago and is not read again at once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from agent.errors import AgentError, BadCapture
+from agent.errors import BadCapture
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
 
     from agent.capture import Capture
 
-__all__ = ["BadOnes", "OneAtATime", "whole"]
+__all__ = ["BadOnes", "OneAtATime"]
 
 _FIRST: Final = 30.0
 _MOST: Final = 3600.0
@@ -80,15 +80,3 @@ class BadOnes:
     def forgive(self) -> None:
         """Look at all of them again at once."""
         self._bad.clear()
-
-
-async def whole(work: Coroutine[object, object, None]) -> None:
-    """Never half of it: whoever is cancelled meanwhile waits until it is done, and is cancelled then."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError, AgentError):
-                await asyncio.shield(task)
-        raise

@@ -26,6 +26,7 @@ from agent.spool.reading_back import read_back, read_through
 from agent.spool.sealer import Sealer, spool_error
 from agent.spool.stage import ABOUT, Stage, read_about
 from agent.spool.together import Together
+from agent.tasks import whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -151,9 +152,13 @@ class Spool:
             os.close(fd)
             self.doubt(stage.name)
             raise
-        await self._sealer.seal(stage.name, digest, fd)
-        await self.run(self._forget_about, stage.name)
+        # To the end of it: whoever took it again meanwhile would write on in what is kept already.
+        await whole(self._named(stage.name, digest, fd))
         return digest, parts
+
+    async def _named(self, name: str, digest: Digest, fd: int) -> None:
+        await self._sealer.seal(name, digest, fd)
+        await self.run(partial(os.unlink, name + ABOUT, dir_fd=self._stage_fd))
 
     def _prove(self, fd: int, digest: Digest) -> None:
         durable.force(fd)
@@ -161,13 +166,14 @@ class Spool:
             read_back(fd, digest)
 
     def _proven(self, name: str, fd: int, proving: Future[None]) -> None:
-        """In the thread: nobody waits for it any more."""
+        """In the thread: nobody waits for it any more, and another file may have come to lie under its name."""
+        proven = os.fstat(fd)
         os.close(fd)
-        if not proving.cancelled() and proving.exception() is not None:
-            self.doubt(name)
-
-    def _forget_about(self, name: str) -> None:
-        os.unlink(name + ABOUT, dir_fd=self._stage_fd)
+        if proving.cancelled() or proving.exception() is None:
+            return
+        with suppress(FileNotFoundError):
+            if os.path.samestat(proven, os.stat(name, dir_fd=self._stage_fd, follow_symlinks=False)):
+                self.doubt(name)
 
     async def press(
         self, token: bytes, blocks: list[bytes], *, written: Callable[[], None] | None = None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.ingest.order import whole
 from agent.spool.lanes import Lanes, Road
+from agent.tasks import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

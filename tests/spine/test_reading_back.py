@@ -31,9 +31,9 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     spool.close()
 
 
-async def kept_long(spool: Spool, data: bytes) -> Digest:
+async def kept_long(spool: Spool, data: bytes, token: bytes = LONG) -> Digest:
     """A capture that went through a stage file."""
-    stage = spool.stage(LONG, {"length": len(data)})
+    stage = spool.stage(token, {"length": len(data)})
     stage.write(data)
     stage.hasher.feed(data)
     return (await spool.keep(stage))[0]
@@ -77,6 +77,29 @@ async def test_whoever_is_read_back_for_long_keeps_no_other_from_its_promise(
     assert not long.done()
     gate.set()
     assert spool.length((await long).sha256) == 3 << 20
+
+
+async def test_whoever_gives_up_while_it_is_named_is_not_taken_again_before_that_is_done(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, naming, gate = some_bytes(3 << 20), threading.Event(), threading.Event()
+    moved = durable.move
+
+    def slow(name: str, from_fd: int, new_name: str, to_fd: int) -> None:
+        naming.set()
+        assert gate.wait(60)
+        moved(name, from_fd, new_name, to_fd)
+
+    monkeypatch.setattr(durable, "move", slow)
+    long = asyncio.create_task(kept_long(spool, data))
+    await asyncio.to_thread(naming.wait, 60)
+    long.cancel()
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.2, gate.set)
+    with pytest.raises(asyncio.CancelledError):
+        await long
+    assert (await kept_long(spool, data)).length == len(data)
+    assert [path.name for path in (spool.root / "stage").iterdir()] == []
 
 
 async def test_whoever_gives_up_meanwhile_leaves_the_file_open_for_the_thread(
@@ -130,6 +153,31 @@ async def test_what_is_found_wrong_after_whoever_waited_gave_up_is_set_aside(
     gate.set()
     await asyncio.to_thread(spool._workers.shutdown)
     assert (spool.root / "stage" / f"{LONG.hex()}.doubtful").exists()
+    spool.close()
+
+
+async def test_what_is_found_wrong_later_says_nothing_of_another_file_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "another", watermark=0, read_back=True, boot_id="boot-1")
+    under_way, gate = threading.Event(), threading.Event()
+
+    def slow(fd: int, digest: Digest) -> None:
+        under_way.set()
+        assert gate.wait(60)
+        raise SpoolDamaged("other bytes")
+
+    monkeypatch.setattr(store, "read_back", slow)
+    long = asyncio.create_task(kept_long(spool, some_bytes(3 << 20)))
+    await asyncio.to_thread(under_way.wait, 60)
+    long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await long
+    spool.aside.seal(LONG.hex())  # its device gives something else now
+    spool.stage(LONG, {"length": 5}).close()
+    gate.set()
+    await asyncio.to_thread(spool._workers.shutdown)
+    assert spool.begun(LONG)
     spool.close()
 
 
