@@ -40,6 +40,8 @@ __all__ = ["BLOCK", "Leftover", "Room", "Spool"]
 T = TypeVar("T")
 
 _WORKERS: Final = 8
+_PROVERS: Final = 8
+"""Threads of their own: a long file is forced and read back for minutes, and all else would wait for it."""
 _KEPT: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: should a FIFO stand where a kept file stood, nobody waits for its writer."""
 
@@ -83,12 +85,14 @@ class Spool:
         self.aside = Aside(self._stage_fd, self._parts_fd)
         self._sealer = Sealer(self._stage_fd, self._kept_fd, read_back=read_back)
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="spool")
+        self._provers = ThreadPoolExecutor(_PROVERS, thread_name_prefix="proving")
         self._road = Road(self._workers)
         self._together = Together(self._workers, self._some)
         self._numbers = itertools.count()
 
     def close(self) -> None:
         """Finish what is being sealed; what is half copied stays in stage/."""
+        self._provers.shutdown()
         self._workers.shutdown()  # what they wrote they hand on to the sealer
         self._sealer.close()
         for fd in (self._stage_fd, self._kept_fd, self._parts_fd):
@@ -140,7 +144,7 @@ class Spool:
         """Everything has arrived: force it and give it its final name. On return it survives a power cut."""
         digest, parts = stage.hasher.finish()
         fd = stage.hand_over()
-        proving = self._workers.submit(self._prove, fd, digest)
+        proving = self._provers.submit(self._prove, fd, digest)
         try:
             # The long waits of a large file are spent here, so that the sealer's turn is short.
             await come(proving)

@@ -13,6 +13,7 @@ from agent import durable
 from agent.errors import SpoolDamaged
 from agent.spool import Spool, store
 from agent.spool.reading_back import FORGOTTEN_EVERY, read_through
+from agent.spool.store import _PROVERS
 from agent.testing.devices import some_bytes
 
 if TYPE_CHECKING:
@@ -77,6 +78,22 @@ async def test_whoever_is_read_back_for_long_keeps_no_other_from_its_promise(
     assert not long.done()
     gate.set()
     assert spool.length((await long).sha256) == 3 << 20
+
+
+async def test_as_many_as_there_are_threads_keep_no_other_from_its_promise(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(store, "read_back", lambda *_: gate.wait(60))
+    tokens = [bytes([2 + number] * 16) for number in range(3 * _PROVERS)]
+    long = [asyncio.create_task(kept_long(spool, token * 100, token)) for token in tokens]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        short, _ = await spool.press(SHORT, [b"a plate"])
+    assert spool.length(short.sha256) == 7
+    assert not any(one.done() for one in long)
+    gate.set()
+    assert len(set(await asyncio.gather(*long))) == len(tokens)
 
 
 async def test_whoever_gives_up_while_it_is_named_is_not_taken_again_before_that_is_done(
@@ -151,7 +168,7 @@ async def test_what_is_found_wrong_after_whoever_waited_gave_up_is_set_aside(
     with pytest.raises(asyncio.CancelledError):
         await long
     gate.set()
-    await asyncio.to_thread(spool._workers.shutdown)
+    await asyncio.to_thread(spool._provers.shutdown)
     assert (spool.root / "stage" / f"{LONG.hex()}.doubtful").exists()
     spool.close()
 
@@ -176,7 +193,7 @@ async def test_what_is_found_wrong_later_says_nothing_of_another_file_under_its_
     spool.aside.seal(LONG.hex())  # its device gives something else now
     spool.stage(LONG, {"length": 5}).close()
     gate.set()
-    await asyncio.to_thread(spool._workers.shutdown)
+    await asyncio.to_thread(spool._provers.shutdown)
     assert spool.begun(LONG)
     spool.close()
 
