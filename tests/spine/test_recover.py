@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
+import apsw
 import pytest
 
 from agent.capture import Digest, Parts, Standing
 from agent.errors import DeviceGone
 from agent.ingest import SMALL
 from agent.journal import Desk
+from agent.journal.database import open_database
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from agent.journal import Journal
     from agent.testing.station import Station
@@ -285,6 +289,28 @@ async def test_a_start_asks_the_journal_as_often_for_five_hundred_kept_files_as_
     assert len(lying(station, "kept")) == 500
     assert await reads_of_a_start() <= with_one + 1  # whose file is missing is asked for once more
     assert sum(not one.spooled for one in await station.holdings()) == 1
+
+
+async def test_no_question_of_a_start_goes_through_all_captures_or_all_entries(
+    station: Station, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: dict[str, int] = {}
+
+    def traced(path: Path) -> apsw.Connection:
+        def note(told: dict[str, Any]) -> None:
+            steps[told["sql"]] = told["stmt_status"]["SQLITE_STMTSTATUS_FULLSCAN_STEP"]
+
+        connection = open_database(path)
+        connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, note)
+        return connection
+
+    for number in range(20):
+        bench.record(f"c{number}", b"content %d" % number)
+    await station.dock(bench)
+    monkeypatch.setattr("agent.journal.book.open_database", traced)
+    await station.restart()
+    assert any("part.sha256" in sql for sql in steps)
+    assert [sql for sql, count in steps.items() if count and re.search(r"\b(capture|entry)\b", sql)] == []
 
 
 @pytest.mark.parametrize("few", [-1, 0, 3, 1000])
