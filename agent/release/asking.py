@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -14,17 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["LINE_MAX", "Ends", "Line"]
+__all__ = ["LINE_MAX", "Ends", "Line", "Turn"]
 
 Ends: TypeAlias = "tuple[asyncio.StreamReader, asyncio.StreamWriter]"
+Turn: TypeAlias = "AbstractAsyncContextManager[None]"
 
 LINE_MAX: Final = 64 * 1024
 """Bytes of one answer."""
 
 _TOGETHER: Final = 64
-"""Questions of one batch, all of one volume: they share the forcing of folders, and none is answered before."""
+"""Questions of one batch: they share the forcing of folders, and none is answered before."""
 _TOGETHER_LENGTH: Final = 256 * 1024 * 1024
-"""Bytes of the files of one batch, for as long as there is more than one: so long is nothing of others asked."""
+"""Bytes of the files of one batch, for as long as there is more than one: then others have their turn."""
 _PATIENCE: Final = 60.0
 _SLOWEST: Final = 256 * 1024
 """Bytes per second below which a device is taken for hung."""
@@ -33,16 +35,20 @@ _SLOWEST: Final = 256 * 1024
 @dataclass(slots=True)
 class _Question:
     line: bytes
-    volume: bytes
     length: int
     answer: asyncio.Future[dict[str, Any]]
 
 
 class Line:
-    """The way to one program. `ends` gives the two ends of it for as long as one batch lasts."""
+    """What is asked about one volume, batch by batch.
 
-    def __init__(self, ends: Callable[[], AbstractAsyncContextManager[Ends]]) -> None:
-        self._ends = ends
+    `ends` gives the two ends of a program for as long as one batch lasts; before each it waits for its `turn`.
+    """
+
+    def __init__(
+        self, ends: Callable[[], AbstractAsyncContextManager[Ends]], turn: Callable[[], Turn] = nullcontext
+    ) -> None:
+        self._ends, self._turn = ends, turn
         self._waiting: deque[_Question] = deque()
         self._asking: asyncio.Task[None] | None = None
         self._asked: list[_Question] = []
@@ -52,16 +58,12 @@ class Line:
         """How many questions have no answer yet."""
         return len(self._waiting) + len(self._asked)
 
-    def waits_for(self, volume: bytes) -> bool:
-        """Whether a question about this volume has no answer yet."""
-        return any(question.volume == volume for question in (*self._asked, *self._waiting))
-
-    async def ask(self, line: bytes, volume: bytes, length: int) -> dict[str, Any]:
+    async def ask(self, line: bytes, length: int) -> dict[str, Any]:
         """Ask one question about a file of so many bytes. Raises `DeviceRefused` where no answer comes.
 
         Whoever is cancelled meanwhile asked all the same: the answer is read, and nobody hears it.
         """
-        question = _Question(line, volume, length, asyncio.get_running_loop().create_future())
+        question = _Question(line, length, asyncio.get_running_loop().create_future())
         self._waiting.append(question)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._work())
@@ -74,33 +76,35 @@ class Line:
             await asyncio.wait({self._asking})
 
     async def _work(self) -> None:
-        while self._waiting:
-            batch = self._asked = self._batch()
-            try:
-                async with asyncio.timeout(_PATIENCE + sum(one.length for one in batch) / _SLOWEST):
-                    await self._ask(batch)
-            except (OSError, ValueError) as error:  # a time-out is an OSError
-                self._fail(batch, error)
-            except BaseException as error:
-                self._fail([*batch, *self._waiting], error)
-                self._waiting.clear()
-                raise
-            finally:
-                self._asked = []
+        batch: list[_Question] = []
+        try:
+            while self._waiting:
+                async with self._turn():
+                    batch = self._asked = self._batch()
+                    try:
+                        async with asyncio.timeout(_PATIENCE + sum(one.length for one in batch) / _SLOWEST):
+                            await self._ask(batch)
+                    except (OSError, ValueError) as error:  # a time-out is an OSError
+                        self._fail(batch, error)
+                    self._asked = []
+        except BaseException as error:
+            self._fail([*batch, *self._waiting], error)
+            self._waiting.clear()
+            self._asked = []
+            raise
 
     def _batch(self) -> list[_Question]:
-        """The next questions, all of the volume that has waited longest: whoever hangs fails his own alone."""
-        volume, length = self._waiting[0].volume, 0
+        """The next questions, in the order in which they were asked, but for what is too long for this time."""
+        length = 0
         batch: list[_Question] = []
-        others: deque[_Question] = deque()
+        later: deque[_Question] = deque()
         for question in self._waiting:
-            fits = len(batch) < _TOGETHER and (not batch or length + question.length <= _TOGETHER_LENGTH)
-            if question.volume == volume and fits:
+            if len(batch) < _TOGETHER and (not batch or length + question.length <= _TOGETHER_LENGTH):
                 batch.append(question)
                 length += question.length
             else:
-                others.append(question)
-        self._waiting = others
+                later.append(question)
+        self._waiting = later
         return batch
 
     async def _ask(self, batch: list[_Question]) -> None:

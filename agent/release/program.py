@@ -6,7 +6,6 @@ for itself from the receipt, the proof and the device's own bytes.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from functools import partial
@@ -16,23 +15,22 @@ from agent.capture import printable
 from agent.errors import DeviceGone, DeviceRefused
 from agent.release.asking import Line
 from agent.release.doors import Doors
-from agent.release.own import Own
+from agent.release.own import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
     from agent.capture import Holding, Json
     from agent.driver import Place
 
-__all__ = ["DIFFERS", "PROCESSES", "Program"]
+__all__ = ["DIFFERS", "Program"]
 
 DIFFERS: Final = "differs"
-PROCESSES: Final = 4
-"""So many volumes less one may hang, and releases go on everywhere else."""
 
 
 class Program:
-    """A few long-lived processes for the whole station: a second one is there only while the first one is busy.
+    """A few long-lived processes for the whole station, each asked about one volume at a time: `agent.release.own`.
 
     A volume that has a release unit is let go by that unit instead: see `agent.release.doors`.
     """
@@ -40,8 +38,9 @@ class Program:
     def __init__(self, trust: Path, doors: Doors | None = None) -> None:
         self._trust = trust
         self._doors = doors or Doors()
-        self._own: list[tuple[Own, Line]] = []
-        self._units: dict[Path, Line] = {}
+        self._own = Pool(trust)
+        self._lines: dict[Hashable, Line] = {}
+        """One for each volume of which something is asked."""
 
     @property
     def trusts(self) -> bool:
@@ -71,7 +70,7 @@ class Program:
             "root": printable(place.root),
             "root_id": [str(number) for number in place.root_id],
         }
-        answer = await self._line(place).ask(json.dumps(asked).encode() + b"\n", place.root, place.length)
+        answer = await self._line(place).ask(json.dumps(asked).encode() + b"\n", place.length)
         result = str(answer.get("result"))
         if result == "gone":
             raise DeviceGone(str(answer.get("why")))
@@ -82,25 +81,17 @@ class Program:
     def _line(self, place: Place) -> Line:
         """Where this volume is asked about: at its unit, else by one of a few processes of our own.
 
-        A volume that hangs holds up the one that it is asked of: the others are asked elsewhere. What waits of a volume
-        waits in one line, so that its folders are forced together.
+        What waits of a volume waits in one line, so that its folders are forced together, and nothing of others in it.
         """
+        for volume in [volume for volume, line in self._lines.items() if not line.load]:
+            del self._lines[volume]
         if (door := self._doors.of(place)) is not None:
-            return self._units.setdefault(door, Line(partial(self._doors.open, door)))
-        lines = [line for _, line in self._own]
-        if (mine := next((line for line in lines if line.waits_for(place.root)), None)) is not None:
-            return mine
-        if (free := next((line for line in lines if not line.load), None)) is not None:
-            return free
-        if len(lines) < PROCESSES:
-            own = Own(self._trust)
-            self._own.append((own, Line(own.ends)))
-            return self._own[-1][1]
-        return min(lines, key=lambda line: line.load)
+            return self._lines.setdefault(door, Line(partial(self._doors.open, door)))
+        volume = (place.root, place.root_id, place.plugged)
+        return self._lines.setdefault(volume, Line(partial(self._own.ends, volume), self._own.turn))
 
     async def aclose(self) -> None:
         """Let the processes end."""
-        for line in [*self._units.values(), *(line for _, line in self._own)]:
+        for line in self._lines.values():
             await line.aclose()
-        await asyncio.gather(*(own.aclose() for own, _ in self._own))
-        self._own.clear()
+        await self._own.aclose()

@@ -23,7 +23,7 @@ from agent.errors import DeviceRefused
 from agent.note import Verifier
 from agent.release import Program, Proving, Release, trust_file, trusted
 from agent.release.asking import Line, _Question
-from agent.release.program import PROCESSES
+from agent.release.own import PROCESSES, Own
 from agent.testing.dems import EmulatedDems
 from agent.testing.station import Station
 from agent.uplink.tus import TusUplink
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agent.driver import Offer
-    from agent.release.own import Own
 
 KEYS = [b"DCIM/100EVDCK/CLIP0001.MP4", "DCIM/100EVDCK/caf\u00e9 %41\n.MP4".encode()]
 
@@ -119,12 +118,16 @@ def image(folder: Path) -> dict[str, object]:
     }
 
 
-async def started(station: Proven, root: bytes = b"/somewhere") -> Own:
+async def started(station: Proven) -> Own:
     """The process of which the next volume is asked."""
-    line = station.program._line(cast("Any", SimpleNamespace(root=root)))
-    own = next(own for own, one in station.program._own if one is line)
+    own = Own(station.folder / "trust.json")
     await own._running()
+    station.program._own.free.append(own)
     return own
+
+
+def place_of(root: bytes) -> Any:  # noqa: ANN401
+    return SimpleNamespace(root=root, root_id=(1, 2), plugged="once")
 
 
 async def test_a_device_is_byte_identical_until_all_is_proven_and_then_forgets(station: Proven, volume: Path) -> None:
@@ -136,7 +139,7 @@ async def test_a_device_is_byte_identical_until_all_is_proven_and_then_forgets(s
     await asyncio.sleep(0.3)
     assert await station.count(Standing.RECEIPTED) == 2
     assert image(volume) == before
-    assert not station.program._own  # not even asked
+    assert not station.program._own.free  # not even asked
     await station.anchor.sign()
     await station.anchor.publish()
     await station.until(Standing.RELEASED, 2)
@@ -199,17 +202,20 @@ async def test_a_program_that_hangs_is_given_up(station: Proven, volume: Path, m
     assert await process.wait() == -signal.SIGKILL
 
 
-async def test_a_volume_that_hangs_holds_up_no_other(station: Proven, volume: Path) -> None:
-    """Its question is not answered for hours, and others are asked of another process meanwhile."""
+async def test_volumes_that_hang_hold_up_no_other(
+    station: Proven, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are: their questions are not answered for hours, and others are asked of other processes."""
+    monkeypatch.setattr("agent.release.own._LONG", 0.2)
     program, hung = station.program, list[asyncio.Task[Any]]()
-    for number in range(PROCESSES - 1):
-        root = b"/hangs/%d" % number
-        own = await started(station, root)
-        os.kill(own.process.pid, signal.SIGSTOP)
-        place = cast("Any", SimpleNamespace(root=root))
-        hung += [asyncio.create_task(program._line(place).ask(b"{}\n", root, 1 << 40)) for _ in range(3)]
-        await asyncio.sleep(0.05)
-    assert len({id(program._line(cast("Any", SimpleNamespace(root=b"/hangs/0")))) for _ in range(5)}) == 1
+    for _ in range(2 * PROCESSES):
+        os.kill((await started(station)).process.pid, signal.SIGSTOP)
+    for number in range(2 * PROCESSES):
+        line = program._line(place_of(b"/hangs/%d" % number))
+        hung += [asyncio.create_task(line.ask(b"{}\n", 1 << 40)) for _ in range(3)]
+    async with asyncio.timeout(10):
+        while program._own.free:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
     station.run_driver(driver(volume))
     await station.until(Standing.HELD, 2)
     await station.send()
@@ -217,19 +223,40 @@ async def test_a_volume_that_hangs_holds_up_no_other(station: Proven, volume: Pa
     await station.anchor.publish()
     await station.until(Standing.RELEASED, 2)
     assert not any(task.done() for task in hung)
-    assert len(program._own) == PROCESSES
-    for own, _ in program._own:
-        if own.process is not None:
-            own.process.kill()
+    assert len(program._own.busy) == 2 * PROCESSES
+    for own in program._own.busy.values():
+        own.process.kill()
     await asyncio.wait(hung)
 
 
-async def test_the_questions_of_one_batch_are_of_one_volume_and_not_of_too_many_bytes() -> None:
+async def test_of_a_volume_that_hangs_no_second_process_is_asked(
+    station: Proven, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one was killed, and lives on in the kernel: the next would come to hang beside it, and so on."""
+    monkeypatch.setattr("agent.release.own._ENDED_WITHIN", 0.1)
+    program = station.program
+    own = await started(station)
+    process = own.process
+    monkeypatch.setattr(process, "kill", lambda: None)  # as if it were held in the kernel
+    os.kill(process.pid, signal.SIGSTOP)
+    monkeypatch.setattr("agent.release.asking._PATIENCE", 0.2)
+    line, other = place_of(b"/hangs"), place_of(b"/other")
+    for _ in range(3):
+        with pytest.raises(DeviceRefused, match="did not answer"):
+            await program._line(line).ask(b"{}\n", 0)
+    assert own.process is None, "another one was asked"
+    monkeypatch.setattr("agent.release.asking._PATIENCE", 20)
+    assert (await program._line(other).ask(b"{}\n", 0))["result"] == "refused"
+    os.kill(process.pid, signal.SIGKILL)
+    await process.wait()
+    assert (await program._line(line).ask(b"{}\n", 0))["result"] == "refused"
+
+
+async def test_no_batch_is_of_too_many_bytes() -> None:
     line = Line(cast("Any", None))
-    for number, (root, length) in enumerate([(b"a", 1), (b"b", 1), (b"a", 1 << 40), (b"a", 1), (b"b", 1)]):
-        answer = asyncio.get_running_loop().create_future()
-        line._waiting.append(_Question(b"%d" % number, root, length, answer))
+    for number, length in enumerate([1, 1 << 40, 1]):
+        line._waiting.append(_Question(b"%d" % number, length, asyncio.get_running_loop().create_future()))
     batches = []
     while line._waiting:
         batches.append([int(one.line) for one in line._batch()])
-    assert batches == [[0, 3], [1, 4], [2]]
+    assert batches == [[0, 2], [1]]

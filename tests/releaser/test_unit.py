@@ -84,7 +84,7 @@ async def test_a_volume_with_a_unit_is_let_go_by_the_unit_alone(
     await station.anchor.publish()
     await station.until(Standing.RELEASED, 2)
     assert image(volume) == {}
-    assert not station.program._own
+    assert not station.program._own.free
 
 
 async def test_a_unit_that_does_not_answer_deletes_nothing(tmp_path: Path, station: Proven, volume: Path) -> None:
