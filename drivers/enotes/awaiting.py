@@ -1,8 +1,11 @@
-"""Files that entries name are awaited from when their entry is believed: at once, or when its key is known later."""
+"""Files that entries name are awaited from when their entry is believed: at once, or when its key is known later.
+
+Until they came, or a person said that they will not.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import sqlite3
@@ -10,7 +13,13 @@ if TYPE_CHECKING:
 
     from drivers.enotes.judging import Judged
 
-__all__ = ["put_awaited"]
+__all__ = ["AWAITED", "put_awaited"]
+
+AWAITED: Final = (
+    "held_at IS NULL AND wanted_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM given_up"
+    " WHERE (notebook, seq, sha256) = (attachment.notebook, attachment.seq, attachment.sha256))"
+)
+"""Which rows of `attachment` are awaited, for the index's SQL."""
 
 
 def put_awaited(db: sqlite3.Connection, found: Iterable[Judged], at: str) -> None:

@@ -186,6 +186,19 @@ def seen(ctx: typer.Context, notebook: Name, *, why: Why, driver: Driver = None)
     line(f"{told['seen']} entries were looked at")
 
 
+@app.command("give-up")
+def give_up(
+    ctx: typer.Context,
+    notebook: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="A notebook, or a part of its name.")],
+    *,
+    why: Why,
+    driver: Driver = None,
+) -> None:
+    """Say that attachments which are awaited will not come: the notice goes. Those that come are held all the same."""
+    told = order(ctx, FAMILY, "give-up", {"notebook": _one(ctx, notebook, driver), "why": why}, driver=driver)
+    line(f"{told['given_up']} attachments are awaited no longer")
+
+
 # -- what they share ---------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent.capture import Json, rfc3339
 from agent.errors import Refusal
 from drivers.enotes.authority import is_name
+from drivers.enotes.awaiting import AWAITED
 from drivers.enotes.inviting import enrolment
 from firmware_specs.formats.enote import moment
 
@@ -27,6 +28,8 @@ __all__ = ["Orders"]
 
 _TEXT_MAX: Final = 500
 _LIST_MAX: Final = 10_000
+_TOLD: Final = 50
+"""Attachments that an entry of the log names; their number is told as well."""
 
 
 class Orders:
@@ -40,20 +43,20 @@ class Orders:
 
     async def obey(self, word: str, arguments: Mapping[str, Json], *, record: Record) -> Json:
         """See `agent.driver.TakesOrders`."""
-        match word:
-            case "list":
-                return await self._list()
-            case "keys":
-                return [key.told for key in self._register.keys.values()]
-            case "read":
-                return await self._read(arguments, record)
-            case "invite":
-                return await self._invite(arguments, record)
-            case "revoke":
-                return await self._revoke(arguments, record)
-            case "seen":
-                return await self._seen(arguments, record)
-        raise Refusal(f"tablets are not told {word!r}", hint="evidock enotes --help")
+        if word == "list":
+            return await self._list()
+        if word == "keys":
+            return [key.told for key in self._register.keys.values()]
+        acts = {
+            "give-up": self._give_up,
+            "invite": self._invite,
+            "read": self._read,
+            "revoke": self._revoke,
+            "seen": self._seen,
+        }
+        if (act := acts.get(word)) is None:
+            raise Refusal(f"tablets are not told {word!r}", hint="evidock enotes --help")
+        return await act(arguments, record)
 
     async def _list(self) -> Json:
         """Notebooks and tablets: names and numbers, no text of a note."""
@@ -68,7 +71,7 @@ class Orders:
             )
             for notebook, entries, last, received_at, unseen, flagged in db.execute(sql, (_LIST_MAX,)):
                 waits = db.execute(
-                    "SELECT count(*) FROM attachment WHERE notebook = ? AND held_at IS NULL AND wanted_at IS NOT NULL",
+                    f"SELECT count(*) FROM attachment WHERE notebook = ? AND {AWAITED}",  # noqa: S608 - a constant
                     (notebook,),
                 ).fetchone()[0]
                 who = db.execute(
@@ -134,6 +137,19 @@ class Orders:
         unseen = "notebook IS ? AND seen = 0 AND status NOT IN ('ok', 'late', 'duplicate', 'twin')"
         sql = f"UPDATE envelope SET seen = 1 WHERE {unseen}"  # noqa: S608 - a constant
         return {"seen": await self._shelf.run(lambda db: db.execute(sql, (notebook,)).rowcount)}
+
+    async def _give_up(self, arguments: Mapping[str, Json], record: Record) -> Json:
+        """What is awaited for a notebook will not come: the notice goes. Should it come, it is held all the same."""
+        notebook, why = _text(arguments, "notebook"), _text(arguments, "why")
+        sql = f"SELECT seq, sha256 FROM attachment WHERE notebook = ? AND {AWAITED} ORDER BY seq, sha256"  # noqa: S608
+        rows = await self._shelf.look(lambda db: db.execute(sql, (notebook,)).fetchall())
+        if not rows:
+            raise Refusal(f"no attachment of {notebook} is awaited", hint="List them: evidock enotes list.")
+        told: list[Json] = [{"seq": seq, "sha256": sha256} for seq, sha256 in rows[:_TOLD]]
+        await record({"attachments": told, "count": len(rows), "notebook": notebook, "why": why})
+        put = "INSERT OR IGNORE INTO given_up VALUES (?, ?, ?)"
+        await self._shelf.run(lambda db: db.executemany(put, [(notebook, *row) for row in rows]))
+        return {"given_up": len(rows)}
 
 
 def _text(arguments: Mapping[str, Json], name: str) -> str:

@@ -83,6 +83,12 @@ CREATE TABLE IF NOT EXISTS attachment (
     held_at TEXT,
     PRIMARY KEY (notebook, seq, sha256)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS given_up (  -- attachments of which a person said that they will not come
+    notebook TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (notebook, seq, sha256)
+) STRICT;
 """
 
 

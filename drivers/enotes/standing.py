@@ -10,6 +10,7 @@ from cryptography import x509
 
 from agent.capture import rfc3339
 from agent.driver import Notice
+from drivers.enotes.awaiting import AWAITED
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,7 +45,7 @@ class Standings:
                 "SELECT notebook, status, count(*) FROM envelope"
                 " WHERE seen = 0 AND status NOT IN ('ok', 'late', 'duplicate', 'twin') GROUP BY notebook, status"
             )
-            missing = "SELECT count(*) FROM attachment WHERE held_at IS NULL AND wanted_at IS NOT NULL"
+            missing = f"SELECT count(*) FROM attachment WHERE {AWAITED}"  # noqa: S608 - a constant
             return (
                 db.execute(sql).fetchall(),
                 db.execute(missing).fetchone()[0],
@@ -73,7 +74,8 @@ class Standings:
                     "warning",
                     f"driver {self._options.name}",
                     f"Attachments that entries name did not come: {overdue}.",
-                    "Connect the tablets to the network; evidock enotes list says whose they are.",
+                    "Connect the tablets to the network; evidock enotes list says whose they are. Where one is lost:"
+                    " evidock enotes give-up.",
                 )
             )
         told += await asyncio.to_thread(self._certificates)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.errors import Refusal
 from agent.journal import queries
 from agent.testing.devices import some_bytes
 from drivers.enotes import arriving
 from drivers.enotes.emulator.notebook import File
 from drivers.enotes.emulator.tablet import Torn
+from drivers.enotes.reading import from_index
+from tests.drivers.enotes.test_receiving import told
 
 if TYPE_CHECKING:
     from drivers.enotes.emulator import Tablet
@@ -220,6 +224,40 @@ async def test_an_attachment_that_does_not_come_is_told(desk: Desk) -> None:
         await tablet.upload(file)
         await driver._standings.look(shelf)
         assert driver.notices() == []
+
+
+async def test_an_attachment_that_will_not_come_is_given_up(desk: Desk) -> None:
+    """Its tablet is lost. The log names it; another of the same notebook is told of; what comes after all is held."""
+    async with desk.open() as driver, desk.tablet() as tablet:
+        (file,) = await attached(tablet, b"photo")
+        driver._standings._options = desk.options.model_copy(update={"attachment_patience": 1e-9})
+        await asyncio.sleep(0.01)
+        shelf, urn = driver._orders._shelf, tablet.notebook.urn
+        answer, entries = await told(driver, "give-up", notebook=urn, why="it lies in the river")
+        digest = sha256(file.data).hexdigest()
+        assert answer == {"given_up": 1}
+        assert entries == [
+            {
+                "attachments": [{"seq": file.seq, "sha256": digest}],
+                "count": 1,
+                "notebook": urn,
+                "why": "it lies in the river",
+            }
+        ]
+        await driver._standings.look(shelf)
+        assert driver.notices() == []
+        assert driver._standings.health["attachments awaited"] == "0"
+        listed, _ = await told(driver, "list")
+        assert [one["attachments_missing"] for one in listed["notebooks"]] == [0]
+        assert from_index(desk.options.state, urn, late_after=timedelta(1)).attachments == {(file.seq, digest): None}
+        with pytest.raises(Refusal, match="no attachment"):
+            await told(driver, "give-up", notebook=urn, why="once more")
+        await tablet.upload(file)
+        assert file.data in {desk.bytes_of(one) for one in await desk.station.holdings()}
+        await attached(tablet, b"another")
+        await asyncio.sleep(0.01)
+        await driver._standings.look(shelf)
+        assert [notice.id for notice in driver.notices()] == ["enotes.attachment_missing"]
 
 
 async def test_an_attachment_before_its_entry(desk: Desk) -> None:
