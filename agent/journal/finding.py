@@ -20,7 +20,7 @@ def lost(journal: Journal, sha256: bytes) -> list[str]:
     rows = journal.connection.execute(
         "SELECT id FROM capture WHERE sha256 = ? AND spooled = 0 AND superseded = 1", (sha256,)
     )
-    return [text_id(raw) for (raw,) in rows]
+    return [id_ for (raw,) in rows if queries.was_lost(journal, id_ := text_id(raw))]
 
 
 def lost_parts(journal: Journal) -> list[bytes]:
@@ -30,7 +30,7 @@ def lost_parts(journal: Journal) -> list[bytes]:
         "SELECT DISTINCT part.sha256 FROM part CROSS JOIN capture ON capture.sha256 = part.sha256"
         " WHERE capture.spooled = 0 AND capture.superseded = 1"
     )
-    return [sha256 for (sha256,) in rows]
+    return [sha256 for (sha256,) in rows if lost(journal, sha256)]
 
 
 def found(journal: Journal, sha256: bytes) -> list[str]:

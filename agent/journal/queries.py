@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.capture import LENGTH_MAX, Digest, Priority, Standing
+from agent.journal.entry import Event
 from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id, text_id
 from agent.journal.words import folded
 
@@ -51,6 +52,7 @@ __all__ = [
     "taken_in",
     "tally",
     "was_held",
+    "was_lost",
     "was_purged",
 ]
 
@@ -250,14 +252,28 @@ def keepers(journal: Journal, sha256: bytes) -> int:
 
 
 def was_purged(journal: Journal, sha256: bytes) -> bool:
-    """Whether a capture with these bytes has left the spool by its entry: then a file that is left is let go.
+    """Whether captures with these bytes have left the spool by their entries: then a file that is left is let go.
 
     One whose file was missing is superseded since: nobody let that go, whatever receipt it has, and whoever else did.
     """
-    found = journal.connection.execute(
-        "SELECT min(superseded = 0 AND strength IS NOT NULL) FROM capture WHERE sha256 = ? AND spooled = 0", (sha256,)
-    ).get
-    return bool(found)
+    rows = journal.connection.execute(
+        "SELECT id, superseded, strength FROM capture WHERE sha256 = ? AND spooled = 0", (sha256,)
+    ).fetchall()
+    left = [
+        strength is not None and not (superseded and was_lost(journal, text_id(id_)))
+        for id_, superseded, strength in rows
+    ]
+    return bool(left) and all(left)
+
+
+def was_lost(journal: Journal, capture: str) -> bool:
+    """Whether it has left the spool because its file was missing, and not by its purge; its story tells."""
+    lost = False
+    for entry in story(journal, capture):
+        said = entry["predicate"]
+        if said["event"] in (Event.QUARANTINED, Event.PURGED, Event.FOUND, Event.OFFERED_AGAIN):
+            lost = said["event"] == Event.QUARANTINED and (lost or said.get("spooled") is False)
+    return lost
 
 
 def was_held(journal: Journal, sha256: bytes) -> bool:

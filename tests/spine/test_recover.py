@@ -203,6 +203,34 @@ async def test_a_file_whose_purge_was_written_and_not_done_is_let_go(station: St
     assert not (await station.only()).spooled
 
 
+@pytest.mark.parametrize("released", [True, False])
+async def test_the_same_of_a_file_that_had_been_missing_before(
+    station: Station,
+    bench: BenchDevice,
+    released: bool,  # noqa: FBT001
+) -> None:
+    bench.record("a", some_bytes(100))
+    station.connect(BenchUplink())
+    await station.dock(bench)
+    await station.send()
+    holding = await station.only()
+    path = station.spool.path(holding.digest.sha256)
+    away = path.rename(path.parents[1] / "away")
+    await station.restart()
+    away.rename(path)
+    await station.restart()
+    assert (await station.only()).spooled
+    if released:
+        await station.desk.write(lambda journal: journal.intend_release(holding.id, {"read_again": {}}))
+        await station.desk.write(lambda journal: journal.release(holding.id))
+    await station.desk.write(lambda journal: journal.purge(holding.id))
+    before = await station.events(holding.id)
+    await station.restart()
+    assert lying(station, "kept") == set()
+    assert not (await station.only()).spooled
+    assert await station.events(holding.id) == before
+
+
 async def test_a_part_whose_entry_was_not_written_gets_it_at_the_next_start(station: Station) -> None:
     """Killed between the move to parts/ and the journal: nothing may lie there without a reason."""
     (station.spool.root / "stage" / "left").write_bytes(b"half a capture")
