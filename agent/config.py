@@ -258,10 +258,11 @@ class Config(_Table):
 
     @property
     def shows(self) -> tuple[dict[str, Any], ...]:
-        """The tables that may name a certificate of ours: `client_cert`, and `cert_file` of the status service."""
+        """The tables that name a certificate of ours: `client_cert`, and `cert_file` of the status service."""
         broker = () if self.mqtt is None else ({"name": "mqtt", "client_cert": self.mqtt.client_cert},)
         screen = () if self.status is None else ({"name": "status", "cert_file": self.status.cert_file},)
-        return (*self.uplink, *broker, *screen)
+        tables = (*self.uplink, *broker, *screen)
+        return tuple(one for one in tables if any(one.get(name) is not None for name in ("client_cert", "cert_file")))
 
     station: Station
     spool: SpoolConfig = SpoolConfig()

@@ -20,7 +20,7 @@ from agent.errors import NotNow, for_people
 from agent.journal import spending
 from agent.repairs import repair
 from agent.sides import Sides
-from agent.traffic import Bucket, LinkClass, Traffic, day_of, networkmanager, verdict
+from agent.traffic import Bucket, LinkClass, Traffic, day_of, verdict
 from agent.traffic.rules import Verdict
 
 if TYPE_CHECKING:
@@ -217,6 +217,8 @@ class Gate:
             traffic = self.traffic
             self._reread.clear()
             if traffic.source == "networkmanager":
+                from agent.traffic import networkmanager  # noqa: PLC0415 - D-Bus, for those who follow it
+
                 try:
                     await self._until_other_rules(traffic)
                 except networkmanager.SILENT as error:
@@ -230,6 +232,7 @@ class Gate:
 
     async def _until_other_rules(self, traffic: Traffic) -> None:
         """Follow NetworkManager as long as these rules are the station's. Raises its `SILENT`."""
+        from agent.traffic import networkmanager  # noqa: PLC0415 - as above
 
         def tell(link: LinkClass, portal: bool) -> None:  # noqa: FBT001 - the watch calls it
             self._sides.works("bus", self._log.info, "networkmanager_answers")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.clock import EARLIEST
 from agent.errors import SpoolFull
-from agent.identity import expiries
 from agent.repairs import repair
 
 if TYPE_CHECKING:
@@ -119,6 +118,10 @@ def _of_aside(aside: Mapping[str, int]) -> Iterator[View]:
 
 
 def _of_certificates(config: Config, stamp: Stamp) -> Iterator[View]:
+    if not config.shows:
+        return
+    from agent.identity import expiries  # noqa: PLC0415 - X.509, for stations that show a certificate
+
     for found in expiries(config.shows, stamp.at):
         detail = f"{found.what}: {found.detail}"
         if found.state == "problem":

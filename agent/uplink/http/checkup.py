@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent.uplink.http.door import Door
 
-__all__ = ["checked", "receipts"]
+__all__ = ["checked"]
 
 RENEW_DAYS: Final = 21
 """Days before the end of a certificate from which a person should see to it."""
@@ -40,18 +40,6 @@ _UNREAD: Final = (
 """What a certificate that a stranger made may have, or lack; it need not follow any rule."""
 _DER: Final = 2
 """`_ssl.ENCODING_DER`."""
-
-
-def receipts(*, signs: bool) -> Finding:
-    """What a server's receipts are worth, for `greeted`."""
-    if signs:
-        return Finding(what="receipts", state="ok", detail="signs receipts: what it confirms can be proven")
-    return Finding(
-        what="receipts",
-        state="warning",
-        detail="signs no receipts: unless it tells a digest, devices keep everything that is sent there",
-        todo="Devices are released only against a signed receipt or a digest.",
-    )
 
 
 async def checked(

@@ -11,9 +11,6 @@ import ssl
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import load_der_x509_certificate
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableSequence
 
@@ -43,6 +40,9 @@ def read_pin(text: str) -> str:
 
 def pin_of(certificate: bytes) -> str:
     """The pin of a certificate (DER)."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - for who pins keys
+    from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415
+
     key = load_der_x509_certificate(certificate).public_key()
     return base64.b64encode(sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()).decode()
 

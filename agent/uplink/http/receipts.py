@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.capture import Receipt, Strength
 from agent.errors import UplinkDown
+from agent.uplink import Finding
 from agent.uplink.http.answer import RECEIPT, note_as_body, note_in, repr_digest
 
 if TYPE_CHECKING:
@@ -17,11 +18,23 @@ if TYPE_CHECKING:
     from agent.uplink.http.door import Door
     from agent.uplink.http.trip import Place, Trip
 
-__all__ = ["receipt_of"]
+__all__ = ["receipt_of", "receipts"]
 
 FIRST_WAIT: Final = 0.25
 LONGEST_WAIT: Final = 5.0
 """Seconds between two questions for a receipt that is not there yet; the wait doubles in between."""
+
+
+def receipts(*, signs: bool) -> Finding:
+    """What a server's receipts are worth, for `greeted`."""
+    if signs:
+        return Finding(what="receipts", state="ok", detail="signs receipts: what it confirms can be proven")
+    return Finding(
+        what="receipts",
+        state="warning",
+        detail="signs no receipts: unless it tells a digest, devices keep everything that is sent there",
+        todo="Devices are released only against a signed receipt or a digest.",
+    )
 
 
 async def receipt_of(

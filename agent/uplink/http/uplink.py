@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import structlog
 
 from agent.errors import UplinkDown
-from agent.uplink.http.checkup import checked
 from agent.uplink.http.door import Door
 from agent.uplink.http.identity import proxy_headers
 from agent.uplink.http.parts import PartLength
@@ -68,6 +67,8 @@ class HttpUplink(Generic[DoorT]):
 
     async def check(self) -> list[Finding]:
         """Try name, connection, TLS and one round trip, and say in plain words what the server can do."""
+        from agent.uplink.http.checkup import checked  # noqa: PLC0415 - X.509, for who looks at a server's certificate
+
         headers = proxy_headers(self.options)
         return await checked(self.door, self.greeted, wait=self.options.connect_timeout, proxy_headers=headers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent.uplink import Finding
-from agent.uplink.http.checkup import receipts
+from agent.uplink.http.receipts import receipts
 from agent.uplink.tus.canary import tried
 
 if TYPE_CHECKING:
