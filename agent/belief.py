@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.capture import Json
     from agent.config import Config
 
-__all__ = ["asked_of", "install", "log_keys", "receipt_keys"]
+__all__ = ["asked_of", "install", "log_keys", "no_key_yet", "receipt_keys"]
 
 
 def receipt_keys(equipment: Equipment, config: Config) -> list[Verifier]:
@@ -43,10 +43,16 @@ def receipt_keys(equipment: Equipment, config: Config) -> list[Verifier]:
     return keys
 
 
+def no_key_yet(config: Config) -> bool:
+    """Whether `log_keys` would make the key of the log."""
+    place = Place.of(config.custody, config.station.state, config.station.log)
+    return place.ours and not place.path.exists() and not place.next.exists()
+
+
 def log_keys(config: Config) -> list[Verifier]:
     """The public keys of the station's log, from the files of the private ones; made where they are ours to make."""
     place = Place.of(config.custody, config.station.state, config.station.log)
-    if place.ours and not place.path.exists() and not place.next.exists():
+    if no_key_yet(config):
         return [place.make(place.path).verifier]
     return [signer.verifier for signer in place.known()]
 

@@ -8,7 +8,7 @@ import typer
 
 from agent.addresses import shown
 from agent.cli import configuration
-from agent.cli.asking import START, daemon_of
+from agent.cli.asking import START, daemon_of, source_of
 from agent.cli.owner import as_owner
 from agent.cli.telling import AsJson, line, pairs, print_json
 from agent.errors import ConfigError, JournalError, Problem, Refusal, UplinkDown, in_words
@@ -28,6 +28,8 @@ Why = Annotated[str, typer.Option("--why", help="The reason; it stands in the cu
 
 _CHECKPOINT_MAX: Final = 1 << 18
 _WITHIN: Final = 20.0
+_NO_KEY: Final = "the log has no key yet, and so nobody can be told to believe it"
+_MAKE_IT: Final = "The first start makes it; before that: evidock custody trust --write."
 
 
 @app.command()
@@ -42,10 +44,11 @@ def trust(
     from agent.release import TODO, compared, trust_file  # noqa: PLC0415
 
     config = configuration(ctx)
-    told = asked_of(config, _log_keys(ctx.obj.config, config))
+    keys = _log_keys(ctx.obj.config, config, make=write)
+    told = asked_of(config, keys)
     if write:
         trust_file(config.trust, told)
-    differs = compared(config.trust, told)
+    differs = compared(config.trust, told) if keys else _NO_KEY
     if as_json:
         print_json({"file": str(config.trust), "differs": differs, "trust": told})
     else:
@@ -53,7 +56,7 @@ def trust(
         pairs({"file": str(config.trust), **shown, "as agent.toml says": differs is None})
         if differs is not None:
             line(differs, "red")
-            line(f"  {TODO}")
+            line(f"  {TODO if keys else _MAKE_IT}")
         elif _may_write(config.trust, config):
             line(
                 "The daemon's user may write this file. Where devices may forget, keep it where only root may:"
@@ -64,9 +67,12 @@ def trust(
         raise typer.Exit(Refusal.exit_code)
 
 
-def _log_keys(path: Path, config: "Config") -> list["Verifier"]:
-    """The keys that sign for the log now: as the daemon says, else from their files, or as systemd keeps them."""
-    from agent.belief import log_keys  # noqa: PLC0415
+def _log_keys(path: Path, config: "Config", *, make: bool) -> list["Verifier"]:
+    """The keys that sign for the log now: as the daemon says, else from their files, or as systemd keeps them.
+
+    None where there is no key yet; `make` it then, unless one has signed.
+    """
+    from agent.belief import log_keys, no_key_yet  # noqa: PLC0415
     from agent.cli.sealing import given  # noqa: PLC0415
     from agent.note import Verifier  # noqa: PLC0415
 
@@ -74,7 +80,21 @@ def _log_keys(path: Path, config: "Config") -> list["Verifier"]:
         return [Verifier.parse(vkey) for vkey in daemon.status()["checkpoint"]["log_vkeys"]]
     if found := [signer.verifier for signer in given(path, config)]:
         return found
-    with as_owner(config.station.state) if config.station.state.is_dir() else nullcontext():  # a new key is the owner's
+    state = config.station.state
+    with as_owner(state) if state.is_dir() else nullcontext():  # a new key is the owner's
+        if not no_key_yet(config):
+            return log_keys(config)
+        if not make:
+            return []
+    if (state / "journal.db").exists():
+        with source_of(config) as station:
+            signed = station.status()["checkpoint"] is not None
+        if signed:
+            raise JournalError(
+                f"the private key of the log {config.station.log} is missing, and it has signed already",
+                hint="Put keys/log.key back. If it is lost for good, begin a new epoch: evidock custody new-epoch.",
+            )
+    with as_owner(state) if state.is_dir() else nullcontext():
         return log_keys(config)
 
 

@@ -78,6 +78,17 @@ def test_a_state_folder_that_may_be_entered_and_not_written(still: Dock) -> None
     assert told_to_be_another(done), done.stderr
 
 
+def test_whom_to_believe_where_the_key_of_a_log_that_has_signed_is_missing(evidock: Evidock, still: Dock) -> None:
+    key = still.state / "keys" / "log.key"
+    key.rename(still.folder / "log.key")
+    for words in ((), ("--write",)):
+        told = evidock("--config", still.config, "custody", "trust", *words)
+        assert told.code != 0
+        assert not key.exists(), "another key was made for it"
+    assert "has signed already" in told.err
+    assert "Put keys/log.key back" in told.err
+
+
 def test_a_state_folder_that_is_a_file(evidock: Evidock, still: Dock) -> None:
     still.config.write_text(still.config.read_text().replace(f"{still.folder}/state", str(still.config)))
     told = evidock("--config", still.config, "status")

@@ -134,8 +134,9 @@ def test_a_person_writes_the_trust_file_and_the_program_reads_it(tmp_path: Path)
     path = toml(tmp_path)
     words = ["--config", str(path), "custody", "trust"]
     first = CliRunner().invoke(app, words)
-    assert (first.exit_code, "is not there or cannot be read" in first.output) == (3, True)
+    assert (first.exit_code, "has no key yet" in first.output) == (3, True)
     assert not (tmp_path / "releaser.json").exists()
+    assert not list(tmp_path.rglob("log.key")), "who only looks made the key of the log"
     assert CliRunner().invoke(app, [*words, "--write"]).exit_code == 0
     config = load(path)
     assert config.trust.stat().st_mode & 0o777 == 0o644
