@@ -23,7 +23,7 @@ __all__ = ["FORMAT", "audited", "page"]
 
 FORMAT: Final = "alpr-audit/1"
 
-_SUMS: Final = ("reads", "unread", "passed_by", "sealed", "hits", "degraded")
+_SUMS: Final = ("reads", "unread", "passed_by", "sealed", "not_sealed", "hits", "degraded")
 _ORDERS: Final = ("import", "explain", "hits", "outcome", "search")
 
 
@@ -118,7 +118,7 @@ def _is_ours(word: str, detail: dict[str, Any]) -> bool:
 
 def _hour(report: _Report, camera: str, detail: dict[str, Any]) -> None:
     sums = report.cameras.setdefault(camera, Counter())
-    sums.update({name: detail[name] for name in _SUMS})
+    sums.update({name: detail.get(name, 0) for name in _SUMS})
     for name, rules in detail["by_rule"].items():
         report.by_rule.setdefault(name, Counter()).update(rules)
     report.policies[detail["policy"]] += 1
@@ -149,7 +149,8 @@ def _written(report: dict[str, Any]) -> Iterator[str]:
     yield '<p class="s">Numbers alone: no plate, no place, no time of a read. Each rests on entries of the custody log '
     yield "(evidock journal), whose numbers the JSON form of this report gives.</p>"
     yield "<h2>Reads</h2>"
-    head = ("camera", "reads", "without a plate", "passed by", "kept sealed", "hits", "of them by a degraded list")
+    head = ["camera", "reads", "without a plate", "passed by", "kept sealed", "no room to keep"]
+    head += ["hits", "of them by a degraded list"]
     rows = [(name, *(sums[one] for one in _SUMS)) for name, sums in report["cameras"].items()]
     yield _table(head, [*rows, ("all", *(report["totals"][one] for one in _SUMS))])
     yield "<h2>Hits by list and rule</h2>"

@@ -68,7 +68,7 @@ class Counts:
             return not self._changed
 
     def count(self, camera: str, at: datetime, what: str, number: int = 1) -> None:
-        """One more. `what`: `reads`, `unread`, `passed_by`, `sealed`, `hit:LIST:RULE`, `outcome:WORD`, `degraded`."""
+        """One more. `what`: one of the sums that an entry has, or `hit:LIST:RULE`, or `outcome:WORD`."""
         self._of(camera, int(at.timestamp()) // 3600)[what] += number
         self._changed = True
 
@@ -113,7 +113,7 @@ class Counts:
                     by_rule[rule] = number
             elif word == "outcome":
                 outcomes[rest] = number
-        plain = ("reads", "unread", "passed_by", "sealed", "hits", "degraded")
+        plain = ("reads", "unread", "passed_by", "sealed", "not_sealed", "hits", "degraded")
         return {
             "format": FORMAT,
             "from": rfc3339(begin),

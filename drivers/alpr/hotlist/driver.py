@@ -27,6 +27,7 @@ from drivers.alpr.hotlist.screen import Matcher, ScreenedReads
 from drivers.alpr.hotlist.secrecy import leaks, no_cores
 from drivers.alpr.hotlist.shelf import Freshness, Shelf
 from drivers.alpr.hotlist.showing import Showing
+from drivers.alpr.hotlist.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -73,9 +74,10 @@ class Hotlists:
         self.hits, self.alerts = Hits(options.folder / "hits.json"), Alerts(options.alert)
         self.counts = Counts(options.folder / "counts.json", options.policy)
         self.sealed = Sealed(options.folder / "sealed", window=options.keep_window, keep=options.keep_non_hits)
+        self.waiting = Waiting(self.sealed, self.counts, keep=options.keep_non_hits) if self.sealed.on else None
         self.showing = Showing(options.on_screen, self.hits)
         told = (self.alerts.tell, self.showing.keep)
-        self._reads = ScreenedReads(options, self.matcher, self.hits, self.counts, self.sealed, *told)
+        self._reads = ScreenedReads(options, self.matcher, self.hits, self.counts, self.waiting, *told)
         self._clock = Clock()
         self._intake: Intake | None = None
         self._opened, self._telling = False, asyncio.Lock()
@@ -127,6 +129,8 @@ class Hotlists:
                 group.create_task(self._keep_house())
                 await asyncio.Event().wait()
         finally:
+            if self.waiting is not None:
+                self.waiting.close()
             self.sealed.close()
             await self.counts.save()
             if self.hits.changed:
@@ -179,6 +183,8 @@ class Hotlists:
     async def _keep_house(self) -> None:
         saved = 0.0
         while True:
+            if self.waiting is not None:
+                self.waiting.settle(datetime.now(UTC))
             await self._purge()
             await self.tell_counts()
             saved += self.options.rescan
@@ -242,7 +248,8 @@ class Hotlists:
     def notices(self) -> list[Notice]:
         """See `agent.driver.RaisesNotices`."""
         pushed = () if self.pushed is None else self.pushed.notices()
-        return [*self._of_ages(), *self._of_hits(), *self._of_leaks(), *pushed]
+        waiting = () if self.waiting is None else self.waiting.notices()
+        return [*self._of_ages(), *self._of_hits(), *self._of_leaks(), *waiting, *pushed]
 
     def _of_ages(self) -> Iterator[Notice]:
         stamp = self.stamp()

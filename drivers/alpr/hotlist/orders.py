@@ -6,6 +6,7 @@ What stands in the custody log of an order holds no plate: neither one that was 
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from drivers.alpr.hotlist.options import HotlistOptions
     from drivers.alpr.hotlist.screen import Matcher
     from drivers.alpr.hotlist.shelf import Age, Shelf
+    from drivers.alpr.hotlist.waiting import Waiting
 
 __all__ = ["ordered", "standing"]
 
@@ -46,6 +48,7 @@ class Lists(Protocol):
     hits: Hits
     alerts: Alerts
     sealed: Sealed
+    waiting: Waiting | None
 
     def stamp(self) -> Stamp:
         """What our clocks say now."""
@@ -247,7 +250,7 @@ async def _search(lists: Lists, arguments: Mapping[str, Json], record: Record) -
 
 def _sealed(lists: Lists, fold: str) -> list[Json]:
     found: list[Json] = []
-    for one in lists.sealed.reads():
+    for one in chain(lists.sealed.reads(), () if lists.waiting is None else lists.waiting.reads()):
         plate = one["read"]["plate"] or {}
         if folded(normalised(plate.get("number") or "")) == fold:
             found.append({"camera": one["camera"], "captured_at": one["read"]["captured_at"], "plate": plate["number"]})

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from agent.driver import Offer
     from drivers.alpr.hotlist.counting import Counts
     from drivers.alpr.hotlist.hits import Hits, ReadOffer
-    from drivers.alpr.hotlist.keeping import Sealed
     from drivers.alpr.hotlist.matching import Match
     from drivers.alpr.hotlist.options import HotlistOptions
     from drivers.alpr.hotlist.shelf import Age, Shelf
+    from drivers.alpr.hotlist.waiting import Waiting
     from drivers.alpr.read import Image, Read
 
 __all__ = ["Matcher", "ScreenedReads"]
@@ -79,13 +79,13 @@ class ScreenedReads:
         matcher: Matcher,
         hits: Hits,
         counts: Counts,
-        sealed: Sealed,
+        waiting: Waiting | None,
         alert: Callable[[Hit], None],
         show: Callable[[Hit, Sequence[Image]], None],
     ) -> None:
-        """`alert` tells of a hit that is news, `show` keeps the pictures of each for the dock's screen."""
+        """`waiting` seals what is no hit, `alert` tells of a hit that is news, `show` keeps the pictures of each."""
         self._options, self._matcher = options, matcher
-        self._hits, self._counts, self._sealed = hits, counts, sealed
+        self._hits, self._counts, self._waiting = hits, counts, waiting
         self._alert, self._show = alert, show
         self._recent: dict[tuple[str, str], float] = {}
 
@@ -110,9 +110,8 @@ class ScreenedReads:
 
     def _passed_by(self, offer: ReadOffer, stamp: Stamp) -> None:
         camera = offer.device.id
-        if self._sealed.on and offer.read.plate is not None:
-            self._sealed.add({"camera": camera, "read": offer.read.facts}, stamp.at)
-            self._counts.count(camera, stamp.at, "sealed")
+        if self._waiting is not None and offer.read.plate is not None:
+            self._waiting.add({"camera": camera, "read": offer.read.facts}, stamp.at)
         else:
             self._counts.count(camera, stamp.at, "passed_by")
 

@@ -71,6 +71,7 @@ async def test_the_commands(tmp_path: Path) -> None:
         "unread": 0,
         "passed_by": 2,
         "sealed": 0,
+        "not_sealed": 0,
         "hits": 3,
         "degraded": report["totals"]["degraded"],
     }

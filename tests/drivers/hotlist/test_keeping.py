@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ import pytest
 
 from agent.capture import Standing
 from agent.errors import Refusal
+from drivers.alpr.hotlist import waiting
+from drivers.alpr.hotlist.counting import COUNT, Counts
 from drivers.alpr.hotlist.driver import PURGED
 from drivers.alpr.hotlist.keeping import Sealed, Span
 from tests.drivers.hotlist.rig import Bench, read_of, trace, until
@@ -117,6 +120,49 @@ def test_a_full_disk_costs_only_what_it_had_no_room_for(tmp_path: Path) -> None:
     sealed.close()
     assert sorted(one["n"] for one in sealed.reads()) == [1, 5, 6]
     assert sum(one.count for one in purged(sealed, AT + 3 * HOUR)) == 3
+
+
+async def test_a_full_disk_holds_up_no_hit_and_loses_no_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds no room waits in memory, found by a search; hits are held meanwhile; then it is sealed."""
+    monkeypatch.setattr(waiting, "_AGAIN", 0.0)
+    bench = Bench(tmp_path, keep_non_hits="1 h")
+    async with bench.open() as driver:
+        with monkeypatch.context() as full:
+            full.setattr(Sealed, "add", no_room)
+            assert await bench.station.take(read_of("ZZZZ001", 1)) is Standing.UNKNOWN
+            assert await bench.station.take(read_of("EVDK042", 2)) is Standing.HELD
+            assert await bench.station.take(read_of("ZZZZ003", 3)) is Standing.UNKNOWN
+            (notice,) = (one for one in driver.notices() if one.id == "hotlist.not_sealed")
+            assert "2 reads that are to be kept wait in memory: No space left" in notice.detail
+            assert len((await bench.order(driver, "search", plate="ZZZZ001", why="w"))["reads"]) == 1
+            assert list(driver.sealed.reads()) == []
+        await until(lambda: len(list(driver.sealed.reads())) == 2)
+        assert [one for one in driver.notices() if one.id == "hotlist.not_sealed"] == []
+        assert len((await bench.order(driver, "search", plate="ZZZZ001", why="w"))["reads"]) == 1
+        await driver.tell_counts(all_=True)
+    (told,) = (one.detail for one in bench.station.observed if one.kind == COUNT)
+    assert [told[name] for name in ("reads", "sealed", "not_sealed", "hits")] == [3, 2, 0, 1]
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_waits_for_room_is_bounded_and_forgotten_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sealed, "add", no_room)
+    sealed, counts = Sealed(tmp_path / "sealed", window=HOUR, keep=HOUR), Counts(tmp_path / "counts.json", "p")
+    reads = waiting.Waiting(sealed, counts, keep=HOUR)
+    for number in range(20):
+        reads.add({"camera": "front", "read": {"number": number, "pad": "x" * (1 << 20)}}, AT)
+    assert [one["read"]["number"] for one in reads.reads()] == list(range(5, 20))
+    assert "5 were forgotten" in next(reads.notices()).detail
+    reads.settle(AT + HOUR)
+    assert list(reads.reads()) == []
+    reads.add({"camera": "front", "read": {}}, AT)
+    reads.close()
+    counts.close(AT, all_=True)
+    ((_, told),) = counts.due(AT, {})
+    assert (told.detail["sealed"], told.detail["not_sealed"]) == (0, 21)
 
 
 async def test_a_read_that_is_longer_than_any_read_stops_no_other(tmp_path: Path) -> None:
