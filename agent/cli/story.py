@@ -75,8 +75,8 @@ _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "part.explained": lambda _: "What had arrived of it before is its beginning, byte for byte, and lies there once",
     "capture.found": lambda _: "Its file was missing on the station's disk, and lies there again, byte for byte",
     "receipt.dated": lambda _: (
-        "The entry of its receipt is of the future: the station's clock was ahead then. What waits since the "
-        "receipt waits from now on"
+        "The station's clock was not kept right when its receipt came, or was ahead: it is kept right now. What waits "
+        "since the receipt waits from now on"
     ),
     "fixity.checked": lambda _: "Its bytes were read again from the station's disk and compared",
     "operator.command": _command,

@@ -51,15 +51,16 @@ class Purging:
         if self._policy.spool == "keep":
             return
         now, below = self._stamp(), await self._desk.read(self._proving.below)
-        before = now.at - self._policy.spool_keep
+        before, after = now.at - self._policy.spool_keep, None
         least, released_only = int(self._least), self._policy.spool == "released"
         while page := await self._desk.read(
-            lambda journal: queries.evictable(
-                journal, _PAGE, before, least=least, released_only=released_only, below=below
+            lambda journal, after=after: queries.evictable(  # type: ignore[misc]
+                journal, _PAGE, before, after=after, least=least, released_only=released_only, below=below
             )
         ):
             for holding in page:
-                await self._let_go(holding)
+                await self._consider(holding, now)
+            after = page[-1].receipted_at
         if not now.synchronised:
             return
         for holding in await self._desk.read(
@@ -67,13 +68,22 @@ class Purging:
                 journal, _OF_THE_FUTURE, None, after=now.at, least=least, released_only=released_only, below=below
             )
         ):
-            since = await self._desk.read(
-                lambda journal, one=holding: dating.receipted_since(journal, one, now)  # type: ignore[misc]
-            )
-            if since is None:
-                await unless_overtaken(self._desk, holding, lambda journal, id_=holding.id: dating.date(journal, id_))  # type: ignore[misc]
-            elif since <= before:
-                await self._let_go(holding)
+            await self._consider(holding, now)
+
+    async def _consider(self, holding: Holding, now: Stamp) -> None:
+        """Let it go, if it has been receipted for long enough: the time of its receipt may be any clock's word."""
+
+        def look(journal: Journal) -> tuple[bool, bool]:
+            if not keep or dating.has_waited(journal, holding, now, keep):
+                return True, False
+            return False, dating.to_be_dated(journal, holding, now)
+
+        keep = self._policy.spool_keep
+        ripe, undated = await self._desk.read(look)
+        if ripe:
+            await self._let_go(holding)
+        elif undated:
+            await unless_overtaken(self._desk, holding, lambda journal: dating.date(journal, holding.id))
 
     async def _let_go(self, holding: Holding) -> None:
         # First the journal, then the file: a crash between them leaves a file that the next start lets go, and

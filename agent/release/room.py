@@ -71,7 +71,7 @@ class _Case:
     waits: Waits | None = None
     """Why it has to wait for others of its recording."""
     undated: bool = False
-    """Its receipt is of the future, and no entry says so yet."""
+    """Its receipt came while nobody kept the clock right, or is of the future; no entry says since when it is here."""
 
 
 class Release:
@@ -186,11 +186,10 @@ class Release:
         holding = queries.of_origin(journal, token)
         if holding is None or holding.standing is not Standing.RECEIPTED:
             return _Case(holding)
-        # Without a grace no clock is asked: the receipt may be dated by one that was far ahead then.
+        # Without a grace no clock is asked.
         grace, now = self._policy.grace, self._stamp()
-        since = dating.receipted_since(journal, holding, now) if grace else None
-        ripe = not grace or (since is not None and now.at >= since + grace)
-        undated = bool(grace) and dating.to_be_dated(journal, holding, now)
+        ripe = not grace or dating.has_waited(journal, holding, now, grace)
+        undated = not ripe and dating.to_be_dated(journal, holding, now)
         ripe = ripe and not copies.lacking(journal, holding.id, self.least)
         proof = self._proving.prove(journal, holding.index) if ripe and self._policy.device == "release" else None
         leaf = b"" if proof is None else journal.leaves.leaf(holding.index)

@@ -13,7 +13,6 @@ from agent.clock import Clock
 from agent.errors import DeviceGone, DeviceRefused
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.station import Station
-from agent.testing.uplinks import BenchUplink
 from tests.spine.docked import LETS_GO, receipted, releasing
 
 if TYPE_CHECKING:
@@ -66,23 +65,43 @@ async def test_a_length_never_lets_a_device_forget(station: Station, bench: Benc
     assert "only its length" in ((await station.only()).reason or "")
 
 
-@pytest.mark.evidock_station(policy=LETS_GO.model_copy(update={"grace": timedelta(hours=1)}))
-async def test_a_grace_is_kept(station: Station, bench: BenchDevice) -> None:
-    ahead = [timedelta(0)]
-    clock = Clock()
-    station.release._stamp = lambda: dataclasses.replace(clock.stamp(), at=clock.stamp().at + ahead[0])
-    bench.record("a", some_bytes(100))
-    uplink = BenchUplink()
-    station._uplink = (uplink, "dems", (), 8)
-    station.receivers.append(uplink)
-    station._make_forward()
-    await station.dock(bench)
-    await station.send()
-    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
-    ahead[0] = timedelta(minutes=59)
-    assert await station.dock(bench) == {Standing.RECEIPTED: 1}
-    ahead[0] = timedelta(minutes=61)
-    assert await station.dock(bench) == {Standing.RELEASED: 1}
+class Clocks:
+    """All clocks of a station: time passes, the wall clock is set, power goes, and somebody keeps it right or not."""
+
+    def __init__(self) -> None:
+        self.lived, self.ahead, self.boot, self.kept = timedelta(0), timedelta(0), 0, True
+        self._booted_at, self._began = timedelta(0), Clock().stamp().at
+
+    def stamp(self) -> Stamp:
+        return dataclasses.replace(
+            Clock().stamp(),
+            at=self._began + self.lived + self.ahead,
+            boot_id=f"boot-{self.boot}",
+            mono_ns=int((self.lived - self._booted_at).total_seconds() * 1_000_000_000),
+            synchronised=self.kept,
+        )
+
+    def reboot(self, *, off: timedelta = timedelta(0)) -> None:
+        self.lived, self.boot = self.lived + off, self.boot + 1
+        self._booted_at = self.lived
+
+
+MINUTE, YEARS = timedelta(minutes=1), timedelta(days=3650)
+WAITS = LETS_GO.model_copy(update={"grace": 60 * MINUTE, "spool": "released", "spool_keep": 120 * MINUTE})
+
+
+async def waited(station: Station, bench: BenchDevice, clocks: Clocks) -> tuple[int, int]:
+    """In how many minutes it is let go by its device, and then by the spool, at twenty looks of ten minutes each."""
+    found = [0, 0]
+    for minutes in range(0, 200, 10):
+        await station.dock(bench)
+        await station.release.sweep()
+        holding = await station.only()
+        found[0] = found[0] or minutes * (holding.standing is not Standing.RECEIPTED)
+        found[1] = found[1] or minutes * (not holding.spooled)
+        clocks.lived += 10 * MINUTE
+    await station.verify()
+    return found[0], found[1]
 
 
 @releasing()
@@ -94,33 +113,50 @@ async def test_without_a_grace_no_clock_is_asked_that_was_set_back_since(station
     assert await station.dock(bench) == {Standing.RELEASED: 1}
 
 
-@pytest.mark.parametrize("kept", [True, False])
-async def test_a_grace_that_was_begun_by_a_clock_that_was_ahead(
-    tmp_path: Path, bench: BenchDevice, *, kept: bool
+@pytest.mark.parametrize(
+    ("then", "now", "dated", "lets_go"),
+    [
+        ((True, 0), (True, 0), 0, (30, 90)),  # half an hour had passed
+        ((False, 0), (False, 0), 0, (30, 90)),  # nobody ever keeps its clock: there is nothing else
+        ((True, 0), (False, 1), 0, (60, 120)),  # years ahead, and nobody says that it is right: this boot counts
+        ((False, -1), (True, 0), 1, (60, 120)),  # years behind when the receipt came, and set right since
+        ((True, 1), (True, 0), 1, (60, 120)),  # years ahead when it came, and set right since
+        ((False, 1), (True, 0), 1, (60, 120)),
+        ((False, 1), (False, 0), 0, (60, 0)),  # the spool waits until somebody keeps it
+    ],
+)
+async def test_after_a_boot_a_grace_ends_by_a_clock_that_was_kept_right(
+    tmp_path: Path,
+    bench: BenchDevice,
+    then: tuple[bool, int],
+    now: tuple[bool, int],
+    dated: int,
+    lets_go: tuple[int, int],
 ) -> None:
-    """It counts from when a clock that is right shows it: nothing goes too early, and nothing waits for years."""
-    clock, ahead, known = Clock(), [timedelta(days=3650)], [True]
-
-    def stamp() -> Stamp:
-        now = clock.stamp()
-        return dataclasses.replace(now, at=now.at + ahead[0], synchronised=known[0])
-
-    waits = {"grace": timedelta(hours=1), "spool": "released", "spool_keep": timedelta(hours=2)}
-    async with Station(tmp_path / "station", policy=LETS_GO.model_copy(update=waits), stamp=stamp) as station:
+    """Nothing goes too early, however the clock was set, and nothing waits for years."""
+    clocks = Clocks()
+    clocks.kept, clocks.ahead = then[0], then[1] * YEARS
+    async with Station(tmp_path / "station", policy=WAITS, stamp=clocks.stamp) as station:
         held = await receipted(station, bench)
-        known[0] = kept
-        for minutes in (0, 30, 59):
-            ahead[0] = timedelta(minutes=minutes)
-            assert await station.dock(bench) == {Standing.RECEIPTED: 1}
-        ahead[0] = timedelta(minutes=61)
-        assert await station.dock(bench) == {Standing.RELEASED if kept else Standing.RECEIPTED: 1}
-        await station.release.sweep()
-        assert (await station.only()).spooled
-        ahead[0] = timedelta(minutes=121)
-        await station.release.sweep()
-        assert (await station.only()).spooled is not kept
-        assert (await station.events(held.id)).count("receipt.dated") == (1 if kept else 0)
-        await station.verify()
+        clocks.reboot(off=30 * MINUTE)
+        clocks.kept, clocks.ahead = now[0], now[1] * YEARS
+        assert await waited(station, bench, clocks) == lets_go
+        assert (await station.events(held.id)).count("receipt.dated") == dated
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("ahead", [0, 1, -1])
+async def test_within_a_boot_a_grace_ends_by_the_clock_that_nobody_sets(
+    tmp_path: Path, bench: BenchDevice, ahead: int, *, kept: bool
+) -> None:
+    clocks = Clocks()
+    clocks.kept = kept
+    async with Station(tmp_path / "station", policy=WAITS, stamp=clocks.stamp) as station:
+        await receipted(station, bench)
+        clocks.ahead = ahead * YEARS
+        gone = await waited(station, bench, clocks)
+        # A spool whose clock was set back by years waits until somebody keeps it right.
+        assert gone == (60, 120 if ahead >= 0 or kept else 0)
 
 
 @releasing()

@@ -167,8 +167,8 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
         "son fichier manquait au poste et y a été retrouvé, octet pour octet",
     ),
     "receipt.dated": (
-        "its receipt was dated by a clock that was ahead",
-        "son reçu a été daté par une horloge en avance",
+        "its receipt was dated by a clock that was not right",
+        "son reçu a été daté par une horloge qui n’était pas à l’heure",
     ),
     "fixity.checked": ("its bytes were read again and compared", "ses octets ont été relus et comparés"),
     "held": ("taken: copied, hashed and kept", "prise : copiée, hachée et conservée"),
