@@ -41,8 +41,8 @@ times, and then stays."""
 _TWICE_MAX: Final = 100
 _TWICE_TODO: Final = (
     "Undock one of the two; if it is one that is reached in two ways, take one of its drivers out of agent.toml. "
-    "Both are taken from, and nothing is deleted on either as long as both are here. Have one of them given another "
-    "serial number, or dock them one after the other."
+    "Both are taken from, each capture of either is held, and nothing is deleted on either as long as both are here. "
+    "Have one of them given another serial number, or dock them one after the other."
 )
 
 

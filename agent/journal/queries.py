@@ -51,6 +51,7 @@ __all__ = [
     "story",
     "taken_in",
     "tally",
+    "to_be_released",
     "was_held",
     "was_lost",
     "was_purged",
@@ -80,6 +81,16 @@ def of_origin(journal: Journal, token: bytes) -> Holding | None:
     row = journal.connection.execute(
         f"SELECT {COLUMNS} FROM capture WHERE origin = ? AND superseded = 0 ORDER BY row DESC LIMIT 1",  # noqa: S608
         (token,),
+    ).get
+    return None if row is None else holding(row, journal.log)
+
+
+def to_be_released(journal: Journal, token: bytes) -> Holding | None:
+    """The same, but rather what stands receipted: of two devices that claim to be one, one may have been released."""
+    row = journal.connection.execute(
+        f"SELECT {COLUMNS} FROM capture WHERE origin = ? AND superseded = 0"  # noqa: S608
+        " ORDER BY standing = ? DESC, row DESC LIMIT 1",
+        (token, CODES[Standing.RECEIPTED]),
     ).get
     return None if row is None else holding(row, journal.log)
 

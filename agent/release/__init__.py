@@ -1,6 +1,7 @@
 """Receipt + cosigned checkpoint + second read + policy -> the device may forget; later the spool too.
 
 room      who may forget what, and when
+case      what is known of one capture that is offered
 proof     the entry `held` lies under a checkpoint that the witnesses' quorum cosigned
 program   the process that deletes: `agent.releaser`, which believes nothing that it did not verify itself
 trusting  whose signatures it believes: a file that a person writes

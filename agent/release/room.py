@@ -11,20 +11,21 @@ device shows it, and `released` says that it was inferred, and from what.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent.capture import Standing, Strength, printable
+from agent.capture import Standing, Strength, capture_id, printable
 from agent.custody.receipt import check_receipt, earliest
 from agent.driver import BLOCK_LENGTH, INDEX, Offer, ReleasesByPath
 from agent.errors import BadCapture, BadReceipt, CannotResume, DeviceRefused, Refusal
 from agent.journal import Desk, copies, dating, queries
 from agent.places import Places
+from agent.release.case import Case
 from agent.release.program import DIFFERS
 from agent.release.proof import Proving
 from agent.release.purging import Purging, unless_overtaken
@@ -34,7 +35,7 @@ from agent.spool import Hasher
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent.capture import Digest, Holding, Json, Observation, Stamp
+    from agent.capture import Capture, Digest, Holding, Json, Observation, Stamp
     from agent.config import Policy
     from agent.driver import Readable
     from agent.journal import Journal
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Release"]
 
+_GONE: Final = frozenset({Standing.RELEASED, Standing.PURGED})
 _ON_ITS_WAY: Final = frozenset({Standing.HELD, Standing.REFUSED})
 """Where a capture stands while a person has it sent again."""
 _SWEEP: Final = 30.0
@@ -54,24 +56,11 @@ _PAGE: Final = 256
 _FEW: Final = (32, 8)
 _MANY: Final = (128, 32)
 """Captures that are let go at once, of all devices and of one: of more than a block, and of at most one."""
+_OTHERS: Final = 10_000
+"""Captures of which it is remembered that a device has another one under their name."""
+_WHY: Final = "its reader, its cable or its card is failing, or another device bears the same serial number"
 _AT_ONCE: Final = 64 * 1024
 """Bytes that are hashed where they come: a thread would cost more than it frees."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """What the journal knows of an origin that is offered."""
-
-    holding: Holding | None
-    doubted: bool = False
-    ripe: bool = False
-    """The grace period is over, and every destination that the policy names has proven that it holds it."""
-    proof: bytes | None = None
-    leaf: bytes = b""
-    waits: Waits | None = None
-    """Why it has to wait for others of its recording."""
-    undated: bool = False
-    """Its receipt came while nobody kept the clock right, or is of the future; no entry says since when it is here."""
 
 
 class Release:
@@ -100,6 +89,7 @@ class Release:
         self._still: set[bytes] = set()
         """Those of them that their device has offered since it was last listed as a whole."""
         self._purging = Purging(desk, spool, policy, stamp=stamp, proving=self._proving, least=self.least)
+        self._others: OrderedDict[tuple[str, str, str | None], str] = OrderedDict()
         self._short = asyncio.Event()
         self._log = structlog.get_logger("release")
         self.considered = 0
@@ -155,8 +145,11 @@ class Release:
     async def consider(self, offer: Readable) -> Standing:
         """The device still has this receipted capture and offers it: let it forget, if everything is proven."""
         self.considered += 1
-        token = offer.capture.origin.token
-        case = await self._desk.read(lambda journal: self._look(journal, token, offer.capture.members))
+        case = await self._desk.read(lambda journal: self._look(journal, offer.capture))
+        return await self._consider(offer, case, None)
+
+    async def _consider(self, offer: Readable, case: Case, again: Digest | None) -> Standing:
+        """The same of one case; `again`: what is there was read, and is this."""
         holding = case.holding
         if holding is None:
             return Standing.UNKNOWN
@@ -175,17 +168,20 @@ class Release:
         if case.proof is None or case.waits is not None or not self._trusts(offer):
             return holding.standing
         async with (self._few if holding.digest.length > BLOCK_LENGTH else self._many).of(holding.origin.device):
-            return await self._release(offer, holding, case.leaf, case.proof)
+            return await self._release(offer, holding, case.leaf, case.proof, again)
 
     def _trusts(self, offer: Offer) -> bool:
         """Whether the program that would delete it knows whom to believe; the status says so where it does not."""
         return self._program is None or not isinstance(offer, ReleasesByPath) or self._program.trusts
 
-    def _look(self, journal: Journal, token: bytes, listed: int | None) -> _Case:
-        """What the journal knows of this origin, in one visit."""
-        holding = queries.of_origin(journal, token)
+    def _look(self, journal: Journal, capture: Capture, known: str | None = None) -> Case:
+        """What the journal knows of what is offered, in one visit; `known`: it is this."""
+        token, holding = capture.origin.token, queries.to_be_released(journal, capture.origin.token)
+        if known or (holding and (known := self._others.get(_there(holding, capture)))):
+            found = journal.find(known)
+            holding = holding if found is None or found.standing in _GONE else found
         if holding is None or holding.standing is not Standing.RECEIPTED:
-            return _Case(holding)
+            return Case(holding)
         # Without a grace no clock is asked.
         grace, now = self._policy.grace, self._stamp()
         ripe = not grace or dating.has_waited(journal, holding, now, grace)
@@ -193,8 +189,8 @@ class Release:
         ripe = ripe and not copies.lacking(journal, holding.id, self.least)
         proof = self._proving.prove(journal, holding.index) if ripe and self._policy.device == "release" else None
         leaf = b"" if proof is None else journal.leaves.leaf(holding.index)
-        waits = None if self._policy.device == "keep" else self.recordings.look(journal, holding, listed)
-        return _Case(holding, queries.doubts(journal, token), ripe, proof, leaf, waits, undated)
+        waits = None if self._policy.device == "keep" else self.recordings.look(journal, holding, capture.members)
+        return Case(holding, queries.doubts(journal, token), ripe, proof, leaf, waits, undated)
 
     def _why_not(self, holding: Holding, *, doubted: bool, ripe: bool = True) -> str | None:
         """The reason why its device may not forget it, in words for a person; None when it may.
@@ -223,17 +219,15 @@ class Release:
                 return f"the stored receipt does not verify: {error}"
         return None
 
-    async def _release(self, offer: Offer, holding: Holding, leaf: bytes, proof: bytes) -> Standing:
+    async def _release(
+        self, offer: Offer, holding: Holding, leaf: bytes, proof: bytes, again: Digest | None
+    ) -> Standing:
         try:
-            again = await self._read_again(offer, holding)
+            again = again or await self._read_again(offer, holding)
         except (BadCapture, CannotResume, DeviceRefused) as error:
             return await self._refused(holding, f"the device's copy cannot be read a second time: {error}")
         if again != holding.digest:
-            reason = (
-                f"the device's copy was read again and is SHA-256 {again.sha256.hex()} of {again.length} bytes; "
-                f"it was {holding.digest.sha256.hex()} of {holding.digest.length}"
-            )
-            return await self._differs(offer, holding, reason)
+            return await self._is_another(offer, holding, again)
         token = holding.origin.token
         self._begun[token] = holding
         self._still.add(token)  # for this look has found it
@@ -249,6 +243,24 @@ class Release:
         except DeviceRefused as error:
             return await self._refused(holding, f"the device did not delete it: {error}")
         return await self._forgot(holding)
+
+    async def _is_another(self, offer: Offer, holding: Holding, again: Digest) -> Standing:
+        """What is there is not what was taken last under its name. If it is known all the same, nothing is in doubt.
+
+        Of two devices with one serial number each has its own. Remembered: what has to wait is not read at each look.
+        """
+        known = capture_id(holding.origin, again.sha256)
+        case = await self._desk.read(lambda journal: self._look(journal, offer.capture, known))
+        if case.holding is not None and case.holding.id == known:
+            self._others[_there(holding, offer.capture)] = known
+            while len(self._others) > _OTHERS:
+                self._others.popitem(last=False)
+            return await self._consider(offer, case, again)
+        reason = (
+            f"the device's copy was read again and is SHA-256 {again.sha256.hex()} of {again.length} bytes; "
+            f"it was {holding.digest.sha256.hex()} of {holding.digest.length}: {_WHY}"
+        )
+        return await self._differs(offer, holding, reason)
 
     async def _forgot(self, holding: Holding) -> Standing:
         try:
@@ -283,7 +295,7 @@ class Release:
             "device_copy_differs",
             capture=holding.id,
             place=printable(offer.capture.device.place or ""),
-            todo="keep the device; its reader, its cable or its card may be failing",
+            todo=f"Keep the device: {_WHY}.",
         )
         found = await self._desk.write(lambda journal: journal.quarantine(holding.id, reason, superseded=True))
         self._end(holding.origin.token)
@@ -370,3 +382,7 @@ class Release:
         await unless_overtaken(
             self._desk, holding, lambda journal: journal.release(holding.id, {"device": "kept no copy"})
         )
+
+
+def _there(holding: Holding, capture: Capture) -> tuple[str, str, str | None]:
+    return holding.id, capture.device.driver, capture.device.place

@@ -112,7 +112,7 @@ def _of_aside(aside: Mapping[str, int]) -> Iterator[View]:
         detail = f"the DEMS refused {_captures(aside['refused'])}"
         yield repair("captures.refused", "warning", "refused", detail, todo)
     if aside["quarantined"]:
-        todo = "A person must look: evidock capture list --standing quarantined."
+        todo = "A person must look: evidock capture list --standing quarantined, then evidock capture show ID says why."
         detail = f"{_captures(aside['quarantined'])} stand aside in doubt"
         yield repair("captures.quarantined", "warning", "quarantined", detail, todo)
 
