@@ -37,7 +37,7 @@ def camera(driver: str, container: str, meta: dict[str, str], *, known_as: str |
     def said(name: str) -> str | None:
         return printable(meta[name])[:64] if ours and meta.get(name) else None
 
-    controller = said("Scuserialnumber")
+    # No place: a controller goes on sending what it copied long after the camera was docked at another one.
     return Device(
         id=device,
         family="body_worn",
@@ -46,7 +46,6 @@ def camera(driver: str, container: str, meta: dict[str, str], *, known_as: str |
         model=said("Bwcmodel"),
         serial=said("Bwcserialnumber"),
         firmware=said("Firmwareversion"),
-        place=f"controller {controller}" if controller else None,
         spec=_SPEC,
     )
 

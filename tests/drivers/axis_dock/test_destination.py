@@ -14,11 +14,14 @@ from urllib.parse import quote
 import pytest
 
 from agent.capture import Standing
+from agent.clock import Clock
 from agent.errors import DeviceRefused
+from agent.presence import Presence
 from agent.testing.devices import some_bytes
 from agent.testing.probe import same_bytes
 from agent.testing.rig import until
 from drivers.body_worn.axis_dock.emulator import Bookmark, Rejected
+from drivers.body_worn.axis_dock.emulator.recording import BEGAN_AT
 from drivers.body_worn.axis_dock.shelf import Container, Shelf
 from tests.drivers.axis_dock.rig import recording
 
@@ -410,6 +413,19 @@ async def test_a_camera_whose_number_must_be_escaped_is_a_camera(desk: Desk) -> 
     async with desk.open(), desk.controller() as controller:
         await controller.send(sent)
     assert {holding.origin.device for holding in await desk.station.holdings()} == {"axis:B8A4%1"}
+
+
+async def test_a_camera_whose_recordings_two_controllers_bring_at_once_is_one(desk: Desk) -> None:
+    """It was docked at another one while the first still sent: nobody has to look for a second camera."""
+    presence = Presence(desk.station.desk, Clock(), {})
+    sent = [recording(controller=name, began_at=BEGAN_AT + timedelta(hours=at)) for at, name in enumerate("AB")]
+    async with desk.open(), desk.controller() as one, desk.controller() as other:
+        await asyncio.gather(one.send(sent[0]), other.send(sent[1]))
+    (device,) = {device.id for device in desk.station.sighted} - {"axis:destination:axis-1"}
+    for each in [*desk.station.sighted, *desk.station.sighted]:
+        await presence.sight(each)
+    assert not presence.twice(device)
+    assert presence.settled(device)
 
 
 @pytest.mark.parametrize("desk", [{"more": {"abandoned": 1.0}}], indirect=True)

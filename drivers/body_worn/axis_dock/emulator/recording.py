@@ -48,6 +48,7 @@ class Recording:
     track: list[tuple[float, float, float]] = field(default_factory=list)
     """(latitude, longitude, seconds after `began_at`)."""
     container_type: str = "mkv"
+    controller: str = "B8A44F00AAAA"
     old: bool = False
     complete: bool = True
     """False: the controller never says that it is."""
@@ -70,7 +71,7 @@ class Recording:
         if self.old:
             return told
         return told | {
-            "SCUSerialNumber": "B8A44F00AAAA",
+            "SCUSerialNumber": self.controller,
             "FirmwareVersion": "11.7.60",
             "BWCModel": "W101",
             "TriggerOn": "Button",
