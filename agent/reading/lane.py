@@ -56,11 +56,18 @@ class Asked:
 
 
 class Lane:
-    """See the module. `slow` is called with the device of a film that took long, `again` with what must wait anew."""
+    """See the module. `slow` and `quick` are called with the device of each film, `again` with what must wait anew."""
 
-    def __init__(self, within: float, *, slow: Callable[[str], bool], again: Callable[[Iterable[Asked]], None]) -> None:
+    def __init__(
+        self,
+        within: float,
+        *,
+        slow: Callable[[str], bool],
+        quick: Callable[[str], None],
+        again: Callable[[Iterable[Asked]], None],
+    ) -> None:
         """`slow` answers whether that was news: then the rest is asked about anew."""
-        self._within, self._slow, self._again = within, slow, again
+        self._within, self._slow, self._quick, self._again = within, slow, quick, again
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
         self._waiting: dict[str, deque[Asked]] = {}
@@ -137,7 +144,10 @@ class Lane:
                 left.popleft()
                 if isinstance(answer, dict):
                     one.tell(answer)
-                    if loop.time() - began <= _SLOW or not self._slow(one.device):
+                    if loop.time() - began <= _SLOW:
+                        self._quick(one.device)
+                        continue
+                    if not self._slow(one.device):
                         continue
                 else:
                     self._slow(one.device)

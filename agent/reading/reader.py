@@ -6,13 +6,14 @@ not find costs the capture nothing but these words.
 
 Those that wait at the same time are asked about together: of many small captures, a question each would cost more than
 taking them. A device of which one film takes long is read by a second process from then on: a card full of such films
-holds up those of its kind, and no other bay.
+holds up those of its kind, and no other bay. Films that are read quickly bring it back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.capture import canonical
@@ -35,15 +36,26 @@ _ALL_MAX: Final = 32 * 1024
 """Bytes that all claims of a capture may take there; the driver's own come first."""
 _SLOW_MAX: Final = 1000
 """Devices that are remembered as slow."""
+_QUICK: Final = 8
+"""Films that must be read quickly, one after another, before a device is read with all others again."""
+_QUICK_MAX: Final = 1024
+"""The same of a device that came back again and again: each time it is twice as many."""
+
+
+@dataclass(slots=True)
+class _Slow:
+    wanted: int
+    left: int
+    """Of these films; none: it is not slow any more, and was."""
 
 
 class Reader:
     """Two lanes: one for all, and one for devices whose films took long."""
 
     def __init__(self, *, within: float = 5.0) -> None:
-        self._lane = Lane(within, slow=self._is_slow, again=self._ask)
-        self._slow_lane = Lane(within, slow=lambda _: False, again=self._ask)
-        self._slow: dict[str, None] = {}
+        self._lane = Lane(within, slow=self._is_slow, quick=lambda _: None, again=self._ask)
+        self._slow_lane = Lane(within, slow=self._stays_slow, quick=self._is_quick, again=self._ask)
+        self._slow: dict[str, _Slow] = {}
         self._warming: asyncio.Task[None] | None = None
 
     def expect(self, capture: Capture) -> None:
@@ -79,14 +91,28 @@ class Reader:
 
     def _ask(self, some: Iterable[Asked]) -> None:
         for one in some:
-            (self._slow_lane if one.device in self._slow else self._lane).ask(one)
+            slow = (known := self._slow.get(one.device)) is not None and known.left
+            (self._slow_lane if slow else self._lane).ask(one)
 
     def _is_slow(self, device: str) -> bool:
+        before = self._slow.pop(device, None)
         while len(self._slow) >= _SLOW_MAX:
             del self._slow[next(iter(self._slow))]
-        self._slow[device] = None
+        wanted = _QUICK if before is None else min(2 * before.wanted, _QUICK_MAX)
+        self._slow[device] = _Slow(wanted, wanted)
         self._ask(self._lane.yielded(device))
         return True
+
+    def _stays_slow(self, device: str) -> bool:
+        if (known := self._slow.get(device)) is not None:
+            known.left = known.wanted
+        return False
+
+    def _is_quick(self, device: str) -> None:
+        if (known := self._slow.get(device)) is not None and known.left:
+            known.left -= 1
+            if not known.left:
+                self._ask(self._slow_lane.yielded(device))
 
 
 def _is_film(capture: Capture) -> bool:

@@ -195,6 +195,30 @@ async def test_a_device_whose_films_are_read_slowly_is_read_beside_the_others(
     assert reader._slow_lane._process is not None
 
 
+async def test_a_device_whose_films_are_quick_again_is_read_with_the_others(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And after more of them when that turns out to have been too soon."""
+    os.mkfifo(bad := tmp_path / "bad.mp4")
+    reader = Reader(within=1.0)
+    asked = list[str]()
+    for name, lane in (("all", reader._lane), ("slow", reader._slow_lane)):
+        monkeypatch.setattr(lane, "ask", lambda one, name=name, true=lane.ask: (asked.append(name), true(one)))
+    try:
+        for wanted in (8, 16):
+            await media(reader, bad)
+            await media(reader, film)
+            await media(reader, bad)  # counted anew
+            asked.clear()
+            for _ in range(wanted + 1):
+                await media(reader, film)
+            assert asked == ["slow"] * wanted + ["all"]
+            await asyncio.gather(*(media(reader, film) for _ in range(3)))
+            assert asked[-3:] == ["all"] * 3
+    finally:
+        await reader.aclose()
+
+
 @pytest.mark.parametrize("kills", [1, 5])
 async def test_a_process_that_somebody_ends_costs_no_film_its_words(
     reader: Reader, film: Path, monkeypatch: pytest.MonkeyPatch, kills: int
