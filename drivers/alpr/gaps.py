@@ -3,6 +3,9 @@
 The camera's list has no pictures and no zone, so it is the second choice. A plate of the list waits for `settle`
 seconds to be brought by the camera itself; then it is offered, marked `polled`. How far the list was read is kept in a
 file as the camera's own number: it names a time and no plate. What was offered and not kept is asked for again.
+
+A camera whose clock is far ahead gives numbers of the future. How far these were read is kept beside it: else nothing
+that the camera sees once its clock is right would be newer than what was read.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -39,9 +43,37 @@ __all__ = ["Gaps"]
 _ANSWER_MAX: Final = 4 << 20
 _PENDING_MAX: Final = 10_000
 _LONG_AGO: Final = "200001010000000000"
+_AHEAD: Final = timedelta(days=1)
+"""What is of the future by less may be another zone's time."""
 _NEAR: Final = 2
 """Seconds by which the camera's two words for the time of one passage may differ."""
 _PATIENCE: Final = aiohttp.ClientTimeout(total=30, connect=10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    """How far the list was read: the newest number, and beside it the newest of those that are of the future."""
+
+    name: str = _LONG_AGO
+    ahead: str = _LONG_AGO
+
+    def is_before(self, name: str) -> bool:
+        return int(name) > int(self.ahead if _is_ahead(name) else self.name)
+
+    def after(self, name: str) -> _Cursor:
+        """When this one was read as well."""
+        if not self.is_before(name):
+            return self
+        return replace(self, ahead=name) if _is_ahead(name) else replace(self, name=name)
+
+
+def _is_ahead(name: str) -> bool:
+    """Whether a clock that was far ahead gave this number: it begins with the camera's time."""
+    try:
+        at = datetime.strptime(name[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return at > datetime.now(UTC) + _AHEAD
 
 
 class Gaps:
@@ -75,14 +107,17 @@ class Gaps:
 
     async def _look(self, session: aiohttp.ClientSession, intake: Intake) -> None:
         cursor = await asyncio.to_thread(self._cursor)
-        body = await self._asked(session, cursor or _LONG_AGO)
+        body = await self._asked(session, cursor.name if cursor else _LONG_AGO)
         found = listed(body, self._camera.options.name, str(self._options.channel))
         if cursor is None:  # a new camera: what it saw before it was ours is not ours to offer
-            await self._remember(found[-1][0] if found else _LONG_AGO)
+            cursor = _Cursor()
+            for name, _, _ in found:
+                cursor = cursor.after(name)
+            await self._remember(cursor)
             return
         now = monotonic()
         for name, read, message in found:
-            if int(name) > int(cursor) and len(self._pending) < _PENDING_MAX:
+            if cursor.is_before(name) and len(self._pending) < _PENDING_MAX:
                 self._pending.setdefault(name, (read, message, now))
         for name in sorted(self._pending, key=int):
             read, message, since = self._pending[name]
@@ -92,7 +127,8 @@ class Gaps:
                 await intake.sight(self._camera.hearing.device)
                 await self._camera.hearing.offer(intake, read, message)
                 self._camera.watch.count("polled")
-            await self._remember(name)
+            cursor = cursor.after(name)
+            await self._remember(cursor)
             del self._pending[name]
 
     def brought(self, read: Read) -> bool:
@@ -122,20 +158,22 @@ class Gaps:
 
     # -- how far it was read -------------------------------------------------------------------------------------------
 
-    def _cursor(self) -> str | None:
+    def _cursor(self) -> _Cursor | None:
         try:
-            text = self._file.read_text("ascii").strip()
+            names = self._file.read_text("ascii").split()
         except FileNotFoundError:
             return None
         except ValueError:
-            text = ""
+            names = []
         # A file that was damaged: from the beginning of the list again, for twice is better than not at all.
-        return text if re.fullmatch(r"\d{1,40}", text) else _LONG_AGO
+        if not 1 <= len(names) <= 2 or not all(re.fullmatch(r"\d{1,40}", name) for name in names):  # noqa: PLR2004
+            return _Cursor()
+        return _Cursor(*names) if len(names) > 1 else _Cursor().after(names[0])
 
-    async def _remember(self, name: str) -> None:
+    async def _remember(self, cursor: _Cursor) -> None:
         def write() -> None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._file, name.encode() + b"\n")
+            replace_file(self._file, f"{cursor.name}\n{cursor.ahead}\n".encode())
 
         await asyncio.to_thread(write)
 

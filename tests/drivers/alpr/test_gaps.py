@@ -76,6 +76,41 @@ async def test_what_was_never_brought_is_offered_once_and_what_was_is_not(tmp_pa
         assert again.offered == []
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_clock_that_was_years_ahead_hides_nothing_that_comes_after(tmp_path: Path, *, first: bool) -> None:
+    """Numbers are times: by them, all that the camera sees once its clock is right is older than what was read."""
+    camera, probe, days = PlateList(), Probe(), 86400
+    camera.saw(BEFORE)
+    if first:
+        camera.saw(BEFORE.later(3650 * days, plate="EVDK009", identity="ahead"))
+    async with listening(camera) as port:
+        config = told(tmp_path, port)
+        async with received(config, probe):
+            await until(lambda: len(camera.asked) > 1)
+            camera.saw(BEFORE.later(3651 * days, plate="EVDK004", identity="ahead too"))
+            await until(lambda: len(probe.offered) == 1)
+            camera.saw(LOST)
+            await until(lambda: len(probe.offered) == 2)
+            asked = len(camera.asked)
+            await until(lambda: len(camera.asked) > asked + 2)
+        async with received(config, probe):
+            asked = len(camera.asked)
+            await until(lambda: len(camera.asked) > asked + 2)
+            camera.saw(LOST.later(60, plate="EVDK005", identity="more"))
+            await until(lambda: len(probe.offered) == 3)
+    assert numbers(probe) == ["EVDK004", "EVDK003", "EVDK005"]
+
+
+async def test_who_stands_in_the_future_since_an_earlier_version_reads_the_list_again(tmp_path: Path) -> None:
+    camera, probe = PlateList(), Probe()
+    camera.saw(LOST)
+    (tmp_path / "alpr").mkdir()
+    (tmp_path / "alpr" / "front.picname").write_text("203611290102030000\n")
+    async with listening(camera) as port, received(told(tmp_path, port), probe):
+        await until(lambda: bool(probe.offered))
+    assert numbers(probe) == ["EVDK003"]
+
+
 async def test_a_push_that_could_not_be_kept_and_never_comes_again_is_fetched(tmp_path: Path) -> None:
     """The camera of which one production test says that it never sends again."""
     full = True
