@@ -17,13 +17,22 @@ from firmware_specs.formats import json_spans, multipart, plain_xml
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Document", "dropped", "look", "read"]
+__all__ = ["Document", "Entry", "dropped", "look", "read"]
 
 _FIELDS_MAX: Final = 256
 _FIELD_MAX: Final = 16 << 20
 _DOCUMENT_MAX: Final = 24 << 20
 _LINE: Final = re.compile(r"[ \t]*([^=:\s][^=:\n]*?)[ \t]*[=:][ \t]*(.*?)[ \t]*\r?\n?", re.ASCII)
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d{1,6})\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a list in a document, with all that it lies in: `within[n]` is what stands after n steps to it."""
+
+    value: Any
+    steps: tuple[tuple[str, str], ...]
+    within: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +49,57 @@ class Document:
     offset: int = 0
     """Where the document lies in the body."""
 
-    def look(self, path: str) -> Any:  # noqa: ANN401 - whatever stands there
-        """What stands at a path; None where nothing does."""
+    def look(self, path: str, entry: Entry | None = None) -> Any:  # noqa: ANN401 - whatever stands there
+        """What stands at a path; None where nothing does. `entry`: where it leads through what that lies in, there."""
         if self.encoding in ("form", "multipart", "lines"):
             return self.told.get(path)
-        return look(self.told, path.removeprefix("$").removeprefix(".") if self.encoding == "json" else path)
+        steps = self._steps(path)
+        if entry is None:
+            return _looked(self.told, steps)
+        at = 0
+        while at < min(len(steps), len(entry.steps)) and steps[at] == entry.steps[at]:
+            at += 1
+        while at and steps[at : at + 1] and steps[at][1]:
+            at -= 1  # it counts the entries of a list itself
+        return _looked(entry.within[at], steps[at:])
+
+    def entries(self, path: str) -> list[Entry]:
+        """Every entry of the lists at a path: of each of them, where what holds them comes more than once.
+
+        A single object is a list of one. Raises `SpecError` where there is nothing of the kind.
+        """
+        steps = self._steps(path)
+        found: list[tuple[Any, ...]] = [(self.told,)]
+        for name, index in steps:
+            found = [(*above, *both) for *above, value in found for both in _below(value, name, index)]
+        last = [(above, one) for *above, one in found if isinstance(one, (dict, list))]
+        if not last:
+            raise SpecError("there is no list of reads where the mapping says")
+        return [
+            Entry(one, steps, (*above, one))
+            for above, ends in last
+            for one in (ends if isinstance(ends, list) else [ends])
+        ]
 
     def spans(self, path: str) -> tuple[tuple[int, int], ...]:
-        """(start, end) in the body of each entry of the list at a path."""
+        """(start, end) in the body of each of `entries`."""
         if self.encoding == "json":
-            steps = tuple(name or int(index) for name, index in _STEP.findall(path.removeprefix("$").removeprefix(".")))
-            found = [one for one in json_spans.values(self.text) if one[0][:-1] == steps]
-            return tuple((self.offset + start, self.offset + end) for _, start, end in found)
+            steps = tuple(name or int(index) for name, index in self._steps(path))
+            found = [
+                (start, end)
+                for at, start, end in json_spans.values(self.text)
+                if _is_entry(at, steps, is_object=self.text[start : start + 1] == b"{")
+            ]
+            return tuple((self.offset + start, self.offset + end) for start, end in found)
         if self.encoding == "xml":
-            *above, last = path.split("/")
-            root = plain_xml.parse(self.text)
-            holder = root.find("/".join(above[1:])) if above[1:] else root
-            found_ = [] if holder is None else [one for one in holder.children if one.name == last]
-            return tuple((self.offset + one.start, self.offset + one.end) for one in found_)
+            holders = [plain_xml.parse(self.text)]
+            for name in path.split("/")[1:]:
+                holders = [child for one in holders for child in one.children if child.name == name]
+            return tuple((self.offset + one.start, self.offset + one.end) for one in holders)
         return ()
+
+    def _steps(self, path: str) -> tuple[tuple[str, str], ...]:
+        return _steps(path.removeprefix("$").removeprefix(".") if self.encoding == "json" else path)
 
 
 def dropped(document: Document, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
@@ -99,7 +140,14 @@ def _pathed_lines(text: bytes) -> Iterator[tuple[str, int, int]]:
 
 def look(value: Any, path: str) -> Any:  # noqa: ANN401 - JSON
     """What stands below a value at a path of names and indexes: `a.b[0].c`, or `A/B/C@attribute`."""
-    steps = _STEP.findall(path.replace("/", ".").replace("@", ".@")) if path else []
+    return _looked(value, _steps(path))
+
+
+def _steps(path: str) -> tuple[tuple[str, str], ...]:
+    return tuple(_STEP.findall(path.replace("/", ".").replace("@", ".@")))
+
+
+def _looked(value: Any, steps: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401 - JSON
     for name, index in steps:
         if name:
             if isinstance(value, list) and value:
@@ -110,6 +158,27 @@ def look(value: Any, path: str) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, dict) and "#text" in value:
         return value["#text"]
     return value
+
+
+def _below(value: Any, name: str, index: str) -> list[tuple[Any, Any]]:  # noqa: ANN401 - JSON
+    """(from where, what) one step leads to: with a name, from each entry of a list."""
+    if not name:
+        return [(value, value[int(index)])] if isinstance(value, list) and int(index) < len(value) else []
+    holders = value if isinstance(value, list) else [value]
+    return [(one, one[name]) for one in holders if isinstance(one, dict) and name in one]
+
+
+def _is_entry(at: tuple[str | int, ...], steps: tuple[str | int, ...], *, is_object: bool) -> bool:
+    """Whether what stands at this place of a document is one of the entries of the lists at these steps."""
+    place = 0
+    for step in steps:
+        if isinstance(step, str) and place < len(at) and isinstance(at[place], int):
+            place += 1  # one of several that hold such lists
+        if place >= len(at) or at[place] != step:
+            return False
+        place += 1
+    rest = at[place:]
+    return is_object if not rest else len(rest) == 1 and isinstance(rest[0], int)
 
 
 def read(body: bytes, content_type: str, encoding: str, part: str | None, each: str | None = None) -> Document:

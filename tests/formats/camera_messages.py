@@ -71,6 +71,8 @@ def templated(data: bytes) -> object:
         try:
             document = mapped.read(data, "multipart/form-data; boundary=b", encoding, part)
             document.spans("AutoVu/Read")
+            for entry in document.entries("AutoVu/Read" if encoding == "xml" else "$.data.results"):
+                document.look("AutoVu/Read/P" if encoding == "xml" else "$.data.results.plate", entry)
             mapped.dropped(document, ("AutoVu/Read", "$.hook", "Plate", "json"))
             for path in ("AutoVu/Read/P", "AutoVu/Read@a", "$.data.results[0].plate", "Plate", "json"):
                 mapped.look(document.told, path)

@@ -31,15 +31,15 @@ class _Looking:
 
     mapping: Mapping
     document: templated.Document
-    entry: Any = None
+    entry: templated.Entry | None = None
     flags: list[str] = field(default_factory=list)
 
     def value(self, path: str | None) -> Any:  # noqa: ANN401 - whatever stands there
         if path is None:
             return None
         if path.startswith("."):
-            return templated.look(self.entry, path[1:])
-        return self.document.look(path)
+            return None if self.entry is None else templated.look(self.entry.value, path[1:])
+        return self.document.look(path, self.entry)
 
     def said(self, path: str | None) -> str | None:
         value = self.value(path)
@@ -55,11 +55,9 @@ def heard(mapping: Mapping, body: bytes, content_type: str, camera: str) -> Hear
             return Heard(ignored="heartbeat")
         read, message = _read(looking, camera, 0), _message(looking, body, content_type)
         return _without_people(mapping, document, ((read, message),))
-    entries = document.look(mapping.each)
-    if isinstance(entries, dict):
-        entries = [entries]
-    if not isinstance(entries, list) or len(entries) > _READS_MAX:
-        raise SpecError("there is no list of reads where the mapping says")
+    entries = document.entries(mapping.each)
+    if len(entries) > _READS_MAX:
+        raise SpecError("more reads in one message than are taken")
     spans = document.spans(mapping.each) if len(entries) > 1 else ()
     if len(entries) > 1 and len(spans) != len(entries):
         raise SpecError("reads that cannot be told apart in the message: map such a device to one read a message")

@@ -179,6 +179,49 @@ def test_a_mapping_that_reads_a_list_keeps_each_alone() -> None:
     assert len({ReadOffer(CAMERA, *one).capture.key for one in (first, second)}) == 2
 
 
+SEVERAL = {
+    "xml": (
+        {
+            "each": "M/Camera/Reads/Read",
+            "plate": ".P",
+            "device": "M/Camera@name",
+            "event": "M/Id",
+            "lane": "M/Camera/Reads/Read/L",
+        },
+        (
+            b'<M><Id>7</Id><Camera name="a"><Reads><Read><P>EVDK001</P><L>1</L></Read></Reads></Camera>'
+            b'<Camera name="b"><Reads><Read><P>EVDK002</P><L>2</L></Read><Read><P>EVDK003</P><L>3</L></Read></Reads>'
+            b"<Reads><Read><P>EVDK004</P><L>4</L></Read></Reads></Camera></M>"
+        ),
+    ),
+    "json": (
+        {
+            "each": "$.cameras.reads",
+            "plate": ".p",
+            "device": "$.cameras.name",
+            "event": "$.id",
+            "lane": "$.cameras.reads.l",
+        },
+        (
+            b'{"id": "7", "cameras": [{"name": "a", "reads": {"p": "EVDK001", "l": 1}}, {"name": "b", "reads": ['
+            b'{"p": "EVDK002", "l": 2}, {"p": "EVDK003", "l": 3}, {"p": "EVDK004", "l": 4}]}, {"name": "c"}]}'
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("encoding", SEVERAL)
+def test_what_holds_a_list_of_reads_may_come_more_than_once(encoding: str) -> None:
+    """Every read is taken, with the camera that it lies in, and without the others."""
+    told, body = SEVERAL[encoding]
+    found = generic.heard(Mapping.model_validate({"encoding": encoding, **told}), body, "", "front").reads
+    said = [(read.plate and read.plate.number, read.device, read.motion.lane) for read, _ in found]
+    assert said == [("EVDK001", "a", "1"), ("EVDK002", "b", "2"), ("EVDK003", "b", "3"), ("EVDK004", "b", "4")]
+    assert len({read.key for read, _ in found}) == 4
+    for number, one in enumerate(found, 1):
+        assert set(re.findall(rb"EVDK00\d", ReadOffer(CAMERA, *one).container.build())) == {b"EVDK00%d" % number}
+
+
 @pytest.mark.parametrize(
     "body",
     [
