@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import ssl
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from agent.capture import printable
 from agent.errors import DeviceError, DeviceGone, DeviceRefused, in_words
 from drivers.interview_room.onvif.soap import Call, Services, digest_of, seconds_text
 from drivers.interview_room.times import ahead
+from drivers.interview_room.trust import believed
 
 if TYPE_CHECKING:
     from drivers.interview_room.onvif.options import OnvifOptions
@@ -68,7 +68,7 @@ class Recorder:
         digest = aiohttp.DigestAuthMiddleware(options.user, self.password)
         self._session = aiohttp.ClientSession(
             timeout=limits,
-            connector=aiohttp.TCPConnector(limit=2, ssl=_context(options)),
+            connector=aiohttp.TCPConnector(limit=2, ssl=await believed(options)),
             middlewares=(digest,),
             trust_env=False,
         )
@@ -234,11 +234,3 @@ def _secret(options: OnvifOptions) -> str:
     except (OSError, ValueError) as error:
         hint = "Put the recorder's password there, readable for the service alone."
         raise DeviceRefused(f"{options.password_file} cannot be read: {in_words(error)}", hint=hint) from error
-
-
-def _context(options: OnvifOptions) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=options.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        hint = "Name a PEM file of authorities."
-        raise DeviceRefused(f"{options.ca_file} cannot be used: {in_words(error)}", hint=hint) from error

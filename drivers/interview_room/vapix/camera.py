@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from contextlib import asynccontextmanager
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
@@ -17,6 +16,7 @@ from agent.driver import BLOCK_LENGTH
 from agent.errors import CannotResume, DeviceError, DeviceGone, DeviceRefused, in_words
 from drivers.interview_room.polling import BYTES_A_SECOND
 from drivers.interview_room.times import ahead
+from drivers.interview_room.trust import believed
 from firmware_specs import SpecError
 from firmware_specs.formats import vapix_recordings as spec
 
@@ -56,7 +56,7 @@ class Camera:
         password = await asyncio.to_thread(_secret, options)
         digest = aiohttp.DigestAuthMiddleware(options.user, password)
         limits = aiohttp.ClientTimeout(total=None, sock_connect=options.answer, sock_read=options.answer)
-        connector = aiohttp.TCPConnector(limit=4, ssl=_context(options))
+        connector = aiohttp.TCPConnector(limit=4, ssl=await believed(options))
         self._session = aiohttp.ClientSession(
             timeout=limits, connector=connector, middlewares=(digest,), auto_decompress=False, trust_env=False
         )
@@ -207,12 +207,3 @@ def _secret(options: VapixOptions) -> str:
     except (OSError, ValueError) as error:
         hint = "Put the camera's password there, readable for the service alone."
         raise DeviceRefused(f"{options.password_file} cannot be read: {in_words(error)}", hint=hint) from error
-
-
-def _context(options: VapixOptions) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=options.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise DeviceRefused(
-            f"{options.ca_file} cannot be used: {in_words(error)}", hint="Name a PEM file of authorities."
-        ) from error
