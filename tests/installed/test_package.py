@@ -14,8 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not here")
@@ -76,6 +74,9 @@ def test_wheel_and_source_hold_what_they_must(built: dict[str, Path]) -> None:
 
 
 def test_the_bill_of_materials_is_one_and_names_what_is_locked(built: dict[str, Path]) -> None:
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 - it brings grammars, whose making takes seconds
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
     text = built[".json"].read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     told = json.loads(text)

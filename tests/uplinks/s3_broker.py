@@ -14,7 +14,7 @@ from unittest import mock
 
 import botocore.auth
 from aiohttp import web
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 if TYPE_CHECKING:
     import ssl
@@ -32,7 +32,7 @@ def document() -> dict[str, Any]:
 
 
 def conforms(schema: str, value: object) -> None:
-    """Raises `jsonschema.ValidationError` where the document says otherwise."""
+    """Raises `jsonschema_rs.ValidationError` where the document says otherwise."""
     components = document()["components"]
     Draft202012Validator({"$ref": f"#/components/schemas/{schema}", "components": components}).validate(value)
 
