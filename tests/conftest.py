@@ -12,6 +12,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests import starts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,6 +24,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 # Whoever starts the tests in the background makes them deaf to SIGINT, and their children with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+starts.install()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the files: those that take long first, so that none is left alone with one."""
@@ -30,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     many = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path not in slow, -many[item.path]))
+
+
+@pytest.fixture(autouse=True)
+def _fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test starts may be a fork of what is loaded already, but where it is about the start: see tests/starts."""
+    if request.node.get_closest_marker("fresh"):
+        monkeypatch.setattr(starts, "FORKING", False)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import encodings.ascii
+import encodings.idna  # noqa: F401 - and ascii: who looks as another user may not read where they lie
 import json
 import logging
 import os
@@ -45,6 +47,7 @@ settle = 0.1
 """
 
 NOBODY = 65534
+ROOT_FOLDER = Path(__file__).parents[2]
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
 FILMS = (b"one" * 1000, b"two" * 700_000, b"")
@@ -113,24 +116,14 @@ def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def as_nobody(dock: Dock, *words: object, first: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the command as another user. Modules are loaded `first`: that user may not read this folder.
-
-    The way to the station is opened last: each other run of pytest closes the folder that all of them share.
-    """
-    script = (
-        "import os, sys, agent.cli, agent.cli.status, agent.cli.capture, agent.cli.check, agent.cli.folder;"
-        "import agent.daemon, agent.station.acts, agent.registry, drivers.body_worn.usb_volume, tempfile, traceback;"
-        "import rich._unicode_data, encodings.ascii, encodings.idna;"
-        f"{first}\n"
-        f"[os.chmod(one, os.stat(one).st_mode | 0o055) for one in {[str(one) for one in way(dock.folder)]}];"
-        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
-        "agent.cli.main()"
-    )
+    """Run the command as another user; `first`: what is loaded or done before, see another.py."""
+    words_ = [NOBODY, json.dumps([str(one) for one in way(dock.folder)]), first, "--config", dock.config, *words]
     return subprocess.run(
-        [sys.executable, "-c", script, "--config", dock.config, *map(str, words)],
+        [sys.executable, "-m", "tests.cli.another", *map(str, words_)],
         capture_output=True,
         text=True,
         check=False,
+        cwd=ROOT_FOLDER,
     )
 
 

@@ -69,6 +69,7 @@ def test_every_module_of_the_life_of_a_capture_is_there() -> None:
         assert (ROOT / place).exists() or (ROOT / f"{place}.py").exists(), place
 
 
+@pytest.mark.fresh
 def test_help_is_quick() -> None:
     """Nothing heavy is imported for it; completion takes the same way."""
     took = []

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,8 +212,13 @@ def test_an_answer_that_will_not_do_is_asked_for_again(tmp_path: Path) -> None:
 # -- the schema --------------------------------------------------------------------------------------------------------
 
 
+@cache
+def editor() -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(schema())
+
+
 def good(text: str) -> bool:
-    return jsonschema_rs.Draft202012Validator(schema()).is_valid(tomllib.loads(text))
+    return editor().is_valid(tomllib.loads(text))
 
 
 def written(**changes: Any) -> str:  # noqa: ANN401

@@ -46,6 +46,7 @@ async def until_empty(camera: CameraFolder) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.fresh
 @pytest.mark.parametrize("command", [BARE, COMMAND], ids=["bare", "command line"])
 async def test_sigterm_ends_it_in_order(tmp_path: Path, command: tuple[str, ...]) -> None:
     camera = CameraFolder(tmp_path / "camera")
@@ -141,6 +142,7 @@ def _at_once(true_sleep: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
     return sleep
 
 
+@pytest.mark.fresh
 async def test_a_whole_life_in_a_process_of_its_own(tmp_path: Path, dems: EmulatedDems) -> None:
     camera = CameraFolder(tmp_path / "camera")
     for number in range(20):
