@@ -46,6 +46,11 @@ class Opened:
         self._closed = False
         self._lock = threading.Lock()
 
+    @property
+    def closed(self) -> bool:
+        """Whether no thread can do anything with it any more."""
+        return self._closed and self._fd is None
+
     async def run(self, work: Callable[Concatenate[int, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """`work` with the descriptor and these, in a thread. Raises what it raises."""
         return await asyncio.to_thread(self.do, work, *args, **kwargs)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -286,6 +287,36 @@ async def test_a_name_that_was_given_and_not_forced_is_forced_before_it_counts(
     forced.clear()
     assert (await sent(rig.uplink(), sending)).strength is Strength.DIGEST
     assert forced == [f"{sending.holding.id}/data", sending.holding.id, "."]
+
+
+@pytest.mark.parametrize("hangs", ["ftruncate", "rename"])
+async def test_a_try_that_still_hangs_in_the_medium_keeps_the_next_one_away(
+    rig: FolderRig, station: Station, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    """It was given up, and its thread was not: it would name the draft, or cut it, while the next one writes it."""
+    inside, goes_on, true = threading.Event(), threading.Event(), getattr(os, hangs)
+
+    def hang(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        inside.set()
+        goes_on.wait(20)
+        true(*args, **kwargs)
+
+    monkeypatch.setattr("agent.opened.CLOSE_SECONDS", 0.1)
+    sending = await held_sending(station, some_bytes(3 * MIB))
+    monkeypatch.setattr(writing, "os", SimpleNamespace(**{**vars(os), hangs: hang}))
+    first = asyncio.create_task(sent(rig.uplink(), sending))
+    await asyncio.to_thread(inside.wait, 20)
+    first.cancel()
+    await asyncio.wait({first})
+    monkeypatch.setattr(writing, "os", os)
+    with pytest.raises(UplinkDown, match="earlier try"):
+        await sent(rig.uplink(), sending)
+    goes_on.set()
+    async with asyncio.timeout(10):
+        while not all(one.closed for files in writing._AT_WORK.values() for one in files):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert (await sent(rig.uplink(), sending)).strength is Strength.DIGEST
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
 
 
 async def test_what_would_take_the_room_that_is_to_be_left_is_not_begun(rig: FolderRig, station: Station) -> None:

@@ -35,6 +35,8 @@ __all__ = ["place_of", "written"]
 
 _READ: Final = 1 << 20
 _ABOUT_MAX: Final = 1 << 20
+_AT_WORK: Final[dict[tuple[str, str], list[Opened]]] = {}
+"""By medium and draft. Of the process: a configuration that is read anew makes another uplink."""
 _MADE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -52,18 +54,37 @@ async def written(medium: Medium, root: Opened, sending: Sending, *, watermark: 
     holding = sending.holding
     # Two stations may write the same capture to one drive: each has a draft of its own.
     draft = f".{holding.id}.{_mine(holding)}.part"
+    files = _at_work(medium, draft, root)
     try:
         if await root.run(_is_there, holding):
             await _is_ours(medium, root, sending)
             return
         await root.run(medium.require, holding.digest.length + watermark)
         await root.run(_begun, holding, draft)
-        await _copy(root, sending, draft)
+        await _copy(root, sending, draft, files)
         await _compare(medium, root, sending, draft)
         if not await root.run(_sealed, holding, draft):
             await _is_ours(medium, root, sending)
     except OSError as error:
         raise told(error, medium.path) from error
+
+
+def _at_work(medium: Medium, draft: str, root: Opened) -> list[Opened]:
+    """What is open for a draft from now on: the medium's root, and what is added. Raises `UplinkDown`.
+
+    Whoever is cancelled waits for his threads, but not for ever. Where the medium keeps one waiting for longer, it goes
+    on when the medium does: it would give the draft its name, or cut it, while the next try has begun to continue it.
+    """
+    for place in [place for place, files in _AT_WORK.items() if all(one.closed for one in files)]:
+        del _AT_WORK[place]
+    if (medium.id, draft) in _AT_WORK:
+        raise UplinkDown(
+            f"an earlier try to write this capture to the medium at {medium.path} has not come to its end",
+            hint="If it stays so, the medium hangs: take it out, and put in another one that was prepared.",
+            alone=True,
+        )
+    files = _AT_WORK[medium.id, draft] = [root]
+    return files
 
 
 def _mine(holding: Holding) -> str:
@@ -88,9 +109,10 @@ def _file(root: int, holding: Holding, bag: str, flags: int) -> int:
         return os.open(payload_name(holding), flags, 0o666, dir_fd=data)
 
 
-async def _copy(root: Opened, sending: Sending, name: str) -> None:
+async def _copy(root: Opened, sending: Sending, name: str, files: list[Opened]) -> None:
     holding, length = sending.holding, sending.holding.digest.length
     async with opening(lambda: root.do(_file, holding, name, _MADE)) as draft:
+        files.append(draft)
         offset = await _continued(sending, draft)
         sending.progress(offset)
         while offset < length:
