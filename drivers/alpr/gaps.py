@@ -23,7 +23,16 @@ import structlog
 
 from agent.driver import Notice
 from agent.durable import replace_file
-from agent.errors import ConfigError, DeviceError, DeviceRefused, Problem, SpoolDamaged, SpoolError, in_words
+from agent.errors import (
+    BadCapture,
+    ConfigError,
+    DeviceError,
+    DeviceRefused,
+    Problem,
+    SpoolDamaged,
+    SpoolError,
+    in_words,
+)
 from drivers.alpr.makers.hikvision import listed
 from firmware_specs import SpecError
 from firmware_specs.formats.hikvision_anpr import poll
@@ -85,6 +94,8 @@ class Gaps:
         self._password = _line(options.password_file, camera.options.name)
         self._tls = _trusting(options, camera.options.name)
         self._pending: dict[str, tuple[Read, Message, float]] = {}
+        self._done: set[str] = set()
+        """Of these, those behind one that could not be kept."""
         self._trouble: str | None = None
         self._log = structlog.get_logger("driver")
 
@@ -116,20 +127,44 @@ class Gaps:
             await self._remember(cursor)
             return
         now = monotonic()
+        self._done &= {name for name, _, _ in found}
         for name, read, message in found:
-            if cursor.is_before(name) and len(self._pending) < _PENDING_MAX:
+            if cursor.is_before(name) and name not in self._done and len(self._pending) < _PENDING_MAX:
                 self._pending.setdefault(name, (read, message, now))
         for name in sorted(self._pending, key=int):
             read, message, since = self._pending[name]
             if now - since < self._options.settle:
                 break
-            if not self.brought(read):
-                await intake.sight(self._camera.hearing.device)
-                await self._camera.hearing.offer(intake, read, message)
-                self._camera.watch.count("polled")
+            if await self._is_done_with(intake, read, message):
+                self._done.add(name)
+                del self._pending[name]
+                await self._go_on(cursor)
+
+    async def _go_on(self, cursor: _Cursor) -> None:
+        """Remember how far everything is done: what could not be kept is asked for again, and holds up no other."""
+        first = min(map(int, self._pending), default=None)
+        for name in sorted((name for name in self._done if first is None or int(name) < first), key=int):
             cursor = cursor.after(name)
-            await self._remember(cursor)
-            del self._pending[name]
+        await self._remember(cursor)
+        self._done = {name for name in self._done if cursor.is_before(name)}
+
+    async def _is_done_with(self, intake: Intake, read: Read, message: Message) -> bool:
+        """Whether it is held, to be forgotten, or must not be taken. Raises `SpoolError`: no other would be kept."""
+        if self.brought(read):
+            return True
+        hearing = self._camera.hearing
+        await intake.sight(hearing.device)
+        try:
+            await hearing.guarded(hearing.offer(intake, read, message))
+        except BadCapture as error:
+            self._camera.watch.count("set_aside")
+            hearing.trouble("set_aside", error=type(error).__name__, todo=error.what_to_do)
+        except DeviceError as error:
+            hearing.not_kept(error)
+            return False
+        else:
+            self._camera.watch.count("polled")
+        return True
 
     def brought(self, read: Read) -> bool:
         """Whether the camera brought this passage itself."""

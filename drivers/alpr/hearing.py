@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -23,7 +23,7 @@ from drivers.alpr.watching import Watch
 from firmware_specs import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from agent.capture import Json
     from agent.driver import Intake
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from drivers.alpr.read import Read
 
 __all__ = ["Hearing"]
+
+T = TypeVar("T")
 
 _TOLD_EVERY: Final = 3600.0
 """Seconds between two entries about messages that cannot be read."""
@@ -72,8 +74,12 @@ class Hearing:
 
         `cut`: its end was thrown away. Raises what `take` raises: then the device must send it again.
         """
+        return await self.guarded(self._hear(intake, body, content_type, cut=cut, topic=topic))
+
+    async def guarded(self, work: Awaitable[T]) -> T:
+        """What it gives. A fault of ours in it is `DeviceRefused`, and says where it is and nothing of any read."""
         try:
-            return await self._hear(intake, body, content_type, cut=cut, topic=topic)
+            return await work
         except AgentError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote a plate
