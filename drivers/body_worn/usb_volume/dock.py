@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -17,7 +16,7 @@ from urllib.parse import unquote
 import structlog
 
 from agent.capture import LENGTH_MAX, Standing
-from agent.driver import BLOCK_LENGTH, GATHERED_LENGTH, Bay, Care, offer_all, reckoning
+from agent.driver import BLOCK_LENGTH, GATHERED_LENGTH, Bay, Care, Notice, offer_all, reckoning
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
 from agent.mounts import mount_at, mounts
 from drivers.body_worn.usb_volume.blocks import usb_blocks
@@ -25,6 +24,7 @@ from drivers.body_worn.usb_volume.clip import Clip
 from drivers.body_worn.usb_volume.identity import recognise
 from drivers.body_worn.usb_volume.options import VolumeOptions
 from drivers.body_worn.usb_volume.recording import recorded
+from drivers.body_worn.usb_volume.session import Session
 from drivers.body_worn.usb_volume.settling import Settling
 from drivers.body_worn.usb_volume.showing import Shown
 from drivers.body_worn.usb_volume.staying import rest, stay
@@ -37,7 +37,7 @@ from drivers.body_worn.usb_volume.writing import WriteWindow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from agent.capture import Device, Json
+    from agent.capture import Json
     from agent.driver import Intake
     from drivers.body_worn.usb_volume.identity import Known
     from drivers.body_worn.usb_volume.walk import Entry, Walk
@@ -69,20 +69,6 @@ LOOKS: Final = 64
 
 SAID_MAX: Final = 100_000
 """Refusals that are remembered so that each is logged once."""
-
-
-@dataclass(slots=True)
-class Session:
-    """One volume from when it is plugged in until it is pulled out."""
-
-    volume: Volume
-    window: WriteWindow
-    shown: Shown
-    settling: Settling | None = None
-    device: Device | None = None
-    said: set[int] = field(default_factory=set)
-    summary: tuple[object, ...] = ()
-    sums: dict[str, Json] | None = None
 
 
 class UsbVolume:
@@ -142,6 +128,10 @@ class UsbVolume:
         """See `agent.driver.ShowsBays`: one for the configured place, else one for each volume that is plugged in."""
         name = self._options.name
         return [Bay(name) if shown is None else shown.bay() for _, shown in sorted(self._shown.items())]
+
+    def notices(self) -> list[Notice]:
+        """See `agent.driver.RaisesNotices`."""
+        return [one for shown in self._shown.values() if shown is not None for one in shown.notices()]
 
     async def _apart(self, work: Callable[[], T], /) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._looks, work)
@@ -211,7 +201,7 @@ class UsbVolume:
         window = WriteWindow(volume)
         port = ground.block.usb.port if ground.block and ground.block.usb else path.name
         name = self._options.name if self._options.mount else f"{self._options.name} {port}"
-        return Session(volume, window, Shown(name, window))
+        return Session(volume, window, Shown(name, volume, window))
 
     def _show(self, path: Path, session: Session | None) -> None:
         if session is None:

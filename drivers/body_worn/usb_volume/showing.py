@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.driver import Bay
+from agent.driver import Bay, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from agent.capture import Device, Json, Standing
     from agent.driver import Intake, Readable
+    from drivers.body_worn.usb_volume.volume import Volume
     from drivers.body_worn.usb_volume.walk import Entry
     from drivers.body_worn.usb_volume.writing import WriteWindow
 
 __all__ = ["Shown"]
+
+HANGS = "it has not answered for minutes: its card or its reader hangs"
+HANGS_TODO = "Take it out, wait, and put it back. If it hangs again, keep it: what was not copied is still on it."
 
 COUNTS = ("listed", "safe", "unexplained", "aside", "refused")
 
@@ -23,14 +27,22 @@ COUNTS = ("listed", "safe", "unexplained", "aside", "refused")
 class Shown:
     """One volume from when it is plugged in until it is pulled out."""
 
-    def __init__(self, name: str, window: WriteWindow) -> None:
+    def __init__(self, name: str, volume: Volume, window: WriteWindow) -> None:
         self._bay = Bay(name)
-        self._window = window
+        self._volume, self._window = volume, window
         self._answered: frozenset[int] = frozenset()
 
     def bay(self) -> Bay:
-        """As it stands now."""
+        """As it stands now. One that hangs is to be pulled, writable or not: nothing else helps."""
+        if self._volume.hangs:
+            return replace(self._bay, complete=False, offering=False, trouble=HANGS, todo=HANGS_TODO)
         return replace(self._bay, writable=self._window.writable)
+
+    def notices(self) -> Iterator[Notice]:
+        """What a person should do about it."""
+        if self._volume.hangs:
+            who = "its device" if self._bay.device is None else self._bay.device.id
+            yield Notice("device.hangs", "problem", f"bay {self._bay.name}", f"{who}: {HANGS}", HANGS_TODO)
 
     def device(self, device: Device) -> None:
         """It was recognised."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import secrets
 import stat
@@ -40,6 +41,9 @@ THREADS = 4
 
 UNPLUG_SECONDS = 0.5
 """How long the kernel may take to notice that a device whose reads fail was pulled out."""
+
+HANGS_SECONDS = 300.0
+"""After which it is told to a person that nothing was answered. To list a large, slow card takes minutes."""
 
 DOUBT_SECONDS = 5.0
 """How long this is waited for in one pass, all in all: a card may have thousands of folders that cannot be read."""
@@ -103,6 +107,8 @@ class Volume:
         self._hold = False
         self._lock = threading.Lock()
         self._doubt = DOUBT_SECONDS
+        self._busy: dict[int, float] = {}
+        """Since when each thread waits for the device."""
         self.touched = False
         """Whether a capture was read or released: a pass that found work is soon followed by another."""
         self.gone = False
@@ -114,7 +120,20 @@ class Volume:
 
     def start(self, work: Callable[[], T], /) -> asyncio.Future[T]:
         """The same, without waiting."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return asyncio.get_running_loop().run_in_executor(self._pool, self._timed, work)
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        me = threading.get_ident()
+        self._busy[me] = time.monotonic()
+        try:
+            return work()
+        finally:
+            del self._busy[me]
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has left something that was asked of it unanswered for long, and nothing was raised."""
+        return time.monotonic() - min([*self._busy.values()], default=math.inf) > HANGS_SECONDS
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:

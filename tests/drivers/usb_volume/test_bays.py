@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 from agent.capture import Standing
@@ -10,6 +11,7 @@ from agent.driver import ShowsBays
 from agent.errors import DeviceRefused
 from agent.testing.rig import running, until
 from drivers.body_worn.usb_volume import staying
+from drivers.body_worn.usb_volume.emulator import FaultyWire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +122,39 @@ async def test_a_volume_that_nobody_knows_says_so(dock: Callable[..., UsbVolume]
         await until(lambda: only(driver).trouble is not None)
         assert only(driver).todo
         assert not only(driver).complete
+
+
+async def test_a_device_that_hangs_is_told(
+    camera: VolumeEmulator, dock: Callable[..., UsbVolume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it is written to: nobody need wait for a device that does not answer any more."""
+    monkeypatch.setattr("drivers.body_worn.usb_volume.volume.HANGS_SECONDS", 0.3)
+    camera.add(b"film")
+    awake = threading.Event()
+
+    class Hung(FaultyWire):
+        def unlink(self, name: bytes, folder: int) -> None:
+            awake.wait(20)
+            super().unlink(name, folder)
+
+    driver, hand = dock(wire=Hung()), Hand()
+    hand.open.set()
+    try:
+        async with running(driver, hand):
+            await until(lambda: only(driver).complete)
+            assert driver.notices() == []
+            hand.release = set(camera.captures())
+            await until(lambda: only(driver).writable)
+            await until(lambda: only(driver).trouble is not None)
+            bay = only(driver)
+            assert (bay.writable, bay.complete) == (False, False)
+            (notice,) = driver.notices()
+            assert (notice.id, notice.what) == ("device.hangs", f"bay {bay.name}")
+            awake.set()
+            await until(lambda: only(driver).trouble is None and not driver.notices())
+            assert not camera.captures()
+    finally:
+        awake.set()
 
 
 async def test_a_device_that_is_read_for_long_is_still_here(
