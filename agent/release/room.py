@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -167,7 +167,9 @@ class Release:
         # nothing is wrong with this capture, it waits.
         if case.proof is None or case.waits is not None or not self._trusts(offer):
             return holding.standing
-        async with (self._few if holding.digest.length > BLOCK_LENGTH else self._many).of(holding.origin.device):
+        places = self._few if holding.digest.length > BLOCK_LENGTH else self._many
+        # What was read has its place: of those that waited for a second one each, none would ever get it.
+        async with places.of(holding.origin.device) if again is None else nullcontext():
             return await self._release(offer, holding, case.leaf, case.proof, again)
 
     def _trusts(self, offer: Offer) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.capture import Standing
+from agent.driver import BLOCK_LENGTH
+from agent.release.room import _FEW
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 from tests.spine.docked import LETS_GO, releasing
@@ -89,3 +92,23 @@ async def test_twins_that_were_docked_one_after_the_other_are_both_held_and_a_pe
         await station.dock(device)
     assert (one.released, other.released) == (["a"], ["a"])
     await station.verify()
+
+
+@releasing()
+async def test_many_captures_of_a_twin_at_once_do_not_wait_for_each_other(station: Station) -> None:
+    """Each is read in a place that it keeps until it is let go: the second look takes no second one."""
+    one, other = twins()
+    for number, device in enumerate((one, other)):
+        for at in range(2 * _FEW[1]):
+            device.record(f"long {at}", some_bytes(BLOCK_LENGTH + 1, 100 * number + at))
+    station.ingest._twice = lambda _: True
+    station.connect(BenchUplink())
+    for device in (one, other):
+        station.devices.append(device)
+        for key in device.clips:
+            await station.ingest.take(device.offer(key))
+    station.ingest._twice = lambda _: False
+    await station.send()
+    async with asyncio.timeout(60):
+        await station.dock(one)
+    assert sorted(one.released) == sorted(other.clips)
