@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Purging", "unless_overtaken"]
 
 _PAGE: Final = 256
+_LATER_MAX: Final = 200_000
+"""Captures of which it is remembered that they have to wait longer."""
+_LOOKS: Final = 20
+"""At one that waits, in the time for which it has to: each is a look through its story."""
 _OF_THE_FUTURE: Final = 10_000
 """Captures of one look whose receipts a clock that was ahead has dated."""
 
@@ -45,6 +51,8 @@ class Purging:
     ) -> None:
         self._desk, self._spool, self._policy = desk, spool, policy
         self._stamp, self._proving, self._least = stamp, proving, least
+        self._later = OrderedDict[int, int]()
+        """When to look again at what has not waited for long enough, on the clock of this boot, by its entry."""
 
     async def look(self) -> None:
         """Let go what may go now."""
@@ -79,10 +87,17 @@ class Purging:
             return False, dating.to_be_dated(journal, holding, now)
 
         keep = self._policy.spool_keep
+        if self._later.get(holding.index, 0) > now.mono_ns:
+            return
         ripe, undated = await self._desk.read(look)
+        self._later.pop(holding.index, None)
         if ripe:
             await self._let_go(holding)
-        elif undated:
+            return
+        self._later[holding.index] = now.mono_ns + keep // timedelta(microseconds=1) * 1000 // _LOOKS
+        if len(self._later) > _LATER_MAX:
+            self._later.popitem(last=False)
+        if undated:
             await unless_overtaken(self._desk, holding, lambda journal: dating.date(journal, holding.id))
 
     async def _let_go(self, holding: Holding) -> None:

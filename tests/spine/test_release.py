@@ -11,6 +11,7 @@ import pytest
 from agent.capture import Standing, Strength
 from agent.clock import Clock
 from agent.errors import DeviceGone, DeviceRefused
+from agent.journal import dating
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.station import Station
 from tests.spine.docked import LETS_GO, receipted, releasing
@@ -18,7 +19,8 @@ from tests.spine.docked import LETS_GO, receipted, releasing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.capture import Stamp
+    from agent.capture import Holding, Stamp
+    from agent.journal import Journal
 
 BIG = 3 << 20
 
@@ -283,3 +285,26 @@ async def test_a_released_capture_that_is_offered_again_is_read_and_released_aga
     assert await station.dock(bench) == {Standing.RELEASED: 1}
     assert clip.given == 200
     assert len(await station.holdings()) == 1
+
+
+async def test_what_has_to_wait_longer_is_not_looked_through_at_each_look(
+    tmp_path: Path, bench: BenchDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands that a clock set forward made old are no work of every half minute."""
+    clocks, asked = Clocks(), list[str]()
+    clocks.kept = False
+    has_waited = dating.has_waited
+
+    def counted(journal: Journal, holding: Holding, now: Stamp, least: timedelta) -> bool:
+        asked.append(holding.id)
+        return has_waited(journal, holding, now, least)
+
+    policy = WAITS.model_copy(update={"spool": "receipted"})
+    async with Station(tmp_path / "station", policy=policy, stamp=clocks.stamp) as station:
+        await receipted(station, bench)
+        clocks.ahead, clocks.kept = YEARS, True
+        monkeypatch.setattr(dating, "has_waited", counted)
+        for _ in range(10):
+            await station.release.sweep()
+            clocks.lived += timedelta(seconds=30)
+        assert len(asked) == 1
