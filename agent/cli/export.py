@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from agent.cli import configuration
-from agent.cli.asking import source
+from agent.cli.asking import Source, source
+from agent.cli.owner import closed_above
 from agent.cli.telling import AsJson, line, print_json
 from agent.cli.verify import stamped
 from agent.descent import FILE
@@ -44,11 +45,13 @@ def export(
     from agent.journal.entry import agent_version  # noqa: PLC0415
 
     config = configuration(ctx)
+    kept = config.station.state / "spool" / "kept"
+    _can_be_made(to)
     with source(ctx) as station:
-        told = station.dossiers(captures, why=why)
+        _can_be_read(kept, captures, station)
+        told = station.dossiers(captures, why=why)  # from here on the log says of each that it was exported
     seal = _seal(config, told)
     labels = Labels(datetime.now(UTC), config.station.agency, agent_version())
-    kept = config.station.state / "spool" / "kept"
     made = write(
         [_dossier(one) for one in told["captures"]], lambda name: _read(kept, name), to, seal=seal, labels=labels
     )
@@ -70,6 +73,27 @@ def export(
         line(f"check it: sh {to}/verify.sh, or: evidock verify {to}")
     if code := exit_code(report):
         raise typer.Exit(code)
+
+
+def _can_be_made(folder: Path) -> None:
+    if os.path.lexists(folder):
+        raise Refusal(f"{folder} is there already", hint="Nothing was written. Name a folder that does not exist.")
+    if (above := closed_above(folder)) is not None:
+        raise Refusal(f"no folder can be made in {above}", hint="Nothing was written. Name another folder.")
+
+
+def _can_be_read(kept: Path, captures: list[str], station: Source) -> None:
+    try:
+        os.scandir(kept).close()
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        if any(station.capture(one)["capture"]["spooled"] for one in captures):
+            raise _closed(kept) from None
+
+
+def _closed(kept: Path) -> Refusal:
+    return Refusal(f"you may not read {kept}", hint="Nothing was written. Run this as root.")
 
 
 def _dossier(told: dict[str, Any]) -> "Dossier":
@@ -148,7 +172,7 @@ def _read(kept: Path, sha256: bytes) -> Iterator[bytes]:
             while block := file.read(_BLOCK):
                 yield block
     except PermissionError:
-        raise Refusal(f"you may not read {kept}", hint="Nothing was written. Run this as root.") from None
+        raise _closed(kept) from None
     except OSError as error:
         raise SpoolDamaged(f"the kept file {sha256.hex()} cannot be read: {error.strerror}") from error
 

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["acting_as", "as_owner"]
+__all__ = ["acting_as", "as_owner", "closed_above"]
+
+
+def closed_above(path: Path) -> Path | None:
+    """The folder in which this would have to be made, where nothing can be made in it by whoever asks."""
+    above = next(one for one in path.absolute().parents if one.exists())
+    able = above.is_dir() and os.access(above, os.W_OK | os.X_OK, effective_ids=True)
+    return None if able else above
 
 
 @contextmanager
