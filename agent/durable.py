@@ -205,11 +205,16 @@ def replace_below(name: str, content: bytes, folder_fd: int, mode: int = 0o600) 
     new = f".{name}.{os.getpid()}.new"
     fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=folder_fd)
     try:
-        write_all(fd, content, 0)
-        force(fd)
-    finally:
-        os.close(fd)
-    move(new, folder_fd, name, folder_fd)
+        try:
+            write_all(fd, content, 0)
+            force(fd)
+        finally:
+            os.close(fd)
+        move(new, folder_fd, name, folder_fd)
+    except BaseException:
+        with suppress(OSError):  # a disk without room is not filled with what is of no use to anybody
+            os.unlink(new, dir_fd=folder_fd)
+        raise
     force_folder(folder_fd)
 
 

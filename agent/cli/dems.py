@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
+import apsw
 import typer
 from pydantic import ValidationError
 
@@ -22,7 +23,9 @@ def _group() -> None:
 
 @app.command("serve")
 def serve_(  # noqa: PLR0913 - each is an option of the command
-    folder: Annotated[Path, typer.Argument(help="Where it keeps files, receipts key and certificates.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where it keeps files, receipts key and certificates.")
+    ],
     *,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 0,
@@ -43,7 +46,7 @@ def serve_(  # noqa: PLR0913 - each is an option of the command
     at = None if broker is None else _broker(broker, broker_ca, broker_cert)
     try:
         asyncio.run(serve(options, broker=at))
-    except OSError as error:
+    except (OSError, apsw.Error) as error:
         raise Refusal(f"it cannot serve: {in_words(error)}", hint="Name another --host, --port or folder.") from error
 
 
@@ -54,4 +57,5 @@ def _broker(place: str, authorities: Path | None, certificate: Path | None) -> B
     try:
         return BrokerOptions.model_validate(told | files)
     except ValidationError as error:
-        raise ConfigError(problems_of(error, BrokerOptions, "broker.")) from error
+        hint = "Nothing was started. Write it like --broker broker.example.org:8883."
+        raise ConfigError(problems_of(error, BrokerOptions, "broker."), hint=hint) from error

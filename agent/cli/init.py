@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from agent.cli.owner import acting_as
+from agent.cli.owner import acting_as, closed_above
 from agent.cli.sealing import SYSTEM, Seal, given, instance, place
 from agent.cli.sealing import seal as seal_key
 from agent.cli.telling import line
 from agent.config import Config, load, parse
-from agent.errors import ConfigError, Refusal
+from agent.errors import ConfigError, Refusal, SpoolError
 
 if TYPE_CHECKING:
     from agent.note import Signer
@@ -23,6 +23,8 @@ app = typer.Typer(add_completion=False)
 
 _USER: Final = "evidock"
 _BAYS_MAX: Final = 128
+_ELSEWHERE: Final = "Run this as root, or give a place of your own: evidock --config ./agent.toml init."
+_ROOM: Final = "Nothing was set up. Make room there, or name another folder: --state FOLDER."
 
 
 @app.command()
@@ -45,6 +47,8 @@ def init(
     path: Path = ctx.obj.config.absolute()
     if path.exists():
         raise Refusal(f"{path} is there already", hint="Nothing was changed. Edit it, then run: evidock check.")
+    if (above := closed_above(path)) is not None:
+        raise Refusal(f"nothing can be made in {above}", hint=_ELSEWHERE)
     ask = _Questions()
     name = name or ask("name", "What is this station called? (such as dock-0042)")
     agency = agency or ask("agency", "What is the agency's domain? (such as example.org)")
@@ -66,7 +70,10 @@ def init(
         _write(path, text)
         stack.callback(path.unlink)
         config = load(path)
-        vkey = _make_state(path, config, seal)
+        try:
+            vkey = _make_state(path, config, seal)
+        except SpoolError as error:
+            raise type(error)(str(error), hint=_ROOM) from error
         stack.pop_all()
     _tell(path, config, vkey, sealed=place(path) if seal is not None else None)
 
@@ -126,26 +133,30 @@ def _owner() -> pwd.struct_passwd | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write configuration and schema; never over a file that is there."""
+    """Write configuration and schema, both or none; never over a configuration that is there."""
+    from agent import durable  # noqa: PLC0415
     from agent.cli.schema import FILE, schema_text  # noqa: PLC0415
 
     owner = _owner()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-            if owner is not None:
-                os.fchown(file.fileno(), 0, owner.pw_gid)
-        schema = path.parent / FILE
-        schema.write_text(schema_text(), encoding="utf-8")
-        schema.chmod(0o644)
+        with ExitStack() as undone:
+            undone.callback(path.unlink)
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                file.write(text)
+                if owner is not None:
+                    os.fchown(file.fileno(), 0, owner.pw_gid)
+            durable.replace_file(path.parent / FILE, schema_text().encode())
+            (path.parent / FILE).chmod(0o644)
+            undone.pop_all()
     except FileExistsError:
         raise Refusal(f"{path} is there already", hint="Nothing was changed.") from None
     except OSError as error:
+        hint = "Nothing was set up. Make room there, or give another place: evidock --config FILE init."
         raise Refusal(
             f"{error.filename or path}: {error.strerror}",
-            hint="Run this as root, or give a place of your own: evidock --config ./agent.toml init.",
+            hint=_ELSEWHERE if isinstance(error, PermissionError) else hint,
         ) from error
 
 
@@ -164,7 +175,8 @@ def _make_state(path: Path, config: Config, how: Seal | None) -> str:
         if owner is not None:
             os.chown(state, owner.pw_uid, owner.pw_gid)
     except OSError as error:
-        raise Refusal(f"{state}: {error.strerror}", hint="Nothing was changed. Run this as root.") from error
+        hint = "Nothing was set up. Run this as root." if isinstance(error, PermissionError) else _ROOM
+        raise Refusal(f"{state}: {error.strerror}", hint=hint) from error
     if (sealed := place(path)) is not None and (how is not None or sealed.exists()):
         logs = [_sealed(sealed, path, config, how).verifier]
         trust_file(config.trust, asked_of(config, logs))

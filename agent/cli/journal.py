@@ -15,6 +15,7 @@ from agent.capture import DRILL
 from agent.cli.asking import Source, source
 from agent.cli.telling import AsJson, line, lines, pairs, print_json, progress
 from agent.cli.words import sentence
+from agent.durable import NO_ROOM
 from agent.errors import JournalError, Refusal
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The custody log.")
@@ -103,8 +104,11 @@ def _made(file: Path) -> Iterator[BinaryIO]:
     try:
         with target:
             yield target
-    except BaseException:
+    except BaseException as error:
         file.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            hint = "Nothing was written. Make room there, or name another file."
+            raise Refusal(f"{file} cannot be written: {error.strerror}", hint=hint) from error
         raise
 
 

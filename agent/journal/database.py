@@ -43,6 +43,9 @@ def translated(doing: str) -> Iterator[None]:
             f"{doing}: another program has the journal open",
             hint="Only one program may open the journal. Is the daemon running? Then this command asks it instead.",
         ) from error
+    except apsw.FullError as error:
+        hint = "Make room on this station's disk. Nothing is taken and nothing is released before that."
+        raise JournalError(f"{doing}: the disk is full", hint=hint) from error
     except apsw.Error as error:
         raise JournalError(f"{doing}: {error}") from error
 

@@ -10,6 +10,7 @@ import typer
 from agent.cli import configuration
 from agent.cli.asking import daemon_of, order, source
 from agent.cli.telling import AsJson, duration, line, moment, pairs, print_json, table
+from agent.durable import replace_file
 from agent.errors import Refusal
 from drivers.alpr.hotlist.auditing import audited, page
 from drivers.alpr.hotlist.hits import OUTCOMES
@@ -51,7 +52,9 @@ def _row(one: dict[str, Any]) -> tuple[object, ...]:
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The list. Its manifest lies beside it, as FILE.jws or FILE.sha256.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The list. Its manifest lies beside it, as FILE.jws or FILE.sha256.")
+    ],
     *,
     name: Annotated[str | None, typer.Option("--list", help="Which list it is, where there are several.")] = None,
     confirm: Annotated[bool, typer.Option(help="It became much shorter or longer, and that is right.")] = False,
@@ -74,7 +77,9 @@ def import_(
 @app.command()
 def explain(
     ctx: typer.Context,
-    plate: Annotated[str, typer.Argument(help="As a camera would read it; - reads it from standard input.")],
+    plate: Annotated[
+        str, typer.Argument(metavar="PLATE", help="As a camera would read it; - reads it from standard input.")
+    ],
     *,
     why: _Why = "",
     driver: _Driver = None,
@@ -128,13 +133,15 @@ def hits(ctx: typer.Context, *, driver: _Driver = None, as_json: AsJson = False)
         for one in told["hits"]
     ]
     table(columns, rows)
+    if not rows:
+        line("no hit yet")
 
 
 @app.command()
 def outcome(
     ctx: typer.Context,
-    hit: Annotated[str, typer.Argument(help="The beginning of its id.")],
-    word: Annotated[str, typer.Argument(help=f"One of {', '.join(OUTCOMES)}.")],
+    hit: Annotated[str, typer.Argument(metavar="HIT", help="The beginning of its id.")],
+    word: Annotated[str, typer.Argument(metavar="WORD", help=f"One of {', '.join(OUTCOMES)}.")],
     *,
     why: _Why = "",
     driver: _Driver = None,
@@ -151,7 +158,7 @@ def outcome(
 @app.command()
 def search(
     ctx: typer.Context,
-    plate: Annotated[str, typer.Argument(help="The plate; - reads it from standard input.")],
+    plate: Annotated[str, typer.Argument(metavar="PLATE", help="The plate; - reads it from standard input.")],
     *,
     why: _Why = "",
     driver: _Driver = None,
@@ -163,10 +170,10 @@ def search(
     if as_json:
         print_json(told)
     else:
-        table(
-            ("camera", "at", "read"),
-            [(one["camera"], moment(one["captured_at"]), one["plate"]) for one in told["reads"]],
-        )
+        rows = [(one["camera"], moment(one["captured_at"]), one["plate"]) for one in told["reads"]]
+        table(("camera", "at", "read"), rows)
+        if not rows:
+            line("no read of it is kept")
 
 
 @app.command("export-audit")
@@ -186,9 +193,10 @@ def export_audit(
         report = audited(asked.leaves(), log=str(asked.head()["origin"]), since=first, until=last)
     if html is not None:
         try:
-            html.write_text(page(report), encoding="utf-8")
+            replace_file(html.absolute(), page(report).encode(), mode=0o644)
         except OSError as error:
-            raise Refusal(f"{html} cannot be written: {error.strerror}", hint="Give a place that can.") from error
+            hint = "Make room there, or name another file: --html FILE."
+            raise Refusal(f"{html} cannot be written: {error.strerror}", hint=hint) from error
     print_json(report)
 
 

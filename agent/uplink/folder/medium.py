@@ -161,7 +161,8 @@ def prepare(path: Path) -> Medium:
             durable.make_folder(path / name, 0o777)
         durable.replace_file(path / MARK, json.dumps(mark, indent=1).encode() + b"\n", mode=0o644)
     except OSError as error:
-        raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Is it mounted read-only?") from error
+        hint = "It is write-protected, mounted read-only, full, or not writable for whoever types: run this as root."
+        raise Refusal(f"{path} cannot be written: {error.strerror}", hint=hint) from error
     return Medium(path, mark["medium"])
 
 
