@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
 if TYPE_CHECKING:
     from agent.config import Config
-    from agent.errors import AgentError
+    from agent.errors import AgentError, ConfigError
 
 __all__ = ["COMMANDS", "FAMILIES", "UNEXPECTED", "Settings", "app", "configuration", "main"]
 
@@ -58,8 +59,11 @@ FAMILIES: Final[dict[str, str]] = {
 UNEXPECTED: Final = 70
 """Exit code of a fault of our own (EX_SOFTWARE of sysexits.h)."""
 
+_INTERRUPTED: Final = 130
+
 _NO_WRITING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Errors of a disk that is full, or that cannot be written."""
+_AS_ROOT: Final = "Nothing was changed. You may not open that: run this as root."
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,10 @@ def loaded(name: str) -> Any:  # noqa: ANN401 - typer's own type
 
 
 app = typer.Typer(
-    cls=_Commands, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Commands,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -146,9 +153,16 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")  # a device's words may have letters that this terminal has not
     try:
         try:
-            app()
+            code = app(prog_name="evidock", standalone_mode=False)
         finally:
             sys.stdout.flush()  # while it can still be said that the disk behind it is full
+        sys.exit(code)
+    except TyperException as error:
+        _tell_misspoken(error)
+        sys.exit(error.exit_code)
+    except typer.Abort:  # a question that nobody answers
+        _say("Interrupted.")
+        sys.exit(_INTERRUPTED)
     except AgentError as error:
         _tell(error)
         sys.exit(error.exit_code)
@@ -169,6 +183,26 @@ def main() -> None:
             sys.exit(2)
         _tell_unexpected(error)
         sys.exit(UNEXPECTED)
+
+
+def _tell_misspoken(error: TyperException) -> None:
+    """A command line that nobody understands: what is wrong with which word, and where the right ones stand."""
+    from pydantic import BaseModel, ValidationError  # noqa: PLC0415
+
+    from agent.config import problems_of  # noqa: PLC0415 - pydantic takes its time
+
+    context, cause = getattr(error, "ctx", None), error.__cause__
+    said = " ".join(error.format_message().split())
+    if not said or said.startswith("Usage:"):  # the help was shown instead
+        sys.stderr.write(error.format_message())
+        return
+    if isinstance(cause, ValidationError) and (param := getattr(error, "param", None)) is not None:
+        (found, *_) = problems_of(cause, BaseModel)
+        name = param.metavar if param.param_type_name == "argument" else max(param.opts, key=len)
+        said = f"{name}: {found.message}"
+    _say(said)
+    if context is not None:
+        _say(f"Nothing was changed. What it takes: {context.command_path} --help.")
 
 
 def _is_text(word: str) -> bool:
@@ -204,7 +238,14 @@ def _tell(error: "AgentError") -> None:
             _say(f"{problem.path}: {problem.message}")
     else:
         _say(str(error))
-    _say(error.what_to_do)
+    _say(_AS_ROOT if isinstance(error, ConfigError) and _is_closed(error) else error.what_to_do)
+
+
+def _is_closed(error: "ConfigError") -> bool:
+    """Whether nothing is wrong with the file, but whoever types may not open what it names."""
+    denied = os.strerror(errno.EACCES)
+    ours = os.geteuid() != 0 and error.what_to_do == type(error).hint
+    return ours and all(problem.message.endswith(f": {denied}") for problem in error.problems)
 
 
 def _tell_unexpected(error: Exception) -> None:

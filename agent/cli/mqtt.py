@@ -23,8 +23,12 @@ KeyFile = Annotated[Path, typer.Option("--key", help="File of the operator's pri
 
 @app.command()
 def key(
-    name: Annotated[str, typer.Argument(help="Who signs, such as alice.example.org; it stands in the custody log.")],
-    file: Annotated[Path, typer.Argument(help="Where the private key is written; it must not be there yet.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Who signs, such as alice.example.org; it stands in the custody log.")
+    ],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where the private key is written; it must not be there yet.")
+    ],
 ) -> None:
     """Make an operator's key; print the public half, for `mqtt.operator_keys` in agent.toml."""
     made = key_made(file, name)
@@ -35,9 +39,15 @@ def key(
 
 @app.command()
 def sign(
-    station: Annotated[str, typer.Argument(help="Whom it is for, as in topics: agency/site/station.")],
-    command: Annotated[str, typer.Argument(help="report, prioritise, hold, resume or reload-hotlist.")],
-    capture: Annotated[str | None, typer.Argument(help="Id of the capture, for prioritise, hold and resume.")] = None,
+    station: Annotated[
+        str, typer.Argument(metavar="STATION", help="Whom it is for, as in topics: agency/site/station.")
+    ],
+    command: Annotated[
+        str, typer.Argument(metavar="COMMAND", help="report, prioritise, hold, resume or reload-hotlist.")
+    ],
+    capture: Annotated[
+        str | None, typer.Argument(metavar="CAPTURE", help="Id of the capture, for prioritise, hold and resume.")
+    ] = None,
     *,
     key: KeyFile,
     why: Annotated[str, typer.Option("--why", help="The reason; it stands in the custody log.")],

@@ -1,0 +1,68 @@
+"""A command line that nobody understands is told of like everything else: a sentence, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+
+from agent.errors import ConfigError
+from tests.cli.commands import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Answer
+
+    Evidock = Callable[..., Answer]
+
+INTERRUPTED = 130
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("capture", "list", "--standing", "silly"), "--standing: 'silly' is not one of"),
+        (("capture", "list", "--limit", "x"), "--limit: must be a whole number"),
+        (("capture", "list", "--limit", "0"), "--limit: must be greater than or equal to 1"),
+        (("identity", "seal", "paper"), "HOW: 'paper' is not one of 'tpm2', 'host'"),
+        (("identity", "seal"), "Missing argument 'HOW'"),
+        (("capture", "hold", "1234"), "Missing option '--why'"),
+        (("capture", "silly"), "No such command 'silly'"),
+        (("--silly", "status"), "No such option: --silly"),
+        (("version", "silly"), "unexpected extra argument"),
+    ],
+)
+def test_it_is_a_sentence_and_what_to_do(evidock: Evidock, words: tuple[str, ...], said: str) -> None:
+    told = evidock(*words)
+    assert (told.code, told.out) == (ConfigError.exit_code, "")
+    first, second = told.err.splitlines()
+    assert said in first
+    assert "Value error" not in first
+    assert "Input should" not in first
+    assert second.startswith("Nothing was changed. What it takes: evidock ")
+    assert second.endswith(" --help.")
+
+
+@pytest.mark.parametrize("words", [(), ("capture",)])
+def test_no_word_at_all_asks_for_help(evidock: Evidock, words: tuple[str, ...]) -> None:
+    told = evidock(*words)
+    assert told.code == ConfigError.exit_code
+    assert "Usage" in told.out
+    assert told.err == ""
+
+
+def test_a_question_that_is_interrupted(evidock: Evidock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise typer.Abort
+
+    monkeypatch.setattr("agent.cli.version.agent_version", interrupted)
+    told = evidock("version")
+    assert (told.code, told.err) == (INTERRUPTED, "Interrupted.\n")
+
+
+def test_each_argument_is_called_in_capitals() -> None:
+    for words, command in walk():
+        for one in command.params:
+            assert one.param_type_name != "argument" or (one.metavar and one.metavar.upper() == one.metavar), words
