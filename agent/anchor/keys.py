@@ -63,8 +63,10 @@ def load_key(path: Path, name: str, *, kind: int | None = None, private: bool = 
         if private and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise ConfigError([Problem(str(path), "others may read this private key; make it mode 0600")])
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(str(path), f"the private key cannot be read ({type(error).__name__})")]) from None
+    except OSError as error:
+        raise ConfigError([Problem(str(path), f"the private key cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(str(path), "this is no private key: it is no text")]) from None
     return parse_key(text, name, str(path), kind=kind)
 
 

@@ -175,7 +175,8 @@ def _look_at(state: Path) -> None:
         raise Refusal(f"nothing was ever taken here: there is no journal in {state}", hint=START) from None
     except PermissionError:
         raise Refusal(
-            f"you may not look into {state}", hint="Nothing was changed. Run this as root or as the daemon's user."
+            f"no daemon runs, and you may not look into {state}",
+            hint=f"{START} Or run this as root or as the daemon's user.",
         ) from None
     except OSError as error:
         raise Refusal(

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent import durable
 from agent.capture import rfc3339
 from agent.cli import configuration
+from agent.cli.asking import daemon_of
 from agent.cli.owner import as_owner
 from agent.cli.sealing import SYSTEM, Seal, given, place, seal
 from agent.cli.telling import AsJson, line, print_json
@@ -22,6 +23,7 @@ from agent.config import Config
 from agent.errors import ConfigError, Refusal
 from agent.identity import CERTIFICATE, Certificate, fingerprint, install, look, renewal, request
 from agent.identity.est import enrol as enrol_at
+from agent.note import Verifier
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who this station is to others.")
 
@@ -30,9 +32,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who this sta
 def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """Show the public key of the log with its fingerprint, and the certificate with its end."""
     with _keys(ctx) as (config, folder):
-        told: dict[str, Any] = {"log": config.station.log, "certificate": _certificate(folder)}
+        told: dict[str, Any] = {"log": config.station.log, **_certificate(folder)}
         own = _log_key(config)
-    told |= _sealed_key(ctx.obj.config, config) or own
+    told |= _sealed_key(ctx.obj.config, config) or (own if own["vkey"] else _told_key(config) or own)
     if as_json:
         print_json(told)
         return
@@ -42,7 +44,7 @@ def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
         line(f"             {told['fingerprint']}")
     found = told["certificate"]
     if found is None:
-        line("certificate  none; ask for one with: evidock identity request, or evidock identity enrol")
+        line(f"certificate  {told['certificate_file']}")
     else:
         line(f"certificate  {found['subject']}, by {found['issuer']}")
         line(f"             until {found['not_after']}", "yellow" if found["due"] else None)
@@ -51,7 +53,7 @@ def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
 @app.command("seal")
 def seal_(
     ctx: typer.Context,
-    how: Annotated[Seal, typer.Argument(help="By this machine's TPM, or to this system.")],
+    how: Annotated[Seal, typer.Argument(metavar="HOW", help="By this machine's TPM, or to this system.")],
     *,
     following: Annotated[bool, typer.Option("--next", help="A new key, for evidock custody rotate.")] = False,
 ) -> None:
@@ -193,15 +195,32 @@ def _sealed_key(path: Path, config: Config) -> dict[str, str | None] | None:
     return {"vkey": key.vkey, "fingerprint": fingerprint(key), "key_file": str(place(path.absolute()))}
 
 
-def _certificate(folder: Path) -> dict[str, Any] | None:
+def _told_key(config: Config) -> dict[str, str | None] | None:
+    """The key as the daemon tells it, to whoever may ask that and may not look into its folder."""
+    with suppress(Refusal):
+        if (daemon := daemon_of(config)) is not None and (vkeys := daemon.status()["checkpoint"]["log_vkeys"]):
+            told = {"vkey": str(vkeys[0]), "fingerprint": fingerprint(Verifier.parse(vkeys[0]))}
+            return {**told, "key_file": "not to be read here; the daemon says so"}
+    return None
+
+
+def _certificate(folder: Path) -> dict[str, Any]:
+    path = folder / CERTIFICATE
     try:
-        found = look(folder / CERTIFICATE)
-    except (OSError, ValueError):
-        return None
-    return {
-        "subject": found.subject,
-        "issuer": found.issuer,
-        "not_before": rfc3339(found.not_before),
-        "not_after": rfc3339(found.not_after),
-        "due": found.due(datetime.now(UTC)),
-    }
+        found = look(path)
+    except FileNotFoundError:
+        why = "none; ask for one with: evidock identity request, or evidock identity enrol"
+    except OSError as error:
+        why = f"not to be read here: {path}: {error.strerror}"
+    except ValueError:
+        why = f"{path} is damaged; ask for another with: evidock identity request, or evidock identity enrol"
+    else:
+        told = {
+            "subject": found.subject,
+            "issuer": found.issuer,
+            "not_before": rfc3339(found.not_before),
+            "not_after": rfc3339(found.not_after),
+            "due": found.due(datetime.now(UTC)),
+        }
+        return {"certificate": told, "certificate_file": str(path)}
+    return {"certificate": None, "certificate_file": why}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.errors import AgentError, Refusal, SpoolError
-from tests.cli.conftest import ROOT, Dock, as_nobody, opened
+from agent.errors import AgentError, ConfigError, Refusal, SpoolError
+from tests.cli.conftest import NOBODY, ROOT, Dock, as_nobody, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,12 +50,57 @@ def test_keys_in_folders_that_only_root_may_look_into(evidock: Evidock, still: D
     shown = as_nobody(still, "identity", "show", first=MODULES + places)
     assert shown.returncode == 0, shown.stderr
     assert "not to be read here" in shown.stdout
+    assert "none" not in shown.stdout, "whoever may not look does not know that there is no certificate"
     done = as_nobody(still, "custody", "trust", first=MODULES + places)
     assert told_to_be_another(done), done.stderr
     key = still.folder / "kept-by-root" / "receipts.key"
     words = ("handover", "sign", still.folder / "dock", "--key", key, "--name", "dems.example.org/receipts")
     done = as_nobody(still, *words, first=MODULES)
     assert told_to_be_another(done), done.stderr
+
+
+@ROOT
+def test_an_export_that_cannot_be_made_leaves_no_word_of_it_in_the_log(evidock: Evidock, still: Dock) -> None:
+    def entries() -> int:
+        return len(evidock("--config", still.config, "journal", "export").lines)
+
+    one, before = evidock("--config", still.config, "capture", "list", "--json").json["captures"][0]["id"], entries()
+    for to in (still.folder, still.config / "bag"):
+        assert evidock("--config", still.config, "capture", "export", one, "--to", to).code == Refusal.exit_code
+    for path in (still.state, *still.state.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    (still.state / "spool" / "kept").chmod(0)
+    first = "import importlib.readers, agent.cli.asking, agent.cli.export, agent.station.dossiers;"
+    first += "import agent.custody.bag, agent.custody.export;"
+    to = still.folder / "dock" / "bag"
+    os.chown(to.parent, NOBODY, NOBODY)
+    done = as_nobody(still, "capture", "export", one, "--to", to, first=first)
+    assert told_to_be_another(done), done.stderr
+    assert entries() == before
+    assert not to.exists()
+
+
+@ROOT
+def test_files_of_the_daemon_that_agent_toml_names_are_no_fault_of_agent_toml(still: Dock) -> None:
+    secret = still.folder / "ca.pem"
+    secret.write_text("nobody's business")
+    secret.chmod(0o600)
+    uplink = f'use = "tus"\nname = "dems"\nurl = "https://dems.example.org/files"\nca_file = "{secret}"\n'
+    still.config.write_text(f"{still.config.read_text()}\n[[uplink]]\n{uplink}")
+    first = MODULES + "import agent.cli.config, agent.uplink.tus;"
+    done = as_nobody(still, "config", "show", first=first)
+    assert done.returncode == ConfigError.exit_code
+    assert "Edit agent.toml" not in done.stderr
+    assert "run this as root" in done.stderr
+
+
+@ROOT
+def test_whoever_could_not_write_is_not_asked_questions(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir(mode=0o755)
+    done = as_nobody(Dock(tmp_path), "--config", tmp_path / "etc/agent.toml", "init", first=MODULES)
+    assert done.returncode == Refusal.exit_code
+    assert f"nothing can be made in {tmp_path}/etc" in done.stderr
+    assert "Run this as root" in done.stderr
 
 
 @ROOT
@@ -69,6 +114,17 @@ def test_a_state_folder_behind_a_closed_one(tmp_path: Path) -> None:
     assert told_to_be_another(done), done.stderr
     done = as_nobody(dock, "check")
     assert "you may not look at" in done.stdout, done.stderr
+
+
+@ROOT
+def test_whoever_may_not_look_is_told_that_nobody_else_does(still: Dock) -> None:
+    opened(still.folder)
+    state = f'state = "{still.state}"'
+    still.config.write_text(still.config.read_text().replace(state, f'{state}\nsocket = "{still.folder}/control.sock"'))
+    done = as_nobody(still, "capture", "list")
+    assert done.returncode == Refusal.exit_code
+    assert "no daemon runs" in done.stderr
+    assert "systemctl start evidock" in done.stderr
 
 
 @ROOT

@@ -238,6 +238,8 @@ def test_whoever_can_open_the_socket_may_look_and_not_act(evidock: Evidock, live
         until(lambda: dock.socket.stat().st_mode & 0o777 == 0o660)  # the daemon's own last touch
         dock.socket.chmod(0o666)
         assert as_nobody(dock, "status").returncode == 0
+        shown = as_nobody(dock, "identity", "show", first="import agent.cli.identity, agent.anchor.keys;")
+        assert "edge.example.org/dock-1/log1+" in shown.stdout, "the daemon tells whose key it signs with"
         one = evidock("--config", dock.config, "capture", "list", "--json").json["captures"][0]
         done = as_nobody(dock, "capture", "hold", one["id"], "--why", "I want to")
         assert done.returncode == Refusal.exit_code
