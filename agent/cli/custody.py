@@ -1,5 +1,6 @@
 """`evidock custody`: whom the program that deletes believes, another key for the log, and a new epoch after a loss."""
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -26,6 +27,7 @@ app = typer.Typer(
 
 Why = Annotated[str, typer.Option("--why", help="The reason; it stands in the custody log.")]
 
+_UNCHANGED: Final = "Nothing was changed."
 _CHECKPOINT_MAX: Final = 1 << 18
 _WITHIN: Final = 20.0
 _NO_KEY: Final = "the log has no key yet, and so nobody can be told to believe it"
@@ -155,14 +157,13 @@ def new_epoch(
 
     config = configuration(ctx)
     path = config.station.state / "journal.db"
+    if os.path.lexists(path):  # who may not look is told so below
+        raise _lived(path)
     follows = _follows(config, _fetched(config, checkpoint))
     state = config.station.state
     with as_owner(state) if state.is_dir() else nullcontext(), locked(state):
         if path.exists():
-            raise Refusal(
-                f"{path} is there: an epoch begins with an empty state folder",
-                hint="Nothing was changed. Let what is held be sent; then move the whole folder aside and keep it.",
-            )
+            raise _lived(path)
         opened: dict[str, Json] = {"follows": follows, "why": why}
         Journal.open(path, log=config.station.log, stamp=Clock().stamp, opened=opened, actor=me().actor).close()
     if as_json:
@@ -172,23 +173,38 @@ def new_epoch(
     line("Now: evidock custody trust --write, give the new log's key to the witnesses, and start the daemon.")
 
 
+def _lived(path: Path) -> Refusal:
+    return Refusal(
+        f"{path} is there: an epoch begins with an empty state folder",
+        hint=f"{_UNCHANGED} Let what is held be sent; then move the whole folder aside and keep it.",
+    )
+
+
 def _fetched(config: "Config", place: str) -> bytes:
     import http.client  # noqa: PLC0415
     import ssl  # noqa: PLC0415
     import urllib.request  # noqa: PLC0415
 
-    try:
-        if not place.startswith(("http://", "https://")):
-            with Path(place).open("rb") as file:
+    if not place.startswith(("http://", "https://")):
+        try:
+            with open(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - no pipe is waited for
                 return file.read(_CHECKPOINT_MAX)
+        except OSError as error:
+            hint = f"{_UNCHANGED} Name the file that has it, or its address."
+            raise Refusal(f"{shown(place)} cannot be read: {in_words(error)}", hint=hint) from error
+    try:
         context = ssl.create_default_context(cafile=config.custody.ca_file)
+    except OSError as error:
+        raise ConfigError([Problem("custody.ca_file", f"{config.custody.ca_file}: {in_words(error)}")]) from error
+    try:
         with urllib.request.urlopen(place, timeout=_WITHIN, context=context) as answer:  # noqa: S310 - http(s), above
             raw: bytes = answer.read(_CHECKPOINT_MAX)
             return raw
     except (OSError, ValueError, http.client.HTTPException) as error:
         within = getattr(error, "reason", None)  # what urllib wraps
         why = in_words(within if isinstance(within, OSError) else error)
-        raise UplinkDown(f"{shown(place)} cannot be read: {why}", hint="Is that the right file, or address?") from error
+        hint = f"{_UNCHANGED} Is that the right address?"
+        raise UplinkDown(f"{shown(place)} cannot be read: {why}", hint=hint) from error
 
 
 def _follows(config: "Config", raw: bytes) -> "dict[str, Json]":
@@ -210,9 +226,9 @@ def _follows(config: "Config", raw: bytes) -> "dict[str, Json]":
         signed = [one for one in note.verified_by(dict.fromkeys(witnesses)) if one.cosigned_at is not None]
         head = Checkpoint.parse(note.text)
     except BadNote as bad:
-        raise JournalError(
+        raise Refusal(
             f"this is not a checkpoint that a witness of this station cosigned: {bad}",
-            hint="Nothing was changed. Ask the administrator of the witness for the last one of the old log.",
+            hint=f"{_UNCHANGED} Ask the administrator of the witness for the last one of the old log.",
         ) from bad
     stem, _, epoch = head.origin.rpartition("/log")
     ours, _, now = config.station.log.rpartition("/log")

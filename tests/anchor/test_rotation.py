@@ -192,12 +192,14 @@ async def test_after_a_loss_the_first_entry_quotes_what_the_witness_saw(tmp_path
         await _start(config)
     where = f"{dems.witness_url}/last-checkpoint?origin=edge.example.org/dock-1/log1"
     words = ["--config", str(config), "custody", "new-epoch", "--why", "the disk was lost", "--checkpoint"]
+    for nonsense in ("http://[witness", "http://witness:port/last-checkpoint"):
+        with pytest.raises(UplinkDown, match="cannot be read"):
+            await asyncio.to_thread(_invoke, [*words, nonsense])
+    with pytest.raises(Refusal, match="cannot be read"):
+        await asyncio.to_thread(_invoke, [*words, str(tmp_path)])
     done = await asyncio.to_thread(CliRunner().invoke, app, [*words, where, "--json"])
     told = json.loads(done.stdout)["follows"]
     assert (told["origin"], told["size"], told["root"]) == ("edge.example.org/dock-1/log1", last.size, last.root.hex())
-    for nonsense in ("http://[witness", "http://witness:port/last-checkpoint", str(tmp_path)):
-        with pytest.raises(UplinkDown, match="cannot be read"):
-            await asyncio.to_thread(_invoke, [*words, nonsense])
     with pytest.raises(Refusal, match="begins with an empty state folder"):
         await asyncio.to_thread(_invoke, [*words, where])
     async with daemon(tmp_path) as asked:
@@ -245,8 +247,11 @@ async def test_an_epoch_follows_only_what_a_witness_of_ours_signed(tmp_path: Pat
     with pytest.raises(ConfigError, match="cannot follow"):
         await asyncio.to_thread(_invoke, [*words, str(tmp_path / "same")])
     for name in ("alone", "bit"):
-        with pytest.raises(JournalError, match="not a checkpoint that a witness"):
+        with pytest.raises(Refusal, match="not a checkpoint that a witness"):
             await asyncio.to_thread(_invoke, [*words, str(tmp_path / name)])
+    config.write_text(config.read_text().replace("[custody]", f'[custody]\nca_file = "{tmp_path}/none.pem"'))
+    with pytest.raises(ConfigError, match=r"custody\.ca_file"):
+        await asyncio.to_thread(_invoke, [*words, f"{dems.witness_url}/last-checkpoint"])
     assert not (tmp_path / "state" / "journal.db").exists()
 
 
