@@ -98,7 +98,13 @@ def _write(ctx: typer.Context, rows: list[dict[str, Any]], why: str, *, as_json:
     told: list[dict[str, Any]] = []
     with source(ctx) as station:
         for first in range(0, len(rows), _PAGE):
-            told += station.assign(rows[first : first + _PAGE], why=why)["assignments"]
+            try:
+                told += station.assign(rows[first : first + _PAGE], why=why)["assignments"]
+            except Refusal as error:
+                if not told:
+                    raise
+                hint = f"The {len(told)} before it stand, and are written once only. Mend the file and read it again."
+                raise Refusal(str(error), hint=hint) from error
     if as_json:
         print_json({"assignments": told})
         return
@@ -163,4 +169,5 @@ def _rows_of_csv(text: str) -> Iterator[dict[str, Any]]:
         times = {name: _time(row.get(name)) for name in ("from", "until")}
         for word in ("officer", "unit"):
             if value := (row.get(word) or "").strip():
-                yield {"device": row["device"], **times, word: None if value == "-" else value}
+                about = {"device": row["device"], "line": rows.line_num}
+                yield {**about, **times, word: None if value == "-" else value}

@@ -102,7 +102,10 @@ def assign_all(
         try:
             told.append(assign(journal, options, row, actor=actor, why=why, seen=seen))
         except Refusal as error:
-            raise Refusal(f"assignment {number}: {error}", hint=error.what_to_do) from error
+            if "line" not in row and len({str(one.get("device")) for one in rows}) == 1:
+                raise  # a person's word about one device: no row is to be looked for
+            where = f"line {row['line']}" if isinstance(row.get("line"), int) else f"assignment {number}"
+            raise Refusal(f"{where}: {error}", hint=error.what_to_do) from error
     return told
 
 

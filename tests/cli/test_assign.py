@@ -11,6 +11,8 @@ from tests.cli.test_commands import documented, first
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from tests.cli.conftest import Dock, Evidock
 
 
@@ -93,3 +95,24 @@ def test_what_a_person_mistypes_is_refused(evidock: Evidock, dock: Dock) -> None
         assert told.code == Refusal.exit_code, words
         assert len(told.err.splitlines()) == 2
     assert evidock("--config", dock.config, "journal", "export").out == before
+
+
+def test_where_in_a_file_it_was_mistyped_and_what_of_it_stands(
+    evidock: Evidock, dock: Dock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = str(first(evidock, dock)["device"])
+    told = evidock("--config", dock.config, "device", "unassign", "nowhere", "--why", "x")
+    assert told.err.startswith("no device is known here under 'nowhere'"), told.err
+    words = ("device", "assign", "nowhere", "--officer", "1", "--unit", "2", "--why", "x")
+    assert evidock("--config", dock.config, *words).err.startswith("no device is known")
+    file = tmp_path / "shift.csv"
+    file.write_text(f"device,officer,unit\n{device},8811,B14\n\nnowhere,8812,\n")
+    words = ("--config", dock.config, "device", "assign-all", str(file), "--why", "x")
+    told = evidock(*words)
+    assert told.err.startswith("line 4: no device is known"), told.err
+    assert "Nothing was changed" in told.err
+    monkeypatch.setattr("agent.cli.assigning._PAGE", 2)
+    told = evidock(*words)
+    assert told.code == Refusal.exit_code
+    assert "Nothing was changed" not in told.err
+    assert "The 2 before it stand" in told.err
