@@ -285,7 +285,8 @@ class Anchor:
         ):
             raise Refusal("the policy does not list the new key", hint="Have the agency sign one that does, first.")
         if key.vkey not in trusts:
-            raise Refusal("the program that deletes does not know the new key", hint="evidock custody trust --write")
+            hint = "Nothing was changed. As one who may write that file: evidock custody trust --write."
+            raise Refusal("the program that deletes does not know the new key", hint=hint)
         await self._desk.write(lambda journal: anchors.retire_key(journal, actor=actor, why=why))
         self._ring = await asyncio.to_thread(self.ring.finish, self._place)
         self._find_policy()

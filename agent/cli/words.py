@@ -13,7 +13,8 @@ def sentence(entry: Mapping[str, Any]) -> str:
     said, subject = entry["predicate"], entry["subject"][0]["name"]
     actor = "" if said["actor"] == "agent" else f"  by {said['actor']}"
     clock = "" if said["clock"]["synchronised"] else " ~"
-    return f"{moment(said['recorded_at'])}{clock}  #{said['seq']}  {said['event']}  {_what(said, subject)}{actor}"
+    what = f"{_what(said, subject)}{actor}"
+    return f"{moment(said['recorded_at'])}{clock}  #{said['seq']}  {said['event']}  {what}".rstrip()
 
 
 def reckoned(index: Mapping[str, Any] | None) -> str:
@@ -61,7 +62,9 @@ def _what(said: Mapping[str, Any], subject: str) -> str:  # noqa: C901, PLR0911,
         case {"reason": reason}:
             return f"{subject[:8]}  {reason}"
         case {"device": {"id": device, "place": place}}:
-            return f"{device} at {place}"
+            return f"{device} at {place}" if place else str(device)
+        case {"checkpoint": {"size": size, "witnesses": [*names]}}:
+            return f"{size} entries, by {', '.join(map(str, names))}"
         case {"drill": {"passed": passed, "proven": proven, "capture": capture}}:
             return f"{str(capture)[:8]}  the drill {'passed' if passed else 'failed'}; proven: {proven}"
         case {"observation": {"kind": "device.index", "device": device, "detail": detail}}:

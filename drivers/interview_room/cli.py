@@ -96,10 +96,14 @@ def discover(
     as_json: AsJson = False,
 ) -> None:
     """Ask which ONVIF devices are in this network. Nothing is changed, and what they answer is an advice only."""
+    hint = "Name one of this station's IPv4 addresses as --interface: ip -4 address."
     try:
-        found = asyncio.run(discovered(seconds, interface=str(IPv4Address(interface))))
-    except (OSError, ValueError) as error:
-        hint = "Name one of this station's IPv4 addresses as --interface: ip -4 address."
+        ours = str(IPv4Address(interface))
+    except ValueError:
+        raise Refusal(f"{interface!r} is no IPv4 address", hint=hint) from None
+    try:
+        found = asyncio.run(discovered(seconds, interface=ours))
+    except OSError as error:
         raise Refusal(f"the network cannot be asked: {in_words(error)}", hint=hint) from error
     if as_json:
         print_json({"devices": [asdict(one) for one in found]})

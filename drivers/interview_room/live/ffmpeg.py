@@ -36,6 +36,8 @@ _LINE_MAX: Final = 2000
 _LINES: Final = 5
 _SECRET_MAX: Final = 4096
 _LETTERS: Final = re.compile(r"//[^/@\s]*@")
+_PLACES: Final = re.compile(r"\[[^\]@]+ @ 0x[0-9a-f]+\] ?|/dev/fd/\d+: ?")
+"""Where in ffmpeg it was said, and under which name it has what we hand it: nothing for whoever looks at a room."""
 FIRST_SECONDS: Final = 20.0
 """In which the first frame must come: a camera may have to be woken."""
 _END_SECONDS: Final = 5.0
@@ -163,7 +165,7 @@ class Connection:
             text = printable(line[:_LINE_MAX]).replace("%25", "%")
             for secret in self._secrets:
                 text = text.replace(secret, "***")
-            text = _LETTERS.sub("//", text)
+            text = _PLACES.sub("", _LETTERS.sub("//", text))
             if "deprecated" not in text:
                 self._said = [*self._said[-_LINES:], text[:300]]
 
