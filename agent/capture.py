@@ -7,13 +7,12 @@ finds all of it on one page. Times are aware and in UTC, lengths are bytes, dige
 from __future__ import annotations
 
 import hashlib
-import uuid
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from agent.written import LENGTH_MAX, Json, canonical, printable, rfc3339
+from agent.written import LENGTH_MAX, Json, canonical, printable, rfc3339, text_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -364,4 +363,4 @@ def capture_id(origin: Origin, sha256: bytes) -> str:
     raw = bytearray(hashlib.sha256(canonical({**origin.claims, "sha256": sha256.hex()})).digest()[:16])
     raw[6] = raw[6] & 0x0F | 0x80
     raw[8] = raw[8] & 0x3F | 0x80
-    return str(uuid.UUID(bytes=bytes(raw)))
+    return text_id(bytes(raw))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, TypeAlias
 
-__all__ = ["LENGTH_MAX", "Json", "canonical", "checked", "encoded", "printable", "rfc3339"]
+__all__ = ["LENGTH_MAX", "Json", "canonical", "checked", "encoded", "printable", "rfc3339", "text_id"]
 
 Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
 """What may stand in a journal entry: JSON without fractions (write a fraction as a string)."""
@@ -57,11 +58,18 @@ def checked(value: Json) -> None:
         raise ValueError(f"a {kind.__name__} cannot stand in a journal entry")
 
 
+@lru_cache(maxsize=1024)  # when a capture began is written five times until it is held
 def rfc3339(moment: datetime) -> str:
     """The moment as RFC 3339 in UTC with milliseconds: `2026-11-22T07:02:17.123Z`."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def text_id(raw: bytes) -> str:
+    """The text of a capture's id, a UUID (RFC 9562 section 4)."""
+    digits = raw.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def printable(name: bytes | str) -> str:

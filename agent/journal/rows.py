@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.capture import Digest, Holding, Origin, Parts, Priority, Receipt, Standing, Strength, rfc3339
+from agent.written import text_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,12 +58,6 @@ def raw_id(capture: str) -> bytes:
     if len(raw) != _ID_LENGTH or text_id(raw) != capture.lower():
         raise ValueError(f"{capture} is not a capture's id")
     return raw
-
-
-def text_id(raw: bytes) -> str:
-    """The text of a capture's id (RFC 9562 section 4)."""
-    digits = raw.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def holding(row: Sequence[Any], log: str) -> Holding:

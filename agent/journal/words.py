@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.context import folded
@@ -75,12 +76,17 @@ def _named(value: object, kind: str | None, depth: int) -> Iterator[tuple[str, o
         return
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _named(inner, _NAMES.get(re.sub(r"[^a-z0-9]", "", name.lower()), kind), depth + 1)
+            yield from _named(inner, _named_by(name) or kind, depth + 1)
     elif isinstance(value, list):
         for inner in value:
             yield from _named(inner, kind, depth + 1)
     elif kind is not None:
         yield kind, value
+
+
+@lru_cache(maxsize=128)  # a device's claims have the same few names each time
+def _named_by(name: str) -> str | None:
+    return _NAMES.get(re.sub(r"[^a-z0-9]", "", name.lower()))
 
 
 def _add(found: set[tuple[str, str]], kind: str, value: object) -> None:
