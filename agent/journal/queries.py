@@ -269,7 +269,7 @@ def was_purged(journal: Journal, sha256: bytes) -> bool:
     """
     rows = journal.connection.execute(
         "SELECT id, superseded, strength FROM capture WHERE sha256 = ? AND spooled = 0", (sha256,)
-    ).fetchall()
+    )
     left = [
         strength is not None and not (superseded and was_lost(journal, text_id(id_)))
         for id_, superseded, strength in rows
