@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.capture import Device, printable
 from agent.errors import DeviceRefused
+from drivers.body_worn.usb_volume.blocks import NO_SERIALS
 from firmware_specs.devices import device_spec, device_specs
 from firmware_specs.devices.versions import Fit, fitting
 from firmware_specs.formats.layout import layout
@@ -81,9 +82,10 @@ def _most_exact(volume: Volume) -> list[DeviceSpec]:
 def _device(volume: Volume, options: VolumeOptions, spec: DeviceSpec | None) -> Device:
     ground, told = volume.ground, options.device
     usb = ground.block.usb if ground.block else None
-    serial = told.serial or _said(volume, spec.serial if spec else None)
+    own = _said(volume, spec.serial if spec else None)
+    serial = told.serial or own
     return Device(
-        id=told.id or _id(volume, spec, serial),
+        id=told.id or _id(volume, spec, told.serial or (None if own is None or _left_in(own) else own)),
         family=spec.family if spec else "body_worn",
         driver=options.name,
         maker=told.maker or (spec.maker if spec else None) or (usb.maker if usb else None),
@@ -116,6 +118,11 @@ def _id(volume: Volume, spec: DeviceSpec | None, serial: str | None) -> str:
 
 def _id_word(text: str) -> str:
     return "".join(c if c.isprintable() and c != " " else "_" for c in text)
+
+
+def _left_in(serial: str) -> bool:
+    """Whether its maker left it in the file of each of its devices. One digit may be an agency's own number."""
+    return not serial.strip("0") or serial.upper() in NO_SERIALS
 
 
 def _percent(volume: Volume, spec: DeviceSpec | None) -> int | None:

@@ -96,6 +96,20 @@ def test_a_device_that_was_upgraded_stays_the_same(camera: VolumeEmulator) -> No
     assert found == [("emulated_bwc", "spec:emulated_bwc:BWC-0001"), ("emulated_bwc_2", "spec:emulated_bwc:BWC-0001")]
 
 
+def test_a_number_that_its_maker_left_in_a_file_names_no_device(camera: VolumeEmulator) -> None:
+    """Every camera of that maker has it, as in a descriptor; what the operator says it is, it is."""
+    nameless = replace(BLOCK, usb=replace(USB, serial=None))
+    (camera.files / "MISC/evidock-emulator.json").write_text(json.dumps({"serial": "000000000000"}))
+    assert known(camera.files, nameless).device.id == "usb:0951:1666:fs:1122-BEEF"
+    assert known(camera.files, nameless).device.serial == "000000000000"
+    assert known(camera.files, nameless, device={"serial": "0"}).device.id.endswith(":0")
+    (camera.files / "MISC/evidock-emulator.json").write_text(json.dumps({"serial": "0007"}))
+    assert known(camera.files, nameless).device.id == "spec:emulated_bwc:0007"
+    (camera.files / "MISC/evidock-emulator.json").write_text(json.dumps({"serial": "123456789ABC"}))
+    with pytest.raises(DeviceRefused, match="nothing tells"):
+        known(camera.files, replace(nameless, uuid=None))
+
+
 def test_what_nothing_tells_apart_is_refused_until_the_operator_names_it(card: Path) -> None:
     for block in (None, replace(BLOCK, usb=None, uuid=None), replace(BLOCK, usb=replace(USB, serial=None), uuid=None)):
         with pytest.raises(DeviceRefused, match="nothing tells the volume"):
