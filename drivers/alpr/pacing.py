@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -35,34 +35,57 @@ class Pace:
 
 
 class Memory:
-    """Bytes for the messages of all cameras. Nobody waits for more than there is at all."""
+    """Bytes for the messages of all cameras. Nobody waits for more than there is at all.
+
+    A message keeps its room until all of it is here, which its camera may make last. So a camera has one message, and
+    beyond that no more than half of what the others leave it: however slowly one sends, there is room for the others.
+    """
 
     def __init__(self, length: int) -> None:
         self._length = self._free = length
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._of: Counter[str] = Counter()
+        """Bytes that each camera has."""
+        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}
+        """By camera, in the order in which they are let in."""
 
     @asynccontextmanager
-    async def room(self, length: int) -> AsyncIterator[None]:
+    async def room(self, camera: str, length: int) -> AsyncIterator[None]:
         """While inside, so many bytes are there for one message."""
         length = min(length, self._length)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((length, turn))
+        self._waiting.setdefault(camera, deque()).append((length, turn))
         self._serve()
         try:
             await turn
             yield
         finally:
             if turn.done() and not turn.cancelled():
-                self._free += length
+                self._take(camera, -length)
             self._serve()
 
+    def _take(self, camera: str, length: int) -> None:
+        self._free -= length
+        self._of[camera] += length
+        if not self._of[camera]:
+            del self._of[camera]
+
     def _serve(self) -> None:
-        """Let in whoever is next, in order: who needs much is not passed by for ever by those who need little."""
-        while self._waiting:
-            length, turn = self._waiting[0]
-            if not turn.cancelled():
-                if length > self._free:
-                    return
-                self._free -= length
-                turn.set_result(None)
-            self._waiting.popleft()
+        """Let in one of each camera in turn, as long as one fits: of one camera nobody is passed by."""
+        while any(self._serve_one(camera) for camera in [*self._waiting]):
+            pass
+
+    def _serve_one(self, camera: str) -> bool:
+        waiting = self._waiting.pop(camera)
+        while waiting and waiting[0][1].cancelled():
+            waiting.popleft()
+        if fits := bool(waiting) and self._fits(camera, waiting[0][0]):
+            length, turn = waiting.popleft()
+            self._take(camera, length)
+            turn.set_result(None)
+        if waiting:
+            self._waiting[camera] = waiting
+        return fits
+
+    def _fits(self, camera: str, length: int) -> bool:
+        mine = self._of[camera]
+        return length <= self._free and (not mine or 2 * (mine + length) <= mine + self._free)

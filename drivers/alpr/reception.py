@@ -104,7 +104,7 @@ class Reception:
         most = camera.options.body_max
         stated = request.content_length
         length = most if stated is None else min(stated, most)
-        async with camera.pace.turn(), self._memory.room(_COPIES * length):
+        async with camera.pace.turn(), self._memory.room(camera.options.name, _COPIES * length):
             try:
                 body, cut = await _body(request, most)
             except (ClientError, ConnectionError, TimeoutError, web.HTTPException):

@@ -16,7 +16,7 @@ async def test_memory_is_given_in_order_and_comes_back() -> None:
     leave = asyncio.Event()
 
     async def visit(name: str, length: int) -> None:
-        async with memory.room(length):
+        async with memory.room("front", length):
             order.append(name)
             await leave.wait()
 
@@ -30,16 +30,36 @@ async def test_memory_is_given_in_order_and_comes_back() -> None:
     assert order == ["a", "b", "c", "d"], "who needs more than there is gets all there is"
 
 
+async def test_a_camera_that_sends_slowly_leaves_room_for_the_others() -> None:
+    """It keeps what it has for as long as it likes: one message, and half of what there would be for it alone."""
+    memory, inside = Memory(1000), list[str]()
+
+    async def visit(camera: str, length: int) -> None:
+        async with memory.room(camera, length):
+            inside.append(camera)
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(visit("slow", 100)) for _ in range(20)]
+    tasks += [asyncio.create_task(visit("large", 480)) for _ in range(3)]
+    tasks += [asyncio.create_task(visit("other", 10)) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    assert (inside.count("slow"), inside.count("large"), inside.count("other")) == (5, 1, 1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (memory._free, memory._of, memory._waiting) == (1000, {}, {})
+
+
 async def test_who_is_cancelled_while_waiting_keeps_no_memory() -> None:
     memory = Memory(100)
-    async with memory.room(100):
+    async with memory.room("front", 100):
         waiting = [asyncio.create_task(_enter(memory)) for _ in range(3)]
         await asyncio.sleep(0.01)
         waiting[0].cancel()
         waiting[1].cancel()
         await asyncio.gather(*waiting[:2], return_exceptions=True)
     await asyncio.wait_for(waiting[2], 10)
-    async with memory.room(100):
+    async with memory.room("front", 100):
         pass
 
 
@@ -53,7 +73,7 @@ async def test_who_is_cancelled_inside_gives_it_back() -> None:
 
 
 async def _enter(memory: Memory, until: asyncio.Event | None = None) -> None:
-    async with memory.room(100):
+    async with memory.room("front", 100):
         if until is not None:
             await until.wait()
 
