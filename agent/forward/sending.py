@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from agent.capture import PART_LENGTH
 from agent.errors import NotNow
 from agent.journal import contexts, queries
+from agent.traffic import Paced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from agent.gate import Charge, Gate
     from agent.journal import Desk
     from agent.spool import Spool
-    from agent.uplink import UplinkOptions
+    from agent.uplink import Leaving, UplinkOptions
 
 __all__ = ["ForwardSending"]
 
@@ -79,6 +80,22 @@ class ForwardSending:
         finally:
             if charge is not None:
                 await self._gate.settle(charge, unsent)
+                self._spent = charge
+
+    @asynccontextmanager
+    async def leaving(self, offset: int, length: int, /) -> AsyncIterator[Leaving]:
+        """The same for a thread; what does not go is given back here too."""
+        charge, self._charge = self._charge, None
+        try:
+            async with self._spool.leaving(self._holding.digest.sha256, offset, length) as file:
+                paced = Paced(file, self._gate.bucket, length)
+                try:
+                    yield paced
+                finally:
+                    paced.stop()
+        finally:
+            if charge is not None:
+                await self._gate.settle(charge, paced.left)
                 self._spent = charge
 
     async def unsent(self, length: int, /) -> None:

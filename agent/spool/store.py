@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -21,6 +21,7 @@ from agent.spool.aside import Aside, SealedPart
 from agent.spool.departing import BLOCK, come, departing
 from agent.spool.hashing import Hasher
 from agent.spool.lanes import Lanes, Road
+from agent.spool.leaving import KeptReader
 from agent.spool.memory import reuse_blocks
 from agent.spool.reading_back import read_back, read_through
 from agent.spool.sealer import Sealer, spool_error
@@ -29,7 +30,7 @@ from agent.spool.together import Together
 from agent.tasks import whole
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -315,6 +316,15 @@ class Spool:
         if length <= BLOCK:
             return self._short(sha256, offset, length)
         return departing(self._workers, partial(self._open, sha256), sha256, offset, offset + length)
+
+    @asynccontextmanager
+    async def leaving(self, sha256: bytes, offset: int, length: int) -> AsyncIterator[KeptReader]:
+        """The same bytes, to be read by a thread of the caller's."""
+        reader = KeptReader(partial(self._open, sha256), sha256, offset, length)
+        try:
+            yield reader
+        finally:
+            self._workers.submit(reader.close)
 
     async def _short(self, sha256: bytes, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """In one visit to a thread, with others that are asked for now."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from agent.errors import NotNow
 from agent.journal import contexts
 from agent.testing.devices import BenchDevice
+from agent.traffic import Bucket, Paced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Holding, Priority
     from agent.testing.station import Station
+    from agent.uplink import Leaving
 
 __all__ = ["HeldSending", "held_sending"]
 
@@ -58,6 +61,20 @@ class HeldSending:
         self._granted = 0
         self.outgone += length
         return self.blocks(offset, length)
+
+    @asynccontextmanager
+    async def leaving(self, offset: int, length: int, /) -> AsyncIterator[Leaving]:
+        """The same, for a thread."""
+        if length > self._granted:
+            self.unasked.append(length)
+        self._granted = 0
+        self.outgone += length
+        async with self._station.spool.leaving(self._holding.digest.sha256, offset, length) as file:
+            paced = Paced(file, Bucket(), length)
+            try:
+                yield paced
+            finally:
+                paced.stop()
 
     async def unsent(self, _: int, /) -> None:
         """Nothing is counted here."""

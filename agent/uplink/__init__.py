@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
     from agent.capture import Holding, Priority, Receipt
@@ -24,6 +25,7 @@ __all__ = [
     "BundleRoom",
     "Bundles",
     "Finding",
+    "Leaving",
     "Probes",
     "ReadsBack",
     "ReceiptsLater",
@@ -31,6 +33,19 @@ __all__ = [
     "Uplink",
     "UplinkOptions",
 ]
+
+
+class Leaving(Protocol):
+    """The bytes of one long body, on their way out by a thread."""
+
+    def read(self, room: memoryview, /) -> int:
+        """In that thread: put the next bytes there and return how many, at the pace that the policy allows.
+
+        Raises `SpoolDamaged` or `SpoolError`; and `ConnectionAbortedError` after `stop`.
+        """
+
+    def stop(self) -> None:
+        """Let whoever reads wait no longer."""
 
 
 class Sending(Protocol):
@@ -55,6 +70,9 @@ class Sending(Protocol):
 
     def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
         """The same bytes as `blocks`, for the body of a request: at the pace that the policy allows."""
+
+    def leaving(self, offset: int, length: int, /) -> AbstractAsyncContextManager[Leaving]:
+        """The same, for a thread that sends a long body."""
 
     async def unsent(self, length: int, /) -> None:
         """Tell that the last body of so many bytes was read, and nothing of it left: no connection came about."""

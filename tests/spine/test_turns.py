@@ -308,6 +308,31 @@ async def test_of_a_request_that_is_cut_only_what_went_is_counted(station: Stati
     assert await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte")) == went
 
 
+async def test_of_a_body_that_a_thread_sends_only_what_it_read_is_counted(station: Station) -> None:
+    length = 3 * 256 * 1024
+    traffic = Traffic(link=LinkClass.LTE, on={LinkClass.LTE: LinkTable(budget="1 MB")})
+    gate = Gate(station.desk, traffic, now=lambda: datetime(2026, 11, 22, 12, tzinfo=UTC))
+    device = BenchDevice("bench:a")
+    device.record("a0", some_bytes(length))
+    await station.dock(device)
+    departure = Departure(await station.only())
+    words: dict[str, Any] = {"to": UplinkOptions(use="bench", name="dems"), "state": None, "served": lambda: None}
+    one = ForwardSending(station.spool, station.desk, gate, departure, **words)
+
+    async def spent() -> int:
+        return await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte"))
+
+    await one.turn(length)
+    async with one.leaving(0, length) as leaving:
+        assert await spent() == length
+        assert await asyncio.to_thread(leaving.read, memoryview(bytearray(1000))) == 1000
+    assert await spent() == 1000
+    with pytest.raises(ConnectionAbortedError):
+        leaving.read(memoryview(bytearray(1000)))
+    await one.unsent(1000)
+    assert await spent() == 0
+
+
 class Announcing(BenchUplink):
     def __init__(self) -> None:
         super().__init__(strength=Strength.DIGEST)

@@ -11,7 +11,7 @@ import trustme
 
 from agent.testing.dems import EmulatedDems
 from agent.testing.station import Station
-from agent.uplink.http import body, trip
+from agent.uplink.http import Door, body, carriage, trip
 from agent.uplink.ietf import IetfUplink
 from agent.uplink.tus import TusUplink
 from tests.uplinks import azurite, swift
@@ -30,8 +30,28 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "SLOWEST", 8 * 1024 * 1024)
+    monkeypatch.setattr(carriage, "SLOWEST", 8 * 1024 * 1024)
     monkeypatch.setattr(trip, "DOUBT_WAIT", 0.01)
     monkeypatch.setattr(trip, "LOCK_WAITS", (0.01, 0.02, 0.04, 0.05, 0.05))
+
+
+@pytest.fixture(autouse=True)
+def by_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How quick a link is, and so which way a body goes, would depend on the machine; some tests ask for either."""
+    monkeypatch.setattr(Door, "goes_straight", lambda *_, **__: False)
+
+
+@pytest.fixture
+def straight(by_the_loop: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bodies go as long ones do on a quick link: by threads."""
+    monkeypatch.setattr(Door, "goes_straight", lambda door, *_, **__: door.proxy is None)
+
+
+@pytest.fixture(params=["loop", "thread"])
+def both_ways(request: pytest.FixtureRequest) -> None:
+    """Once by the event loop and once by threads."""
+    if request.param == "thread":
+        request.getfixturevalue("straight")
 
 
 @pytest.fixture

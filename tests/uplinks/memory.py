@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,24 @@ def holding_of(data: bytes, *, key: str = "DCIM/100MEDIA/CLIP0001.MP4", index: i
     )
 
 
+class MemoryLeaving:
+    """`agent.uplink.Leaving` of it."""
+
+    def __init__(self, sending: MemorySending, offset: int, end: int) -> None:
+        self._sending, self._at, self._end = sending, offset, end
+
+    def read(self, room: memoryview, /) -> int:
+        block = self._sending.given[self._at : min(self._at + len(room), self._end)]
+        if not block and self._at < self._end:
+            raise SpoolDamaged("the kept file is too short")
+        room[: len(block)] = block
+        self._at += len(block)
+        self._sending.read += len(block)
+        return len(block)
+
+    def stop(self) -> None: ...
+
+
 class MemorySending:
     """`agent.uplink.Sending` over bytes; `damage` is what the spool gives instead."""
 
@@ -81,6 +100,10 @@ class MemorySending:
 
     def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
         return self.blocks(offset, length)
+
+    @asynccontextmanager
+    async def leaving(self, offset: int, length: int, /) -> AsyncIterator[MemoryLeaving]:
+        yield MemoryLeaving(self, offset, offset + length)
 
     async def unsent(self, _: int, /) -> None: ...
 

@@ -20,6 +20,8 @@ from tests.uplinks.memory import MIB, MemorySending, some_bytes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 OFFER = "Upload-Limit: max-size=1234567890\r\n"
 RESUMABLE = "HTTP/1.1 104 Upload Resumption Supported\r\nUpload-Draft-Interop-Version: 9\r\n"
 PLACE = RESUMABLE + "Location: /another/place\r\n\r\n"

@@ -77,6 +77,7 @@ async def test_byt_5_a_redirect_is_not_followed_and_its_goal_is_named(
     assert "captive portal" in caught.value.what_to_do
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("status", [201, 204])
 async def test_byt_5_an_answer_that_is_cut_is_no_answer(serve: Serve, connect: Connect, status: int) -> None:
     double = await serve(signs=True)
@@ -256,6 +257,7 @@ async def test_retry_after_is_honoured_and_bounded(serve: Serve, connect: Connec
         assert double.made == 1
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("status", [408, 500, 502, 504])
 async def test_a_doubtful_answer_to_a_part_is_followed_by_head(serve: Serve, connect: Connect, status: int) -> None:
     double = await serve()
@@ -268,6 +270,7 @@ async def test_a_doubtful_answer_to_a_part_is_followed_by_head(serve: Serve, con
     assert whole(double, sending)
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("status", [408, 409, 500])
 async def test_patience_with_doubtful_answers_ends(serve: Serve, connect: Connect, status: int) -> None:
     double = await serve()
@@ -277,6 +280,7 @@ async def test_patience_with_doubtful_answers_ends(serve: Serve, connect: Connec
     assert double.count("PATCH") == trip.PATIENCE
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_413_at_a_part_from_a_proxy_makes_parts_smaller_for_good(serve: Serve, connect: Connect) -> None:
     double = await serve()
     limit = MIB
@@ -297,6 +301,7 @@ async def test_413_at_a_part_from_a_proxy_makes_parts_smaller_for_good(serve: Se
     assert {bytes(stored.held) for stored in double.uploads.values()} == {first.data, second.data}
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_413_from_a_proxy_at_the_smallest_part_names_the_proxy(serve: Serve, connect: Connect) -> None:
     double = await serve(signs=True)
     double.next("POST", stranger(413))

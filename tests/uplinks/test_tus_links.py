@@ -10,7 +10,7 @@ import pytest
 from agent.capture import Strength
 from agent.errors import UplinkDown
 from agent.uplink.http import body as body_module
-from agent.uplink.http import trip
+from agent.uplink.http import carriage, trip
 from tests.uplinks.double import cut, methods, stall, stranger, then, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.wire import Wire
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EIGHT = 8 * MIB
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("after", [0, 300_000])
 async def test_a_server_that_stops_reading_is_left_after_the_stall_time(
     serve: Serve, connect: Connect, after: int
@@ -40,6 +41,7 @@ async def test_a_server_that_stops_reading_is_left_after_the_stall_time(
     assert whole(double, sending)
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_server_that_takes_everything_and_never_answers_is_left(serve: Serve, connect: Connect) -> None:
     double = await serve(signs=True)
     for method in ("POST", "HEAD"):
@@ -49,6 +51,7 @@ async def test_a_server_that_takes_everything_and_never_answers_is_left(serve: S
     assert receipt.strength is Strength.SIGNED
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_answers_that_are_lost_on_the_way_are_asked_for(serve: Serve, connect: Connect) -> None:
     double = await serve()
     sending = MemorySending(some_bytes(2 * MIB))
@@ -61,6 +64,7 @@ async def test_answers_that_are_lost_on_the_way_are_asked_for(serve: Serve, conn
     assert whole(double, sending)
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_server_may_take_its_time_to_verify_the_whole(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,8 +82,10 @@ async def test_a_server_may_take_its_time_to_verify_the_whole(
     assert methods(double) == ["OPTIONS", "POST", "PATCH", "PATCH", "HEAD"]
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_slow_link_is_no_stall(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_module, "SLOW", 0.1)
+    for module in (body_module, carriage):
+        monkeypatch.setattr(module, "SLOW", 0.1)
     double = await serve(signs=True)
     sending = MemorySending(some_bytes(3 * MIB))
     async with Wire("limit=600000", double.port) as wire:
@@ -88,10 +94,12 @@ async def test_a_slow_link_is_no_stall(serve: Serve, connect: Connect, monkeypat
     assert whole(double, sending)
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_proxy_that_takes_fast_and_passes_on_slowly_is_no_stall(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body_module, "SLOWEST", MIB // 2)
+    for module in (body_module, carriage):
+        monkeypatch.setattr(module, "SLOWEST", MIB // 2)
     double = await serve(signs=True)
 
     async def slowly(double: Double, request: web.Request, seen: Seen) -> web.StreamResponse:

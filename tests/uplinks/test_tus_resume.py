@@ -27,6 +27,7 @@ EIGHT = 8 * MIB
 # --- RES-1: a break costs one request body at most
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("checksums", [True, False])
 @pytest.mark.parametrize("at", [1, 70_000, 3 * MIB + 5, 7 * MIB])
 async def test_res_1_a_cut_costs_at_most_one_request_body(
@@ -44,6 +45,7 @@ async def test_res_1_a_cut_costs_at_most_one_request_body(
     assert double.made <= 1 + (at < 1000)  # a plain server cannot know that a creation was asked twice
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_res_1_a_restart_continues_where_the_server_stands(serve: Serve, connect: Connect) -> None:
     double = await serve()
     sending = MemorySending(some_bytes(EIGHT))

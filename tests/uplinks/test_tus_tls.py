@@ -196,6 +196,7 @@ async def test_a_name_that_does_not_resolve_is_named(connect: Connect) -> None:
 # --- who we are
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_key_that_is_not_pinned_gets_no_byte(
     serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path
 ) -> None:
@@ -215,6 +216,7 @@ async def test_a_key_that_is_not_pinned_gets_no_byte(
     assert any(finding.state == "problem" and "pins" in finding.detail for finding in await uplink.check())
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_the_name_of_the_dems_is_told_before_its_certificate_is_chosen(
     serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path
 ) -> None:
@@ -234,6 +236,7 @@ async def test_the_name_of_the_dems_is_told_before_its_certificate_is_chosen(
     assert set(told) == {"localhost"}
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_dems_with_an_address_of_ipv6(
     serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path
 ) -> None:
@@ -243,6 +246,7 @@ async def test_a_dems_with_an_address_of_ipv6(
     assert {finding.state for finding in await uplink.check()} <= {"ok", "warning"}
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_client_certificate_is_shown(
     serve: Serve, connect: Connect, authority: trustme.CA, ca_file: Path, tmp_path: Path
 ) -> None:
@@ -286,6 +290,7 @@ def strict_server(context: ssl.SSLContext) -> Iterator[int]:
         thread.join()
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_the_token_is_sent_and_read_again(serve: Serve, connect: Connect, tmp_path: Path) -> None:
     double = await serve(signs=True)
     token = tmp_path / "token"

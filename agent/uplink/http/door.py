@@ -16,12 +16,15 @@ from yarl import URL
 
 from agent.errors import ConfigError, UplinkDown
 from agent.uplink.http.answer import Answer
+from agent.uplink.http.carriage import BrokenError, UnmadeError
 from agent.uplink.http.identity import proxy_headers, tls_context, token, trusting
-from agent.uplink.http.trouble import Cut, bounded, explained, translated
+from agent.uplink.http.straight import LONG, Straight
+from agent.uplink.http.trouble import Cut, bounded, broken, explained, translated, unmade
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.uplink import Leaving
     from agent.uplink.http.body import Body
     from agent.uplink.http.options import HttpOptions
 
@@ -35,6 +38,7 @@ BODY_MAX: Final = 64 * 1024
 """Bytes of an answer that are read: a note is much shorter, and of an error its first sentence is enough."""
 FIELD_MAX: Final = 128 * 1024
 """Bytes of one header: a receipt with many signatures, or metadata that is echoed."""
+_ALWAYS: Final = {"User-Agent": "evidock", "Accept-Encoding": "identity"}
 UNSENT: Final = 512 * 1024
 """Bytes that the kernel takes beyond what is on the wire: with megabytes, a slow link would look like a stalled one."""
 
@@ -62,6 +66,7 @@ class Door:
         self._proxy_headers = proxy_headers(options)
         self._session: aiohttp.ClientSession | None = None
         self._token = token(options)
+        self._straight: Straight | None = None
         self.bodies = 0
         """Requests with a body that are on their way now."""
 
@@ -104,10 +109,7 @@ class Door:
 
         Raises `UplinkDown` where no connection came about, `Cut` where one failed, and what the body's source raised.
         """
-        sent = self.worded(method) | (headers or {})
-        if self._token is not None:
-            sent["Authorization"] = f"Bearer {self._token}"
-        sent |= self._for_proxy(url)
+        sent = self._sent(method, url, headers)
         watched = None if isinstance(body, bytes) else body
         self.bodies += watched is not None
         try:
@@ -128,6 +130,35 @@ class Door:
                 watched.watched_by(None)
                 await watched.close()
 
+    def goes_straight(self, length: int, *, quick: bool) -> bool:
+        """Whether a body of so many bytes is best sent by `carry`; `quick`: the link is."""
+        return quick and length >= LONG and self.proxy is None and (self._straight is None or self._straight.free)
+
+    async def carry(
+        self, method: str, url: URL, headers: dict[str, str], body: Leaving, length: int, *, verifying: float
+    ) -> Answer:
+        """Send one request with a long body by a thread of its own, and return its answer. Raises as `ask` does."""
+        sent = {**_ALWAYS, **self._sent(method, url, headers)}
+        if self._straight is None:
+            options = self._options
+            self._straight = Straight(
+                self.tls,
+                self._socket,
+                connect_timeout=options.connect_timeout,
+                stall=options.stall,
+                longest=self.longest,
+            )
+        self.bodies += 1
+        try:
+            head = await self._straight.ask(method, url, sent, body, length, verifying=verifying)
+        except UnmadeError as error:
+            raise unmade(error.why, url) from error
+        except BrokenError as error:
+            raise broken(error.why, url, handed=error.handed) from error
+        finally:
+            self.bodies -= 1
+        return Answer(method, url, head.status, head.headers, head.body, self.spoken(head.headers))
+
     async def get(self, url: URL) -> aiohttp.ClientResponse:
         """Begin to read what lies at `url`; the caller closes what is returned. Raises `UplinkDown`."""
         sent = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
@@ -139,6 +170,12 @@ class Door:
                 )
         except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
             raise self._translated(error, url) from error
+
+    def _sent(self, method: str, url: URL, headers: dict[str, str] | None) -> dict[str, str]:
+        sent = self.worded(method) | (headers or {})
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        return sent | self._for_proxy(url)
 
     def _translated(self, error: Exception, url: URL) -> UplinkDown:
         own = isinstance(error, aiohttp.ClientProxyConnectionError)  # nothing of the DEMS was seen
@@ -186,7 +223,7 @@ class Door:
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._options.connect_timeout),
-                headers={"User-Agent": "evidock", "Accept-Encoding": "identity"},
+                headers=_ALWAYS,
                 skip_auto_headers={"Content-Type"},  # a creation without bytes has none
                 auto_decompress=False,
                 max_line_size=FIELD_MAX,
@@ -244,6 +281,9 @@ class Door:
 
     async def aclose(self) -> None:
         """Close the session; it is opened again where something is sent after all."""
+        straight, self._straight = self._straight, None
+        if straight is not None:
+            straight.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()

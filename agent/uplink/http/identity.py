@@ -42,7 +42,7 @@ def tls_context(
     `refused`: see `pinned`.
     """
     context = trusting(options)
-    context.sslobject_class = pinned(options.pins, refused=refused)
+    context.sslobject_class, context.sslsocket_class = pinned(options.pins, refused=refused)
     if options.client_cert is not None:
         try:
             # The password callback keeps OpenSSL from asking at a terminal for an encrypted key.

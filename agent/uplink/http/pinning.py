@@ -49,22 +49,32 @@ def pin_of(certificate: bytes) -> str:
 
 def pinned(
     pins: Iterable[str], *, refused: MutableSequence[ssl.SSLCertVerificationError] | None = None
-) -> type[ssl.SSLObject]:
-    """A TLS connection that ends its handshake only with a server that has one of these keys; without any, as ever.
+) -> tuple[type[ssl.SSLObject], type[ssl.SSLSocket]]:
+    """TLS that ends its handshake only with a server that has one of these keys; without any, as ever. For any loop.
+
+    The second one is that of a socket which a thread uses.
 
     `refused`: where it is written down what was wrong with a certificate, for who has to name it and is not told.
     """
     known = frozenset(pins)
 
+    def compare(certificate: bytes | None) -> None:
+        if known and pin_of(certificate or b"") not in known:
+            raise _NotPinnedError(_NotPinnedError.verify_message)
+
     class Pinned(ssl.SSLObject):
         def do_handshake(self) -> None:
             try:
                 super().do_handshake()
-                if known and pin_of(self.getpeercert(binary_form=True) or b"") not in known:
-                    raise _NotPinnedError(_NotPinnedError.verify_message)
+                compare(self.getpeercert(binary_form=True))
             except ssl.SSLCertVerificationError as error:
                 if refused is not None:
                     refused.append(error)
                 raise
 
-    return Pinned
+    class PinnedSocket(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as its base has it
+            super().do_handshake(block)
+            compare(self.getpeercert(binary_form=True))
+
+    return Pinned, PinnedSocket

@@ -80,6 +80,8 @@ class Trip(Generic[DoorT_co]):
         """Where the part begins that the server called wrong."""
         self.replaced = False
         """An upload of ours was given up because it held other bytes."""
+        self._abreast = 1
+        """Bodies that were on their way when the last one of ours began."""
         self._doubts = 0
         self._losses = 0
         self._waits = iter(LOCK_WAITS)
@@ -159,7 +161,12 @@ class Trip(Generic[DoorT_co]):
         over), and `SpoolDamaged`.
         """
         verifying = self.verifying if end == self.length else 0.0
-        length, blocks = end - offset, self.sending.outgoing(offset, end - offset)
+        length, self._abreast = end - offset, self.door.bodies + 1
+        headers = headers | {"Content-Length": str(length)}
+        if self.door.goes_straight(length, quick=self.part.quick):
+            async with self.sending.leaving(offset, length) as leaving:
+                return await self.door.carry(method, url, headers, leaving, length, verifying=verifying)
+        blocks = self.sending.outgoing(offset, length)
         body: Body | bytes
         if length <= PIECE:  # there is nothing to watch: it goes out with its headers
             body = b"".join([block async for block in blocks])
@@ -167,7 +174,6 @@ class Trip(Generic[DoorT_co]):
                 raise SpoolDamaged(f"the spool gave {len(body)} bytes of a capture where {length} lie")
         else:
             body = Body(blocks, length, self.stall, verifying=verifying)
-        headers = headers | {"Content-Length": str(length)}
         try:
             return await self.door.ask(method, url, headers, body, verifying=verifying)
         except UplinkDown as error:
@@ -180,7 +186,8 @@ class Trip(Generic[DoorT_co]):
 
         `loses`: of a request that is cut the server keeps nothing.
         """
-        self.part.kept(length, monotonic() - began, abreast=self.door.bodies + 1, loses=loses)
+        abreast = max(self._abreast, self.door.bodies + 1)  # of some that end together, the last one is alone then
+        self.part.kept(length, monotonic() - began, abreast=abreast, loses=loses)
 
     def again(self) -> bool:
         """Count an upload that is created for this capture; False when a server has lost too many of them in one go."""

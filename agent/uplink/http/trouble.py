@@ -6,6 +6,7 @@ import errno
 import re
 import socket
 import ssl
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from agent.uplink.http.answer import Answer
 
-__all__ = ["Cut", "bounded", "explained", "said", "tls_trouble", "translated", "unreachable"]
+__all__ = ["Cut", "bounded", "broken", "explained", "said", "tls_trouble", "translated", "unmade", "unreachable"]
 
 SENTENCE_MAX: Final = 200
 """Characters of a stranger's words that are repeated to a person."""
@@ -85,6 +86,27 @@ def _translated(  # noqa: PLR0911 - one line per thing that can fail
             return Cut(f"{host} took no byte and gave no answer for too long")
         case _:
             return Cut(f"the connection to {host} broke: {bounded(str(error) or type(error).__name__)}")
+
+
+def unmade(error: Exception, url: URL) -> UplinkDown:
+    """Return why no connection came about for a body that a thread was to send."""
+    down = unreachable(error, url) if isinstance(error, OSError) else broken(error, url, handed=0)
+    down.way, down.unsent = True, True
+    return down
+
+
+def broken(error: Exception, url: URL, *, handed: int) -> Cut:
+    """Return what ended a request that a thread sent, of whose body the socket had taken so many bytes."""
+    host = _place(url)
+    if isinstance(error, TimeoutError):
+        down = Cut(f"{host} took no byte and gave no answer for too long")
+    elif isinstance(error, HTTPException):
+        hint = f"Does `url` name the DEMS? What listens there does not speak HTTP: {bounded(str(error))}."
+        down = Cut(f"{host} gave an answer that is no HTTP", hint=hint)
+    else:
+        down = Cut(f"the connection to {host} broke: {bounded(str(error) or type(error).__name__)}")
+    down.way, down.handed = True, handed
+    return down
 
 
 def unreachable(error: OSError, url: URL) -> UplinkDown:

@@ -25,7 +25,7 @@ def session_with(pins: Iterable[str]) -> type[AIOHTTPSession]:
             context: ssl.SSLContext = super()._get_ssl_context()
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if known:
-                context.sslobject_class = pinned(known)
+                context.sslobject_class, _ = pinned(known)
             return context
 
     return Session

@@ -1,0 +1,140 @@
+"""One request with a long body on its way: what its thread does, and the watch over it."""
+
+from __future__ import annotations
+
+import asyncio
+from http.client import HTTPException
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from agent.errors import SpoolDamaged
+from agent.uplink.http.body import BRISK, PIECE, SLOW, SLOWEST
+from agent.uplink.http.line import BLOCK
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from agent.uplink import Leaving
+    from agent.uplink.http.incoming import Head
+    from agent.uplink.http.line import Line
+
+__all__ = ["BrokenError", "Carriage", "UnmadeError"]
+
+LET_GO: Final = 5.0
+"""Seconds for which a thread is waited for whose connection was shut down: only a disk that hangs keeps it longer."""
+
+
+class UnmadeError(Exception):
+    """No connection came about."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+class BrokenError(Exception):
+    """The connection failed after it had been made."""
+
+    def __init__(self, why: OSError | HTTPException, handed: int) -> None:
+        super().__init__(str(why))
+        self.why = why
+        """`TimeoutError`: nobody took a byte or gave an answer for too long."""
+        self.handed = handed
+        """Bytes of the body that the socket had taken."""
+
+
+class Carriage:
+    """One request on one connection, which is closed by the thread unless another request may follow."""
+
+    def __init__(self, line: Line, body: Leaving, length: int, *, stall: float, verifying: float) -> None:
+        """`stall`: seconds without a byte taken after which it ends; `verifying`: that its answer may take more."""
+        self._line, self._body, self._length = line, body, length
+        self._stall, self._verifying = stall, verifying
+        self._until = inf
+        """When it ends, by `monotonic`, unless the thread gets on."""
+        self._late = False
+        self._made = False
+        self._sent = 0
+
+    async def watched(
+        self, threads: ThreadPoolExecutor, request: bytes, method: str, *, longest: int, connect_timeout: float
+    ) -> Head:
+        """Let a thread send it, and end that where it stands still for too long, or nobody waits for it here any more.
+
+        Raises `UnmadeError` or `BrokenError`, and what the body raised.
+        """
+        self._until = monotonic() + connect_timeout
+        work = threads.submit(self._run, request, method, longest)
+        done = asyncio.wrap_future(work)
+        try:
+            while not done.done():
+                await asyncio.wait({done}, timeout=max(0.05, min(self._stall / 2, self._until - monotonic())))
+                if not done.done() and not self._late and monotonic() >= self._until:
+                    self._late = True
+                    self._end(work)
+        except asyncio.CancelledError:
+            self._end(work)
+            await asyncio.wait({done}, timeout=LET_GO)
+            done.add_done_callback(_looked_at)
+            raise
+        if done.cancelled():  # no thread was free for it
+            raise UnmadeError(TimeoutError())
+        try:
+            return done.result()
+        except (OSError, HTTPException) as error:
+            why = TimeoutError() if self._late else error
+            if not self._made and isinstance(why, OSError):
+                raise UnmadeError(why) from error
+            raise BrokenError(why, self._sent) from error
+
+    def _end(self, work: Future[Head]) -> None:
+        self._body.stop()
+        self._line.shut()
+        if work.cancel():
+            self._line.close()
+
+    def _run(self, request: bytes, method: str, longest: int) -> Head:
+        line, another = self._line, False
+        try:
+            line.greet()
+            self._made = True
+            self._send(request)
+            self._send_body()
+            self._until = monotonic() + self._stall + self._length / SLOWEST + self._verifying
+            head, another = line.incoming.answer(method, longest)
+            another = another and self._sent == self._length
+        finally:
+            if not another:
+                line.close()
+        return head
+
+    def _send(self, data: bytes | memoryview) -> None:
+        self._until = monotonic() + self._stall
+        self._line.send(data)
+
+    def _send_body(self) -> None:
+        """Send all of it, or what goes before an answer begins."""
+        most = BLOCK
+        while self._sent < self._length:
+            self._until = inf  # a slow disk is no stalled network, and neither is a cap
+            count = self._body.read(self._line.room[: min(most, self._length - self._sent)])
+            if not count:
+                raise SpoolDamaged(f"the spool gave {self._sent} bytes of a capture where {self._length} lie")
+            began = monotonic()
+            try:
+                self._send(self._line.room[:count])
+            except OSError:
+                if self._late or not self._line.incoming.early():
+                    raise
+                return
+            self._sent += count
+            took = monotonic() - began
+            most = PIECE if took > SLOW else BLOCK if took < BRISK else max(PIECE, count)
+            if self._sent < self._length and self._line.incoming.early():
+                return
+
+
+def _looked_at(done: asyncio.Future[Head]) -> None:
+    if not done.cancelled():
+        done.exception()

@@ -1,0 +1,70 @@
+"""One connection that a thread uses, without an event loop: encrypted by the thread, and shut down by any."""
+
+from __future__ import annotations
+
+import select
+import socket
+from contextlib import suppress
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from agent.uplink.http.incoming import Incoming
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["BLOCK", "Line", "readable"]
+
+BLOCK: Final = 256 * 1024
+"""Bytes that are read and encrypted at once: they stay in the caches of a processor meanwhile."""
+
+
+class Line:
+    """A blocking socket, and what was heard on it."""
+
+    def __init__(self, made: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
+        """`tls`: how to encrypt; `host`: whom the other end must prove to be then."""
+        self._sock, self._tls, self._host = made, tls, host
+        self._closing = Lock()
+        self.incoming = Incoming(made)
+        self.room = memoryview(bytearray(BLOCK))
+        """Where a thread puts bytes before it sends them."""
+
+    def greet(self) -> None:
+        """Agree upon keys, where that was not done yet. Raises `OSError`."""
+        if self._tls is not None:
+            with self._closing:
+                sock = self._tls.wrap_socket(self._sock, server_hostname=self._host, do_handshake_on_connect=False)
+                self._sock, self._tls, self.incoming = sock, None, Incoming(sock)
+            sock.do_handshake()
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Return when the socket has taken all of it. Raises `OSError`."""
+        self._sock.sendall(data)
+
+    def quiet(self) -> bool:
+        """Whether nothing came that nobody asked for, as the other side's end would be."""
+        return not self.incoming.more and not readable(self._sock)
+
+    @property
+    def closed(self) -> bool:
+        """Nothing goes over it any more."""
+        return self._sock.fileno() < 0
+
+    def shut(self) -> None:
+        """End whatever a thread waits for here."""
+        with self._closing, suppress(OSError):
+            # A TLS socket's own would forget its keys first, and let the next bytes out as they are.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let it go. Never while `shut` may take a descriptor that is another file's by then."""
+        with self._closing, suppress(OSError):
+            self._sock.close()
+
+
+def readable(sock: socket.socket) -> bool:
+    """Whether something came, or the end of it."""
+    waiting = select.poll()
+    waiting.register(sock, select.POLLIN)
+    return bool(waiting.poll(0))
