@@ -1,19 +1,19 @@
 #!/bin/sh
 # Checks the bag that it lies in, or the one named, with sh, openssl (3.0 or later), sha256sum and xxd; nothing of Evidock.
 # Lines begin with OK, FAILED or MISSING. Exit code: 0 all is OK, 1 something FAILED, 2 no bag, 3 something is only MISSING.
-LC_ALL=C; export LC_ALL; cd "${1:-$(dirname "$0")}" && T=$(mktemp -d) || exit 2; trap 'rm -rf "$T"' EXIT; text=$T/text code=0
-seen() { tr -c '\n -~' '?'; }; ok() { echo "OK      $*" | seen; } # nothing that a file says may steer the terminal
-failed() { echo "FAILED  $*" | seen; code=1; }; missing() { echo "MISSING $*" | seen; [ $code = 1 ] || code=3; }
+LC_ALL=C; export LC_ALL; unset CDPATH; case $0 in */*) D=${0%/*}/ ;; *) D=. ;; esac; case ${1:-$D} in /*) D=${1:-$D} ;; *) D=./${1:-$D} ;; esac
+cd "$D" && T=$(mktemp -d) || exit 2; trap 'rm -rf "$T"' EXIT; text=$T/text code=0
+seen() { tr -c '\n -~' '?'; }; ok() { printf 'OK      %s\n' "$*" | seen; } # nothing that a file says may steer the terminal
+failed() { printf 'FAILED  %s\n' "$*" | seen; code=1; }; missing() { printf 'MISSING %s\n' "$*" | seen; [ $code = 1 ] || code=3; }
 hex() { xxd -p | tr -d '\n'; }; unhex() { printf %s "$1" | xxd -r -p; }; unbase64() { printf %s "$1" | openssl base64 -d -A; }
 sums() { # MANIFEST BITS FIND...: the manifest is, byte for byte, what would be written now: nothing changed, lost or added
     manifest=$1 bits=$2; shift 2; find "$@" ! -type d | sort | tr '\n' '\0' |
         xargs -0 -r openssl dgst "-sha$bits" -r | sed 's, \*\(\./\)*,  ,' > "$T/sums"
-    if cmp -s "$T/sums" "$manifest"; then ok "$manifest: $(grep -c . "$manifest") files"; else
-        failed "$manifest: < is here, > is listed"; diff "$T/sums" "$manifest" | grep -a '^[<>]' | seen; fi
+    if cmp -s "$T/sums" "$manifest"; then ok "$manifest: $(grep -c . "$manifest") files"; return; fi
+    failed "$manifest: < is here, > is listed"; diff "$T/sums" "$manifest" | grep -a '^[<>]' | seen
 }
 signed() { # NOTE ROLE: in $by who of keys/ROLE-*.pem signed, in $text what; 1 when one of them signed wrongly, 2 when nobody did
-    by=; blank=$(grep -n '^$' "$1" | tail -n 1 | cut -d : -f 1); [ -n "$blank" ] || return 1
-    head -n $((blank - 1)) "$1" > "$text"; tail -n +$((blank + 1)) "$1" > "$T/lines"
+    by=; blank=$(grep -n '^$' "$1" | tail -n 1 | cut -d : -f 1); [ -n "$blank" ] || return 1; head -n $((blank - 1)) "$1" > "$text"; tail -n +$((blank + 1)) "$1" > "$T/lines"
     while read -r dash name value; do unbase64 "$value" > "$T/value"; id=$(head -c 4 "$T/value" | hex); key=keys/$2-$id.pem
         [ "$dash $value" = "— $(openssl base64 -A < "$T/value")" ] || return 1; [ -f "$key" ] || continue
         public=$(openssl pkey -pubin -in "$key" -outform DER | hex); kind=02 at=5 time=; cp "$text" "$T/message"
