@@ -58,11 +58,14 @@ def checked(value: Json) -> None:
         raise ValueError(f"a {kind.__name__} cannot stand in a journal entry")
 
 
-@lru_cache(maxsize=1024)  # when a capture began is written five times until it is held
 def rfc3339(moment: datetime) -> str:
     """The moment as RFC 3339 in UTC with milliseconds: `2026-11-22T07:02:17.123Z`."""
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
+    # Before it is looked up: of the hour that a zone has twice, each time is equal to the same time an hour later.
+    return _in_utc(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
+
+
+@lru_cache(maxsize=1024)  # when a capture began is written five times until it is held
+def _in_utc(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from urllib.parse import unquote_to_bytes
+from zoneinfo import ZoneInfo
 
 import pytest
 import rfc8785
@@ -112,6 +113,13 @@ def test_times_are_written_in_utc_with_milliseconds(moment: datetime) -> None:
     read = datetime.fromisoformat(written)
     assert abs(read - moment.replace(tzinfo=UTC)) < timedelta(milliseconds=1)
     assert written.endswith("Z")
+
+
+def test_the_hour_that_a_zone_has_twice_is_two_hours() -> None:
+    """Python takes a time in it for equal to the same time an hour later: fold is not compared within a zone."""
+    first = datetime(2026, 11, 1, 1, 30, tzinfo=ZoneInfo("America/Toronto"))
+    told = [rfc3339(one) for one in (first, first.replace(fold=1))]
+    assert told == ["2026-11-01T05:30:00.000Z", "2026-11-01T06:30:00.000Z"]
 
 
 def test_the_clock_never_runs_backwards_beside_the_wall() -> None:
