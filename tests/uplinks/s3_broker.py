@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
@@ -37,12 +38,19 @@ def conforms(schema: str, value: object) -> None:
     Draft202012Validator({"$ref": f"#/components/schemas/{schema}", "components": components}).validate(value)
 
 
-def signer(**words: Any) -> Sign:  # noqa: ANN401 - botocore's
-    """What the page shows, as it stands there."""
+@cache
+def page() -> dict[str, Any]:
+    """What the page shows, as it stands there, but with one session for all: each reads what there is of services."""
     (text,) = re.findall(r"```python\n(.*?)```", (DOCS / "s3-broker.md").read_text(), re.DOTALL)
     space: dict[str, Any] = {}
     exec(compile(text, "docs/s3-broker.md", "exec"), space)  # noqa: S102 - our own page
-    return space["signer"](**words)  # type: ignore[no-any-return]
+    session = space["botocore"].session.Session()
+    space["botocore"] = SimpleNamespace(session=SimpleNamespace(Session=lambda: session))
+    return space
+
+
+def signer(**words: Any) -> Sign:  # noqa: ANN401 - botocore's
+    return page()["signer"](**words)  # type: ignore[no-any-return]
 
 
 class Broker:
