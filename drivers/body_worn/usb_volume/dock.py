@@ -27,7 +27,7 @@ from drivers.body_worn.usb_volume.recording import recorded
 from drivers.body_worn.usb_volume.session import Session
 from drivers.body_worn.usb_volume.settling import Settling
 from drivers.body_worn.usb_volume.showing import Shown
-from drivers.body_worn.usb_volume.staying import rest, stay
+from drivers.body_worn.usb_volume.staying import rest, stay, unless_gone
 from drivers.body_worn.usb_volume.volume import UNPLUGGED, Volume, look
 from drivers.body_worn.usb_volume.waking import Waker
 from drivers.body_worn.usb_volume.walk import walk
@@ -35,7 +35,7 @@ from drivers.body_worn.usb_volume.wire import Wire
 from drivers.body_worn.usb_volume.writing import WriteWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from agent.capture import Json
     from agent.driver import Intake
@@ -160,7 +160,7 @@ class UsbVolume:
                             return
                         pause = await self._empty_pause(path, waker)
                     else:
-                        pause = await self._pass(session, intake, waker)
+                        pause = await self._unless_gone(session, self._pass(session, intake, waker))
                 except DeviceError as error:
                     self._tell(path, error)
                 except OSError as error:
@@ -173,12 +173,21 @@ class UsbVolume:
                     await waker.wait(heard, pause - least)
                 else:
                     with suppress(DeviceError):
-                        await rest(waker, heard, least, pause, session.volume, session.device, intake)
+                        resting = rest(waker, heard, least, pause, session.volume, session.device, intake)
+                        await self._unless_gone(session, resting)
         finally:
             self._health.pop(str(path), None)
             self._show(path, None)
             if session is not None:
                 await session.window.close()
+
+    async def _unless_gone(self, session: Session, work: Coroutine[None, None, T]) -> T:
+        async def stands() -> bool:
+            mount = self._options.must_be_mountpoint
+            return await self._apart(partial(look, ground.path, must_be_mountpoint=mount)) == ground
+
+        ground = session.volume.ground
+        return await unless_gone(session.volume, stands, work)
 
     async def _empty_pause(self, path: Path, waker: Waker) -> float:
         """Until the next look at an empty bay. Where nothing is mounted, nothing comes without a ring."""

@@ -284,6 +284,40 @@ async def test_a_device_that_hangs_holds_up_itself_alone(
         awake.set()
 
 
+async def test_what_hangs_for_ever_gives_its_bay_back_when_it_is_taken_out(
+    camera: VolumeEmulator, dock: Callable[..., UsbVolume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may keep back what was asked of it, also when its device is gone."""
+    monkeypatch.setattr("drivers.body_worn.usb_volume.volume.HANGS_SECONDS", 0.2)
+    monkeypatch.setattr("drivers.body_worn.usb_volume.staying.STAY_SECONDS", 0.05)
+    camera.add(b"hangs")
+    other = VolumeEmulator(tmp_path / "other")
+    name = other.add(b"goes on")
+    awake = threading.Event()
+
+    class Hung(FaultyWire):
+        def read(self, fd: int, length: int, offset: int) -> bytes:
+            block = super().read(fd, length, offset)
+            if block == b"hangs":
+                awake.wait(30)
+            return block
+
+    desk = Desk()
+    try:
+        async with running(dock(wire=Hung(), device={"id": "bwc-1"}), desk) as task:
+            await desk.until(lambda: desk.opened)
+            await asyncio.sleep(0.5)
+            assert not task.done()
+            assert not desk.held
+            camera.pull()
+            other.plug()
+            other.mount.rename(camera.mount)
+            await desk.until(lambda: desk.keys() == [name])
+            assert not awake.is_set()
+    finally:
+        awake.set()
+
+
 async def test_what_went_with_its_whole_folder_is_released(
     camera: VolumeEmulator, dock: Callable[..., UsbVolume]
 ) -> None:
