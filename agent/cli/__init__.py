@@ -149,6 +149,7 @@ def main() -> None:
     """Entry point. Every error becomes a sentence, what to do, and an exit code."""
     from agent.errors import AgentError  # noqa: PLC0415 - not needed for --help
 
+    _open_what_is_closed()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a device's words may have letters that this terminal has not
     try:
@@ -220,6 +221,19 @@ def _of_the_machine(error: OSError) -> "AgentError | None":
         hint = "Make room there, or have it written elsewhere; then do it again."
         return AgentError(f"{what} cannot be written: {error.strerror}", hint=hint)
     return None
+
+
+def _open_what_is_closed() -> None:
+    """Whoever starts us without standard output or error hears nothing; and no file of ours gets their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(number, True)  # noqa: FBT003 - as the others are
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _let_go_of_output() -> None:

@@ -1,6 +1,7 @@
 """How the command line speaks: tables for people, JSON for programs; nothing that a device said is taken for markup."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
@@ -150,7 +151,7 @@ def moment(text: str | None) -> str:
 
 def progress(text: str) -> None:
     """One line on stderr that the next one replaces; nothing without a terminal."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
 

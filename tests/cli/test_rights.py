@@ -183,6 +183,15 @@ def test_whoever_read_enough_is_told_nothing(still: Dock) -> None:
     assert done.returncode in (0, AgentError.exit_code)
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("words", "code"), [("capture list", 0), ("capture show nothing", Refusal.exit_code)])
+def test_whoever_hears_nothing_has_the_exit_code(still: Dock, closed: str, words: str, code: int) -> None:
+    line = f"{sys.executable} -m agent.cli --config {still.config} {words} {closed}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "fault of Evidock" not in done.stderr
+
+
 def test_letters_that_a_terminal_has_not(still: Dock, tmp_path: Path) -> None:
     """What is printed of a name is what can be; the act is done, and is not called a fault."""
     words = ("device", "assign", "usb:bench:BWC-1", "--officer", "\u674e 4471", "--why", "the early shift")
