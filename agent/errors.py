@@ -234,6 +234,10 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, OSError) and hasattr(error, "library"):  # an `ssl.SSLError`
         reason = getattr(error, "reason", None)
         return _TLS.get(reason, str(reason).replace("_", " ").lower())
+    if isinstance(error, UnicodeError):
+        return "it is no text in UTF-8"
+    if isinstance(error, ValueError) and hasattr(error, "colno"):  # a `json.JSONDecodeError`
+        return f"it is no JSON, from line {getattr(error, 'lineno', '?')}, column {error.colno} on"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 

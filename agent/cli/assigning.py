@@ -148,7 +148,7 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
     try:
         yield from _rows_of_json(text) if text.lstrip().startswith("[") else _rows_of_csv(text)
     except (ValueError, csv.Error) as error:
-        raise Refusal(f"{file}: {error}", hint="Nothing was changed.") from error
+        raise Refusal(f"{file}: {in_words(error)}", hint="Nothing was changed.") from error
 
 
 def _rows_of_json(text: str) -> Iterator[dict[str, Any]]:

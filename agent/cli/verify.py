@@ -18,6 +18,9 @@ app = typer.Typer(add_completion=False)
 
 UNREADABLE: Final = 2
 _PROOF: Final = b"c2sp.org/tlog-proof@v1\n"
+_SIGNED: Final = "\n\n\N{EM DASH} ".encode()
+"""Between the text of a note and its signatures."""
+_OF_A_BAG: Final = ("bagit.txt", "manifest-sha256.txt", "custody")
 _KEYS_TODO: Final = "Name a file with one vkey a line, as the agency publishes them."
 _VERDICTS: Final = {
     0: ("PROVEN", "green"),
@@ -54,6 +57,9 @@ def verify(
     given, roots, desks = (() if file is None else _keys(file) for file in (keys, root, receipts))
     try:
         report = _bag(path, given, roots, desks) if path.is_dir() else _note(path, given, roots)
+    except PermissionError as error:
+        hint = "Run this as one who may read all of it."
+        raise _Unreadable(f"{error.filename or path} cannot be read: {in_words(error)}", hint=hint) from error
     except (OSError, ValueError) as error:
         raise _Unreadable(f"{path} cannot be read: {in_words(error)}") from error
     code = exit_code(report)
@@ -90,6 +96,8 @@ def _bag(
     from agent.custody.bag import Bag  # noqa: PLC0415
     from agent.custody.bag_files import Folder  # noqa: PLC0415
 
+    if not any((path / name).exists() for name in _OF_A_BAG):
+        raise ValueError("it is no folder that evidock capture export made")
     return Bag(Folder(path), given=given, roots=roots, desks=desks, stamped=stamped).check()
 
 
@@ -104,6 +112,8 @@ def _note(path: Path, given: "tuple[Verifier, ...]", roots: "tuple[Verifier, ...
             given = keys_of(read_plain(beside).decode())
             told = f"taken from {beside.name} beside it: compare them with what the agency publishes"
             report.add(Outcome.NOTE, "key", "keys", told)
+    if not given and _SIGNED not in raw:
+        raise ValueError("it is neither a proof nor a checkpoint")
     if not given:
         raise ValueError("no keys are known: name them by --keys")
     policy = path.parent.parent / "policy.note"
@@ -115,7 +125,10 @@ def _note(path: Path, given: "tuple[Verifier, ...]", roots: "tuple[Verifier, ...
     checkpoint = raw.partition(b"\n\n")[2] if proof else raw
     head = check_head(checkpoint, trust, report)
     if proof and head is not None:
-        entry = read_plain(path.with_suffix(".json"))
+        try:
+            entry = read_plain(path.with_suffix(".json"))
+        except FileNotFoundError:
+            raise ValueError(f"its entry, {path.stem}.json, is not beside it") from None
         report.attempt(
             "entry", path.stem, lambda: f"entry {check_proof_file(raw, entry, head, checkpoint)} stands in the log"
         )

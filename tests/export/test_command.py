@@ -218,3 +218,24 @@ def test_what_is_none_of_them(content: str, tmp_path: Path) -> None:
     assert evidock_verify.main([str(tmp_path / "file"), "--keys", str(tmp_path / "keys")]) == 1
     assert run("verify", tmp_path / "nothing").exception.exit_code == 2
     assert evidock_verify.main([str(tmp_path / "nothing")]) == 2
+
+
+def test_what_cannot_be_checked_is_named(state: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """The wrong folder or file is nothing that is wrong with evidence, and what is missing has a name."""
+    bag = tmp_path / "bag"
+    run("--config", tmp_path / "agent.toml", "capture", "export", state[1][0], "--to", bag)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "noise").write_bytes(b"\xff\xfe\n\n")
+    alone = tmp_path / "alone.tlog-proof"
+    alone.write_bytes(next((bag / "custody").glob("*.tlog-proof")).read_bytes())
+    keys = ("--keys", bag / "keys" / "vkeys")
+    for words, said in (
+        ((tmp_path / "empty",), "no folder that evidock capture export made"),
+        ((tmp_path / "noise",), "neither a proof nor a checkpoint"),
+        ((alone, *keys), "its entry, alone.json, is not beside it"),
+        ((bag, "--keys", tmp_path / "noise"), "it is no text"),
+    ):
+        done = run("verify", *words)
+        assert done.exception.exit_code == 2
+        assert said in str(done.exception)
+    assert evidock_verify.main([str(tmp_path / "empty")]) == 2

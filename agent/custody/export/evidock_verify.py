@@ -765,6 +765,13 @@ def exit_code(checks: list[Check]) -> int:
     return 1 if FAILED in outcomes else 3 if MISSING in outcomes else 0
 
 
+def bag_at(folder: Path) -> Bag:
+    """The bag in this folder. Raises `Wrong` where nothing of one is there."""
+    if not any((folder / name).exists() for name in ("bagit.txt", "manifest-sha256.txt", "custody")):
+        raise Wrong("it is no folder that evidock capture export made")
+    return Bag(folder)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description="Checks what Evidock exported: a bag, a proof or a checkpoint.")
@@ -776,7 +783,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         keys, roots, desks = (keys_of(file) if file else [] for file in (asked.keys, asked.root, asked.receipts))
-        bag = Bag(asked.path) if asked.path.is_dir() else None
+        bag = bag_at(asked.path) if asked.path.is_dir() else None
         checks = check_file(asked.path, keys, roots) if bag is None else bag.run(keys, roots, desks)
     except (OSError, ValueError, Wrong) as error:
         sys.stderr.write(f"cannot be read: {error}\n")
