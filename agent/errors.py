@@ -20,6 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from agent.addresses import shown
+
 __all__ = [
     "AgentError",
     "BadCapture",
@@ -45,14 +47,17 @@ __all__ = [
 
 
 class AgentError(Exception):
-    """Anything that Evidock reports on purpose. `str()` is one sentence about what happened."""
+    """Anything that Evidock reports on purpose. `str()` is one sentence about what happened.
+
+    It may end in the log, the status and the custody log: a login in an address that it names is not told.
+    """
 
     exit_code: ClassVar[int] = 1
     again: ClassVar[bool] = False
     hint: ClassVar[str] = "Look at the journal of the service: journalctl -u evidock."
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(shown(message))
         self._hint = hint
 
     @property

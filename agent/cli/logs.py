@@ -13,12 +13,13 @@ from typing import Any, Final, TextIO, cast
 
 import structlog
 
+from agent.addresses import shown
 from agent.cli.journald import Journald
 
 __all__ = ["configure", "without_secrets"]
 
 _SECRET: Final = re.compile(r"(?i)(token|password|passwd|secret|authorization|cookie|login|private|credential)")
-_IN_TEXT: Final = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+_IN_TEXT: Final = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+")
 _HIDDEN: Final = "(hidden)"
 
 
@@ -28,7 +29,7 @@ def without_secrets(_: object, __: str, told: MutableMapping[str, Any]) -> Mutab
         if _SECRET.search(name) and not name.endswith("_file"):
             told[name] = _HIDDEN
         elif isinstance(value, str):
-            told[name] = _IN_TEXT.sub(_HIDDEN, value)
+            told[name] = _IN_TEXT.sub(_HIDDEN, shown(value))
     return told
 
 

@@ -17,11 +17,15 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from agent.note import Signer
+from agent.selfsigned import make_certificate
 from agent.testing.cameras import CameraFolder
 from agent.testing.dems import EmulatedDems
 from agent.testing.devices import some_bytes
-from agent.testing.process import DaemonProcess, tus
+from agent.testing.ports import free_port
+from agent.testing.process import DaemonProcess, toml, tus
 from tests.faults.form import LONG, OVER, time_is_over
 from tests.faults.report import reached
 
@@ -52,8 +56,16 @@ ATTACKS = {
     "the status service under schemathesis": ["tests/station/test_openapi.py"],
     "the intake servers under schemathesis": ["tests/listening/test_everything.py"],
 }
-SECRETS = {"token": "s3cret-token-Zq81", "proxy": "s3cret-proxy-Kx47"}
-"""What stands in files that the configuration names, and in an address of a proxy."""
+SECRETS = {
+    "token": "s3cret-token-Zq81",
+    "proxy": "s3cret-proxy-Kx47",
+    "witness": "s3cret-witness-Vb20",
+    "tsa": "s3cret-tsa-Wn93",
+    "list": "s3cret-list-Ym15",
+    "elsewhere": "s3cret-elsewhere-Hd66",
+    "session": "s3cret-session-Jt31",
+}
+"""What stands in files that the configuration names, and in addresses of it and of others."""
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -109,6 +121,54 @@ async def test_no_secret_stands_in_anything_that_is_said(tmp_path: Path) -> None
     assert any(b"proxy" in one for one in said), "nobody tried to use them"
 
 
+async def test_no_login_of_an_address_stands_in_anything_that_is_said(tmp_path: Path) -> None:
+    """Of a witness, a time stamping authority, a list's server, and of where a DEMS sends us: with all that fails."""
+
+    async def elsewhere(_: web.Request) -> web.Response:
+        away = f"http://dems:{SECRETS['elsewhere']}@127.0.0.1:9/portal?session={SECRETS['session']}"
+        return web.Response(status=307, headers={"Location": away})
+
+    app, port = web.Application(), free_port()
+    app.router.add_route("*", "/{rest:.*}", elsewhere)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", at := free_port()).start()
+    camera = CameraFolder(tmp_path / "camera")
+    camera.record(some_bytes(2000))
+    make_certificate(tmp_path / "tsa.pem", tmp_path / "tsa.key", ["tsa.example.org"])
+    witness = Signer.cosigner("witness.example.org/w", bytes(32)).verifier.vkey
+    custody = {
+        "witness": [{"vkey": witness, "url": f"http://station:{SECRETS['witness']}@127.0.0.1:9/w"}],
+        "tsa_url": f"http://station:{SECRETS['tsa']}@127.0.0.1:9/tsa",
+        "tsa_ca_file": str(tmp_path / "tsa.pem"),
+        "tsa_every": "1 s",
+    }
+    fetched = {"url": "http://127.0.0.1:9/l", "manifest_url": f"http://station:{SECRETS['list']}@127.0.0.1:9/l.sha256"}
+    lists = [{"name": "region", "layout": "plates", "proof": "digest", **fetched}]
+    hotlists = {"use": "alpr.hotlist", "name": "hotlists", "folder": str(tmp_path / "lists"), "list": lists}
+    made = DaemonProcess(
+        tmp_path / "s",
+        drivers=[camera.driver(), hotlists],
+        uplink=tus(f"http://127.0.0.1:{at}/files"),
+        status={"port": port},
+    )
+    made.config.write_text(made.config.read_text() + toml({"custody": custody}))
+    async with made as daemon:
+        await daemon.ready()
+        await asyncio.sleep(3)
+        said = [*await answers(daemon.state), *await asyncio.to_thread(commands, daemon.config, tmp_path)]
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            for path in ("/", "/metrics", "/v1/status", "/v1/problems"):
+                async with session.get(path) as answer:
+                    said.append(await answer.read())
+    said += await asyncio.to_thread(files, daemon, tmp_path)
+    await runner.cleanup()
+    told = b"\n".join(said)
+    assert not {name for name, secret in SECRETS.items() if secret.encode() in told}
+    assert b"was sent elsewhere" in told, "nobody was sent elsewhere"
+    assert b"***@127.0.0.1:9/w" in told, "nobody asked the witness"
+
+
 async def answers(state: Path) -> list[bytes]:
     """What the daemon tells its own commands."""
     connector, said = aiohttp.UnixConnector(str(state / "control.sock")), list[bytes]()
@@ -122,7 +182,15 @@ async def answers(state: Path) -> list[bytes]:
 def commands(config: Path, folder: Path) -> list[bytes]:
     """What commands print."""
     said: list[bytes] = []
-    for words in (["status"], ["support-bundle", str(folder / "bundle.tar.gz")]):
+    for words in (
+        ["status"],
+        ["support-bundle", "--yes", "--to", str(folder / "bundle.tar.gz")],
+        ["check"],
+        ["config", "show"],
+        ["custody", "trust"],
+        ["capture", "list"],
+        ["journal", "export"],
+    ):
         command = [sys.executable, "-m", "agent.cli", "--config", str(config), *words]
         done = subprocess.run(command, capture_output=True, timeout=120, check=False, cwd=folder)
         said += [done.stdout, done.stderr]
@@ -133,6 +201,7 @@ def files(daemon: DaemonProcess, folder: Path) -> list[bytes]:
     """What lies on the disk afterwards; a bundle is looked into."""
     said = [daemon.words.read_bytes()]
     said += [path.read_bytes() for path in daemon.state.rglob("*") if path.is_file()]
+    assert list(folder.glob("bundle*")), "no bundle was made"
     for bundle in folder.glob("bundle*"):
         with tarfile.open(bundle) as tar:
             said += [inner.read() for one in tar if (inner := tar.extractfile(one)) is not None]

@@ -269,7 +269,7 @@ class Door:
             raise UplinkDown(f"{base.authority} names a place that is no address: {bounded(location)}")
         if origin not in self._origins or url.user is not None:
             raise UplinkDown(
-                f"{base.authority} sends this capture to {bounded(str(url))}, which nobody permitted",
+                f"{base.authority} sends this capture to {bounded(str(url).partition('?')[0])}, which nobody permitted",
                 hint="If that place is right, add its origin to `other_origins`. If only http and https differ, the "
                 "proxy before the DEMS must tell it the outer scheme (X-Forwarded-Proto).",
             )

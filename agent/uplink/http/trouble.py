@@ -144,7 +144,7 @@ def explained(  # noqa: PLR0911 - one line per thing that answers instead of a D
         case 511:
             return UplinkDown(f"the network wants a login before it lets us through to {host} (511)", hint=_PORTAL_HINT)
         case _ if 300 <= status < 400:  # noqa: PLR2004 - redirects
-            where = bounded(answer.headers.get("Location", "")) or "nowhere"
+            where = bounded(answer.headers.get("Location", "").partition("?")[0]) or "nowhere"
             hint = f"If that is the DEMS, put it into `url`; if not: {_PORTAL_HINT}"
             return UplinkDown(f"{asked} was sent elsewhere ({status}): {where}", hint=hint)
         case _ if not answer.spoken and kind == "text/html" and status < 400:  # noqa: PLR2004 - what looks like success
