@@ -132,6 +132,14 @@ class Dock:
         remove(self._name)
 
 
+def length(path: Path) -> int:
+    """Bytes that have arrived; none where it got its name just now."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def main() -> None:
     """Pull, exchange, and at last let everything arrive."""
     chance, pulls = Random(int(sys.argv[1])), int(sys.argv[2])
@@ -153,7 +161,7 @@ def main() -> None:
             one.record()
         dock.plug_in(camera)
         if chance.random() < MID_COPY:
-            until(lambda: any(path.stat().st_size for path in stage.iterdir()), 2)
+            until(lambda: any(map(length, stage.iterdir())), 2)
             time.sleep(chance.expovariate(20))
         else:
             time.sleep(chance.expovariate(2.5))
