@@ -131,7 +131,7 @@ class Journal:
             return self._pen.step(known, standing, Event.OFFERED_AGAIN, {}, spooled=1, superseded=0, reason=None)
         return self._pen.set(known, superseded=0)
 
-    def receipt(self, capture: str, receipt: Receipt, *, detail: Mapping[str, Json] = NO_CLAIMS) -> Holding:
+    def receipt(self, capture: str, receipt: Receipt, *, detail: Mapping[str, Json] = NO_CLAIMS) -> None:
         """A receipt was verified. A weaker one never replaces a stronger one."""
         known = self.get(capture)
         if (
@@ -139,7 +139,7 @@ class Journal:
             and known.standing is Standing.RECEIPTED
             and known.receipt.strength >= receipt.strength
         ):
-            return known
+            return
         told: dict[str, Json] = {
             "destination": receipt.destination,
             "strength": receipt.strength.name.lower(),
@@ -148,7 +148,7 @@ class Journal:
         }
         if receipt.note is not None:
             told["note_sha256"] = sha256(receipt.note).hexdigest()
-        holding_ = self._pen.step(
+        row = self._pen.move(
             known,
             Standing.RECEIPTED,
             Event.RECEIPTED,
@@ -159,14 +159,12 @@ class Journal:
             note=receipt.note,
             reason=None,
         )
-        row = self.row(capture)
         for table in ("upload", "owed"):
             self.connection.execute(
                 f"DELETE FROM {table} WHERE capture = ? AND destination = ?",  # noqa: S608 - our names
                 (row, receipt.destination),
             )
         owe(self.connection, row, self.destinations.needed)
-        return holding_
 
     def refuse(self, capture: str, reason: str) -> Holding:
         """The DEMS said no, for ever."""

@@ -51,14 +51,29 @@ class Pen:
         actor: str = "agent",
         **columns: int | str | bytes | None,
     ) -> Holding:
-        """Append the entry and move the capture; the same standing again is an entry without a step.
+        """Do as `move`, and return what stands there now."""
+        self.move(known, standing, event, detail, at, actor=actor, **columns)
+        return self._read(known)
+
+    def move(
+        self,
+        known: Holding,
+        standing: Standing,
+        event: Event,
+        detail: Mapping[str, Json],
+        at: Iterable[str] = (),
+        /,
+        *,
+        actor: str = "agent",
+        **columns: int | str | bytes | None,
+    ) -> int:
+        """Append the entry and move the capture; the same standing again is an entry without a step. Returns its row.
 
         `at`: columns that get the time of the entry. The clock is read once: it may be set between two looks.
         """
         if standing is not known.standing and standing not in STEPS[known.standing]:
             raise Refusal(f"capture {known.id} stands {known.standing} and cannot become {standing}")
-        row = self._connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(known.id),)).get
-        stamp = self._stamp()
+        row, stamp = self._row(known), self._stamp()
         self.append(event, known.id, known.digest, detail, row, actor=actor, stamp=stamp)
         if standing is not known.standing:
             if standing in ENDS_RELEASE:
@@ -66,16 +81,25 @@ class Pen:
             self.count(known, known.standing, -1)
             self.count(known, standing, 1)
         times = dict.fromkeys(("changed_at", *at), micros(stamp.at))
-        return self.set(known, standing=CODES[standing], **times, **columns)
+        self._change(row, {"standing": CODES[standing], **times, **columns})
+        return row
 
     def set(self, known: Holding, **columns: int | str | bytes | None) -> Holding:
         """Change the capture's row; no entry says so."""
+        self._change(self._row(known), columns)
+        return self._read(known)
+
+    def _change(self, row: int, columns: Mapping[str, int | str | bytes | None]) -> None:
         names = ", ".join(f"{name} = ?" for name in columns)
-        changed = self._connection.execute(
-            f"UPDATE capture SET {names} WHERE id = ? RETURNING {COLUMNS}",  # noqa: S608 - names are ours
-            (*columns.values(), raw_id(known.id)),
-        ).get
-        return holding(changed, self._log)
+        self._connection.execute(f"UPDATE capture SET {names} WHERE row = ?", (*columns.values(), row))  # noqa: S608 - ours
+
+    def _row(self, known: Holding) -> int:
+        row: int = self._connection.execute("SELECT row FROM capture WHERE id = ?", (raw_id(known.id),)).get
+        return row
+
+    def _read(self, known: Holding) -> Holding:
+        found = self._connection.execute(f"SELECT {COLUMNS} FROM capture WHERE id = ?", (raw_id(known.id),)).get  # noqa: S608
+        return holding(found, self._log)
 
     def append(
         self,

@@ -68,6 +68,7 @@ def brought(journal: Journal, standing: Standing, key: str = "a") -> Holding:
     known = hold(journal, key)
     for step in WAYS[standing]:
         with journal.transaction():
-            known = ACTS[step](journal, journal.get(known.id))
-    assert journal.get(known.id).standing is standing
+            ACTS[step](journal, journal.get(known.id))
+    known = journal.get(known.id)
+    assert known.standing is standing
     return known
