@@ -54,6 +54,9 @@ NUMBER_MAX: Final = 2**63 - 1  # the greatest size, index or time: more does not
 
 _DASH: Final = "\N{EM DASH}"
 _NUMBER: Final = re.compile("0|[1-9][0-9]{0,18}")
+# Searched by re, and not character by character: a note is checked with each receipt.
+_NO_NAME: Final = re.compile(r"[+\x00-\x1f\s]")
+_NO_TEXT: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _ID_LENGTH: Final = 4
 _TIME_LENGTH: Final = 8
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,14 +91,14 @@ def parse_number(text: str) -> int:
 
 def check_name(name: str) -> None:
     """Raise `BadNote` unless `name` can name a key: not empty, without plus, control characters and any space."""
-    if not name or "+" in name or any(char.isspace() or char < " " for char in name):
+    if not name or _NO_NAME.search(name):
         raise BadNote(f"{name!r} cannot be a key's name")
 
 
 def _check_text(text: str) -> None:
     if not text.endswith("\n"):
         raise BadNote("the text of a note must end in a newline")
-    if any(char < " " and char != "\n" for char in text):
+    if _NO_TEXT.search(text):
         raise BadNote("a note may hold no control character but the newline")
 
 
