@@ -52,6 +52,18 @@ def test_what_a_file_in_a_bag_is_called_is_found_and_does_nothing(bag: Path, she
     assert checked(shell, "verify.sh", cwd=copy).returncode == 0, "something was written over"
 
 
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_a_folder_that_cannot_be_looked_into_is_not_passed_by(bag: Path, shell: list[str], tmp_path: Path) -> None:
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    (copy / "custody" / "closed").mkdir(mode=0)
+    rights = "-dac_override,-dac_read_search"  # root reads whatever it likes
+    may_not = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
+    done = checked([*may_not, *shell], "verify.sh", cwd=copy)
+    (copy / "custody" / "closed").rmdir()
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"FAILED  a folder in it cannot be read\n", b"")
+
+
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
 def test_whatever_the_folder_is_called_that_a_bag_lies_in(bag: Path, shell: list[str], tmp_path: Path) -> None:
     """It is checked, and no other: not the one whose name lacks its last newline, and none that CDPATH names."""

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks the bag that it lies in, or the one named, with sh, openssl (3.0 or later), sha256sum and xxd; nothing of Evidock.
-# Lines begin with OK, FAILED or MISSING. Exit code: 0 all is OK, 1 something FAILED, 2 no bag, 3 something is only MISSING.
+# Lines begin with OK, FAILED or MISSING. Exit code: 0 all is OK, 1 something FAILED, 2 no bag, or not to be read, 3 something is only MISSING.
 LC_ALL=C; export LC_ALL; unset CDPATH; case $0 in */*) D=${0%/*}/ ;; *) D=. ;; esac; case ${1:-$D} in /*) D=${1:-$D} ;; *) D=./${1:-$D} ;; esac
 cd "$D" && T=$(mktemp -d) || exit 2; trap 'rm -rf "$T"' EXIT; text=$T/text code=0
 seen() { tr -c '\n -~' '?'; }; ok() { printf 'OK      %s\n' "$*" | seen; } # nothing that a file says may steer the terminal
@@ -9,8 +9,7 @@ hex() { xxd -p | tr -d '\n'; }; unhex() { printf %s "$1" | xxd -r -p; }; unbase6
 sums() { # MANIFEST BITS FIND...: the manifest is, byte for byte, what would be written now: nothing changed, lost or added
     manifest=$1 bits=$2; shift 2; find "$@" ! -type d | sort | tr '\n' '\0' |
         xargs -0 -r openssl dgst "-sha$bits" -r | sed 's, \*\(\./\)*,  ,' > "$T/sums"
-    if cmp -s "$T/sums" "$manifest"; then ok "$manifest: $(grep -c . "$manifest") files"; return; fi
-    failed "$manifest: < is here, > is listed"; diff "$T/sums" "$manifest" | grep -a '^[<>]' | seen
+    cmp -s "$T/sums" "$manifest" && { ok "$manifest: $(grep -c . "$manifest") files"; return; }; failed "$manifest: < is here, > is listed"; diff "$T/sums" "$manifest" | grep -a '^[<>]' | seen
 }
 signed() { # NOTE ROLE: in $by who of keys/ROLE-*.pem signed, in $text what; 1 when one of them signed wrongly, 2 when nobody did
     by=; blank=$(grep -n '^$' "$1" | tail -n 1 | cut -d : -f 1); [ -n "$blank" ] || return 1; head -n $((blank - 1)) "$1" > "$text"; tail -n +$((blank + 1)) "$1" > "$T/lines"
@@ -36,7 +35,8 @@ proof() { # ENTRY INDEX: the hashes of its proof lead from the entry to the root
         if [ $left = 1 ]; then h=$(unhex "01$p${h%% *}" | sha256sum); else h=$(unhex "01${h%% *}$p" | sha256sum); fi
         while [ $left = 1 ] && [ $((fn & 1)) = 0 ] && [ "$fn" != 0 ]; do fn=$((fn >> 1)) sn=$((sn >> 1)); done
         fn=$((fn >> 1)) sn=$((sn >> 1)); done; { echo; cat custody/checkpoint; } >> "$T/proof"; cmp -s "$T/proof" "$1.tlog-proof" && [ $sn = 0 ] && [ "${h%% *}" = "$root" ]; }
-if [ -n "$(find . ! -type d ! -type f -o -name '*[!A-Za-z0-9._-]*')" ]; then failed "a link, or a name that no export gives"; exit 1; fi
+odd=$(find . ! -type d ! -type f -o -name '*[!A-Za-z0-9._-]*' 2> /dev/null) || { failed "a folder in it cannot be read"; exit 2; }
+[ -z "$odd" ] || { failed "a link, or a name that no export gives"; exit 1; }
 for b in 256 512; do sums manifest-sha$b.txt $b data; sums tagmanifest-sha$b.txt $b . ! -path './data/*' ! -path './tagmanifest-sha???.txt'; done
 if [ -f policy.note ]; then note policy.note root "policy: signed by" failed; ! grep -q '^compromised ' policy.note || missing "policy: it marks a key, see there"; fi
 if [ -f custody/checkpoint ]; then note custody/checkpoint witness "checkpoint: cosigned by" missing
