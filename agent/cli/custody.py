@@ -187,7 +187,7 @@ def _fetched(config: "Config", place: str) -> bytes:
 
     if not place.startswith(("http://", "https://")):
         try:
-            with open(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - no pipe is waited for
+            with Path(place).open("rb") as file:
                 return file.read(_CHECKPOINT_MAX)
         except OSError as error:
             hint = f"{_UNCHANGED} Name the file that has it, or its address."

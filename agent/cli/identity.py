@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from cryptography import x509
@@ -26,6 +26,9 @@ from agent.identity.est import enrol as enrol_at
 from agent.note import Verifier
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Who this station is to others.")
+
+
+_CHAIN_MAX: Final = 1 << 20
 
 
 @app.command()
@@ -115,7 +118,8 @@ def put(
 ) -> None:
     """Put the certificate that the authority made into use, with its chain; key and certificate change together."""
     try:
-        chain = x509.load_pem_x509_certificates(file.read_bytes())
+        with file.open("rb") as opened:
+            chain = x509.load_pem_x509_certificates(opened.read(_CHAIN_MAX))
     except OSError as error:
         raise Refusal(f"{file}: {error.strerror}", hint="Nothing was changed.") from error
     except ValueError as error:

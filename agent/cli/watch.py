@@ -37,9 +37,11 @@ def watch(
     """Show dock, copies, uploads, backlog, links and alarms as they change, until `q` or an interrupt."""
     config = configuration(ctx)
     screen = console()
-    if once or not screen.is_terminal:
+    paints = screen.is_terminal and not screen.is_dumb_terminal
+    if once or not paints:
         if not once:
-            raise Refusal("this needs a terminal", hint="For scripts: evidock status --json. One look: --once.")
+            why = "this needs a terminal" + (" that can be painted (TERM=dumb cannot)" if screen.is_terminal else "")
+            raise Refusal(why, hint="For scripts: evidock status --json. One look: --once.")
         told, captures, bays = _look(config)
         wide = screen.width if screen.is_terminal else _WIDE
         for text in picture(told, captures, bays, width=wide, height=1000):

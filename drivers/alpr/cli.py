@@ -187,6 +187,8 @@ def export_audit(
 ) -> None:
     """Print the audit report as JSON: numbers alone, made from the custody log, with the entries that they rest on."""
     first, last = _day(since), _day(until)
+    if first is not None and last is not None and first >= last:
+        raise Refusal("there is no day from --since on and before --until", hint="Say a later --until.")
     if daemon_of(configuration(ctx)) is not None:
         order(ctx, _FAMILY, "count", {}, driver=driver)
     with source(ctx) as asked:

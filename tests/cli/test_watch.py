@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
 from agent.cli.picture import bar, clipped, picture
 from agent.errors import Refusal
@@ -128,6 +129,16 @@ def test_one_look_without_a_terminal(evidock: Evidock, dock: Dock) -> None:
     running = evidock("--config", dock.config, "status", "--json").json["running"]
     assert ("no daemon answers" in shown.out) is not running
     assert evidock("--config", dock.config, "watch").code == Refusal.exit_code
+
+
+def test_a_terminal_that_cannot_be_painted(evidock: Evidock, still: Dock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would be seen on it, for ever."""
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("agent.cli.watch.console", lambda: Console(force_terminal=True))
+    watched = evidock("--config", still.config, "watch")
+    assert watched.code == Refusal.exit_code
+    assert "that can be painted" in watched.err
+    assert evidock("--config", still.config, "watch", "--once").code == 0
 
 
 def test_on_a_real_terminal_until_q(running: Dock) -> None:

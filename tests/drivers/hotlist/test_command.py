@@ -64,6 +64,8 @@ async def test_the_commands(tmp_path: Path) -> None:
         assert "ocr(1)" in await said(car, "explain", "EVDKD42", "--why", "phone")
         assert "not kept here" in await said(car, "search", "EVDK042", "--why", "x", code=3)
         assert "is no day" in await said(car, "export-audit", "--since", "yesterday", code=3)
+        never = ("--since", "2026-12-01", "--until", "2026-11-01")
+        assert "there is no day" in await said(car, "export-audit", *never, code=3)
         report = json.loads(await said(car, "export-audit", "--html", str(tmp_path / "audit.html")))
         assert "3 hits wait" not in await said(car, "status")
     assert report["totals"] == {
