@@ -19,7 +19,8 @@ between, the file is there or it is not; asked again it deletes it, or answers `
 is asked together shares the forcing of folders, and none of it is answered before.
 
 Answers, one JSON line each: `released`, `absent`, `differs` (with `sha256`), `gone` (another volume, or none, is there
-now), `refused`; all but the first two leave everything as it was, and say `why`.
+now), `refused`; all but the first two leave everything as it was, and say `why`. A line `reading` comes every few
+seconds while a file does: so a long film is told from a device that hangs.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import unquote_to_bytes
 
@@ -44,6 +46,7 @@ from agent.confine import confine
 from agent.custody.proof import check_proof
 from agent.custody.receipt import check_receipt, earliest
 from agent.custody.trust import Trust
+from agent.descent import FILE, FOLDER, open_at
 from agent.errors import BadReceipt
 from agent.merkle import BadProof
 from agent.note import BadNote, Verifier
@@ -56,9 +59,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Believed", "Releaser", "main"]
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _BLOCK: Final = 1 << 20
+_PULSE: Final = 5.0
+"""Seconds of reading after which it is told that it goes on."""
 _IDLE: Final = 2.0
 """Seconds without a question after which the program that listens ends."""
 _LINE_MAX: Final = 1 << 20
@@ -147,8 +150,9 @@ class _Wanted:
 class Releaser:
     """Proves and deletes, one request at a time."""
 
-    def __init__(self, believed: Believed) -> None:
-        self._believed = believed
+    def __init__(self, believed: Believed, say: Callable[[bytes], object] = lambda _: None) -> None:
+        self._believed, self.say = believed, say
+        self._said_at = monotonic()
         self._broken: set[tuple[int, int, str]] = set()
         """Volumes that failed to confirm a deletion: the next one would report success over what was lost."""
 
@@ -214,6 +218,12 @@ class Releaser:
             raise _No("refused", f"{bad}") from bad
         return digest
 
+    def _pulse(self) -> None:
+        if (now := monotonic()) - self._said_at >= _PULSE:
+            self._said_at = now
+            with suppress(OSError):  # that nobody hears it is seen when the answer is told
+                self.say(told([{"result": "reading"}]))
+
     # -- what is deleted ----------------------------------------------------------------------------------------------
 
     def _delete(self, wanted: _Wanted, digest: bytes, folders: _Folders) -> str:
@@ -234,7 +244,7 @@ class Releaser:
 
     def _check_file(self, wanted: _Wanted, digest: bytes, name: bytes, folder: int) -> None:
         """Return only when the file, read from the device, is what was proven."""
-        fd = _opened(name, _FILE, folder)
+        fd = open_at(name, FILE, folder)
         try:
             before = os.fstat(fd)
             if not stat.S_ISREG(before.st_mode) or before.st_dev != wanted.root_id[0]:
@@ -246,6 +256,7 @@ class Releaser:
             while length <= wanted.length and (block := os.read(fd, _BLOCK)):  # a file system that lies has no end
                 total.update(block)
                 length += len(block)
+                self._pulse()
             durable.drop_cache(fd)
             after, named = os.fstat(fd), os.stat(name, dir_fd=folder, follow_symlinks=False)
         finally:
@@ -268,14 +279,6 @@ def _read_leaf(wanted: _Wanted) -> tuple[bytes, int, datetime]:
         raise ValueError("another entry")
     held_at = datetime.fromisoformat(predicate["recorded_at"])
     return bytes.fromhex(subject["digest"]["sha256"]), int(told["length"]), held_at
-
-
-def _opened(name: bytes, flags: int, folder: int) -> int:
-    """`openat`, without leaving a time of access on the device where we may avoid it: the owner alone may."""
-    try:
-        return os.open(name, flags | os.O_NOATIME, dir_fd=folder)
-    except PermissionError:
-        return os.open(name, flags, dir_fd=folder)
 
 
 def _failed(error: OSError) -> dict[str, str]:
@@ -309,14 +312,14 @@ class _Folders:
 @contextmanager
 def _folder(wanted: _Wanted, parts: list[bytes]) -> Iterator[int]:
     """The file's folder, opened step by step from the volume's root, so that no link can lead out of it."""
-    here = os.open(wanted.root, _FOLDER)
+    here = os.open(wanted.root, FOLDER)
     try:
         there = os.fstat(here)
         if (there.st_dev, there.st_ino) != wanted.root_id:
             raise _No("gone", "another volume took this one's place")
         for part in parts:
             try:
-                inner = _opened(part, _FOLDER, here)
+                inner = open_at(part, FOLDER, here)
             except OSError as error:
                 raise _No("refused", f"its folder cannot be opened ({os.strerror(error.errno or 0)})") from error
             os.close(here)
@@ -354,6 +357,7 @@ def serve(releaser: Releaser, listening: socket.socket) -> None:
             return
         with connection, suppress(OSError):  # who went away without waiting for the answer asks again
             connection.settimeout(_IDLE)
+            releaser.say = connection.sendall
             for lines in batches(partial(connection.recv, _BLOCK)):
                 connection.sendall(told(releaser.answers(lines)))
 
@@ -374,7 +378,7 @@ def main() -> None:
         believed = Believed.read(Path(trust))
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.exit(f"the trust file cannot be used ({type(error).__name__})")
-    releaser = Releaser(believed)
+    releaser = Releaser(believed, _write)
     try:
         confine()
     except OSError as error:  # the unit around it, where there is one, does the same and more
@@ -383,8 +387,12 @@ def main() -> None:
         serve(releaser, listening)
         return
     for lines in batches(partial(os.read, sys.stdin.fileno(), _BLOCK)):
-        sys.stdout.buffer.write(told(releaser.answers(lines)))
-        sys.stdout.flush()
+        releaser.say(told(releaser.answers(lines)))
+
+
+def _write(lines: bytes) -> None:
+    sys.stdout.buffer.write(lines)
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ _TOGETHER: Final = 64
 """Questions of one batch: they share the forcing of folders, and none is answered before."""
 _TOGETHER_LENGTH: Final = 256 * 1024 * 1024
 """Bytes of the files of one batch, for as long as there is more than one: then others have their turn."""
-_PATIENCE: Final = 60.0
-_SLOWEST: Final = 256 * 1024
-"""Bytes per second below which a device is taken for hung."""
+_PATIENCE: Final = 120.0
+"""Seconds without a word of the program, not even that it still reads, after which a device is taken for hung."""
+_READING: Final = "reading"
 
 
 @dataclass(slots=True)
@@ -82,8 +82,8 @@ class Line:
                 async with self._turn():
                     batch = self._asked = self._batch()
                     try:
-                        async with asyncio.timeout(_PATIENCE + sum(one.length for one in batch) / _SLOWEST):
-                            await self._ask(batch)
+                        async with asyncio.timeout(_PATIENCE) as patience:
+                            await self._ask(batch, patience)
                     except (OSError, ValueError) as error:  # a time-out is an OSError
                         self._fail(batch, error)
                     self._asked = []
@@ -107,15 +107,17 @@ class Line:
         self._waiting = later
         return batch
 
-    async def _ask(self, batch: list[_Question]) -> None:
+    async def _ask(self, batch: list[_Question], patience: asyncio.Timeout) -> None:
         async with self._ends() as (reader, writer):
             # Not drained: the answers are read at once, so that neither side waits for the other with full hands.
             writer.write(b"".join(question.line for question in batch))
             for question in batch:
-                line = await reader.readline()
-                if not line:
-                    raise ConnectionError("it ended without an answer")
-                answer: dict[str, Any] = json.loads(line)
+                answer: dict[str, Any] = {"result": _READING}
+                while answer.get("result") == _READING:
+                    if not (line := await reader.readline()):
+                        raise ConnectionError("it ended without an answer")
+                    patience.reschedule(asyncio.get_running_loop().time() + _PATIENCE)
+                    answer = json.loads(line)
                 if not question.answer.done():
                     question.answer.set_result(answer)
 

@@ -229,6 +229,30 @@ async def test_volumes_that_hang_hold_up_no_other(
     await asyncio.wait(hung)
 
 
+async def test_a_volume_that_gives_slowly_is_waited_for_and_one_that_gives_nothing_is_not(
+    station: Proven, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its film is: the program says as long as something comes."""
+    monkeypatch.setattr("agent.release.asking._PATIENCE", 0.5)
+    monkeypatch.setattr("agent.release.own.Own._running", lambda _: ends())
+    reader = asyncio.StreamReader()
+
+    async def ends() -> Any:  # noqa: ANN401
+        return reader, SimpleNamespace(write=lambda _: None)
+
+    line = station.program._line(place_of(b"/slow"))
+    asking = asyncio.create_task(line.ask(b"{}\n", 1 << 40))
+    for _ in range(10):
+        await asyncio.sleep(0.2)
+        reader.feed_data(b'{"result": "reading"}\n')
+    assert not asking.done()
+    reader.feed_data(b'{"result": "released"}\n')
+    assert (await asking)["result"] == "released"
+    with pytest.raises(DeviceRefused, match="did not answer"):
+        async with asyncio.timeout(20):
+            await line.ask(b"{}\n", 1 << 40)
+
+
 async def test_of_a_volume_that_hangs_no_second_process_is_asked(
     station: Proven, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,28 @@ def test_a_file_without_an_end_is_read_no_further_than_it_should_be(
     assert case.file.exists()
 
 
+@pytest.mark.parametrize("hears", [True, False])
+def test_who_asked_is_told_that_it_reads(
+    releaser: Releaser, case: Case, monkeypatch: pytest.MonkeyPatch, *, hears: bool
+) -> None:
+    said = list[bytes]()
+
+    def say(line: bytes) -> None:
+        said.append(line)
+        if not hears:
+            raise BrokenPipeError
+
+    releaser.say = say
+    assert releaser.answer(case.line())["result"] == "released"
+    assert said == [], "a file that is read in a moment is worth no word"
+    case.file.write_bytes(CONTENT)
+    os.utime(case.file, ns=(case.mtime_ns, case.mtime_ns))
+    monkeypatch.setattr("agent.releaser._PULSE", 0.0)
+    assert releaser.answer(case.line())["result"] == "released"
+    assert said
+    assert set(said) == {b'{"result": "reading"}\n'}
+
+
 def test_what_is_asked_together_shares_the_forcing_of_a_folder_and_is_answered_after_it(
     releaser: Releaser, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
