@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from agent.driver import Offer
 
+pytestmark = pytest.mark.fresh  # the program that deletes is started as a station starts it
+
 KEYS = [b"DCIM/100EVDCK/CLIP0001.MP4", "DCIM/100EVDCK/caf\u00e9 %41\n.MP4".encode()]
 
 

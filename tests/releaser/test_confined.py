@@ -24,6 +24,8 @@ from tests.releaser.case import RECEIPTS, WITNESS, make_case, make_trust
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.fresh  # the program that deletes is started as a station starts it
+
 TRY = """
 import errno, os, socket, subprocess, sys
 from agent.confine import confine

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.fresh  # the program that deletes is started as a station starts it
+
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["station", "volume"]
 
 ACTIVATOR = "systemd-socket-activate"
-pytestmark = pytest.mark.skipif(shutil.which(ACTIVATOR) is None, reason="systemd's socket activator is not here")
+pytestmark = [
+    pytest.mark.fresh,
+    pytest.mark.skipif(shutil.which(ACTIVATOR) is None, reason="systemd's socket activator is not here"),
+]
 
 
 @pytest.fixture

@@ -20,10 +20,14 @@ from typing import Any
 
 from agent.testing.process import BARE
 
-MODULES = frozenset({"agent.cli", "agent.testing.dems", "tests.cli.another"})
+MODULES = frozenset(
+    {"agent.cli", "agent.releaser", "agent.testing.dems", "drivers.alpr.hotlist.building", "tests.cli.another"}
+)
 CODES = frozenset({BARE[2]})
 PYTHONS_OWN = ("PYTHON", "LD_", "LC_", "LANG")
 """Variables that Python reads when it starts begin like this."""
+WRITES_NOTHING = "PYTHONDONTWRITEBYTECODE"
+"""Of these the one that makes no difference to what is loaded already."""
 SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of prctl(2)."""
 _new = subprocess.Popen._execute_child
@@ -72,7 +76,8 @@ class Server:
 
 
 def own(environment: Any) -> dict[str, str]:  # noqa: ANN401 - os.environ, or a dict
-    return {name: value for name, value in environment.items() if name.startswith(PYTHONS_OWN)}
+    told = ((name, value) for name, value in environment.items() if name.startswith(PYTHONS_OWN))
+    return {name: value for name, value in told if name != WRITES_NOTHING}
 
 
 SERVER = Server()

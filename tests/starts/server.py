@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -44,6 +45,9 @@ def load() -> None:
     import drivers.body_worn.usb_volume  # noqa: F401, PLC0415
     from firmware_specs.formats.layout import layouts  # noqa: PLC0415
 
+    for program in ("agent.releaser", "drivers.alpr.hotlist.building"):
+        import_module(program)  # for what it imports
+        del sys.modules[program]  # as `python -m` finds it
     agent.journal.entry.build_digest()  # once for all, as it is once for each start
     entry_points()  # what it finds is kept by Python
     layouts()

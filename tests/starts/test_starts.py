@@ -55,7 +55,13 @@ def test_it_is_a_child_of_ours_that_any_signal_reaches(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("-I", "-m", "agent.cli"), ("-m", "agent.releaser"), ("-c", "print()"), ("-m",), ("agent/cli/__main__.py", "run")],
+    [
+        ("-I", "-m", "agent.cli"),
+        ("-m", "agent.reading.worker"),
+        ("-c", "print()"),
+        ("-m",),
+        ("agent/cli/__main__.py", "run"),
+    ],
 )
 def test_nothing_else_is_forked(words: tuple[str, ...]) -> None:
     assert not starts.forkable([sys.executable, *words])

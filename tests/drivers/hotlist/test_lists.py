@@ -241,6 +241,7 @@ async def test_a_server_without_manifests_is_asked_by_entity_tag(tmp_path: Path)
             await until(lambda: 304 in [status for _, status in publisher.asked])
 
 
+@pytest.mark.fresh  # it looks while the index is made: that takes its time
 async def test_answers_go_on_while_a_list_is_exchanged(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     async with bench.open() as driver:
@@ -256,6 +257,7 @@ async def test_answers_go_on_while_a_list_is_exchanged(tmp_path: Path) -> None:
         assert driver.shelves["region"].index.plates == 34  # type: ignore[union-attr]
 
 
+@pytest.mark.fresh  # it looks while the index is made: that takes its time
 async def test_a_build_that_is_cut_off_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     async with bench.open() as driver:
