@@ -5,6 +5,7 @@ import inspect
 import json
 import textwrap
 from datetime import timedelta
+from functools import cache
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
@@ -103,19 +104,24 @@ def _models(model: type[BaseModel]) -> set[type[BaseModel]]:
 def _sentences(model: type[BaseModel]) -> dict[str, str]:
     found: dict[str, str] = {}
     for kind in reversed([one for one in model.__mro__ if issubclass(one, BaseModel) and one is not BaseModel]):
-        try:
-            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-        except (OSError, TypeError, SyntaxError):  # no source here: the fields are known all the same
-            continue
-        if not isinstance(tree, ast.ClassDef):
-            continue
-        for field, after in zip(tree.body, tree.body[1:], strict=False):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(field.target, ast.Name)
-                and isinstance(after, ast.Expr)
-                and isinstance(after.value, ast.Constant)
-                and isinstance(after.value.value, str)
-            ):
-                found[field.target.id] = inspect.cleandoc(after.value.value).replace("\n", " ")
+        found |= _own_sentences(kind)
     return found
+
+
+@cache
+def _own_sentences(kind: type[BaseModel]) -> dict[str, str]:
+    try:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    except (OSError, TypeError, SyntaxError):  # no source here: the fields are known all the same
+        return {}
+    if not isinstance(tree, ast.ClassDef):
+        return {}
+    return {
+        field.target.id: inspect.cleandoc(after.value.value).replace("\n", " ")
+        for field, after in zip(tree.body, tree.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+        and isinstance(after.value.value, str)
+    }
