@@ -138,10 +138,23 @@ def way(path: Path) -> list[Path]:
     return list(takewhile(lambda one: one != Path("/tmp"), (path, *path.parents)))  # noqa: S108 - where it puts them
 
 
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an apt-cache of ours: the real one goes through all packages, a second for each `evidock check`."""
+    folder = tmp_path_factory.mktemp("packages")
+    program = folder / "apt-cache"
+    program.write_text('#!/bin/sh\nprintf "$2:\\n  Installed: 0.1.0\\n  Candidate: %s\\n" "${CANDIDATE:-0.1.0}"\n')
+    program.chmod(0o755)
+    return folder
+
+
 @pytest.fixture
-def evidock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Answer]]:
+def evidock(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], packages: Path
+) -> Iterator[Callable[..., Answer]]:
     """Call the command in this process."""
     monkeypatch.delenv("EVIDOCK_CONFIG", raising=False)
+    monkeypatch.setenv("PATH", f"{packages}:{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "200")
 
     def call(*words: object) -> Answer:

@@ -290,3 +290,10 @@ def test_warnings_alone_have_a_code_of_their_own(
     monkeypatch.setattr(machine, "ground_of", lambda _: Ground("ext4", False, (Disk("sda", "Lab"),), ()))  # noqa: FBT003
     monkeypatch.setattr(machine.smart, "asked", lambda _: Silent("only root may ask it", "sudo evidock check"))
     assert evidock("--config", still.config, "check").code == WARNED
+
+
+def test_a_newer_package_is_told(evidock: Evidock, still: Dock, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ("update", "package") not in lines(evidock("--config", still.config, "check", "--json").out)
+    monkeypatch.setenv("CANDIDATE", "0.2.0")
+    line = lines(evidock("--config", still.config, "check", "--json").out)["update", "package"]
+    assert (line["state"], line["detail"]) == ("warning", "version 0.2.0 can be installed")
