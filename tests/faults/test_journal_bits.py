@@ -101,6 +101,7 @@ def difference(true: dict[str, list[Any]], found: dict[str, list[Any]]) -> str:
     return f"{len(rows)} rows of {name}, the first {rows[0][0]!r:.300} and now {rows[0][1]!r:.300}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("campaign", range(CAMPAIGNS))
 def test_a_bit_of_the_journal_that_turned_over_is_named(written: Path, tmp_path: Path, campaign: int) -> None:
     seed, asked = SEED * 1_000_003 + campaign, FLIPS // CAMPAIGNS

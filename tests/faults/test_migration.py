@@ -174,6 +174,7 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 def test_killed_at_any_call_a_journal_is_the_old_or_the_new_one(
     memory: Path, content: Path, migrator: subprocess.Popen[str]
 ) -> None:

@@ -78,6 +78,7 @@ def put(state: Path, folder: Path, log: bytes) -> Path:
     return folder / "journal.db"
 
 
+@pytest.mark.slow
 def test_a_bit_of_the_log_that_turned_over_loses_no_commit_but_the_last(killed: Path, tmp_path: Path) -> None:
     log, chance = (killed / "journal.db-wal").read_bytes(), Random(SEED)
     ends = commits(log)

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
@@ -97,5 +98,5 @@ class Captures(RuleBasedStateMachine):
             assert read_journal(self.journal).problems == []
 
 
-TestCaptures = Captures.TestCase
+TestCaptures = pytest.mark.slow(Captures.TestCase)
 TestCaptures.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)

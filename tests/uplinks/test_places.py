@@ -60,6 +60,7 @@ async def tried(rig: UplinkRig, uplink: Uplink, folder: Path) -> None:
         assert vars(uplink)["_places"]._value == 2, "a place was kept by what never began"
 
 
+@pytest.mark.slow
 async def test_a_part_that_never_began_keeps_no_place(tmp_path: Path, store: Swift) -> None:
     async with s3_rig.rigged(tmp_path / "s3", store) as rig, aclosing(rig.uplink(parts=2)) as uplink:
         await tried(rig, uplink, tmp_path / "station")

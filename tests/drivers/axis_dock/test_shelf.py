@@ -35,6 +35,7 @@ async def sent_after_each_loss(desk: Desk, *films: bytes) -> dict[str, bytes]:
     return {key.rpartition("/")[2]: desk.bytes_of(one) for key, one in held.items() if "description" not in key}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [some_bytes(70_000, 3), some_bytes(60_000, 3)], ids=["as long", "shorter"])
 async def test_a_lost_shelf_is_no_reason_to_hold_anything_twice(desk: Desk, other: bytes) -> None:
     """The agent is asked what it was given under this name: the bytes tell which of it comes again."""
