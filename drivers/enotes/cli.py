@@ -22,6 +22,7 @@ app = typer.Typer(
 
 FAMILY: Final = "enotes."
 _FLAGGED: Final = 4
+_UNPLACED: Final = "unplaced"
 _LATE: Final = 12 * 3600
 
 Name = Annotated[
@@ -69,7 +70,8 @@ def list_(ctx: typer.Context, *, driver: Driver = None, as_json: AsJson = False)
 def verify(
     ctx: typer.Context,
     notebook: Annotated[
-        str | None, typer.Argument(metavar="[NOTEBOOK]", help="A notebook, or a part of its name.")
+        str | None,
+        typer.Argument(metavar="[NOTEBOOK]", help="A notebook, or a part of its name; `unplaced` for entries of none."),
     ] = None,
     *,
     why: Annotated[str, typer.Option("--why", help="Why; it stands in the custody log.")] = "verified",
@@ -111,6 +113,8 @@ def render(
         raise Refusal(f"there are no words in {language!r}", hint=f"Give one of: {', '.join(LANGUAGES)}.")
     if why is None and not file:
         raise Refusal("say why it is read: --why", hint="It stands in the custody log, with who read it.")
+    if notebook == _UNPLACED:
+        raise Refusal("entries of no notebook are no notebook", hint="See them: evidock enotes verify unplaced.")
     found, service = _found(ctx, notebook, why=why or "", files=file, keys=keys, driver=driver)
     page = rendered(found, language=language, service=service)
     if out == Path("-"):
@@ -181,7 +185,7 @@ def revoke(
 @app.command()
 def seen(ctx: typer.Context, notebook: Name, *, why: Why, driver: Driver = None) -> None:
     """Say that a person looked at what is flagged: the notice goes, the flags stay."""
-    name = None if notebook == "unplaced" else _one(ctx, notebook, driver)
+    name = None if notebook == _UNPLACED else _one(ctx, notebook, driver)
     told = order(ctx, FAMILY, "seen", {"notebook": name, "why": why}, driver=driver)
     line(f"{told['seen']} entries were looked at")
 
@@ -221,14 +225,14 @@ def _found(
         if keys is None:
             raise Refusal("signatures are checked with registered keys: give --keys", hint="evidock enotes keys --json")
         all_of_them = from_files(files, register_of(keys), late_after=timedelta(seconds=_LATE))
-        found = [one for one in all_of_them if wanted is None or wanted in str(one.notebook)]
+        found = [one for one in all_of_them if wanted is None or wanted in (one.notebook or _UNPLACED)]
         if len(found) != 1:
-            names = ", ".join(str(one.notebook) for one in all_of_them)
+            names = ", ".join(one.notebook or _UNPLACED for one in all_of_them)
             raise Refusal(f"say which notebook is meant: {names}")
         return found[0], ""
     if wanted is None:
         raise Refusal("say which notebook is meant", hint="List them: evidock enotes list.")
-    name = _one(ctx, wanted, driver)
+    name = None if wanted == _UNPLACED else _one(ctx, wanted, driver)
     told = order(ctx, FAMILY, "read", {"notebook": name, "why": why}, driver=driver)
     state = Path(told["state"])
     if not os.access(state / "enotes.db", os.R_OK):

@@ -97,11 +97,12 @@ class Orders:
 
     async def _read(self, arguments: Mapping[str, Json], record: Record) -> Json:
         """Somebody reads a notebook: who, which and why stand in the log. The files themselves decide who can."""
-        told = {"notebook": _text(arguments, "notebook"), "why": _text(arguments, "why")}
-        sql = "SELECT count(*) FROM envelope WHERE notebook = ?"
-        if not await self._shelf.look(lambda db: db.execute(sql, (told["notebook"],)).fetchone()[0]):
-            raise Refusal(f"no notebook {told['notebook']} is known here", hint="List them: evidock enotes list.")
-        await record(dict(told))
+        notebook = None if arguments.get("notebook") is None else _text(arguments, "notebook")
+        why, sql = _text(arguments, "why"), "SELECT count(*) FROM envelope WHERE notebook IS ?"
+        if not await self._shelf.look(lambda db: db.execute(sql, (notebook,)).fetchone()[0]):
+            what = "no entry without a notebook" if notebook is None else f"no notebook {notebook}"
+            raise Refusal(f"{what} is known here", hint="List them: evidock enotes list.")
+        await record({"notebook": notebook, "why": why})
         late = self._options.late_after
         return {"late_after_s": int(late), "service": self._options.service, "state": str(self._options.state)}
 

@@ -25,6 +25,7 @@ __all__ = ["Standings"]
 _MOST: Final = 20
 """Notebooks that are told by name."""
 _SOON: Final = timedelta(days=30)
+_VERIFY: Final = "evidock enotes verify"
 
 
 class Standings:
@@ -63,7 +64,7 @@ class Standings:
                 "warning",
                 f"notebook {_short(notebook)}",
                 f"Entries are flagged, and held: {', '.join(words)}.",
-                "Look at them (evidock enotes verify), find out why, then: evidock enotes seen.",
+                f"Look at them ({_VERIFY}{'' if notebook else ' unplaced'}), find out why, then: evidock enotes seen.",
             )
             for notebook, words in sorted(found.items(), key=lambda one: str(one[0]))[:_MOST]
         ]

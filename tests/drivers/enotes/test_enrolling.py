@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import jcs
 import pytest
 from typer.testing import CliRunner
 
@@ -327,6 +328,24 @@ async def test_the_whole_of_it_on_the_command_line(tmp_path: Path, monkeypatch: 
         orders = [one["predicate"]["order"] for one in entries if one["predicate"]["event"] == "driver.ordered"]
         assert [one["word"] for one in orders] == ["invite", "read", "read", "read", "seen", "revoke"]
         assert orders[2]["detail"]["why"] == "disclosure"
+
+
+async def test_entries_of_no_notebook_can_be_looked_at(tmp_path: Path) -> None:
+    made = table(tmp_path)
+    page = EnoteTablets.enrol(EnoteTablets.Options.model_validate(made)).content
+    async with DaemonProcess(tmp_path, drivers=[made]) as daemon:
+        await daemon.ready()
+        none = await asyncio.to_thread(evidock, daemon.config, "enotes", "verify", "unplaced")
+        assert "no entry without a notebook" in none.stderr
+        async with Tablet(tmp_path / "tablet") as tablet:
+            await tablet.enrol(scanned(page))
+            astray = tablet.signer.sign({"text": "of no notebook"}, "enote+jws", "enote-entry+json")
+            await tablet.send([jcs.canonicalize(astray)])
+        await _until_told(daemon.config, "evidock enotes verify unplaced")
+        done = await asyncio.to_thread(evidock, daemon.config, "enotes", "verify", "unplaced")
+        assert (done.returncode, "unknown_key" in done.stdout) == (4, True), done.stderr
+        done = await asyncio.to_thread(evidock, daemon.config, "enotes", "render", "unplaced", "--why", "x")
+        assert "verify unplaced" in done.stderr
 
 
 async def _until_told(config: Path, notice: str) -> None:
