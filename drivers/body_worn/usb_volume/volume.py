@@ -140,7 +140,8 @@ class Volume:
         """Hold the root open for the length of a pass.
 
         Device numbers, inode numbers and mount ids are given out again at once: without a hold on it, the camera that
-        is plugged in next can look exactly like this one. Not held between passes, so that a person can unmount.
+        is plugged in next can look exactly like this one, and can have been put in its place since this one was looked
+        at. Not held between passes, so that a person can unmount.
         """
         self._hold, self._doubt = True, DOUBT_SECONDS
         try:
@@ -157,14 +158,33 @@ class Volume:
                 os.close(last[1])
 
     def _pin_root(self) -> None:
-        root = os.open(self.ground.path, FOLDER)
-        there = os.fstat(root)
+        root = self._entered()
         with self._lock:
-            if self._hold and (there.st_dev, there.st_ino) == self.ground.root:
+            if self._hold:
                 self._pin = root
                 return
-        os.close(root)  # whoever asked for it was cancelled meanwhile, or it is not this volume
+        os.close(root)  # whoever asked for it was cancelled meanwhile
+        raise DeviceGone("nobody looks at this volume any more")
+
+    def _entered(self) -> int:
+        """The root folder, opened; `DeviceGone` where it is not that of this volume.
+
+        First opened, then compared: what is open keeps its numbers, so that what is told of them now is told of it.
+        """
+        root = os.open(self.ground.path, FOLDER)
+        try:
+            there = os.fstat(root)
+            if (there.st_dev, there.st_ino) == self.ground.root and self._looked() == self.ground:
+                return root
+        except BaseException:
+            os.close(root)
+            raise
+        os.close(root)
+        self.gone = True
         raise DeviceGone("another volume took this one's place")
+
+    def _looked(self) -> Ground | None:
+        return look(self.ground.path, must_be_mountpoint=self.ground.mount is not None)
 
     def present(self) -> bool:
         """Whether the path still leads to this volume. One system call; exact while any file of the volume is open."""
@@ -194,10 +214,10 @@ class Volume:
         with self._lock:
             held = None if self._pin is None else os.dup(self._pin)
         if held is None:
-            if look(self.ground.path, must_be_mountpoint=self.ground.mount is not None) != self.ground:
+            if self._looked() is None:
                 self.gone = True
                 raise DeviceGone("the volume was taken away")
-            held = os.open(self.ground.path, FOLDER)
+            held = self._entered()
         try:
             if not self.present():
                 raise DeviceGone("the volume was taken away")

@@ -6,16 +6,19 @@ import asyncio
 import os
 import shutil
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.capture import Device
 from agent.errors import BadCapture, DeviceGone, DeviceRefused
+from agent.mounts import Mount
 from drivers.body_worn.usb_volume import volume
+from drivers.body_worn.usb_volume.blocks import Block
 from drivers.body_worn.usb_volume.clip import described
 from drivers.body_worn.usb_volume.emulator import FaultyWire, VolumeEmulator
-from drivers.body_worn.usb_volume.volume import look
+from drivers.body_worn.usb_volume.volume import Ground, Volume, look
 from drivers.body_worn.usb_volume.walk import Entry
 from firmware_specs.formats.layout import layout
 from tests.drivers.usb_volume.desk import Desk, running
@@ -74,6 +77,25 @@ async def test_another_camera_with_the_same_names_takes_its_place_in_mid_copy(
         # The dock was told that only one device is ever put here, so nothing but the time of the bytes could tell
         # them apart; still, no block of the one was joined to a block of the other while one reading went on.
         assert desk.parts[next(iter(desk.parts))] == b"a" * 2000
+
+
+async def test_another_camera_that_is_there_before_it_is_held_on_to_is_not_taken_for_the_one_that_was_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine seconds pass between the two; and the kernel gives the same numbers to the next device."""
+    (tmp_path / "clip").write_bytes(b"the other one's")
+    there = os.stat(tmp_path)  # noqa: PTH116 - as the driver asks
+    mount = Mount(30, 8, 17, b"/", os.fsencode(tmp_path), "vfat", "/dev/sdb1", frozenset({"ro"}))
+    block = Block(8, 17, "/dev/sdb1", usb=None, part=None, uuid="1A2B-3C4D")
+    seen = Ground(tmp_path, (there.st_dev, there.st_ino), mount, block)
+    monkeypatch.setattr(volume, "look", lambda *_, **__: replace(seen, block=replace(block, uuid="1A2B-3C4E")))
+    found = Volume(seen, FaultyWire(""))
+    with pytest.raises(DeviceGone, match="another volume"):
+        async with found.held():
+            pass
+    assert found.gone
+    with pytest.raises(DeviceGone), Volume(seen, FaultyWire("")).root():
+        pass
 
 
 async def test_the_plug_is_pulled_while_somebody_reads(camera: VolumeEmulator, dock: Callable[..., UsbVolume]) -> None:

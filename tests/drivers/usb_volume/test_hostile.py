@@ -169,8 +169,9 @@ async def test_a_device_that_is_pulled_while_it_is_looked_at_is_none_with_few_ca
     assert ground is not None
     mount = Mount(1, 8, 17, b"/", b"/", "vfat", "/dev/sdb1", frozenset())
     volume = Volume(replace(ground, mount=mount), Wire())
-    monkeypatch.setattr(Mount, "block_device_is_there", property(lambda _: False))
+    monkeypatch.setattr("drivers.body_worn.usb_volume.volume.look", lambda *_, **__: volume.ground)
     async with volume.held():
+        monkeypatch.setattr(Mount, "block_device_is_there", property(lambda _: False))
         with pytest.raises(DeviceGone):
             await volume.call(lambda: walk(volume, layout("dcf"), 100))
     assert volume.gone
