@@ -150,12 +150,10 @@ def new_epoch(
     as_json: AsJson = False,
 ) -> None:
     """Begin a new log after a loss of state: its first entry quotes what a witness saw last of the old one."""
-    from agent.clock import Clock  # noqa: PLC0415
-    from agent.journal import Journal  # noqa: PLC0415
     from agent.process import locked  # noqa: PLC0415
-    from agent.station.peers import me  # noqa: PLC0415
+    from agent.station.acts import said  # noqa: PLC0415
 
-    config = configuration(ctx)
+    config, why = configuration(ctx), said(why)
     path = config.station.state / "journal.db"
     if os.path.lexists(path):  # who may not look is told so below
         raise _lived(path)
@@ -164,13 +162,38 @@ def new_epoch(
     with as_owner(state) if state.is_dir() else nullcontext(), locked(state):
         if path.exists():
             raise _lived(path)
-        opened: dict[str, Json] = {"follows": follows, "why": why}
-        Journal.open(path, log=config.station.log, stamp=Clock().stamp, opened=opened, actor=me().actor).close()
+        _begin(path, config.station.log, {"follows": follows, "why": why})
     if as_json:
         print_json({"log": config.station.log, "follows": follows})
         return
-    pairs({"log": config.station.log, **{f"follows {name}": value for name, value in follows.items()}})
+    names = ", ".join(map(str, witnesses)) if isinstance(witnesses := follows["witnesses"], list) else ""
+    told = follows | {"witnesses": names}
+    pairs({"log": config.station.log, **{f"follows {name}": value for name, value in told.items()}})
     line("Now: evidock custody trust --write, give the new log's key to the witnesses, and start the daemon.")
+
+
+def _begin(path: Path, log: str, opened: "dict[str, Json]") -> None:
+    """Make the journal under another name: what has no first entry yet must not pass for a log that follows nothing."""
+    from agent import durable  # noqa: PLC0415
+    from agent.clock import Clock  # noqa: PLC0415
+    from agent.journal import Journal  # noqa: PLC0415
+    from agent.station.peers import me  # noqa: PLC0415
+
+    new = path.with_name(f"{path.name}.new")
+
+    def let_go() -> None:
+        for one in path.parent.glob(f"{new.name}*"):
+            one.unlink(missing_ok=True)
+
+    let_go()  # of a try that a power cut ended
+    try:
+        Journal.open(new, log=log, stamp=Clock().stamp, opened=opened, actor=me().actor).close()
+        with durable.folder(path.parent) as folder:
+            durable.move(new.name, folder, path.name, folder)
+            durable.force_folder(folder)
+    except BaseException:
+        let_go()
+        raise
 
 
 def _lived(path: Path) -> Refusal:

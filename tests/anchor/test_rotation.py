@@ -17,7 +17,7 @@ from agent.cli import app
 from agent.config import load
 from agent.custody.checkpoint import open_checkpoint
 from agent.errors import ConfigError, JournalError, Refusal, UplinkDown
-from agent.journal import anchors
+from agent.journal import Journal, anchors
 from agent.note import ECDSA_P256, ED25519, Verifier
 from tests.anchor.post import LOG, Post
 from tests.anchor.test_daemon import TOML, daemon, standings, until
@@ -177,7 +177,9 @@ async def test_a_camera_forgets_under_either_key(tmp_path: Path, dems: EmulatedD
     assert done.returncode == 0, done.stdout
 
 
-async def test_after_a_loss_the_first_entry_quotes_what_the_witness_saw(tmp_path: Path, dems: EmulatedDems) -> None:
+async def test_after_a_loss_the_first_entry_quotes_what_the_witness_saw(
+    tmp_path: Path, dems: EmulatedDems, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with Post(
         tmp_path / "lost", (dems.witness_vkey, dems.witness_url), log="edge.example.org/dock-1/log1"
     ) as post:
@@ -197,6 +199,16 @@ async def test_after_a_loss_the_first_entry_quotes_what_the_witness_saw(tmp_path
             await asyncio.to_thread(_invoke, [*words, nonsense])
     with pytest.raises(Refusal, match="cannot be read"):
         await asyncio.to_thread(_invoke, [*words, str(tmp_path)])
+    for why in (" ", "x" * 501):
+        with pytest.raises(Refusal, match="say why"):
+            await asyncio.to_thread(_invoke, [*words, where, "--why", why])
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "record", _broken)
+        with pytest.raises(JournalError, match="the disk is full"):
+            await asyncio.to_thread(_invoke, [*words, where])
+    assert list(load(config).station.state.glob("journal.db*")) == [], (
+        "else the next start would begin a log of nothing"
+    )
     done = await asyncio.to_thread(CliRunner().invoke, app, [*words, where, "--json"])
     told = json.loads(done.stdout)["follows"]
     assert (told["origin"], told["size"], told["root"]) == ("edge.example.org/dock-1/log1", last.size, last.root.hex())
@@ -253,6 +265,10 @@ async def test_an_epoch_follows_only_what_a_witness_of_ours_signed(tmp_path: Pat
     with pytest.raises(ConfigError, match=r"custody\.ca_file"):
         await asyncio.to_thread(_invoke, [*words, f"{dems.witness_url}/last-checkpoint"])
     assert not (tmp_path / "state" / "journal.db").exists()
+
+
+def _broken(*_: object, **__: object) -> None:
+    raise JournalError("the disk is full")
 
 
 def _invoke(words: list[str]) -> None:
