@@ -171,7 +171,7 @@ class Days:
     # -- the daemon ----------------------------------------------------------------------------------------------------
 
     def _set(self) -> None:
-        self._hands.set(self.passed + self._error)
+        self._hands.set(self.passed + self._error, passed=self.passed)
 
     async def _begin(self) -> None:
         if self._pid is None:

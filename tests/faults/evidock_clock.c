@@ -1,8 +1,9 @@
 /* Another wall clock for a whole tree of processes; loaded with LD_PRELOAD into a daemon under test.
  *
- * EVIDOCK_CLOCK names a file of 8 bytes, a signed number of nanoseconds in the machine's order, that is added to
- * CLOCK_REALTIME. Whoever writes other bytes into it sets the clock of everybody, at once, while they run.
- * CLOCK_MONOTONIC and CLOCK_BOOTTIME are left as they are, as the kernel leaves them where a clock is set.
+ * EVIDOCK_CLOCK names a file of 16 bytes, two signed numbers of nanoseconds in the machine's order. The first is added
+ * to CLOCK_REALTIME, the second to CLOCK_BOOTTIME. Whoever writes other bytes into it sets the clock of everybody, at
+ * once, while they run. Where a clock is set, the second stays as it is, as the kernel leaves CLOCK_BOOTTIME; where time
+ * passes, both grow alike. CLOCK_MONOTONIC stands still meanwhile, as on a machine that sleeps.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -14,8 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const int64_t nothing = 0;
-static const volatile int64_t *offset = &nothing;
+static const int64_t nothing[2];
+static const volatile int64_t *offset = nothing;
 
 __attribute__((constructor)) static void begin(void)
 {
@@ -23,7 +24,7 @@ __attribute__((constructor)) static void begin(void)
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0)
         return;
-    void *map = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, fd, 0);
+    void *map = mmap(NULL, sizeof nothing, PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
     if (map != MAP_FAILED)
         offset = map;
@@ -33,12 +34,12 @@ static int64_t now(clockid_t clock)
 {
     struct timespec real;
     syscall(SYS_clock_gettime, clock, &real);
-    return real.tv_sec * INT64_C(1000000000) + real.tv_nsec + *offset;
+    return real.tv_sec * INT64_C(1000000000) + real.tv_nsec + offset[clock == CLOCK_BOOTTIME];
 }
 
 int clock_gettime(clockid_t clock, struct timespec *told)
 {
-    if (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE)
+    if (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE && clock != CLOCK_BOOTTIME)
         return syscall(SYS_clock_gettime, clock, told);
     int64_t at = now(clock), second = INT64_C(1000000000);
     told->tv_sec = at / second - (at % second < 0);

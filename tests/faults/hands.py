@@ -20,10 +20,13 @@ class Hands:
         self.path = folder / "offset"
         self.set(0)
 
-    def set(self, seconds: float) -> None:
-        """Set it so many seconds ahead of the true time, for everybody, at once."""
+    def set(self, seconds: float, *, passed: float = 0.0) -> None:
+        """Set it so many seconds ahead of the true time, for everybody, at once.
+
+        `passed`: seconds of them that did pass, so that the clock of the boot shows them too.
+        """
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
-            file.write(struct.pack("q", int(seconds * 1e9)))
+            file.write(struct.pack("2q", int(seconds * 1e9), int(passed * 1e9)))
 
 
 def entries(state: Path, copy: Path) -> list[dict[str, object]]:
