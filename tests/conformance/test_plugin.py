@@ -26,7 +26,8 @@ DAMAGE = "next((station.folder / 'spool' / 'kept').iterdir()).write_bytes(b'othe
 
 def run(folder: Path, text: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_stranger.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)]
+    others = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:hypothesispytest")  # half of a start
+    command = [sys.executable, "-m", "pytest", "-q", *others, *options, str(folder)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
