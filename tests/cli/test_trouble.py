@@ -287,7 +287,7 @@ def test_secrets_are_hidden_whatever_logs_them() -> None:
     )
     assert "abc" not in json.dumps(told)
     assert told["token_file"] == "/etc/evidock/token"  # noqa: S105 - a path
-    assert told["url"] == "https://(hidden)@dems.example.org/files"
+    assert told["url"] == "https://***@dems.example.org/files"
 
 
 def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
