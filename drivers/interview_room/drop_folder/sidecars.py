@@ -33,8 +33,12 @@ _SUMS: Final = re.compile(
     r"(?:sha256|sha512|sha1|md5)sums?(?:\.txt)?|manifest-(?:sha256|sha512|sha1|md5)\.txt|checksums?\.(?:sha256|md5)",
     re.IGNORECASE,
 )
-_LINE: Final = re.compile(r"\\?([0-9A-Fa-f]{32,128})(?:\s+\*?|\s*$)(.*)")
-_BSD: Final = re.compile(r"(?:SHA(?:2-)?(?:256|512)|SHA1|MD5)\s*\((.+)\)\s*=\s*([0-9A-Fa-f]{32,128})\s*", re.IGNORECASE)
+_LINE: Final = re.compile(r"([0-9A-Fa-f]{32,128})(?:[ \t]+\*?|[ \t]*$)(.*)", re.DOTALL)
+_BSD: Final = re.compile(
+    r"(?:SHA(?:2-)?(?:256|512)|SHA1|MD5)\s*\((.+)\)\s*=\s*([0-9A-Fa-f]{32,128})\s*", re.IGNORECASE | re.DOTALL
+)
+_ESCAPED: Final = re.compile(r"\\([\\nr])")
+"""In a line that begins with a backslash, coreutils write these two for a backslash, or for a line's end, in a name."""
 _NAMED_FOR_A_DIGEST: Final = re.compile(
     r"sha-?_?(?:1|256|512)|md5|hash(?:value)?|checksum|digest(?:value)?", re.IGNORECASE
 )
@@ -101,7 +105,8 @@ def digests_in(key: str, content: bytes) -> list[Named]:
 def _of_lines(content: bytes) -> list[Named]:
     text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "surrogateescape")
     found: list[Named] = []
-    for line in text.splitlines():
+    for whole in re.split(r"\r\n|\r|\n", text):  # a name may hold what else ends lines elsewhere
+        line = whole.removeprefix("\\")
         if not line.strip() or line.startswith(("#", ";")):
             continue
         if bsd := _BSD.fullmatch(line):
@@ -110,6 +115,8 @@ def _of_lines(content: bytes) -> list[Named]:
             digits, name = plain[1], plain[2].strip()
         else:
             raise ValueError("a line is no digest")
+        if line != whole:
+            name = _ESCAPED.sub(lambda found: {"n": "\n", "r": "\r"}.get(found[1], "\\"), name)
         if len(digits) not in _LENGTHS:
             raise ValueError(f"a digest has {len(digits)} digits")
         found.append(Named(_LENGTHS[len(digits)], bytes.fromhex(digits), name or None))
@@ -171,7 +178,7 @@ def _resolved(folder: str, name: str, keys: frozenset[str]) -> str | None:
     if not parts or ".." in parts:
         return None
     prefix = f"{folder}/" if folder else ""
-    for path in ("/".join(parts), parts[-1]):
+    for path in (*([name] if "/" not in name else []), "/".join(parts), parts[-1]):
         key = prefix + printable(path.encode("utf-8", "surrogateescape"))
         if key in keys:
             return key

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.capture import Standing
+from agent.capture import Standing, printable
 from agent.driver import INDEX
 from agent.errors import BadCapture
 from agent.testing.probe import Probe, read_all
@@ -58,14 +58,22 @@ def told(sidecar: str, content: bytes, *keys: str) -> dict[str, list[tuple[str, 
     [["sha256sum"], ["md5sum"], ["sha1sum"], ["sha512sum"], ["sha256sum", "--tag"], ["sha256sum", "-b"]],
     ids=" ".join,
 )
-@pytest.mark.parametrize("name", ["film.mp4", "film of room 1 (back).mp4", "ünïcode.mp4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("film.mp4", "film of room 1 (back).mp4", "ünïcode.mp4"),
+        *("D\\film.mp4", "new\nline.mp4", "\\n.mp4", "line\u2028apart.mp4", "page\x0cfeed.mp4"),
+    ],
+)
 def test_what_coreutils_write(tmp_path: Path, arguments: list[str], name: str) -> None:
+    """Names with a backslash or a line's end are escaped by them, and the line says so at its beginning."""
     (tmp_path / name).write_bytes(FILM)
     done = subprocess.run([*arguments, name], cwd=tmp_path, capture_output=True, check=True)
     algorithm = arguments[0].removesuffix("sum")
-    expected = {name: [(algorithm, hashlib.new(algorithm, FILM).digest())]}
-    assert told("SHA256SUMS", done.stdout, name) == expected
-    assert told(f"{name}.{algorithm}", done.stdout, name) == expected
+    key = printable(name)
+    expected = {key: [(algorithm, hashlib.new(algorithm, FILM).digest())]}
+    assert told("SHA256SUMS", done.stdout, key, "film.mp4") == expected
+    assert told(f"{key}.{algorithm}", done.stdout, key) == expected
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not here")
