@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["FILE", "FOLDER", "KINDS", "changed", "changed_at", "names_of", "open_at"]
+__all__ = ["FILE", "FOLDER", "KINDS", "changed", "changed_at", "names_of", "open_at", "open_plain"]
 
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -41,6 +41,15 @@ def open_at(name: bytes | str, flags: int, folder: int) -> int:
         if error.errno != errno.EPERM:  # O_NOATIME is for the owner only
             raise
         return os.open(name, flags, dir_fd=folder)
+
+
+def open_plain(path: str | os.PathLike[str]) -> int:
+    """Open a plain file to read it, also by a link. `OSError` for all else of that name: no writer is waited for."""
+    fd = os.open(path, FILE & ~os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no plain file", os.fspath(path))
+    return fd
 
 
 def changed(there: os.stat_result, *, device: int, length: int, mtime_ns: int) -> str | None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from agent import durable
+from agent.descent import open_plain
 from agent.errors import ConfigError, Problem, in_words
 from agent.mqtt import Session, Subscription
 from agent.opened import opening
@@ -273,7 +274,7 @@ def _unreached(error: Exception) -> BadList:
 def beside(path: Path) -> bytes | None:
     """What lies beside a list to prove it."""
     for suffix in BESIDE:
-        with suppress(OSError), path.with_name(path.name + suffix).open("rb") as file:
+        with suppress(OSError), os.fdopen(open_plain(path.with_name(path.name + suffix)), "rb") as file:
             return file.read(MANIFEST_MAX + 1)
     return None
 

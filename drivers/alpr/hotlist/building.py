@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.descent import open_plain
 from drivers.alpr.hotlist.errors import BadList
 from drivers.alpr.hotlist.index import HEAD, HEAD_LENGTH, LONG_REFERENCE, MAGIC, PER_BUCKET, PLATES_MAX, ROW, mixed
 from drivers.alpr.hotlist.layouts import BadLine, Layout, Skipped, reader_of
@@ -240,7 +241,7 @@ def build(
 def _lines(source: Path, digest: Any) -> Iterator[bytes | None]:  # noqa: ANN401 - hashlib keeps its type to itself
     """Every line without its end; None for one that is too long."""
     try:
-        with source.open("rb") as file:
+        with os.fdopen(open_plain(source), "rb") as file:
             while line := file.readline(LINE_MAX):
                 digest.update(line)
                 if line.endswith(b"\n") or len(line) < LINE_MAX:

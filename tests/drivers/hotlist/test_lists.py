@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,21 @@ async def test_a_list_without_a_plate_and_one_that_ends_before_it_begins_are_tol
             await bench.order(driver, "import", file=str(tmp_path / "none"), why="a test")
         (notice,) = [one for one in driver.notices() if one.id == "hotlist.not_taken"]
         assert "put it where that may" in notice.todo
+
+
+async def test_a_pipe_in_the_place_of_a_list_or_its_manifest_holds_nobody_up(tmp_path: Path) -> None:
+    """Whoever may import could hold up all lists for ever."""
+    bench = Bench(tmp_path)
+    async with bench.open(LISTED) as driver:
+        for listed, why in ((True, "it is no plain file"), (False, "without its signed manifest")):
+            path = bench.publisher.publish(iter(LISTED))
+            where = path if listed else bench.publisher.manifest_file
+            where.unlink()
+            os.mkfifo(where)
+            with pytest.raises(Refusal, match=why):
+                await bench.order(driver, "import", file=str(path), why="a test")
+            where.unlink()
+        assert in_use(driver, *LISTED)
 
 
 async def test_a_list_survives_a_restart(tmp_path: Path) -> None:
