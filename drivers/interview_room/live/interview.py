@@ -28,6 +28,8 @@ MARKS_MAX: Final = 10_000
 _NOT_TOLD: Final = frozenset({"folder", "tracks", "_saving"})
 _NOTES_MAX: Final = 64 * 1024 * 1024
 _ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_SEGMENT: Final = re.compile(r"(.+)-([0-9]{6})\.(?:mov|mp4)")
+_BY_HAND: Final = "Move that folder elsewhere, keep it, and look at its segments by hand."
 
 
 @dataclass(slots=True)
@@ -147,9 +149,8 @@ class Interview:
 
     def segment_files(self) -> Iterator[tuple[str, int, Path]]:
         """(stream, number, path) of every segment that lies in the folder, in order."""
-        pattern = re.compile(r"(.+)-([0-9]{6})\.(?:mov|mp4)")
         for path in sorted(self.folder.iterdir()):
-            found = pattern.fullmatch(path.name)
+            found = _SEGMENT.fullmatch(path.name)
             if found and found[1] in self.tracks and path.is_file() and not path.is_symlink():
                 yield found[1], int(found[2]), path
 
@@ -221,11 +222,10 @@ def _read(folder: Path) -> Interview:
         }
         return Interview(folder=folder, tracks=tracks, **told)
     except FileNotFoundError:
+        if any(_SEGMENT.fullmatch(path.name) for path in folder.iterdir()):
+            raise DeviceRefused(f"{folder / NOTES} is not there, and segments are", hint=_BY_HAND) from None
         # Power failed between making the folder and writing the file: nothing was promised, and nothing recorded.
         at = rfc3339(datetime.strptime(folder.name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC))
         return Interview(folder, folder.name, "", "", at, "", "", "mov", {}, ended_at=at, ended_by="power cut")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DeviceRefused(
-            f"{folder / NOTES} cannot be read: {in_words(error)}",
-            hint="Move that folder elsewhere, keep it, and look at its segments by hand.",
-        ) from error
+        raise DeviceRefused(f"{folder / NOTES} cannot be read: {in_words(error)}", hint=_BY_HAND) from error
