@@ -124,6 +124,7 @@ def _list(told: dict[str, Any], *, as_json: bool) -> None:
             for one in told["captures"]
         ],
         right=("length",),
+        below=("device", "capture"),
     )
     if told["next"] is not None:
         line(f"more: --before {told['next']}")

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
@@ -63,29 +63,55 @@ def shown(value: object) -> Text:
     return Text(printable(text).replace("%25", "%"), style=COLOURS.get(text, ""))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Iterable[str] = (),
+    below: Collection[str] = (),
+) -> None:
     """Rows below a head, without lines; in a terminal that is too narrow nothing is cut.
 
-    Then columns without a value are left out and others are wrapped; where that is no table any more, each value has a
-    line of its own.
+    Then what is long stands `below` each row, where the others fit so. Else columns without a value are left out and
+    others are wrapped; where that is no table any more, each value has a line of its own.
     """
     told, target, ends = [[*map(shown, row)] for row in rows], console(), set(right)
     places = [*range(len(columns))]
     if target.is_terminal and _across(columns, told, places, _WIDE) > target.width:
+        short = [place for place in places if columns[place] not in below]
+        if below and _across(columns, told, short, _WIDE) <= target.width:
+            long = [place for place in places if place not in short]
+            _with_below(_made(columns, told, short, ends), ["  ".join(row[one].plain for one in long) for row in told])
+            return
         places = [place for place in places if not told or any(row[place] for row in told)]
         if _across(columns, told, places, _WORD) > target.width:
             for row in told:
                 _lines([(columns[place], row[place]) for place in places if row[place]])
                 line("")
             return
+    _print(_made(columns, told, places, ends))
+
+
+def _made(columns: Sequence[str], rows: Sequence[Sequence[Text]], places: Sequence[int], ends: set[str]) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for place in places:
         how: Any = "right" if columns[place] in ends else "left"
-        whole = place == places[0] or not target.is_terminal  # the first one is what a person types
+        whole = place == places[0] or not console().is_terminal  # the first one is what a person types
         made.add_column(columns[place], justify=how, no_wrap=whole, overflow="fold")
-    for row in told:
+    for row in rows:
         made.add_row(*(row[place] for place in places))
-    _print(made)
+    return made
+
+
+def _with_below(made: Table, words: Sequence[str]) -> None:
+    """A table of which each row is one line, and below each its words."""
+    target = console()
+    with target.capture() as caught:
+        target.print(made)
+    head, *rows = caught.get().splitlines()
+    sys.stdout.write(f"{head.rstrip()}\n")
+    for row, word in zip(rows, words, strict=True):
+        sys.stdout.write(f"{row.rstrip()}\n  {word}\n")
 
 
 def _across(columns: Sequence[str], rows: Sequence[Sequence[Text]], places: Sequence[int], most: int) -> int:

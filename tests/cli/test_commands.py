@@ -173,6 +173,8 @@ def test_in_a_narrow_terminal_nothing_is_cut(
         for one in evidock("--config", dock.config, *words, "--json").json[f"{words[0]}s"]:
             name = one["id"][:8] if words[0] == "capture" else one["id"]
             assert re.search(rf"(^|\s){re.escape(name)}\s", told, re.MULTILINE), f"{name} can be typed"
+            if words[0] == "capture" and columns >= 80:
+                assert f"{one['device']}  {one['key']}" in told, "and what it is can be read"
 
 
 def test_spool(evidock: Evidock, dock: Dock) -> None:
