@@ -79,6 +79,9 @@ def seal_(
             raise Refusal("agent.toml names a key of its own: custody.log_key", hint="Nothing was changed.")
         if not following and not file.exists():
             raise Refusal(f"there is no {file}", hint="Nothing was changed. Whose it is tells: evidock identity show.")
+        if not following and file.with_name(f"{file.name}.next").exists():
+            hint = "Nothing was changed. End that first: evidock custody rotate --finish."
+            raise Refusal("the log's key is being changed, and the service would find one of the two only", hint=hint)
         if following:
             text = new_key(log, kind=KINDS[custody.log_key_kind])
         else:

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.anchor.keys import new_key
+from agent.anchor.keys import make_key, new_key
 from agent.cli import sealing
 from agent.config import parse
 from agent.errors import Refusal
+from tests.cli.conftest import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.config import Config
+    from tests.cli.conftest import Evidock
 
 PROGRAM = """#!/bin/sh
 # systemd-creds encrypt|decrypt --name=NAME ... IN OUT: what is sealed says its name, and opens under no other
@@ -93,3 +95,23 @@ def test_a_key_of_another_log_is_none(
     assert program.exists()
     with pytest.raises(Refusal, match="systemd-creds is not here"):
         sealing.given(tmp_path / "etc/agent.toml", config)
+
+
+@ROOT
+@pytest.mark.usefixtures("program")
+def test_a_key_that_is_being_changed_is_not_sealed(evidock: Evidock, tmp_path: Path) -> None:
+    """The service would be handed the one, and the log is signed with the other: it would not start any more."""
+    agent_toml, keys, store = tmp_path / "etc/agent.toml", tmp_path / "state/keys", tmp_path / "store"
+    agent_toml.parent.mkdir()
+    agent_toml.write_text(f'[station]\nname = "dock-7"\nagency = "example.org"\nstate = "{tmp_path}/state"\n')
+    for name in ("log.key", "log.key.next"):
+        make_key(keys / name, "edge.example.org/dock-7/log1")
+    told = evidock("--config", agent_toml, "identity", "seal", "host")
+    assert told.code == Refusal.exit_code
+    assert "evidock custody rotate --finish" in told.err
+    assert (keys / "log.key").exists()
+    assert not store.exists()
+    (keys / "log.key.next").unlink()
+    assert evidock("--config", agent_toml, "identity", "seal", "host").code == 0
+    assert not (keys / "log.key").exists()
+    assert (store / "evidock.log.key").exists()
