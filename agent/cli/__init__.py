@@ -271,7 +271,9 @@ def _tell_unexpected(error: Exception) -> None:
         with tempfile.NamedTemporaryFile("w", prefix="evidock-", suffix=".txt", delete=False) as file:
             traceback.print_exception(error, file=file)
     except OSError:
-        traceback.print_exception(error)
+        *_, last = traceback.extract_tb(error.__traceback__)
+        _say(f"There is no room for the details: line {last.lineno} of {last.filename}: {error}")
+        _say("Make room where TMPDIR says, else in /tmp, and do it again: then they are written.")
     else:
         _say(f"The details are in {file.name}.")
 

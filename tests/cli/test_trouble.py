@@ -91,6 +91,19 @@ def test_a_fault_of_our_own_names_a_file_with_the_details(
     assert "ZeroDivisionError" in details.read_text()
 
 
+def test_a_fault_of_our_own_on_a_full_disk_is_still_told_in_sentences(
+    evidock: Evidock, still: Dock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("agent.station.views.summary", lambda _: 1 // 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    told = evidock("--config", still.config, "status")
+    assert told.code == UNEXPECTED
+    assert "Traceback" not in told.err
+    assert "division" in told.err
+    assert "Make room" in told.err
+    assert len(told.err.splitlines()) == 3
+
+
 def test_what_a_device_said_cannot_steer_a_terminal(
     evidock: Evidock, monkeypatch: pytest.MonkeyPatch, still: Dock
 ) -> None:
