@@ -18,7 +18,7 @@ from agent.errors import AgentError, ConfigError, Refusal, UplinkDown, UplinkRef
 from agent.identity import CERTIFICATE, Certificate, expiries, install, look, pending_key, renewal, request
 from agent.identity.est import enrol
 from agent.testing.ports import free_port
-from tests.cli.conftest import Answer, evidock
+from tests.cli.conftest import Answer, evidock, packages
 from tests.identity.est_server import LOGIN, Authority, EstServer, openssl
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Evidock = Callable[..., Answer]
 
-__all__ = ["evidock"]
+__all__ = ["evidock", "packages"]
 DAY = timedelta(days=1)
 OPEN = Format.PKCS8
 
