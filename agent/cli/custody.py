@@ -208,11 +208,12 @@ def _fetched(config: "Config", place: str) -> bytes:
     import ssl  # noqa: PLC0415
     import urllib.request  # noqa: PLC0415
 
+    from agent.custody.bag_files import read_plain  # noqa: PLC0415
+
     if not place.startswith(("http://", "https://")):
         try:
-            with Path(place).open("rb") as file:
-                return file.read(_CHECKPOINT_MAX)
-        except OSError as error:
+            return read_plain(Path(place))
+        except (OSError, ValueError) as error:
             hint = f"{_UNCHANGED} Name the file that has it, or its address."
             raise Refusal(f"{shown(place)} cannot be read: {in_words(error)}", hint=hint) from error
     try:

@@ -258,6 +258,9 @@ async def test_an_epoch_follows_only_what_a_witness_of_ours_signed(tmp_path: Pat
     words = ["--config", str(config), "custody", "new-epoch", "--why", "x", "--checkpoint"]
     with pytest.raises(ConfigError, match="cannot follow"):
         await asyncio.to_thread(_invoke, [*words, str(tmp_path / "same")])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Refusal, match="no plain file"):
+        await asyncio.to_thread(_invoke, [*words, str(tmp_path / "pipe")])
     for name in ("alone", "bit"):
         with pytest.raises(Refusal, match="not a checkpoint that a witness"):
             await asyncio.to_thread(_invoke, [*words, str(tmp_path / name)])
