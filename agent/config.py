@@ -289,10 +289,14 @@ _UNREAD: Final[dict[type, str]] = {
 """What to do where there is no file that could be edited."""
 
 
+_FILE_MAX: Final = 1 << 22
+
+
 def load(path: Path) -> Config:
     """Read a file. Raises `ConfigError` with all problems."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_FILE_MAX)
     except OSError as error:
         raise ConfigError([Problem(str(path), in_words(error))], hint=_UNREAD.get(type(error))) from error
     except UnicodeDecodeError as error:

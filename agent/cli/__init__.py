@@ -202,7 +202,9 @@ def _tell_misspoken(error: TyperException) -> None:
         name = param.metavar if param.param_type_name == "argument" else max(param.opts, key=len)
         said = f"{name}: {found.message}"
     _say(said)
-    if context is not None:
+    if said.endswith("is not readable."):  # nothing is wrong with the word, and whoever types may not open it
+        _say(_AS_ROOT)
+    elif context is not None:
         _say(f"Nothing was changed. What it takes: {context.command_path} --help.")
 
 

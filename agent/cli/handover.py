@@ -117,6 +117,10 @@ def _look_for_mark(folder: Path) -> None:
     try:
         Medium.at(folder)
     except UplinkDown as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise Refusal(
+                f"you may not read what is mounted at {folder}", hint="Nothing was read. Run this as root."
+            ) from error
         raise UplinkDown(str(error), hint=_HERE) from error
 
 

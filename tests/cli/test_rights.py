@@ -95,6 +95,19 @@ def test_files_of_the_daemon_that_agent_toml_names_are_no_fault_of_agent_toml(st
 
 
 @ROOT
+def test_a_medium_of_somebody_else(still: Dock) -> None:
+    medium = still.folder / "closed" / "medium"
+    medium.mkdir(parents=True)
+    medium.parent.chmod(0o700)
+    done = as_nobody(still, "handover", "check", medium, first=MODULES + "import agent.uplink.folder.medium;")
+    assert told_to_be_another(done), done.stderr
+    assert "written" not in done.stderr
+    done = as_nobody(still, "handover", "check", medium.parent, first=MODULES)
+    assert done.returncode == ConfigError.exit_code
+    assert "run this as root" in done.stderr
+
+
+@ROOT
 def test_whoever_could_not_write_is_not_asked_questions(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir(mode=0o755)
     done = as_nobody(Dock(tmp_path), "--config", tmp_path / "etc/agent.toml", "init", first=MODULES)

@@ -46,6 +46,10 @@ def test_a_wrong_configuration_tells_every_problem(evidock: Evidock, tmp_path: P
         assert "Traceback" not in told.err
 
 
+def test_a_configuration_without_an_end(evidock: Evidock) -> None:
+    assert "is not TOML" in evidock("--config", "/dev/zero", "status").err
+
+
 def test_a_missing_configuration(evidock: Evidock, tmp_path: Path) -> None:
     assert evidock("--config", tmp_path / "none.toml", "status").code == ConfigError.exit_code
 
