@@ -15,6 +15,8 @@ from agent.cli.telling import AsJson, line, pairs, print_json
 from agent.errors import ConfigError, JournalError, Problem, Refusal, UplinkDown, in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.capture import Json
     from agent.config import Config
     from agent.note import Verifier
@@ -158,11 +160,14 @@ def new_epoch(
     if os.path.lexists(path):  # who may not look is told so below
         raise _lived(path)
     follows = _follows(config, _fetched(config, checkpoint))
-    state = config.station.state
+    state, begin = (
+        config.station.state,
+        _beginning(),
+    )  # loaded by who may read the program, and not by the state's owner
     with as_owner(state) if state.is_dir() else nullcontext(), locked(state):
         if path.exists():
             raise _lived(path)
-        _begin(path, config.station.log, {"follows": follows, "why": why})
+        begin(path, config.station.log, {"follows": follows, "why": why})
     if as_json:
         print_json({"log": config.station.log, "follows": follows})
         return
@@ -172,28 +177,32 @@ def new_epoch(
     line("Now: evidock custody trust --write, give the new log's key to the witnesses, and start the daemon.")
 
 
-def _begin(path: Path, log: str, opened: "dict[str, Json]") -> None:
-    """Make the journal under another name: what has no first entry yet must not pass for a log that follows nothing."""
+def _beginning() -> "Callable[[Path, str, dict[str, Json]], None]":
+    """What makes the first journal of a log."""
     from agent import durable  # noqa: PLC0415
     from agent.clock import Clock  # noqa: PLC0415
     from agent.journal import Journal  # noqa: PLC0415
     from agent.station.peers import me  # noqa: PLC0415
 
-    new = path.with_name(f"{path.name}.new")
+    def begin(path: Path, log: str, opened: "dict[str, Json]") -> None:
+        """Make it under another name: what has no first entry yet must not pass for a log that follows nothing."""
+        new = path.with_name(f"{path.name}.new")
 
-    def let_go() -> None:
-        for one in path.parent.glob(f"{new.name}*"):
-            one.unlink(missing_ok=True)
+        def let_go() -> None:
+            for one in path.parent.glob(f"{new.name}*"):
+                one.unlink(missing_ok=True)
 
-    let_go()  # of a try that a power cut ended
-    try:
-        Journal.open(new, log=log, stamp=Clock().stamp, opened=opened, actor=me().actor).close()
-        with durable.folder(path.parent) as folder:
-            durable.move(new.name, folder, path.name, folder)
-            durable.force_folder(folder)
-    except BaseException:
-        let_go()
-        raise
+        let_go()  # of a try that a power cut ended
+        try:
+            Journal.open(new, log=log, stamp=Clock().stamp, opened=opened, actor=me().actor).close()
+            with durable.folder(path.parent) as folder:
+                durable.move(new.name, folder, path.name, folder)
+                durable.force_folder(folder)
+        except BaseException:
+            let_go()
+            raise
+
+    return begin
 
 
 def _lived(path: Path) -> Refusal:
