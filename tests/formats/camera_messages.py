@@ -67,12 +67,22 @@ def onvif(data: bytes) -> object:
 def templated(data: bytes) -> object:
     """A message through each encoding that a mapping may name."""
     good = 0
-    for encoding, part in (("xml", None), ("json", None), ("form", None), ("lines", None), ("multipart", "json")):
+    for encoding, part in (
+        ("xml", None),
+        ("json", None),
+        ("form", None),
+        ("lines", None),
+        ("multipart", "json"),
+        ("json", "json"),
+    ):
         try:
             document = mapped.read(data, "multipart/form-data; boundary=b", encoding, part)
             document.spans("AutoVu/Read")
-            for entry in document.entries("AutoVu/Read" if encoding == "xml" else "$.data.results"):
-                document.look("AutoVu/Read/P" if encoding == "xml" else "$.data.results.plate", entry)
+            lists = {"xml": ("AutoVu/Read", "AutoVu/Read/P"), "json": ("$.data.results", "$.data.results.plate")}
+            if encoding in lists:  # the others hold no lists
+                reads, plate = lists[encoding]
+                for entry in document.entries(reads):
+                    document.look(plate, entry)
             mapped.dropped(document, ("AutoVu/Read", "$.hook", "Plate", "json"))
             for path in ("AutoVu/Read/P", "AutoVu/Read@a", "$.data.results[0].plate", "Plate", "json"):
                 mapped.look(document.told, path)

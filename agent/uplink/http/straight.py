@@ -36,7 +36,7 @@ IDLE: Final = 15.0
 """Seconds for which a connection is kept for the next body, as the event loop's are."""
 NEXT_ADDRESS: Final = 0.25
 """Seconds before the next address of a name is tried beside the one before (RFC 8305)."""
-UNSENT: Final = 4 * 1024 * 1024
+UNSENT: Final = 1024 * 1024
 """Bytes that the kernel takes beyond what is on the wire: with less, the thread wakes for each of them."""
 
 TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; not every Python 3.11 was built to name it
