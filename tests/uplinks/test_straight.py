@@ -179,6 +179,7 @@ async def test_half_an_answer_is_none(way: Straight, answer: bytes) -> None:
 async def test_an_answer_that_comes_before_the_bytes_have_gone_ends_them(way: Straight, *, ends: bool) -> None:
     """What would be sent to somebody who said no already would be lost, and a link with it."""
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
+    way._stall = 2.0  # whoever answers before it was heard, and reads no more, is heard at the end of that
     async with Bare(refusal, reads=False, ends=ends).running() as server, asyncio.timeout(20):
         head = await asked(way, server, some_bytes(64 * MIB))
     assert (head.status, head.body) == (403, b"no")

@@ -125,7 +125,7 @@ class Carriage:
             try:
                 self._send(self._line.room[:count])
             except OSError:
-                if self._late or not self._line.incoming.early():
+                if not self._line.incoming.early():  # of who answered and took no more, it is heard when that ends it
                     raise
                 return
             self._sent += count
