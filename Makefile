@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := tests/interop
 STORES := tests/interop/stores
-WORKERS ?= 3
+WORKERS ?= 4
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # mkfs.fat lives where only root looks.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -44,7 +44,7 @@ help: ## this list
 demo: system install ## the main job, shown once on real input (FAULTS=1: with pulled plugs and killed processes)
 	@$(BIN)/evidock demo $(if $(filter-out 0,$(FAULTS)),--faults)
 
-# WORKERS processes share the files of tests (0: one process, in order): one more than there are cores, for tests wait for
+# WORKERS processes share the files of tests (0: one process, in order): two more than the two cores there are, for tests wait for
 # a third of their time. The long files come first (tests/conftest.py), or one process would be left alone with them. One
 # that dies ends the run: with a second one in its place pytest-xdist waits for ever.
 # Where CI is set, pytest writes out and compares in full what it else cuts short: of two films that differ, for hours.
