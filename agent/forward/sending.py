@@ -86,17 +86,15 @@ class ForwardSending:
     async def leaving(self, offset: int, length: int, /) -> AsyncIterator[Leaving]:
         """The same for a thread; what does not go is given back here too."""
         charge, self._charge = self._charge, None
-        try:
-            async with self._spool.leaving(self._holding.digest.sha256, offset, length) as file:
-                paced = Paced(file, self._gate.bucket, length)
-                try:
-                    yield paced
-                finally:
-                    paced.stop()
-        finally:
-            if charge is not None:
-                await self._gate.settle(charge, paced.left)
-                self._spent = charge
+        async with self._spool.leaving(self._holding.digest.sha256, offset, length) as file:
+            paced = Paced(file, self._gate.bucket, length)
+            try:
+                yield paced
+            finally:
+                paced.stop()
+                if charge is not None:
+                    await self._gate.settle(charge, paced.left)
+                    self._spent = charge
 
     async def unsent(self, length: int, /) -> None:
         """Give back what was counted for a body that was read, and never left."""

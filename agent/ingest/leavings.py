@@ -83,7 +83,7 @@ class Leavings:
         sha256 = bytes.fromhex(name)
         if await self._desk.read(lambda journal: queries.keepers(journal, sha256)):
             return
-        if await self._desk.read(lambda journal: queries.was_purged(journal, sha256)):
+        if await self._desk.read(lambda journal: finding.was_purged(journal, sha256)):
             await self._spool.run(self._spool.evict, sha256)
             return
         if await self._found(sha256):

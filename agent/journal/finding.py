@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from agent.capture import Standing
 from agent.journal import queries
+from agent.journal.entry import Event
 from agent.journal.replay import Replay
 from agent.journal.rows import text_id
 
 if TYPE_CHECKING:
     from agent.journal.book import Journal
 
-__all__ = ["found", "lost", "lost_parts"]
+__all__ = ["found", "lost", "lost_parts", "was_lost", "was_purged"]
 
 
 def lost(journal: Journal, sha256: bytes) -> list[str]:
@@ -20,7 +21,7 @@ def lost(journal: Journal, sha256: bytes) -> list[str]:
     rows = journal.connection.execute(
         "SELECT id FROM capture WHERE sha256 = ? AND spooled = 0 AND superseded = 1", (sha256,)
     )
-    return [id_ for (raw,) in rows if queries.was_lost(journal, id_ := text_id(raw))]
+    return [id_ for (raw,) in rows if was_lost(journal, id_ := text_id(raw))]
 
 
 def lost_parts(journal: Journal) -> list[bytes]:
@@ -47,3 +48,28 @@ def found(journal: Journal, sha256: bytes) -> list[str]:
     if ids:
         journal.explain_part(sha256, journal.get(ids[0]).digest.length, journal.get(ids[0]))
     return ids
+
+
+def was_purged(journal: Journal, sha256: bytes) -> bool:
+    """Whether captures with these bytes have left the spool by their entries: then a file that is left is let go.
+
+    One whose file was missing is superseded since: nobody let that go, whatever receipt it has, and whoever else did.
+    """
+    rows = journal.connection.execute(
+        "SELECT id, superseded, strength FROM capture WHERE sha256 = ? AND spooled = 0", (sha256,)
+    )
+    left = [
+        strength is not None and not (superseded and was_lost(journal, text_id(id_)))
+        for id_, superseded, strength in rows
+    ]
+    return bool(left) and all(left)
+
+
+def was_lost(journal: Journal, capture: str) -> bool:
+    """Whether it has left the spool because its file was missing, and not by its purge; its story tells."""
+    lost = False
+    for entry in queries.story(journal, capture):
+        said = entry["predicate"]
+        if said["event"] in (Event.QUARANTINED, Event.PURGED, Event.FOUND, Event.OFFERED_AGAIN):
+            lost = said["event"] == Event.QUARANTINED and (lost or said.get("spooled") is False)
+    return lost

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.capture import LENGTH_MAX, Digest, Priority, Standing
-from agent.journal.entry import Event
 from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id, text_id
 from agent.journal.words import folded
 
@@ -53,8 +52,6 @@ __all__ = [
     "tally",
     "to_be_released",
     "was_held",
-    "was_lost",
-    "was_purged",
 ]
 
 
@@ -260,31 +257,6 @@ def keepers(journal: Journal, sha256: bytes) -> int:
         "SELECT count(*) FROM capture WHERE sha256 = ? AND spooled = 1", (sha256,)
     ).get
     return count
-
-
-def was_purged(journal: Journal, sha256: bytes) -> bool:
-    """Whether captures with these bytes have left the spool by their entries: then a file that is left is let go.
-
-    One whose file was missing is superseded since: nobody let that go, whatever receipt it has, and whoever else did.
-    """
-    rows = journal.connection.execute(
-        "SELECT id, superseded, strength FROM capture WHERE sha256 = ? AND spooled = 0", (sha256,)
-    )
-    left = [
-        strength is not None and not (superseded and was_lost(journal, text_id(id_)))
-        for id_, superseded, strength in rows
-    ]
-    return bool(left) and all(left)
-
-
-def was_lost(journal: Journal, capture: str) -> bool:
-    """Whether it has left the spool because its file was missing, and not by its purge; its story tells."""
-    lost = False
-    for entry in story(journal, capture):
-        said = entry["predicate"]
-        if said["event"] in (Event.QUARANTINED, Event.PURGED, Event.FOUND, Event.OFFERED_AGAIN):
-            lost = said["event"] == Event.QUARANTINED and (lost or said.get("spooled") is False)
-    return lost
 
 
 def was_held(journal: Journal, sha256: bytes) -> bool:

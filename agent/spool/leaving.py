@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,12 @@ class KeptReader:
 
     def _put(self, fd: int, room: memoryview) -> int:
         if not self._cold:
-            try:
-                return os.preadv(fd, [room], self._at, os.RWF_NOWAIT)
-            except OSError:  # on the disk alone; or a file system that cannot say; or a fault, which is met again
-                self._cold = True
+            # Not there: it lies on the disk alone, the file system cannot say, or a fault, which is met again below.
+            # And 0 before the end is what some kernels say of what is not in memory: preadv2(2), BUGS.
+            with suppress(OSError):
+                if count := os.preadv(fd, [room], self._at, os.RWF_NOWAIT):
+                    return count
+            self._cold = True
         if self._at - self._forgotten >= FORGOTTEN_EVERY:
             durable.drop_cache(fd, self._forgotten, self._at - self._forgotten)
             self._forgotten = self._at

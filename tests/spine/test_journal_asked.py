@@ -11,7 +11,7 @@ from in_toto_attestation.v1.statement import Statement
 
 from agent.capture import Priority, Standing
 from agent.errors import Refusal
-from agent.journal import Event, Journal, queries
+from agent.journal import Event, Journal, finding, queries
 from agent.station import dossiers, views
 from agent.testing.audit import read_journal
 from tests.spine.make import DEVICE, WAYS, brought, digest, hold, receipt, reopened
@@ -118,7 +118,7 @@ def test_the_same_bytes_of_two_devices_are_one_file_with_two_keepers(journal: Jo
             journal.receipt(known.id, receipt(known))
             journal.purge(known.id)
     assert queries.keepers(journal, first.digest.sha256) == 0
-    assert queries.was_purged(journal, first.digest.sha256)
+    assert finding.was_purged(journal, first.digest.sha256)
 
 
 def test_clips_of_one_recording_stand_in_the_devices_order(journal: Journal) -> None:

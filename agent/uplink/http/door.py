@@ -18,6 +18,7 @@ from agent.errors import ConfigError, UplinkDown
 from agent.uplink.http.answer import Answer
 from agent.uplink.http.carriage import BrokenError, UnmadeError
 from agent.uplink.http.identity import proxy_headers, tls_context, token, trusting
+from agent.uplink.http.line import TCP_NOTSENT_LOWAT
 from agent.uplink.http.straight import LONG, Straight
 from agent.uplink.http.trouble import Cut, bounded, broken, explained, translated, unmade
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Door"]
 
 _SPELLING: Final = re.compile(r"[!-~]+")  # what may stand in a request's first line
-
-TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; not every Python 3.11 was built to name it
 
 BODY_MAX: Final = 64 * 1024
 """Bytes of an answer that are read: a note is much shorter, and of an error its first sentence is enough."""

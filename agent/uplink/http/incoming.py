@@ -42,8 +42,12 @@ class Incoming:
     def __init__(self, sock: socket.socket) -> None:
         self._raw = _Raw(sock)
         self._file = io.BufferedReader(self._raw)
-        self.more = False
+        self._more = False
         """Behind the last answer there was something that nobody had asked for."""
+
+    def quiet(self) -> bool:
+        """Whether nothing came that nobody asked for, as the other side's end would be."""
+        return not self._more and not self._raw.came()
 
     def early(self) -> bool:
         """Whether the answer begins already; what only tells how far a request came is not it.
@@ -64,7 +68,7 @@ class Incoming:
         if response.length and len(read) < longest:
             raise IncompleteRead(read, response.length)
         whole = response.isclosed() or response.length == 0
-        self.more = self._raw.holds(self._file)
+        self._more = self._raw.holds(self._file)
         names = dict.fromkeys(name.lower() for name in response.headers)
         joined = CIMultiDict((name, ", ".join(response.headers.get_all(name, []))) for name in names)
         return Head(response.status, joined, read), whole and not response.will_close
@@ -102,17 +106,21 @@ class _Raw(io.RawIOBase):
             return count
         return None if self._dry else self._sock.recv_into(room)
 
+    def came(self) -> bool:
+        """Whether the socket has something to read, or its end."""
+        return bool(self._poll.poll(0))
+
     def early(self) -> bool:
         """Take what came, and drop interim answers: see `Incoming.early`."""
-        while len(self._first) < AHEAD_MAX and self._poll.poll(0):
-            if not (more := self._came()):
+        while len(self._first) < AHEAD_MAX and self.came():
+            if not (more := self._taken()):
                 break
             self._first += more
         while _INTERIM.match(self._first) and (end := self._first.find(b"\r\n\r\n")) >= 0:
             self._first = self._first[end + 4 :]
         return len(self._first) >= len(b"HTTP/1.1 200") and not _INTERIM.match(self._first)
 
-    def _came(self) -> bytes:
+    def _taken(self) -> bytes:
         """What can be had without waiting: nothing where it was only for TLS itself, such as a ticket."""
         self._sock.setblocking(False)  # noqa: FBT003 - the socket's own signature
         try:

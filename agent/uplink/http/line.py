@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from contextlib import suppress
 from threading import Lock
@@ -13,7 +12,9 @@ from agent.uplink.http.incoming import Incoming
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["BLOCK", "Line", "readable"]
+__all__ = ["BLOCK", "TCP_NOTSENT_LOWAT", "Line"]
+
+TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; not every Python 3.11 was built to name it
 
 BLOCK: Final = 256 * 1024
 """Bytes that are read and encrypted at once: they stay in the caches of a processor meanwhile."""
@@ -44,7 +45,7 @@ class Line:
 
     def quiet(self) -> bool:
         """Whether nothing came that nobody asked for, as the other side's end would be."""
-        return not self.incoming.more and not readable(self._sock)
+        return self.incoming.quiet()
 
     @property
     def closed(self) -> bool:
@@ -61,10 +62,3 @@ class Line:
         """Let it go. Never while `shut` may take a descriptor that is another file's by then."""
         with self._closing, suppress(OSError):
             self._sock.close()
-
-
-def readable(sock: socket.socket) -> bool:
-    """Whether something came, or the end of it."""
-    waiting = select.poll()
-    waiting.register(sock, select.POLLIN)
-    return bool(waiting.poll(0))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohappyeyeballs
 
 from agent.uplink.http.carriage import Carriage, UnmadeError
-from agent.uplink.http.line import Line
+from agent.uplink.http.line import TCP_NOTSENT_LOWAT, Line
 
 if TYPE_CHECKING:
     import ssl
@@ -38,8 +38,6 @@ NEXT_ADDRESS: Final = 0.25
 """Seconds before the next address of a name is tried beside the one before (RFC 8305)."""
 UNSENT: Final = 1024 * 1024
 """Bytes that the kernel takes beyond what is on the wire: with less, the thread wakes for each of them."""
-
-TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; not every Python 3.11 was built to name it
 
 
 class Straight:
