@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,6 @@ from agent.uplink.http.carriage import Carriage, UnmadeError
 from agent.uplink.http.line import TCP_NOTSENT_LOWAT, Line
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
 
     from yarl import URL
@@ -52,7 +52,10 @@ class Straight:
         stall: float,
         longest: int,
     ) -> None:
-        """`made` makes a socket for an address; `longest`: bytes of an answer that are read."""
+        """`tls`: for https; None: the system's authorities, and nothing of who we are.
+
+        `made` makes a socket for an address; `longest`: bytes of an answer that are read.
+        """
         self._tls, self._made = tls, made
         self._connect_timeout, self._stall, self._longest = connect_timeout, stall, longest
         self._threads = ThreadPoolExecutor(ABREAST, thread_name_prefix="straight")
@@ -100,6 +103,8 @@ class Straight:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
         made.setblocking(True)  # noqa: FBT003 - the socket's own signature
+        if url.scheme == "https" and self._tls is None:  # an http server sent us on to it
+            self._tls = ssl.create_default_context()
         return Line(made, self._tls if url.scheme == "https" else None, host)
 
     def _kept(self, origin: URL) -> Line | None:
