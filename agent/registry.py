@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
@@ -32,10 +32,14 @@ __all__ = [
     "enrolled",
     "equip",
     "installed",
+    "stated",
 ]
 
 DRIVERS: Final = "evidock.drivers"
 UPLINKS: Final = "evidock.uplinks"
+
+_Made: TypeAlias = tuple[Any, Any]
+"""(options, driver or uplink; None where it cannot be made)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ def drivers_of(config: Config) -> tuple[LoadedDriver, ...]:
     made = _make(config.driver, "driver", DRIVERS, DriverOptions, problems)
     if problems:
         raise ConfigError(problems)
-    return tuple(LoadedDriver(options, driver) for options, driver in made)
+    return tuple(LoadedDriver(options, driver) for options, driver in made if driver is not None)
 
 
 def equip(config: Config) -> Equipment:
@@ -97,24 +101,33 @@ def equip(config: Config) -> Equipment:
 
 def assembled(config: Config) -> tuple[Equipment, list[Problem]]:
     """Make what can be made, and say what is wrong with the rest: for those who look, and never for the daemon."""
+    drivers, uplinks, problems = _all(config)
+    made = Equipment(
+        tuple(LoadedDriver(options, driver) for options, driver in drivers if driver is not None),
+        tuple(LoadedUplink(options, uplink) for options, uplink in uplinks if uplink is not None),
+    )
+    return made, problems
+
+
+def stated(config: Config) -> tuple[list[DriverOptions], list[UplinkOptions], list[Problem]]:
+    """What each table says, defaults included, also where it cannot be made here, and what is wrong."""
+    drivers, uplinks, problems = _all(config)
+    return [options for options, _ in drivers], [options for options, _ in uplinks], problems
+
+
+def _all(config: Config) -> tuple[list[_Made], list[_Made], list[Problem]]:
     problems: list[Problem] = []
-    drivers = [
-        LoadedDriver(options, made)
-        for options, made in _make(config.driver, "driver", DRIVERS, DriverOptions, problems)
-    ]
-    uplinks = [
-        LoadedUplink(options, made)
-        for options, made in _make(config.uplink, "uplink", UPLINKS, UplinkOptions, problems)
-    ]
+    drivers = _make(config.driver, "driver", DRIVERS, DriverOptions, problems)
+    uplinks = _make(config.uplink, "uplink", UPLINKS, UplinkOptions, problems)
     if len(uplinks) == len(config.uplink):  # else what is missing may be the one that is asked for
-        problems += _roles(uplinks, config)
-    return Equipment(tuple(drivers), tuple(uplinks)), problems
+        problems += _roles([options for options, _ in uplinks], config)
+    return drivers, uplinks, problems
 
 
-def _roles(uplinks: list[LoadedUplink], config: Config) -> list[Problem]:
+def _roles(uplinks: list[UplinkOptions], config: Config) -> list[Problem]:
     """What does not fit together: one destination is the primary, and the policy names only those that there are."""
-    names = {loaded.options.name for loaded in uplinks}
-    primaries = [loaded.options.name for loaded in uplinks if loaded.options.role == "primary"]
+    names = {options.name for options in uplinks}
+    primaries = [options.name for options in uplinks if options.role == "primary"]
     found = [
         Problem("policy.receipts_from", f"no [[uplink]] is named {name}")
         for name in config.policy.receipts_from
@@ -155,28 +168,25 @@ def enrolled(config: Config, wanted: str) -> Enrolment:
 
 def _make(
     tables: tuple[dict[str, Any], ...], word: str, group: str, base: type[Any], problems: list[Problem]
-) -> list[tuple[Any, Any]]:
-    made: list[tuple[Any, Any]] = []
+) -> list[_Made]:
+    """Those whose options are right, each with what was made of them, or None."""
+    made: list[_Made] = []
     names: set[str] = set()
     for number, table in enumerate(tables):
         place = f"{word}[{number}]"
-        if (one := _make_one(table, place, group, base, problems)) is None:
+        if (found := _options(table, place, group, base, problems)) is None:
             continue
-        if one[0].name in names:
-            problems.append(Problem(f"{place}.name", f"{one[0].name} is used twice"))
-        names.add(one[0].name)
-        made.append(one)
+        kind, options = found
+        if options.name in names:
+            problems.append(Problem(f"{place}.name", f"{options.name} is used twice"))
+        names.add(options.name)
+        made.append((options, _made(kind, options, place, problems)))
     return made
 
 
-def _make_one(
-    table: Mapping[str, Any], place: str, group: str, base: type[Any], problems: list[Problem]
-) -> tuple[Any, Any] | None:
-    if (found := _options(table, place, group, base, problems)) is None:
-        return None
-    kind, options = found
+def _made(kind: type[Any], options: Any, place: str, problems: list[Problem]) -> Any | None:  # noqa: ANN401 - either's
     try:
-        return options, kind(options)
+        return kind(options)
     except ConfigError as error:
         problems.extend(Problem(f"{place}.{found.path}", found.message) for found in error.problems)
     return None

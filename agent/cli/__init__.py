@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.errors import AgentError, ConfigError
 
-__all__ = ["COMMANDS", "FAMILIES", "UNEXPECTED", "Settings", "app", "configuration", "main"]
+__all__ = ["COMMANDS", "FAMILIES", "UNEXPECTED", "Settings", "app", "configuration", "main", "say"]
 
 COMMANDS: Final = {
     "run": "Run the daemon of this station.",
@@ -126,9 +126,22 @@ app = typer.Typer(
 )
 
 
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    """What every program answers to `--version`; `evidock version` tells more."""
+    if wanted:
+        from agent.journal.entry import agent_version  # noqa: PLC0415 - half of the agent comes with it
+
+        sys.stdout.write(f"evidock {agent_version()}{os.linesep}")
+        raise typer.Exit
+
+
 @app.callback()
 def _before(
     ctx: typer.Context,
+    *,
+    version: Annotated[  # noqa: ARG001 - its callback does it
+        bool, typer.Option("--version", help="Show the version, and end.", callback=_tell_version, is_eager=True)
+    ] = False,
     config: Annotated[
         Path, typer.Option(help="The configuration file.", envvar="EVIDOCK_CONFIG", readable=False)
     ] = Path("/etc/evidock/agent.toml"),
@@ -162,7 +175,7 @@ def main() -> None:
         _tell_misspoken(error)
         sys.exit(error.exit_code)
     except typer.Abort:  # a question that nobody answers
-        _say("Interrupted.")
+        say("Interrupted.")
         sys.exit(_INTERRUPTED)
     except AgentError as error:
         _tell(error)
@@ -179,8 +192,8 @@ def main() -> None:
         sys.exit(told.exit_code)
     except Exception as error:  # noqa: BLE001 - the last door: nobody at a dock can use a traceback
         if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, sys.argv)):
-            _say("A word of this command is no text in UTF-8.")
-            _say("Nothing was changed. Type it again, or set this terminal to UTF-8.")
+            say("A word of this command is no text in UTF-8.")
+            say("Nothing was changed. Type it again, or set this terminal to UTF-8.")
             sys.exit(2)
         _tell_unexpected(error)
         sys.exit(UNEXPECTED)
@@ -201,11 +214,11 @@ def _tell_misspoken(error: TyperException) -> None:
         (found, *_) = problems_of(cause, BaseModel)
         name = param.metavar if param.param_type_name == "argument" else max(param.opts, key=len)
         said = f"{name}: {found.message}"
-    _say(said)
+    say(said)
     if said.endswith("is not readable."):  # nothing is wrong with the word, and whoever types may not open it
-        _say(_AS_ROOT)
+        say(_AS_ROOT)
     elif context is not None:
-        _say(f"Nothing was changed. What it takes: {context.command_path} --help.")
+        say(f"Nothing was changed. What it takes: {context.command_path} --help.")
 
 
 def _is_text(word: str) -> bool:
@@ -251,10 +264,10 @@ def _tell(error: "AgentError") -> None:
 
     if isinstance(error, ConfigError):
         for problem in error.problems:
-            _say(f"{problem.path}: {problem.message}")
+            say(f"{problem.path}: {problem.message}")
     else:
-        _say(str(error))
-    _say(_AS_ROOT if isinstance(error, ConfigError) and _is_closed(error) else error.what_to_do)
+        say(str(error))
+    say(_AS_ROOT if isinstance(error, ConfigError) and _is_closed(error) else error.what_to_do)
 
 
 def _is_closed(error: "ConfigError") -> bool:
@@ -268,19 +281,20 @@ def _tell_unexpected(error: Exception) -> None:
     import tempfile  # noqa: PLC0415
     import traceback  # noqa: PLC0415
 
-    _say(f"This should not have happened ({type(error).__name__}); it is a fault of Evidock.")
+    say(f"This should not have happened ({type(error).__name__}); it is a fault of Evidock.")
     try:
         with tempfile.NamedTemporaryFile("w", prefix="evidock-", suffix=".txt", delete=False) as file:
             traceback.print_exception(error, file=file)
     except OSError:
         *_, last = traceback.extract_tb(error.__traceback__)
-        _say(f"There is no room for the details: line {last.lineno} of {last.filename}: {error}")
-        _say("Make room where TMPDIR says, else in /tmp, and do it again: then they are written.")
+        say(f"There is no room for the details: line {last.lineno} of {last.filename}: {error}")
+        say("Make room where TMPDIR says, else in /tmp, and do it again: then they are written.")
     else:
-        _say(f"The details are in {file.name}.")
+        say(f"The details are in {file.name}.")
 
 
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
+    """One line on standard error."""
     # What is told may quote a device or a DEMS: nothing of it may steer the terminal.
     shown = "".join(c if c.isprintable() else "?" for c in sentence)
     sys.stderr.write(shown + os.linesep)

@@ -11,9 +11,11 @@ from typing import Any
 import typer
 
 from agent.addresses import shown
-from agent.cli import configuration
+from agent.cli import configuration, say
+from agent.cli.closed import Closed
 from agent.cli.telling import AsJson, line, print_json
-from agent.registry import equip
+from agent.errors import ConfigError
+from agent.registry import stated
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -24,19 +26,31 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The configur
 def show(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """Show every setting, those that agent.toml leaves out as well. Secrets are named by file, never shown."""
     config = configuration(ctx)
-    equipment = equip(config)
+    drivers, uplinks, problems = stated(config)
+    closed = Closed(config)
+    if wrong := [found for found in problems if not closed.explains(found)]:
+        raise ConfigError(wrong)
     told = _plain(
         {
             **config.model_dump(by_alias=True),
-            "driver": [loaded.options.model_dump() for loaded in equipment.drivers],
-            "uplink": [loaded.options.model_dump() for loaded in equipment.uplinks],
+            "driver": [options.model_dump() for options in drivers],
+            "uplink": [options.model_dump() for options in uplinks],
         }
     )
     if as_json:
         print_json(told)
-        return
-    for text in _toml(told):
-        line(text)
+    else:
+        for text in _toml(told):
+            line(text)
+    _tell_closed(closed)
+
+
+def _tell_closed(closed: Closed) -> None:
+    """On standard error, for what is on standard output can be read as it is."""
+    for path, (where, why) in closed.met.items():
+        say(f"{where}: {path} could not be looked into: {why}.")
+    if closed.met:
+        say("Everything else is shown. To have that looked into as well: sudo evidock check.")
 
 
 @app.command("schema")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.cli.check import WARNED, closed, machine
+from agent.cli import closed
+from agent.cli.check import WARNED, machine
 from agent.cli.check.state import SECRETS, secrets
 from agent.cli.schema import schema
 from agent.config import parse

@@ -318,6 +318,13 @@ def test_drivers_are_listed_without_a_configuration(evidock: Evidock, tmp_path: 
     assert "body_worn.usb_volume" in told.out
 
 
+def test_version_as_every_program_tells_it(evidock: Evidock) -> None:
+    told = evidock("--version")
+    assert (told.code, told.err) == (0, "")
+    assert told.out == f"evidock {evidock('version', '--json').json['version']}\n"
+    assert evidock("--config", "/nowhere", "--version", "status").out == told.out
+
+
 def test_version(evidock: Evidock) -> None:
     told = evidock("version", "--json").json
     assert set(told) == documented("version")

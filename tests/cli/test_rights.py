@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,15 +82,56 @@ def test_an_export_that_cannot_be_made_leaves_no_word_of_it_in_the_log(evidock: 
     assert not to.exists()
 
 
+def with_closed_files(dock: Dock) -> tuple[Path, Path]:
+    """Name files in agent.toml that only root may read: authorities, and a token."""
+    authorities, token = dock.folder / "ca.pem", dock.folder / "dems.token"
+    for path in (authorities, token):
+        path.write_text("nobody's business")
+        path.chmod(0o600)
+    uplink = f"""
+[[uplink]]
+use = "tus"
+name = "dems"
+url = "https://dems.example.org/files"
+ca_file = "{authorities}"
+token_file = "{token}"
+"""
+    dock.config.write_text(dock.config.read_text() + uplink)
+    return authorities, token
+
+
+CONFIG = MODULES + "import agent.cli.config, agent.uplink.tus;"
+
+
+@ROOT
+def test_settings_are_shown_to_who_may_not_read_the_files_that_they_name(still: Dock) -> None:
+    authorities, token = with_closed_files(still)
+    shown = as_nobody(still, "config", "show", first=CONFIG)
+    assert shown.returncode == 0, shown.stderr
+    (uplink,) = tomllib.loads(shown.stdout)["uplink"]
+    assert (uplink["ca_file"], uplink["token_file"]) == (str(authorities), str(token))
+    assert uplink["stall"] == 30, "what is left out is told as well"
+    assert f"uplink[0].ca_file: {authorities} could not be looked into: you may not read it" in shown.stderr
+    assert "sudo evidock check" in shown.stderr
+    as_json = as_nobody(still, "config", "show", "--json", first=CONFIG)
+    assert (as_json.returncode, as_json.stderr) == (0, shown.stderr)
+    assert json.loads(as_json.stdout)["uplink"][0]["ca_file"] == str(authorities)
+
+
+@ROOT
+def test_what_is_wrong_with_the_settings_is_told_beside_closed_files(still: Dock) -> None:
+    with_closed_files(still)
+    still.config.write_text(still.config.read_text() + 'role = "copy"\n')
+    shown = as_nobody(still, "config", "show", first=CONFIG)
+    assert (shown.returncode, shown.stdout) == (ConfigError.exit_code, "")
+    assert "one destination must be the primary" in shown.stderr
+    assert "ca.pem" not in shown.stderr
+
+
 @ROOT
 def test_files_of_the_daemon_that_agent_toml_names_are_no_fault_of_agent_toml(still: Dock) -> None:
-    secret = still.folder / "ca.pem"
-    secret.write_text("nobody's business")
-    secret.chmod(0o600)
-    uplink = f'use = "tus"\nname = "dems"\nurl = "https://dems.example.org/files"\nca_file = "{secret}"\n'
-    still.config.write_text(f"{still.config.read_text()}\n[[uplink]]\n{uplink}")
-    first = MODULES + "import agent.cli.config, agent.uplink.tus;"
-    done = as_nobody(still, "config", "show", first=first)
+    with_closed_files(still)
+    done = as_nobody(still, "run", first=CONFIG + "import agent.cli.run;")
     assert done.returncode == ConfigError.exit_code
     assert "Edit agent.toml" not in done.stderr
     assert "run this as root" in done.stderr

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from agent.cli import UNEXPECTED
 from agent.cli.check import WARNED
-from agent.cli.check.closed import Closed
 from agent.cli.check.state import secrets
+from agent.cli.closed import Closed
 from agent.cli.logs import without_secrets
 from agent.config import parse
 from agent.errors import ConfigError, JournalError, Refusal, SpoolDamaged, SpoolFull, UplinkDown

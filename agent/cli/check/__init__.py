@@ -15,9 +15,11 @@ from agent.belief import receipt_keys
 from agent.broker.check import findings as broker
 from agent.cli import configuration
 from agent.cli.check import equipment, machine, record, state
-from agent.cli.check.closed import Closed
+from agent.cli.check.closed import lines as closed_lines
+from agent.cli.check.closed import told as told_of
 from agent.cli.check.lines import Lines, ok, problem
 from agent.cli.check.state import nearest
+from agent.cli.closed import Closed
 from agent.cli.owner import as_owner
 from agent.cli.telling import AsJson, line, print_json, progress, table
 from agent.config import Config
@@ -98,7 +100,7 @@ def findings(ctx: typer.Context) -> Lines:
     with _as_daemon(config):
         closed = Closed(config)
         equipped, problems = assembled(config)
-        wrong = [*closed.told(ConfigError(problems))]
+        wrong = [*told_of(ConfigError(problems), closed, config.station.state)]
         looks: list[Callable[[], object]] = [lambda: check_path(config.station.control)]
         if not problems:
             looks.append(lambda: receipt_keys(equipped, config))
@@ -108,7 +110,7 @@ def findings(ctx: typer.Context) -> Lines:
             try:
                 look()
             except ConfigError as error:
-                wrong += closed.told(error)
+                wrong += told_of(error, closed, config.station.state)
     yield from wrong or [ok("config", "agent.toml", str(ctx.obj.config))]
     yield from state.daemon(config, uplinks_tried=len(equipped.uplinks) == len(config.uplink))
     yield from state.rights(config)
@@ -131,7 +133,7 @@ def findings(ctx: typer.Context) -> Lines:
         heard = asyncio.run(broker(config))
     yield from reached
     yield from (("broker", found) for found in heard if not closed.explains(Problem(found.what, found.detail)))
-    yield from closed.lines()
+    yield from closed_lines(closed)
     yield from machine.update(config)
 
 

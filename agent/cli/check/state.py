@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel
 
 from agent.cli.asking import START, daemon_of
-from agent.cli.check.closed import handed, opening
+from agent.cli.check.closed import opening
 from agent.cli.check.lines import Lines, ok, problem, warning
+from agent.cli.closed import handed
 from agent.cli.telling import duration, length
 from agent.errors import AgentError, Refusal
 from agent.station.problems import SOON, room_todo
@@ -17,7 +18,7 @@ from agent.station.problems import SOON, room_todo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.cli.check.closed import Closed
+    from agent.cli.closed import Closed
     from agent.config import Config
     from agent.registry import Equipment
 
