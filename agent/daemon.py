@@ -20,13 +20,7 @@ from agent.belief import receipt_keys
 from agent.capture import Json, Standing
 from agent.clock import Clock, boot_id
 from agent.drill import Drill
-from agent.errors import (
-    AgentError,
-    ConfigError,
-    DeviceError,
-    JournalError,
-    SpoolFull,
-)
+from agent.errors import AgentError, ConfigError, DeviceError, JournalError, SpoolFull
 from agent.forward import Forward
 from agent.gate import Gate
 from agent.ingest import Ingest, Screening, no_drill
@@ -53,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Coroutine, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from agent.broker import Broker
-    from agent.capture import Device, Digest, Holding, Observation, Origin
+    from agent.capture import Capture, Device, Digest, Holding, Observation, Origin
     from agent.config import Config
     from agent.driver import Readable
     from agent.note import Verifier
@@ -212,6 +206,10 @@ class Agent:
     async def recall(self, origin: Origin, /) -> tuple[Digest, ...]:
         """See `agent.driver.Recalls`."""
         return await self.ingest.recall(origin)
+
+    async def set_aside(self, capture: Capture, data: bytes, reason: str, /) -> None:
+        """See `agent.driver.SetsAside`."""
+        await self.ingest.set_aside(capture, data, reason)
 
     def _held(self, holding: Holding) -> None:
         self.joining.expect()

@@ -104,6 +104,7 @@ __all__ = [
     "ReportsHealth",
     "Screen",
     "Screened",
+    "SetsAside",
     "SetsClock",
     "ShowsBays",
     "ShowsLeads",
@@ -235,6 +236,20 @@ class Recalls(Protocol):
 
     async def recall(self, origin: Origin, /) -> tuple[Digest, ...]:
         """What is kept here or was receipted of this origin, the newest first."""
+
+
+@runtime_checkable
+class SetsAside(Protocol):
+    """An intake that keeps what cannot be taken as it came, for a person to look at; the agent's own does.
+
+    For a driver whose messages wait in a row: one at which it fails each time would hold up all behind it for ever.
+    """
+
+    async def set_aside(self, capture: Capture, data: bytes, reason: str, /) -> None:
+        """Return when the bytes lie among the parts, and an entry says why. The reason stands in the journal.
+
+        Raises `SpoolFull` where there is no room.
+        """
 
 
 class Driver(Protocol):

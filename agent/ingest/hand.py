@@ -131,6 +131,28 @@ class Ingest:
         """See `agent.driver.Recalls`."""
         return await self._desk.read(lambda journal: queries.digests_of(journal, origin.token))
 
+    async def set_aside(self, capture: Capture, data: bytes, reason: str) -> None:
+        """See `agent.driver.SetsAside`."""
+        token = capture.origin.token
+        async with self._order.alone(token):
+            self._line.require(capture.device.id, len(data))
+            try:
+                await self._set_aside(capture, token, data, reason)
+            except SpoolDamaged as error:
+                self._on_damage(error)
+                raise
+
+    async def _set_aside(self, capture: Capture, token: bytes, data: bytes, reason: str) -> None:
+        stage = await self._open_stage(capture, token)
+        if stage.offset:  # an earlier run ended while it wrote this
+            stage.close()
+            stage = await self._begin_anew(stage, capture, token, reason)
+        try:
+            await self._spool.run(stage.write, data)
+        finally:
+            stage.close()
+        await self._leavings.set_aside(stage.name, reason)
+
     def _to_be_read(self, token: bytes, capture: Capture) -> tuple[bytes, str, str | None] | None:
         """Where two devices claim to be one, the name of a capture says nothing: each gives its own to read, once."""
         if capture.volatile or not self._twice(capture.device):
@@ -192,12 +214,7 @@ class Ingest:
         if arrived != length:
             raise BadCapture(contradiction(capture, arrived))
         if (stated := _stated(offer)) is not None and sha256(data := b"".join(blocks)).digest() != stated:
-            stage = await self._open_stage(capture, token)
-            try:
-                await self._spool.run(stage.write, data)
-            finally:
-                stage.close()
-            await self._leavings.set_aside(stage.name, reason := other_than_stated(capture))
+            await self._set_aside(capture, token, data, reason := other_than_stated(capture))
             raise BadCapture(reason)
         digest, parts = await self._spool.press(token, blocks, written=written)
         return await self._hold(capture, digest, parts)

@@ -11,7 +11,7 @@ from agent.errors import AgentError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.capture import Device, Observation
+    from agent.capture import Capture, Device, Observation
     from agent.driver import Offer, Readable
 
 __all__ = ["Look", "Probe", "read_all"]
@@ -35,6 +35,8 @@ class Probe:
         """Keys whose look ended, however it did."""
         self.sighted_first: set[str] = set()
         """Devices that were sighted before they offered anything."""
+        self.aside: list[tuple[Capture, bytes, str]] = []
+        """What a driver had set aside, and why."""
         self.failures: list[AgentError] = []
         self.wrong: list[BaseException] = []
 
@@ -50,6 +52,10 @@ class Probe:
 
     async def observe(self, observation: Observation, /) -> None:
         """Facts about the world are no business of a probe."""
+
+    async def set_aside(self, capture: Capture, data: bytes, reason: str, /) -> None:
+        """See `agent.driver.SetsAside`."""
+        self.aside.append((capture, data, reason))
 
     async def take(self, readable: Readable, /) -> Standing:
         """Note the offer, look at it, and answer."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from agent.capture import Device, Digest, Holding, Observation, Origin, Stamp
+    from agent.capture import Capture, Device, Digest, Holding, Observation, Origin, Stamp
     from agent.driver import Driver, Readable
     from agent.errors import SpoolDamaged
     from agent.note import Verifier
@@ -189,6 +189,10 @@ class Station:
     async def recall(self, origin: Origin, /) -> tuple[Digest, ...]:
         """See `agent.driver.Recalls`."""
         return await self.ingest.recall(origin)
+
+    async def set_aside(self, capture: Capture, data: bytes, reason: str, /) -> None:
+        """See `agent.driver.SetsAside`."""
+        await self.ingest.set_aside(capture, data, reason)
 
     def _held(self, holding: Holding) -> None:
         for forward in (self.forward, *self.others):

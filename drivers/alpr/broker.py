@@ -1,24 +1,28 @@
 """The driver for what comes over MQTT: ONVIF Profile M events, and messages that a mapping describes.
 
-The broker is told that a message was handled when `take` returned for its reads. What cannot be kept stays with the
-broker, which gives it again; for that the session outlives our absence, and the broker must keep what comes meanwhile.
+The broker is told that a message was handled when `take` returned for its reads. Where there is no room it stays with
+the broker, which gives it again; for that the session outlives our absence, and the broker must keep what comes
+meanwhile. A broker gives its messages in a row: one at which something else fails is tried again for a while, and then
+steps aside, as bytes among the parts, so that it holds up no other.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from agent.driver import DriverOptions, Notice
+from agent.driver import DriverOptions, Notice, SetsAside
 from agent.errors import BadCapture, DeviceError, DeviceGone, SpoolDamaged, SpoolError
 from agent.mqtt import BrokerOptions, Message, Session, Subscription, fits
-from drivers.alpr.hearing import Hearing
+from drivers.alpr.hearing import Hearing, is_fault
 from drivers.alpr.makers import frigate, generic, onvif
 from drivers.alpr.makers.mapping import Mapping  # noqa: TC001 - pydantic reads the annotation when the program runs
 from drivers.alpr.options import SourceOptions
+from drivers.alpr.unparsed import untaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Broker"]
 
+PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
+"""Seconds before a message is tried again: what holds up a screen or the spool for a moment is over then."""
+_OURS: Final = 1.0
+"""The longest of them for a fault in our own code, which waiting does not mend."""
 _SIGHT: Final = 5.0
 _EVENT: Final = "onvif-ej/RuleEngine/Recognition/LicensePlate/#"
 _TITLES: Final = {
@@ -88,6 +96,7 @@ class Broker:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._patient = True
         self._hearings = {
             one.name: Hearing(
                 options.name, one, _heard(one), title=_TITLES[one.maker][0], spec=_TITLES[one.maker][1], way="mqtt"
@@ -114,7 +123,7 @@ class Broker:
             await asyncio.sleep(min(_SIGHT, self._options.rescan))
 
     async def _one(self, intake: Intake, message: Message) -> None:
-        """One message, until all of it is held, or by a screen's word not to be kept."""
+        """One message, until all of it is held, by a screen's word not to be kept, or set aside."""
         for camera in self._options.camera:
             if not fits(message.topic, camera.filter):
                 continue
@@ -122,16 +131,41 @@ class Broker:
             if message.retained:
                 hearing.watch.count("retained")
                 continue
+            await self._until_done(intake, hearing, message)
+
+    async def _until_done(self, intake: Intake, hearing: Hearing, message: Message) -> None:
+        """Raises `SpoolError`, or `DeviceGone` where it cannot even be set aside: it stays with the broker."""
+        for pause in (*PAUSES[: None if self._patient else 1], None):
             try:
                 await hearing.hear(intake, message.payload, message.content_type or "", topic=message.topic)
             except SpoolDamaged:
                 raise
-            except (DeviceError, SpoolError) as error:
+            except SpoolError as error:
                 hearing.not_kept(error)
-                if error.again or isinstance(error, BadCapture):
-                    raise  # what must not be taken is told, and stops no other
-                # Whatever it is, the broker is to give it again; the error's own text is told to nobody.
-                raise DeviceGone("a read could not be kept; the broker gives it again", hint=error.what_to_do) from None
+                raise
+            except DeviceError as error:
+                if pause is None or isinstance(error, BadCapture) or (is_fault(error) and pause > _OURS):
+                    await self._step_aside(intake, hearing, message, error)
+                    return
+                await asyncio.sleep(pause)
+            else:
+                self._patient = True
+                return
+
+    async def _step_aside(self, intake: Intake, hearing: Hearing, message: Message, error: DeviceError) -> None:
+        """The broker may forget it then: its bytes are kept for a person, and what comes behind it goes on."""
+        # Of a maker's message that fails each time there are many: the next one does not wait for as long.
+        self._patient = isinstance(error, BadCapture)
+        why = f"a message that came over MQTT could not be taken: {hearing.told(error)}"
+        aside = untaken(hearing.device, message.payload)
+        if isinstance(intake, SetsAside):
+            with suppress(DeviceError):
+                await hearing.guarded(intake.set_aside(aside, message.payload, why))
+                hearing.set_aside(error)
+                return
+        hearing.not_kept(error)
+        # Whatever it is, the broker is to give it again; the error's own text is told to nobody.
+        raise DeviceGone("a read could not be kept; the broker gives it again", hint=error.what_to_do) from None
 
     async def health(self) -> dict[str, str]:
         """See `agent.driver.ReportsHealth`. Counts, and nothing of any read."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from drivers.alpr.options import SourceOptions
     from drivers.alpr.read import Read
 
-__all__ = ["Hearing"]
+__all__ = ["Hearing", "is_fault"]
 
 T = TypeVar("T")
 
@@ -143,16 +143,30 @@ class Hearing:
             await intake.observe(Observation(self.device.id, NOT_PARSED, datetime.now(UTC), detail))
 
     def not_kept(self, error: AgentError) -> None:
-        """What came could not be kept. The error's own text may name a capture, so its kind alone is told."""
+        """What came could not be kept."""
         self.watch.count("not_kept")
-        fault = error.what_to_do == _FAULT
-        self.trouble("not_kept", error=str(error) if fault else type(error).__name__, todo=error.what_to_do)
+        self.trouble("not_kept", error=self.told(error), todo=error.what_to_do)
+
+    def set_aside(self, error: AgentError) -> None:
+        """What came could not be taken, however often, and lies among the parts as it came."""
+        self.watch.count("aside")
+        self.trouble("aside", error=self.told(error), todo=error.what_to_do)
+
+    @staticmethod
+    def told(error: AgentError) -> str:
+        """What may be said of it: its own text may name a capture, so its kind alone, unless it is a fault of ours."""
+        return str(error) if is_fault(error) else type(error).__name__
 
     def trouble(self, what: str, **more: object) -> None:
         """Say it once; how often it was so, the notice says."""
         if what not in self._said:
             self._said.add(what)
             self._log.warning("alpr_trouble", camera=self._options.name, trouble=what, **more)
+
+
+def is_fault(error: AgentError) -> bool:
+    """Whether it tells of a fault in our own code."""
+    return error.what_to_do == _FAULT
 
 
 def _where(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""A message that cannot be read: its skeleton, which names no value, and while a camera is set up, the whole of it."""
+"""A message that cannot be read: its skeleton, which names no value, and while a camera is set up, the whole of it.
+
+Beside it, what is said of a message that could be read and not be taken, however often: its bytes lie set aside.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     from agent.capture import Device, Json
 
-__all__ = ["Unparsed", "skeleton"]
+__all__ = ["Unparsed", "skeleton", "untaken"]
 
 _NAMES_MAX: Final = 64
 _LOOKED_AT: Final = 64 * 1024
@@ -60,19 +63,28 @@ def _plain(name: str) -> str:
     return name if _WORD.fullmatch(name.replace("/", ".")) else "?" if name else ""
 
 
+def untaken(device: Device, body: bytes) -> Capture:
+    """What is said of a message that is set aside as it came. Nothing of any read."""
+    return _whole(device, body, "untaken", "not_taken")
+
+
+def _whole(device: Device, body: bytes, name: str, flag: str) -> Capture:
+    return Capture(
+        device=device,
+        key=f"{name}/{hashlib.sha256(body).hexdigest()[:16]}",
+        began_at=None,
+        length=len(body),
+        volatile=True,
+        claims={"flags": [flag], "format": f"alpr-{name}/1"},
+    )
+
+
 class Unparsed:
     """A whole message, as it came. No screen is asked: an operator said until when such are kept."""
 
     def __init__(self, device: Device, body: bytes) -> None:
         self._body = body
-        self.capture = Capture(
-            device=device,
-            key=f"unparsed/{hashlib.sha256(body).hexdigest()[:16]}",
-            began_at=None,
-            length=len(body),
-            volatile=True,
-            claims={"flags": ["not_parsed"], "format": "alpr-unparsed/1"},
-        )
+        self.capture = _whole(device, body, "unparsed", "not_parsed")
 
     async def open(self, offset: int, /) -> AsyncIterator[bytes]:
         """Its bytes."""

@@ -145,6 +145,15 @@ class Watch:
                 f"{_messages(self.counts['not_kept'])} of {what} could not be kept; it is to repeat them.",
                 "See what else evidock status says: the disk, or a screen.",
             )
+        if self.counts["aside"]:
+            yield Notice(
+                "alpr.aside",
+                "problem",
+                what,
+                f"{_messages(self.counts['aside'])} of {what} could not be taken since the start, and lie set aside.",
+                "The log tells why (alpr_trouble), the journal under which name each lies among the parts of the "
+                "spool: docs/alpr.md tells how it is sent again once the reason is gone.",
+            )
         if self._lately("too_large"):
             yield Notice(
                 "alpr.too_large",

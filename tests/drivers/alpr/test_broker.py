@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.errors import BadCapture, DeviceRefused, SpoolFull
+import drivers.alpr.broker
+from agent.errors import BadCapture, SpoolFull
+from agent.journal import queries
 from agent.testing.broker import Mosquitto, mosquitto_program
 from agent.testing.probe import Probe
 from agent.testing.rig import WantsAll, running
@@ -79,12 +81,11 @@ async def test_what_a_camera_publishes_is_held(tmp_path: Path, broker: Mosquitto
         await station.verify()
 
 
-@pytest.mark.parametrize("error", [SpoolFull, DeviceRefused])
-async def test_what_cannot_be_kept_stays_with_the_broker(broker: Mosquitto, error: type[Exception]) -> None:
-    """Both: the broker gives it again, after a restart of ours too."""
+async def test_what_cannot_be_kept_stays_with_the_broker(broker: Mosquitto) -> None:
+    """The broker gives it again, after a restart of ours too."""
 
     async def full(_: object) -> None:
-        raise error("EVDK042 does not fit")
+        raise SpoolFull("EVDK042 does not fit")
 
     first = Probe(full)
     async with running(driver(broker), first):
@@ -112,6 +113,91 @@ async def test_what_must_not_be_taken_stops_no_other(broker: Mosquitto) -> None:
         await publish(broker, event(1))
         await publish(broker, event(2))
         await eventually(lambda: len(probe.done) == 2)
+    assert [data for _, data, _ in probe.aside] == [event(1)]
+
+
+class Failing:
+    """A screen that keeps everything, and fails at one plate: so many times, or each time."""
+
+    screens = "alpr"
+
+    def __init__(self, plate: str, times: float) -> None:
+        self.plate, self.times, self.failed = plate, times, 0
+
+    def screen(self, offer: Any, stamp: object, /) -> Any:  # noqa: ANN401, ARG002
+        if offer.read.plate.number == self.plate and self.failed < self.times:
+            self.failed += 1
+            raise KeyError(self.plate)
+        return offer
+
+
+class Broken(Station):
+    """A station in whose own code there is a fault that one plate meets."""
+
+    async def take(self, offer: Any, /) -> Any:  # noqa: ANN401
+        if offer.read.plate.number == POISON:
+            raise OSError(f"{POISON}: the disk says no")
+        return await super().take(offer)
+
+
+POISON = "EVDK066"
+
+
+def poison(number: int) -> bytes:
+    return MESSAGES["onvif"](Passage(POISON).later(number), "").body
+
+
+async def held(station: Station, count: int) -> None:
+    async with asyncio.timeout(60):
+        while len(await station.holdings()) < count:  # noqa: ASYNC110 - a journal tells nobody
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("ours", [False, True])
+async def test_a_message_that_fails_each_time_steps_aside_and_holds_up_no_other(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch, *, ours: bool
+) -> None:
+    """Its bytes lie among the parts, an entry says why without a word of it, and the broker is rid of it."""
+    monkeypatch.setattr(drivers.alpr.broker, "PAUSES", (0.01, 0.01, 0.01))
+    kind = Broken if ours else Station
+    screen = WantsAll("alpr") if ours else Failing(POISON, float("inf"))
+    async with kind(tmp_path / "station", screens=[screen]) as station:
+        one = driver(broker)
+        async with running(one, station):
+            await eventually(lambda: "SUBSCRIBE" in broker.log)
+            for payload in (poison(0), event(1), poison(2), poison(3), event(4)):
+                await publish(broker, payload)
+            await held(station, 2)
+            health, notices = await one.health(), one.notices()
+        parts = {sha256: reason for sha256, _, reason in await station.desk.read(queries.parts)}
+        lying = {path.name: path.read_bytes() for path in (tmp_path / "station" / "spool" / "parts").iterdir()}
+        assert sorted(lying.values()) == sorted(poison(number) for number in (0, 2, 3))
+        assert set(lying) == set(parts)
+        assert all(("OSError at" if ours else "DeviceRefused") in reason for reason in parts.values())
+        assert "aside 3" in health["camera front"]
+        (notice,) = (notice for notice in notices if notice.id == "alpr.aside")
+        assert not any(POISON in said for said in (*parts.values(), str(health), notice.detail, notice.todo))
+        await station.verify()
+    again = Probe()
+    async with running(driver(broker), again):
+        await publish(broker, event(5))
+        await eventually(lambda: bool(again.done))
+    assert len(again.offered) == 1, "the broker gave again what had stepped aside"
+
+
+async def test_what_fails_for_a_while_is_taken_when_it_is_over(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drivers.alpr.broker, "PAUSES", (0.01,) * 5)
+    screen = Failing(POISON, 5)
+    async with Station(tmp_path / "station", screens=[screen]) as station, running(driver(broker), station):
+        await eventually(lambda: "SUBSCRIBE" in broker.log)
+        for number in range(3):
+            await publish(broker, poison(number))
+        await held(station, 3)
+        assert screen.failed == 5
+        assert await station.desk.read(queries.parts_count) == 0
+        await station.verify()
 
 
 async def test_reads_of_a_station_that_was_away_come_when_it_is_back(broker: Mosquitto) -> None:
