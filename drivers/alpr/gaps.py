@@ -1,11 +1,12 @@
 """What a Hikvision camera saw and could not bring: its own list is asked, and what it never brought is offered.
 
 The camera's list has no pictures and no zone, so it is the second choice. A plate of the list waits for `settle`
-seconds to be brought by the camera itself; then it is offered, marked `polled`. How far the list was read is kept in a
-file as the camera's own number: it names a time and no plate. What was offered and not kept is asked for again.
+seconds to be brought by the camera itself; then it is offered, marked `polled`. Which plates are done with is kept in a
+file by the camera's own numbers; what was offered and not kept is asked for again.
 
-A camera whose clock is far ahead gives numbers of the future. How far these were read is kept beside it: else nothing
-that the camera sees once its clock is right would be newer than what was read.
+A camera answers with what is newer than a number, and its numbers are times of a clock that is set forward and back.
+So the number that came last is a short way to what is new, and no more: every few minutes, and first of all, the list
+is asked for from its beginning, and whatever of it is not done with is new, wherever in time it stands.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from dataclasses import dataclass, replace
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import aiohttp
 import structlog
 
 from agent.driver import Notice
-from agent.durable import replace_file
 from agent.errors import (
     BadCapture,
     ConfigError,
@@ -33,9 +33,10 @@ from agent.errors import (
     SpoolError,
     in_words,
 )
+from drivers.alpr.known import Known
 from drivers.alpr.makers.hikvision import listed
 from firmware_specs import SpecError
-from firmware_specs.formats.hikvision_anpr import poll
+from firmware_specs.formats.hikvision_anpr import TooMany, poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,38 +52,24 @@ __all__ = ["Gaps"]
 
 _ANSWER_MAX: Final = 4 << 20
 _PENDING_MAX: Final = 10_000
-_LONG_AGO: Final = "200001010000000000"
-_AHEAD: Final = timedelta(days=1)
-"""What is of the future by less may be another zone's time."""
+_LONG_AGO: Final = "197001010000000000"
+_WHOLE_EVERY: Final = 30
+"""Of so many questions one is for the whole list: every five minutes by default."""
+_SOON: Final = 3
+"""Questions after which it is asked for again where that failed."""
+_PAGES_MAX: Final = 1000
+"""Answers to one question: some cameras may give so many plates at a time, and no more."""
+_REACHES: Final = (timedelta(days=366), timedelta(days=31), timedelta(days=7), timedelta(days=2), timedelta(hours=6))
+"""How far back is looked, one after the other, where a list is longer than is read."""
 _NEAR: Final = 2
 """Seconds by which the camera's two words for the time of one passage may differ."""
 _PATIENCE: Final = aiohttp.ClientTimeout(total=30, connect=10)
 
-
-@dataclass(frozen=True, slots=True)
-class _Cursor:
-    """How far the list was read: the newest number, and beside it the newest of those that are of the future."""
-
-    name: str = _LONG_AGO
-    ahead: str = _LONG_AGO
-
-    def is_before(self, name: str) -> bool:
-        return int(name) > int(self.ahead if _is_ahead(name) else self.name)
-
-    def after(self, name: str) -> _Cursor:
-        """When this one was read as well."""
-        if not self.is_before(name):
-            return self
-        return replace(self, ahead=name) if _is_ahead(name) else replace(self, name=name)
+_Found: TypeAlias = "dict[str, tuple[Read, Message]]"
 
 
-def _is_ahead(name: str) -> bool:
-    """Whether a clock that was far ahead gave this number: it begins with the camera's time."""
-    try:
-        at = datetime.strptime(name[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return False
-    return at > datetime.now(UTC) + _AHEAD
+class _TooLong(DeviceRefused):
+    """An answer beyond what is read."""
 
 
 class Gaps:
@@ -90,12 +77,19 @@ class Gaps:
 
     def __init__(self, camera: Camera, options: PollOptions, state: Path) -> None:
         self._camera, self._options = camera, options
-        self._file = state / f"{camera.options.name}.picname"
+        self._known = Known(state / f"{camera.options.name}.known")
+        self._before = state / f"{camera.options.name}.picname"
+        """How far an earlier version had read it."""
+        self._loaded = False
+        self._last = _LONG_AGO
+        """The newest number of what was new the last time."""
+        self._whole_in = 0
+        """Questions until the whole list is asked for again."""
+        self._beyond: str | None = None
+        """The day before which nothing is looked at, where the list is longer than is read."""
         self._password = _line(options.password_file, camera.options.name)
         self._tls = _trusting(options, camera.options.name)
         self._pending: dict[str, tuple[Read, Message, float]] = {}
-        self._done: set[str] = set()
-        """Of these, those behind one that could not be kept."""
         self._trouble: str | None = None
         self._log = structlog.get_logger("driver")
 
@@ -117,41 +111,52 @@ class Gaps:
                 await asyncio.sleep(self._options.every)
 
     async def _look(self, session: aiohttp.ClientSession, intake: Intake) -> None:
-        cursor = await asyncio.to_thread(self._cursor)
-        body = await self._asked(session, cursor.name if cursor else _LONG_AGO)
-        found = listed(body, self._camera.options.name, str(self._options.channel))
-        if cursor is None:  # a new camera: what it saw before it was ours is not ours to offer
-            cursor = _Cursor()
-            for name, _, _ in found:
-                cursor = cursor.after(name)
-            await self._remember(cursor)
-            return
-        now = monotonic()
-        self._done &= {name for name, _, _ in found}
-        for name, read, message in found:
-            if cursor.is_before(name) and name not in self._done and len(self._pending) < _PENDING_MAX:
-                self._pending.setdefault(name, (read, message, now))
-        for name in sorted(self._pending, key=int):
-            read, message, since = self._pending[name]
-            if now - since < self._options.settle:
-                break
-            if await self._is_done_with(intake, read, message):
-                self._done.add(name)
-                del self._pending[name]
-                await self._go_on(cursor)
+        if not self._loaded and await asyncio.to_thread(self._known.load):
+            self._loaded, self._last = True, max(self._known.numbers, key=int, default=_LONG_AGO)
+        if self._whole_in and self._loaded:
+            self._whole_in -= 1
+            found = await self._newer(session, self._last)
+        else:
+            self._whole_in = _SOON  # a list that cannot be had must not keep back what is new
+            found = await self._whole(session)
+            self._whole_in = _WHOLE_EVERY
+            await asyncio.to_thread(self._known.prune if self._loaded else self._begin, found)
+            self._loaded = True
+        self._note(found)
+        await self._offer(intake)
 
-    async def _go_on(self, cursor: _Cursor) -> None:
-        """Remember how far everything is done: what could not be kept is asked for again, and holds up no other."""
-        first = min(map(int, self._pending), default=None)
-        for name in sorted((name for name in self._done if first is None or int(name) < first), key=int):
-            cursor = cursor.after(name)
-        await self._remember(cursor)
-        self._done = {name for name in self._done if cursor.is_before(name)}
+    def _begin(self, found: _Found) -> None:
+        """Of a camera that is new, what it saw before it was ours is not ours to offer."""
+        self._known.begin(self._read_before(found))
+        self._before.unlink(missing_ok=True)
+
+    def _note(self, found: _Found) -> None:
+        """What is new waits for the camera to bring it."""
+        new = [name for name in found if name not in self._known.numbers and name not in self._pending]
+        now = monotonic()
+        for name in new[: _PENDING_MAX - len(self._pending)]:
+            self._pending[name] = (*found[name], now)
+        if new:
+            self._last = max(new, key=int)
+
+    async def _offer(self, intake: Intake) -> None:
+        """What cannot be kept is offered again at the next look, and holds up no other."""
+        now = monotonic()
+        waited = [name for name in self._pending if now - self._pending[name][2] >= self._options.settle]
+        await self._done_with(*(name for name in waited if self.brought(self._pending[name][0])))
+        for name in sorted(self._pending.keys() & waited, key=int):
+            read, message, _ = self._pending[name]
+            if await self._is_done_with(intake, read, message):
+                await self._done_with(name)
+
+    async def _done_with(self, *names: str) -> None:
+        if names:
+            await asyncio.to_thread(self._known.add, *names)
+        for name in names:
+            del self._pending[name]
 
     async def _is_done_with(self, intake: Intake, read: Read, message: Message) -> bool:
         """Whether it is held, to be forgotten, or must not be taken. Raises `SpoolError`: no other would be kept."""
-        if self.brought(read):
-            return True
         hearing = self._camera.hearing
         await intake.sight(hearing.device)
         try:
@@ -177,6 +182,51 @@ class Gaps:
             return False
         return any(self._camera.watch.brought(read.plate.normalized, one) for one in around)
 
+    # -- the list ------------------------------------------------------------------------------------------------------
+
+    async def _whole(self, session: aiohttp.ClientSession) -> _Found:
+        """All that it lists; of what is longer than is read, as much as can be, by our clock."""
+        self._beyond = None
+        try:
+            return await self._newer(session, _LONG_AGO)
+        except (_TooLong, TooMany) as error:
+            too_long = error
+        for reach in _REACHES:
+            after = f"{datetime.now(UTC) - reach:%Y%m%d}0000000000"
+            with suppress(_TooLong, TooMany):
+                found = await self._newer(session, after)
+                self._beyond = f"{after[:4]}-{after[4:6]}-{after[6:8]}"
+                return found
+        raise too_long
+
+    async def _newer(self, session: aiohttp.ClientSession, after: str) -> _Found:
+        """What it lists beyond this number, in as many answers as it needs."""
+        name, channel = self._camera.options.name, str(self._options.channel)
+        found: _Found = {}
+        for _ in range(_PAGES_MAX):
+            body = await self._asked(session, after)
+            page = await asyncio.to_thread(listed, body, name, channel)
+            more = {one: (read, message) for one, read, message in page if int(one) > int(after)}
+            if not more.keys() - found.keys():
+                break
+            found |= more
+            after = max(more, key=int)
+        return found
+
+    def _read_before(self, found: _Found) -> list[str]:
+        """Of a camera that is new, all of it; of one that an earlier version read, what that had come to."""
+        try:
+            first = self._before.read_text("ascii").split()[0]
+        except FileNotFoundError:
+            return list(found)
+        except (ValueError, IndexError):
+            return []
+        # Of the future: its clock was wrong then, and what it saw since has smaller numbers.
+        future = f"{datetime.now(UTC) + timedelta(days=1):%Y%m%d%H%M%S}"
+        if not re.fullmatch(r"\d{1,40}", first) or first[: len(future)] > future:
+            return []
+        return [name for name in found if int(name) <= int(first)]
+
     async def _asked(self, session: aiohttp.ClientSession, after: str) -> bytes:
         url = f"{self._options.url}/ISAPI/Traffic/channels/{self._options.channel}/vehicleDetect/plates"
         async with session.post(
@@ -188,29 +238,8 @@ class Gaps:
             async for block in answer.content.iter_any():
                 gathered += block
                 if len(gathered) > _ANSWER_MAX:
-                    raise DeviceRefused("the camera's list is longer than is read")
+                    raise _TooLong("the camera's list is longer than is read")
             return bytes(gathered)
-
-    # -- how far it was read -------------------------------------------------------------------------------------------
-
-    def _cursor(self) -> _Cursor | None:
-        try:
-            names = self._file.read_text("ascii").split()
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            names = []
-        # A file that was damaged: from the beginning of the list again, for twice is better than not at all.
-        if not 1 <= len(names) <= 2 or not all(re.fullmatch(r"\d{1,40}", name) for name in names):  # noqa: PLR2004
-            return _Cursor()
-        return _Cursor(*names) if len(names) > 1 else _Cursor().after(names[0])
-
-    async def _remember(self, cursor: _Cursor) -> None:
-        def write() -> None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._file, f"{cursor.name}\n{cursor.ahead}\n".encode())
-
-        await asyncio.to_thread(write)
 
     def _says(self, trouble: str | None) -> None:
         if trouble is not None and self._trouble is None:
@@ -226,6 +255,15 @@ class Gaps:
                 f"camera {self._camera.options.name}",
                 f"The list of plates of camera {self._camera.options.name} cannot be asked: {self._trouble}.",
                 "Compare `poll.url`, user and password with the camera's page; what it cannot push now is not fetched.",
+            )
+        elif self._beyond is not None:
+            yield Notice(
+                "alpr.list",
+                "warning",
+                f"camera {self._camera.options.name}",
+                f"The list of plates of camera {self._camera.options.name} is longer than is read: what it saw before "
+                f"{self._beyond} by its clock is not looked at.",
+                "Have the camera's old plates deleted on its page.",
             )
 
 

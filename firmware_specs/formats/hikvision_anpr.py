@@ -19,7 +19,7 @@ from firmware_specs.formats import json_spans, multipart, plain_xml
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Event", "Picture", "Span", "Stored", "event", "poll", "stored"]
+__all__ = ["Event", "Picture", "Span", "Stored", "TooMany", "event", "poll", "stored"]
 
 EVENT_MAX: Final = 1 << 20
 PICTURE_MAX: Final = 8 << 20
@@ -37,6 +37,10 @@ _PEOPLE: Final = re.compile(
 """Elements about who sits in the vehicle."""
 _PICTURE: Final = re.compile(r"(?i)\.(jpe?g|png|bmp)$|picture|^image")
 _NUMBER: Final = re.compile(r"\d{1,40}", re.ASCII)
+
+
+class TooMany(SpecError):
+    """A list that is longer than is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +249,7 @@ def poll(after: str) -> bytes:
 
 
 def stored(body: bytes) -> list[Stored]:
-    """The plates of an answer, oldest first; entries without a number are left out. Raises `SpecError`."""
+    """The plates of an answer, oldest first; entries without a number are left out. Raises `SpecError`, `TooMany`."""
     text = body.lstrip(b"\xef\xbb\xbf \r\n\t")
     found: list[Stored] = []
     if text[:1] == b"{":
@@ -264,5 +268,5 @@ def stored(body: bytes) -> list[Stored]:
             Stored(one.said("picName"), _tree(one), one.start, one.end) for one in root.children if one.name == "Plate"
         ]
     if len(found) > STORED_MAX:
-        raise SpecError(f"a list of more than {STORED_MAX} plates")
+        raise TooMany(f"a list of more than {STORED_MAX} plates")
     return sorted((one for one in found if _NUMBER.fullmatch(one.pic_name)), key=lambda one: int(one.pic_name))

@@ -28,6 +28,8 @@ class PlateList:
     user: str = "admin"
     password: str = "pass-word-1"  # noqa: S105 - of an emulated camera
     faults: str = ""
+    most: int = 10_000
+    """Plates that it gives in one answer, the oldest first."""
     asked: list[str] = field(default_factory=list)
     """The `picTime` of each question."""
     _seen: list[tuple[int, str]] = field(default_factory=list)
@@ -64,7 +66,7 @@ class PlateList:
         fault, self.faults = self.faults[:1], self.faults[1:]
         if fault == "5":
             return web.Response(status=503)
-        newer = [told for name, told in self._seen if name > after]
+        newer = [told for _, told in sorted(one for one in self._seen if one[0] > after)[: self.most]]
         random.Random(len(self.asked)).shuffle(newer)
         text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Plates version="2.0">{"".join(newer)}</Plates>'
         if fault == "c":
