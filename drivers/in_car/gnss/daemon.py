@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from pydantic import Field
 
 from agent.capture import Device, printable
+from agent.driver import Notice
 from agent.errors import DeviceError, DeviceGone, DeviceRefused
+from drivers.in_car.gnss.choosing import Choice
 from drivers.in_car.gnss.fix import of_tpv
-from drivers.in_car.gnss.telling import GnssOptions, Teller
+from drivers.in_car.gnss.telling import LOST_SECONDS, GnssOptions, Teller
 from drivers.in_car.source import Source
 from firmware_specs.formats import gpsd_json
 from firmware_specs.formats.source import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from agent.capture import Stamp
-    from agent.driver import Intake, Notice
+    from agent.driver import Intake
 
 __all__ = ["Gpsd"]
+
+Path: TypeAlias = Annotated[str, Field(min_length=1, max_length=255)]
 
 CONNECT: Final = 5.0
 SILENT: Final = 30.0
@@ -38,12 +42,19 @@ class Gpsd:
 
         host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
         port: Annotated[int, Field(ge=1, le=65535)] = 2947
-        receiver: Annotated[str, Field(max_length=255)] | None = None
-        """The receiver's path as gpsd knows it, where it has several; left out, every one counts."""
+        receiver: Path | Annotated[tuple[Path, ...], Field(max_length=16)] = ()
+        """The receiver's path as gpsd knows it, where it has several, or the paths of those that stand in for each
+        other. Left out, every one counts. One at a time gives the position."""
+
+        @property
+        def receivers(self) -> tuple[str, ...]:
+            """Paths of those that count; empty: every one does."""
+            return (self.receiver,) if isinstance(self.receiver, str) else self.receiver
 
     def __init__(self, options: Options, *, stamp: Callable[[], Stamp] | None = None) -> None:
         self._options, self._stamp = options, stamp
         self._source = Source(options.name, f"{options.host}:{options.port}")
+        self._choice = Choice(options.receivers)
         self.damaged = 0
         """Lines that were cut, or no JSON."""
 
@@ -62,7 +73,21 @@ class Gpsd:
 
     def notices(self) -> Sequence[Notice]:
         """See `agent.driver.RaisesNotices`."""
-        return self._source.notices()
+        return (*self._source.notices(), *self._several())
+
+    def _several(self) -> Iterator[Notice]:
+        chosen, others = self._choice.chosen, self._choice.others
+        if self._options.receivers or chosen is None or not others:
+            return
+        yield Notice(
+            "gnss.receivers",
+            "warning",
+            self._options.name,
+            f"gpsd at {self._source.place} has several receivers: {printable(chosen)} gives the position, and "
+            f"{printable(', '.join(others))} only where it has no fix for {LOST_SECONDS:.0f} s.",
+            "Name the one that counts as `receiver` in agent.toml, or as a list those of this vehicle that stand in "
+            "for each other.",
+        )
 
     async def _listen(self, intake: Intake) -> None:
         options = self._options
@@ -100,10 +125,11 @@ class Gpsd:
                 except Malformed:
                     self.damaged += 1
                     continue
-                if self._options.receiver not in (None, tpv.device):
+                fix, path = of_tpv(tpv), tpv.device or self._source.place
+                if not self._choice.gives(path, fixed=bool(fix.dimensions)):
                     continue
-                await teller.sight(self._device(tpv.device, last))
-                await teller.tell(of_tpv(tpv))
+                await teller.sight(self._device(last))
+                await teller.tell(fix, path)
                 self._source.state = f"{last}, {teller.state}"
             elif kind == "DEVICE" and found.get("activated") == 0:
                 self._source.state = f"{last}, no receiver"
@@ -128,9 +154,9 @@ class Gpsd:
             self.damaged += 1
             return None
 
-    def _device(self, path: str | None, version: str) -> Device:
-        options = self._options
-        place = printable(path or f"{options.host}:{options.port}")[:200]
+    def _device(self, version: str) -> Device:
+        """Whichever receiver gives the position, it is one device at one place; which one, `gnss.fix` tells."""
+        options, place = self._options, printable(self._source.place)[:200]
         release = version.removeprefix("gpsd ")
         return Device(options.device_id, "in_car", options.name, model="gpsd", firmware=release, place=place)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from agent.capture import Device, Observation, rfc3339
+from agent.capture import Device, Observation, printable, rfc3339
 from agent.clock import Clock
 from agent.driver import DriverOptions
 from drivers.in_car.gnss.timing import TimeJudge
@@ -51,7 +51,8 @@ class Teller:
         self._judge = TimeJudge(self._stamp)
         self._sighted: tuple[Device, float] | None = None
         self._last = -1e9
-        self._fixed: tuple[int, str] | None = None
+        self._fixed: tuple[int, str, str | None] | None = None
+        self._receiver: str | None = None
         self._without_since: float | None = None
         self.state = "no fix yet"
 
@@ -62,25 +63,30 @@ class Teller:
             self._sighted = device, now
             await self._intake.sight(device)
 
-    async def tell(self, fix: Fix) -> None:
-        """Tell what is new in it."""
+    async def tell(self, fix: Fix, receiver: str | None = None) -> None:
+        """Tell what is new in it. `receiver`: which one it is of, where there may be several."""
+        if receiver != self._receiver:
+            self._judge.lost()  # whether its time is right says nothing of another one's
+            self._receiver = receiver
         if fix.dimensions:
             self._without_since = None
             self.state = f"{fix.dimensions}D fix, {fix.status}"
-            await self._changed((fix.dimensions, fix.status))
+            await self._changed(fix.dimensions, fix.status)
             await self._position(fix)
             return
         self._judge.lost()
         self.state = "no fix" if fix.satellites is None else f"no fix, {fix.satellites} satellites"
         self._without_since = self._without_since or _now()
         if self._fixed is None or _now() - self._without_since >= LOST_SECONDS:
-            await self._changed((0, "none"))
+            await self._changed(0, "none")
 
-    async def _changed(self, fixed: tuple[int, str]) -> None:
-        if fixed == self._fixed:
+    async def _changed(self, dimensions: int, status: str) -> None:
+        if (fixed := (dimensions, status, self._receiver)) == self._fixed:
             return
         self._fixed = fixed
-        detail: dict[str, Json] = {"fix": fixed[0], "status": fixed[1]}
+        detail: dict[str, Json] = {"fix": dimensions, "status": status}
+        if self._receiver is not None:
+            detail["receiver"] = printable(self._receiver)[:200]
         await self._intake.observe(Observation(self._options.device_id, "gnss.fix", self._stamp().at, detail))
 
     async def _position(self, fix: Fix) -> None:

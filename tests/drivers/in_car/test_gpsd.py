@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
@@ -15,7 +16,7 @@ from agent.testing.ports import free_port
 from agent.testing.rig import running, until
 from drivers.in_car.emulator.line import Line
 from drivers.in_car.emulator.receiver import Receiver, logged
-from drivers.in_car.gnss import Gpsd
+from drivers.in_car.gnss import Gpsd, choosing
 from tests.drivers.in_car.conftest import LONG, VECTORS, at_length
 from tests.drivers.in_car.logs import oracle
 from tests.drivers.in_car.test_gnss_line import place, stamp
@@ -38,9 +39,9 @@ def driver(port: int, **options: object) -> Gpsd:
 
 
 @asynccontextmanager
-async def gpsd(line: Line, port: int) -> AsyncIterator[None]:
-    """The daemon of Debian, on a receiver's line."""
-    words = ("gpsd", "-N", "-n", "-S", str(port), str(line.path.resolve()))
+async def gpsd(line: Line, port: int, *more: Line) -> AsyncIterator[None]:
+    """The daemon of Debian, on the lines of receivers."""
+    words = ("gpsd", "-N", "-n", "-S", str(port), *(str(one.path.resolve()) for one in (line, *more)))
     process = await asyncio.create_subprocess_exec(
         *words, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
@@ -144,6 +145,72 @@ async def test_only_the_receiver_that_is_wanted_counts(tmp_path: Path) -> None:
         async with running(driver(server.port, receiver="/dev/ttyUSB0"), watcher):
             await until(lambda: len(watcher.of("position")) > 3)
     assert {one.detail["latitude"] for one in watcher.of("position")} == {"42.9"}
+
+
+def tpv(number: int, mode: int = 3) -> bytes:
+    """What gpsd says of one of several receivers, each at a latitude of its own."""
+    said = {"class": "TPV", "device": f"/dev/ttyUSB{number}", "mode": mode}
+    return json.dumps(said | ({"lat": 40.0 + number, "lon": -81.2} if mode > 1 else {})).encode() + b"\r\n"
+
+
+def latitudes(watcher: Watcher) -> list[object]:
+    return [one.detail["latitude"] for one in watcher.of("position")]
+
+
+async def test_of_two_receivers_one_gives_the_position_and_a_person_is_told_which(tmp_path: Path) -> None:
+    """Both in turn would be one car at two places, and two devices that say that they are one."""
+    async with Server(HELLO, tpv(0), tpv(1), again=True) as server:
+        made, watcher = driver(server.port), Watcher()
+        async with running(made, watcher):
+            await until(lambda: len(watcher.of("position")) > 5)
+            (notice,) = made.notices()
+    assert set(latitudes(watcher)) == {"40.0"}
+    assert len({device.place for device in watcher.sighted}) == 1
+    assert notice.id == "gnss.receivers"
+    assert "/dev/ttyUSB0 gives" in notice.detail
+    assert "/dev/ttyUSB1" in notice.detail
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_where_one_receiver_loses_its_fix_the_other_gives_the_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, silent: bool
+) -> None:
+    monkeypatch.setattr(choosing, "LOST_SECONDS", 0.2)
+    async with Server(HELLO, tpv(0), tpv(1), again=True) as server:
+        made, watcher = driver(server.port, receiver=["/dev/ttyUSB0", "/dev/ttyUSB1"]), Watcher()
+        async with running(made, watcher):
+            await until(lambda: len(watcher.of("position")) > 3)
+            server.lines = (HELLO, tpv(1)) if silent else (HELLO, tpv(0, mode=1), tpv(1))
+            await until(lambda: "41.0" in latitudes(watcher))
+            server.lines = (HELLO, tpv(0), tpv(1))
+            told = len(watcher.observed)
+            await until(lambda: len(watcher.observed) > told + 10)
+            assert made.notices() == ()
+    found = latitudes(watcher)
+    first = found.index("41.0")
+    assert (set(found[:first]), set(found[first:])) == ({"40.0"}, {"41.0"}), "it went to and fro"
+    receivers = [one.detail["receiver"] for one in watcher.of("gnss.fix") if one.detail["fix"]]
+    assert receivers == ["/dev/ttyUSB0", "/dev/ttyUSB1"]
+    assert len({device.place for device in watcher.sighted}) == 1
+
+
+@needs_gpsd
+@pytest.mark.interop
+async def test_a_real_gpsd_with_two_receivers_is_one_device(tmp_path: Path) -> None:
+    log, watcher, port = logged((VECTORS / "bu353s4.log").read_bytes()), Watcher(), free_port()
+    made = driver(port)
+    with Line(tmp_path / "one") as one, Line(tmp_path / "other") as other:
+        paths = {str(line.path.resolve()) for line in (one, other)}
+        async with gpsd(one, port, other), running(made, watcher):
+            lines = [asyncio.create_task(Receiver(line, log, pause=0.01).speak(again=True)) for line in (one, other)]
+            try:
+                await until(lambda: len(watcher.of("position")) >= 15 and bool(made.notices()))
+            finally:
+                for line in lines:
+                    line.cancel()
+    assert len(told := {one.detail["receiver"] for one in watcher.of("gnss.fix")}) == 1
+    assert told < paths
+    assert len({device.place for device in watcher.sighted}) == 1
 
 
 class GpsdBench(ObserverBench):
