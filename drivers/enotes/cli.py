@@ -3,6 +3,8 @@
 import base64
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -81,13 +83,13 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every signature, the chain and every note of a notebook from its bytes, and that the log holds each."""
-    found, _ = _found(ctx, notebook, why=why, files=file, keys=keys, driver=driver)
-    lost = [] if file else _not_held(ctx, found)
-    told = {**_told(found), "not_in_the_log": lost}
-    if as_json:
-        print_json(told)
-    else:
-        _show(found, lost)
+    with _found(ctx, notebook, why=why, files=file, keys=keys, driver=driver) as (found, _):
+        lost = [] if file else _not_held(ctx, found)
+        told = {**_told(found), "not_in_the_log": lost}
+        if as_json:
+            print_json(told)
+        else:
+            _show(found, told)
     if told["flagged"] or told["missing"] or told["disagreeing"] or lost:
         raise typer.Exit(_FLAGGED)
 
@@ -115,13 +117,13 @@ def render(
         raise Refusal("say why it is read: --why", hint="It stands in the custody log, with who read it.")
     if notebook == _UNPLACED:
         raise Refusal("entries of no notebook are no notebook", hint="See them: evidock enotes verify unplaced.")
-    found, service = _found(ctx, notebook, why=why or "", files=file, keys=keys, driver=driver)
-    page = rendered(found, language=language, service=service)
-    if out == Path("-"):
-        sys.stdout.buffer.write(page)
-        return
-    path = out or Path(f"{str(found.notebook).removeprefix('urn:uuid:')}.{language}.html")
-    _write(path, page)
+    with _found(ctx, notebook, why=why or "", files=file, keys=keys, driver=driver) as (found, service):
+        page = rendered(found, language=language, service=service)
+        if out == Path("-"):
+            sys.stdout.buffer.writelines(page)
+            return
+        path = out or Path(f"{str(found.notebook).removeprefix('urn:uuid:')}.{language}.html")
+        _write(path, page)
     line(f"wrote {path}")
 
 
@@ -162,7 +164,7 @@ def invite(
     """Write a page with a QR code by which one tablet of one officer is taken in, once."""
     told = order(ctx, FAMILY, "invite", {"badge": badge, "name": name, "tablet": tablet}, driver=driver)
     path = out or Path(f"{tablet.replace(':', '_')}.invitation.html")
-    _write(path, base64.b64decode(told["page"]))
+    _write(path, [base64.b64decode(told["page"])])
     line(f"wrote {path}")
     for advice in told["todo"]:
         line(advice, "yellow")
@@ -216,20 +218,23 @@ def _one(ctx: typer.Context, wanted: str, driver: str | None) -> str:
     return str(found[0])
 
 
+@contextmanager
 def _found(
     ctx: typer.Context, wanted: str | None, *, why: str, files: list[Path] | None, keys: Path | None, driver: str | None
-) -> tuple["Looked", str]:
+) -> Iterator[tuple["Looked", str]]:
+    """(the notebook that is meant, whose service it is); it can be read again as long as this is open."""
     from drivers.enotes.reading import from_files, from_index, register_of  # noqa: PLC0415 - not for --help
 
     if files:
         if keys is None:
             raise Refusal("signatures are checked with registered keys: give --keys", hint="evidock enotes keys --json")
-        all_of_them = from_files(files, register_of(keys), late_after=timedelta(seconds=_LATE))
-        found = [one for one in all_of_them if wanted is None or wanted in (one.notebook or _UNPLACED)]
-        if len(found) != 1:
-            names = ", ".join(one.notebook or _UNPLACED for one in all_of_them)
-            raise Refusal(f"say which notebook is meant: {names}")
-        return found[0], ""
+        with from_files(files, register_of(keys), late_after=timedelta(seconds=_LATE)) as all_of_them:
+            found = [one for one in all_of_them if wanted is None or wanted in (one.notebook or _UNPLACED)]
+            if len(found) != 1:
+                names = ", ".join(one.notebook or _UNPLACED for one in all_of_them)
+                raise Refusal(f"say which notebook is meant: {names}")
+            yield found[0], ""
+        return
     if wanted is None:
         raise Refusal("say which notebook is meant", hint="List them: evidock enotes list.")
     name = None if wanted == _UNPLACED else _one(ctx, wanted, driver)
@@ -240,21 +245,22 @@ def _found(
             f"you may not read {state}",
             hint="Notes are read by root and by the daemon's user.",
         )
-    return from_index(state, name, late_after=timedelta(seconds=told["late_after_s"])), str(told["service"])
+    with from_index(state, name, late_after=timedelta(seconds=told["late_after_s"])) as one:
+        yield one, str(told["service"])
 
 
 def _not_held(ctx: typer.Context, found: "Looked") -> list[str]:
     """Digests of envelopes that the custody log does not know."""
-    wanted = {act.judged.envelope.received_sha256.hex() for act in found.acts}
+    wanted = {act.received_sha256 for act in found.acts}
     with source(ctx) as station:
         for device in sorted({f"enotes:{act.tablet}" for act in found.acts}):
             before = None
             while wanted:
                 page = station.captures(limit=1000, before=before, device=device)
-                wanted -= {one["sha256"] for one in page["captures"]}
+                wanted -= {bytes.fromhex(one["sha256"]) for one in page["captures"]}
                 if (before := page["next"]) is None:
                     break
-    return sorted(wanted)
+    return sorted(digest.hex() for digest in wanted)
 
 
 def _told(found: "Looked") -> dict[str, Any]:
@@ -267,32 +273,28 @@ def _told(found: "Looked") -> dict[str, Any]:
         "missing": [list(one) for one in found.missing],
         "flagged": [
             {
-                "envelope": act.judged.envelope.digest.hex(),
+                "envelope": act.digest.hex(),
                 "flags": list(act.flags),
-                "seq": act.judged.seq,
+                "seq": act.seq,
                 "status": act.status.value,
-                "why": list(act.judged.why),
+                "why": list(act.why),
             }
             for act in found.flagged
         ],
-        "attachments_missing": [
-            {"seq": seq, "sha256": sha256} for (seq, sha256), held_at in found.attachments.items() if held_at is None
-        ],
-        "disagreeing": [
-            {"found": act.status.value, "seq": act.judged.seq, "told": act.told} for act in found.disagreeing
-        ],
+        "attachments_missing": [{"seq": seq, "sha256": sha256} for seq, sha256 in found.source.awaited()],
+        "disagreeing": [{"found": act.status.value, "seq": act.seq, "told": act.told} for act in found.disagreeing],
     }
 
 
-def _show(found: "Looked", lost: list[str]) -> None:
-    told = _told(found)
+def _show(found: "Looked", told: dict[str, Any]) -> None:
+    lost = told["not_in_the_log"]
     pairs({name: told[name] for name in ("notebook", "entries", "head", "head_sha256")})
     for first, last in found.missing:
         line(f"missing: {first}" if first == last else f"missing: {first} to {last}", "red")
     for act in found.flagged:
-        line(f"entry {act.judged.seq}: {act.status.value} {' '.join(act.flags)} {'; '.join(act.judged.why)}", "yellow")
+        line(f"entry {act.seq}: {act.status.value} {' '.join(act.flags)} {'; '.join(act.why)}", "yellow")
     for act in found.disagreeing:
-        line(f"entry {act.judged.seq}: the index says {act.told}, it is found to be {act.status.value}", "red")
+        line(f"entry {act.seq}: the index says {act.told}, it is found to be {act.status.value}", "red")
     for one in told["attachments_missing"]:
         line(f"entry {one['seq']}: an attachment did not come, SHA-256 {one['sha256']}", "yellow")
     for digest in lost:
@@ -301,13 +303,19 @@ def _show(found: "Looked", lost: list[str]) -> None:
         line("every signature, the chain and every note are good", "green")
 
 
-def _write(path: Path, content: bytes) -> None:
-    """For its owner alone, and never over what is there."""
+def _write(path: Path, content: Iterable[bytes]) -> None:
+    """For its owner alone, never over what is there, and whole or not at all."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with open(fd, "wb") as file:  # noqa: PTH123 - of a descriptor
-            file.write(content)
     except FileExistsError as error:
         raise Refusal(f"{path} is there already", hint="Give another --out.") from error
     except OSError as error:
         raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Give another --out.") from error
+    try:
+        with open(fd, "wb") as file:  # noqa: PTH123 - of a descriptor
+            file.writelines(content)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Give another --out.") from error
+        raise

@@ -27,7 +27,7 @@ from firmware_specs.formats.enote import Status, moment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["CLOCK_SLACK", "ENTRIES_MAX", "OPEN_MAX", "Item", "Note", "Notebook", "Piece", "clock_flags", "struck"]
+__all__ = ["CLOCK_SLACK", "ENTRIES_MAX", "OPEN_MAX", "Item", "Note", "Notebook", "clock_flags", "struck"]
 
 CLOCK_SLACK: Final = timedelta(minutes=2)
 """How far two clocks may differ before that is worth a word."""
@@ -67,17 +67,6 @@ class Item:
 
 
 @dataclass(slots=True)
-class Piece:
-    """Some text of a note, as it stands or stood."""
-
-    text: str
-    rev: int
-    """Which act brought it."""
-    struck_by: int | None = None
-    """Which act struck it out."""
-
-
-@dataclass(slots=True)
 class Note:
     """One note, after the acts that were linked so far."""
 
@@ -86,21 +75,18 @@ class Note:
     text_rev: int = 0
     """The act that made the text what it is."""
     text: str = ""
-    pieces: list[Piece] = field(default_factory=list)
-    """Everything that ever stood there in the order of reading, what was struck out included."""
+    """As it stands while it is open; empty afterwards, for nothing can change it any more."""
     final_rev: int | None = None
 
 
 class Notebook:
-    """The chain of one notebook, entry after entry. `pieces`: keep what was struck, for whoever renders it.
+    """The chain of one notebook, entry after entry. What ever stood in its notes tells `enote_pieces`.
 
     `entry_of`: gives what an entry says again, so that entries which are linked, or wait, are not kept in memory.
     """
 
-    def __init__(
-        self, *, late_after: timedelta, pieces: bool = False, entry_of: Callable[[Item], dict[str, Any]] | None = None
-    ) -> None:
-        self._late_after, self._pieces = late_after, pieces
+    def __init__(self, *, late_after: timedelta, entry_of: Callable[[Item], dict[str, Any]] | None = None) -> None:
+        self._late_after = late_after
         self.entry_of = entry_of
         self.head = 0
         """`seq` of the last entry that is linked."""
@@ -272,7 +258,6 @@ class Notebook:
         if not self._room(len(entry["text"])):
             return Status.OUT_OF_ORDER
         note.text, note.text_rev = note.text + entry["text"], entry["rev"]
-        self._keep(note, entry["text"], entry["rev"])
         return None
 
     def _correct(self, note: Note, entry: dict[str, Any]) -> Status | None:
@@ -283,8 +268,6 @@ class Notebook:
         if not self._room(len(entry["text"]) - len(note.text)):
             return Status.OUT_OF_ORDER
         note.text, note.text_rev = entry["text"], entry["rev"]
-        if self._pieces:
-            _strike(note.pieces, entry["ops"], entry["rev"])
         return None
 
     def _finalize(self, note: Note, entry: dict[str, Any]) -> Status | None:
@@ -297,8 +280,7 @@ class Notebook:
     def _close(self, note: Note, state: str) -> None:
         note.state = state
         self.open_text -= len(note.text)
-        if not self._pieces:
-            note.text = ""  # nothing can change it any more
+        note.text = ""
 
     def _room(self, more: int) -> bool:
         """Count so much more text in open notes, where there is room: all of it is in memory."""
@@ -310,12 +292,7 @@ class Notebook:
     def _supplement(self, note: Note, entry: dict[str, Any]) -> Status | None:
         if entry["supplements"] != note.final_rev:
             return Status.OUT_OF_ORDER
-        self._keep(note, entry["text"], entry["rev"])
         return None
-
-    def _keep(self, note: Note, text: str, rev: int) -> None:
-        if self._pieces and text:
-            note.pieces.append(Piece(text, rev))
 
 
 def struck(text: str, ops: Iterable[dict[str, Any]]) -> str | None:
@@ -330,35 +307,6 @@ def struck(text: str, ops: Iterable[dict[str, Any]]) -> str | None:
         end = first
     parts.append(text[:end])
     return "".join(reversed(parts))
-
-
-def _strike(pieces: list[Piece], ops: Iterable[dict[str, Any]], rev: int) -> None:
-    """Strike these ranges of the standing text out, and put what replaces each behind it."""
-    for op in sorted(ops, key=lambda one: one["at"], reverse=True):
-        first, last = (_cut(pieces, at) for at in op["at"])
-        for piece in pieces[first:last]:
-            if piece.struck_by is None:
-                piece.struck_by = rev
-        if op["with"]:
-            pieces.insert(last, Piece(op["with"], rev))
-
-
-def _cut(pieces: list[Piece], at: int) -> int:
-    """Which piece begins at this place of the standing text; one that goes over it becomes two."""
-    offset = 0
-    for number, piece in enumerate(pieces):
-        if piece.struck_by is not None:
-            continue
-        if offset == at:
-            return number
-        if offset + len(piece.text) > at:
-            pieces[number : number + 1] = [
-                Piece(piece.text[: at - offset], piece.rev),
-                Piece(piece.text[at - offset :], piece.rev),
-            ]
-            return number + 1
-        offset += len(piece.text)
-    return len(pieces)
 
 
 def _lateness(entry: dict[str, Any], after: timedelta) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from drivers.enotes.register import Key
 from drivers.enotes.signatures import PublicKey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from drivers.enotes.reading import Looked
@@ -25,7 +27,8 @@ def key_of(signer: Signer) -> Key:
     return Key(public, signer.badge, signer.name, "TAB-0117", now - timedelta(days=1), None, "enrolled", now, None)
 
 
-def everything(folder: Path) -> Looked:
+@contextmanager
+def everything(folder: Path) -> Iterator[Looked]:
     """Struck text, a fork, a gap, a bad signature, a clock that went back, characters that cannot be seen."""
     signer, stranger = Signer("4471", "PC A. Sample"), Signer("666", "nobody")
     book = Notebook(signer)
@@ -60,5 +63,5 @@ def everything(folder: Path) -> Looked:
     path = folder / "book.ndjson"
     path.write_bytes(b"\n".join(lines) + b"\n")
     key = key_of(signer)
-    found = from_files([path], {key.public.kid: key}, late_after=timedelta(hours=12))
-    return max(found, key=lambda one: len(one.acts))
+    with from_files([path], {key.public.kid: key}, late_after=timedelta(hours=12)) as found:
+        yield max(found, key=lambda one: len(one.acts))

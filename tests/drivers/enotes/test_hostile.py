@@ -136,7 +136,8 @@ async def test_payloads_that_are_no_entries_are_kept(desk: Desk) -> None:
             assert await sent(tablet, line_) in ("unknown_key", "bad_entry", "bad_sig"), name
         assert len(await desk.lines()) == len(payloads())
         # And a reader is shown them, also those that nest as deep as anything may.
-        page = rendered(from_index(desk.options.state, None, late_after=timedelta(hours=12)))
+        with from_index(desk.options.state, None, late_after=timedelta(hours=12)) as found:
+            page = b"".join(rendered(found))
         assert page.count(b"<table>") == len(payloads()) + 1
 
 
