@@ -6,94 +6,34 @@ import asyncio
 import random
 import socket
 import threading
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, suppress
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from yarl import URL
 
 from agent.errors import SpoolDamaged, UplinkDown
 from agent.traffic import Bucket, Paced
 from agent.uplink.http import Cut, Door, HttpOptions
 from agent.uplink.http.carriage import BrokenError
 from agent.uplink.http.incoming import Incoming
-from agent.uplink.http.straight import LONG, Straight
+from agent.uplink.http.straight import LONG
+from tests.uplinks.bare import YES, Bare, asked, body_of, way_to
 from tests.uplinks.memory import MIB, MemoryLeaving, MemorySending, some_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
-    from agent.uplink.http.incoming import Head
+    from agent.uplink.http.straight import Straight
 
 CHOOSES = Door.goes_straight  # as it is, before `by_the_loop`
-YES = b"HTTP/1.1 204 No Content\r\nUpload-Offset: 7\r\n\r\n"
 
 
 @pytest.fixture
 def way() -> Iterator[Straight]:
-    def made(address: tuple[Any, ...]) -> socket.socket:
-        found = socket.socket(*address[:3])
-        found.setblocking(False)  # noqa: FBT003 - the socket's own signature
-        return found
-
-    way = Straight(None, made, connect_timeout=2.0, stall=10.0, longest=1000)
+    way = way_to()
     yield way
     way.close()
-
-
-def body_of(data: bytes) -> MemoryLeaving:
-    return MemoryLeaving(MemorySending(data), 0, len(data))
-
-
-class Bare:
-    """Takes requests on a bare socket; after the bytes of each it says the next of its answers."""
-
-    def __init__(self, *answers: bytes, reads: bool = True, ends: bool = False) -> None:
-        self.answers, self.reads, self.ends = list(answers), reads, ends
-        self.connections = 0
-        self.heads: list[bytes] = []
-        self.received = 0
-        self.port = 0
-        self.began, self.ended = asyncio.Event(), asyncio.Event()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Bare]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=65536)
-        self.port = server.sockets[0].getsockname()[1]
-        async with server:
-            yield self
-
-    @property
-    def url(self) -> URL:
-        return URL(f"http://127.0.0.1:{self.port}/up/a%2Fb%20c?d=e%26")
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while self.answers:
-                head = await reader.readuntil(b"\r\n\r\n")
-                self.heads.append(head)
-                self.began.set()
-                length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-                if self.reads:
-                    self.received += len(await reader.readexactly(length))
-                writer.write(self.answers.pop(0))
-                await writer.drain()
-                if self.ends:
-                    break
-                if not self.reads:
-                    await asyncio.sleep(60)
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-            self.ended.set()
-
-
-async def asked(way: Straight, server: Bare, data: bytes = b"1234567") -> Head:
-    headers = {"Content-Length": str(len(data))}
-    return await way.ask("PATCH", server.url, headers, body_of(data), len(data), verifying=0.0)
 
 
 async def test_the_request_is_written_as_it_was_meant(way: Straight) -> None:
@@ -177,12 +117,34 @@ async def test_half_an_answer_is_none(way: Straight, answer: bytes) -> None:
 
 @pytest.mark.parametrize("ends", [False, True])
 async def test_an_answer_that_comes_before_the_bytes_have_gone_ends_them(way: Straight, *, ends: bool) -> None:
-    """What would be sent to somebody who said no already would be lost, and a link with it."""
+    """At once, also where nothing more is taken: what is sent to who said no already is lost, and the link with it."""
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
-    way._stall = 2.0  # whoever answers before it was heard, and reads no more, is heard at the end of that
-    async with Bare(refusal, reads=False, ends=ends).running() as server, asyncio.timeout(20):
+    async with Bare(b"", first=(refusal,), reads=False, ends=ends).running() as server, asyncio.timeout(20):
         head = await asked(way, server, some_bytes(64 * MIB))
     assert (head.status, head.body) == (403, b"no")
+
+
+INTERIM = b"HTTP/1.1 104 Upload Resumption Supported\r\nUpload-Offset: 3\r\n\r\n"
+
+
+LENGTHY = b"HTTP/1.1 102 Processing\r\n" + 70 * (b"A: " + 1000 * b"a" + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        ((INTERIM,), b""),
+        ((INTERIM[:20], INTERIM[20:]), b""),
+        ((INTERIM + INTERIM[:11],), INTERIM[11:]),
+        ((LENGTHY,), b"\r\n"),
+    ],
+    ids=["whole", "halves", "one and a half", "more than is kept"],
+)
+async def test_what_is_no_final_answer_does_not_end_them(way: Straight, first: tuple[bytes, ...], rest: bytes) -> None:
+    """Also where it comes while the other side takes nothing for a while."""
+    async with Bare(rest + YES, first=first).running() as server, asyncio.timeout(20):
+        head = await asked(way, server, some_bytes(64 * MIB))
+    assert (head.status, server.received) == (204, 64 * MIB)
 
 
 async def test_a_connection_that_the_other_side_closed_meanwhile_is_not_used(way: Straight) -> None:
@@ -298,3 +260,23 @@ def test_no_bytes_make_the_reader_of_answers_fail_in_another_way() -> None:
             assert len(head.body) <= 1000
             read += 1
     assert read > 200, "else they were too odd to tell anything"
+
+
+def test_what_is_heard_already_does_not_keep_a_thread_busy_that_waits_until_more_is_taken() -> None:
+    """Half an answer and then the end, while nothing is taken: who listens on would be woken again and again."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)  # noqa: FBT003 - the socket's own signature
+        with suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(65536))
+        theirs.sendall(INTERIM[:20])
+        theirs.shutdown(socket.SHUT_WR)
+        incoming, told = Incoming(ours), threading.Event()
+        assert not incoming.early()
+        waiting = threading.Thread(target=lambda: incoming.room() and told.set())
+        waiting.start()
+        assert not told.wait(0.2)
+        theirs.recv(1 << 24)
+        assert told.wait(10)
+        waiting.join()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -11,15 +13,31 @@ from yarl import URL
 
 from agent.errors import UplinkDown
 from agent.uplink.http import Door, HttpOptions
-from tests.uplinks.memory import MIB, MemoryLeaving, MemorySending, some_bytes
+from tests.uplinks.bare import YES, Bare, asked, body_of, way_to
+from tests.uplinks.memory import MIB, some_bytes
 from tests.uplinks.tls import served_with
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.uplink.http.straight import Straight
     from tests.uplinks.double import Serve
 
 
-def body_of(data: bytes) -> MemoryLeaving:
-    return MemoryLeaving(MemorySending(data), 0, len(data))
+@pytest.fixture(scope="module")
+def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """How the server speaks it, and we."""
+    authority = trustme.CA()
+    ours = ssl.create_default_context()
+    authority.configure_trust(ours)
+    return served_with(authority.issue_cert("127.0.0.1")), ours
+
+
+@pytest.fixture
+def way(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> Iterator[Straight]:
+    way = way_to(tls[1])
+    yield way
+    way.close()
 
 
 async def test_what_an_http_address_sends_on_to_https_goes_there_encrypted(serve: Serve) -> None:
@@ -31,3 +49,27 @@ async def test_what_an_http_address_sends_on_to_https_goes_there_encrypted(serve
         with pytest.raises(UplinkDown, match="nobody whom we trust signed") as caught:
             await door.carry("PUT", URL(store.url), words, body_of(some_bytes(MIB)), MIB, verifying=0.0)
     assert caught.value.unsent
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_an_answer_that_comes_before_the_bytes_have_gone_ends_them(
+    way: Straight, tls: tuple[ssl.SSLContext, ssl.SSLContext], *, ends: bool
+) -> None:
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
+    async with Bare(b"", first=(refusal,), reads=False, ends=ends, tls=tls[0]).running() as server, asyncio.timeout(20):
+        head = await asked(way, server, some_bytes(64 * MIB))
+    assert (head.status, head.body) == (403, b"no")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_what_is_no_final_answer_does_not_end_them(
+    way: Straight, tls: tuple[ssl.SSLContext, ssl.SSLContext], version: ssl.TLSVersion
+) -> None:
+    """Neither an interim answer, nor what TLS itself has to say, while the other side takes nothing for a while."""
+    interim = b"HTTP/1.1 104 Upload Resumption Supported\r\n\r\n"
+    tls[0].maximum_version = version
+    server = Bare(YES, YES, first=(interim[:20], interim[20:]), tls=tls[0])
+    async with server.running(), asyncio.timeout(20):
+        for _ in range(2):
+            assert (await asked(way, server, some_bytes(16 * MIB))).status == 204
+    assert (server.received, server.connections) == (32 * MIB, 1)

@@ -99,22 +99,28 @@ class Carriage:
         try:
             line.greet()
             self._made = True
-            self._send(request)
-            self._send_body()
-            self._until = monotonic() + self._stall + self._length / SLOWEST + self._verifying
+            whole = self._send(request) and self._send_body()
+            still = self._length / SLOWEST + self._verifying if whole else 0.0
+            self._until = monotonic() + self._stall + still
             head, another = line.incoming.answer(method, longest)
-            another = another and self._sent == self._length
+            another = another and whole
         finally:
             if not another:
                 line.close()
         return head
 
-    def _send(self, data: bytes | memoryview) -> None:
+    def _send(self, data: bytes | memoryview) -> bool:
+        """Whether all of it went; else an answer begins."""
         self._until = monotonic() + self._stall
-        self._line.send(data)
+        try:
+            return self._line.send(data)
+        except OSError:  # so it is where somebody answered and closed
+            if not self._line.incoming.early():
+                raise
+            return False
 
-    def _send_body(self) -> None:
-        """Send all of it, or what goes before an answer begins."""
+    def _send_body(self) -> bool:
+        """Whether all of it went; else an answer begins."""
         most = BLOCK
         while self._sent < self._length:
             self._until = inf  # a slow disk is no stalled network, and neither is a cap
@@ -122,17 +128,14 @@ class Carriage:
             if not count:
                 raise SpoolDamaged(f"the spool gave {self._sent} bytes of a capture where {self._length} lie")
             began = monotonic()
-            try:
-                self._send(self._line.room[:count])
-            except OSError:
-                if not self._line.incoming.early():  # of who answered and took no more, it is heard when that ends it
-                    raise
-                return
+            if not self._send(self._line.room[:count]):
+                return False
             self._sent += count
             took = monotonic() - began
             most = PIECE if took > SLOW else BLOCK if took < BRISK else max(PIECE, count)
             if self._sent < self._length and self._line.incoming.early():
-                return
+                return False
+        return True
 
 
 def _looked_at(done: asyncio.Future[Head]) -> None:

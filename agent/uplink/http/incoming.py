@@ -56,6 +56,14 @@ class Incoming:
         """
         return self._raw.early()
 
+    def room(self) -> bool:
+        """Return True when the socket may take more; False as soon as an answer begins instead. Raises as `early`."""
+        return self._raw.room()
+
+    def told(self) -> None:
+        """Return when something came, which may be what TLS needs before anything more can be sent."""
+        self._raw.wait(select.POLLIN)
+
     def answer(self, method: str, longest: int) -> tuple[Head, bool]:
         """Read the next answer, and at most `longest` bytes of its body; and whether another one may follow it here.
 
@@ -87,14 +95,15 @@ class Incoming:
 
 
 class _Raw(io.RawIOBase):
-    """A blocking socket, and the first bytes of an answer that came before its request had ended."""
+    """A socket that does not block, and the first bytes of an answer that came before its request had ended."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._first = b""
+        self._ended = False
+        """Nothing comes behind those."""
         self._dry = False
         self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
 
     def readable(self) -> bool:
         return True
@@ -104,38 +113,55 @@ class _Raw(io.RawIOBase):
             count = min(len(room), len(self._first))
             room[:count], self._first = self._first[:count], self._first[count:]
             return count
-        return None if self._dry else self._sock.recv_into(room)
+        while not self._dry:
+            try:
+                return self._sock.recv_into(room)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self.wait(select.POLLIN)
+            except ssl.SSLWantWriteError:  # TLS itself has to say something
+                self.wait(select.POLLOUT)
+        return None
+
+    def wait(self, events: int, timeout: float | None = None) -> bool:
+        """Wait for one of these, or the connection's end, as which a `shutdown` by another thread counts."""
+        self._poll.register(self._sock, events)
+        return bool(self._poll.poll(timeout))
 
     def came(self) -> bool:
         """Whether the socket has something to read, or its end."""
-        return bool(self._poll.poll(0))
+        return self.wait(select.POLLIN, 0)
+
+    def room(self) -> bool:
+        """See `Incoming.room`."""
+        # Listening where nothing more is taken, the wait would end again and again.
+        self.wait(select.POLLIN | select.POLLOUT if self._listens() else select.POLLOUT)
+        return not self.early()
 
     def early(self) -> bool:
         """Take what came, and drop interim answers: see `Incoming.early`."""
-        while len(self._first) < AHEAD_MAX and self.came():
-            if not (more := self._taken()):
-                break
+        while self._listens() and self.came() and (more := self._taken()):
             self._first += more
         while _INTERIM.match(self._first) and (end := self._first.find(b"\r\n\r\n")) >= 0:
             self._first = self._first[end + 4 :]
+        if self._ended and not self._first:
+            raise ConnectionResetError("the other side ended the connection")
         return len(self._first) >= len(b"HTTP/1.1 200") and not _INTERIM.match(self._first)
+
+    def _listens(self) -> bool:
+        return not self._ended and len(self._first) < AHEAD_MAX
 
     def _taken(self) -> bytes:
         """What can be had without waiting: nothing where it was only for TLS itself, such as a ticket."""
-        self._sock.setblocking(False)  # noqa: FBT003 - the socket's own signature
         try:
-            if more := self._sock.recv(AHEAD_MAX - len(self._first)):
-                return more
-        except (BlockingIOError, ssl.SSLWantReadError):
+            more = self._sock.recv(AHEAD_MAX - len(self._first))
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return b""
         except OSError:
             if not self._first:
                 raise
-        finally:
-            self._sock.setblocking(True)  # noqa: FBT003 - as above
-        if self._first:
-            return b""  # whoever reads on will find the end
-        raise ConnectionResetError("the other side ended the connection")
+            more = b""
+        self._ended = not more
+        return more
 
     def holds(self, file: io.BufferedReader[_Raw]) -> bool:
         """Whether bytes were taken from the socket that nobody read yet; `file` reads from here."""

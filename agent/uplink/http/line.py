@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from agent.uplink.http.incoming import Incoming
-
-if TYPE_CHECKING:
-    import ssl
 
 __all__ = ["BLOCK", "TCP_NOTSENT_LOWAT", "Line"]
 
@@ -21,7 +19,7 @@ BLOCK: Final = 256 * 1024
 
 
 class Line:
-    """A blocking socket, and what was heard on it."""
+    """A socket, and what was heard on it."""
 
     def __init__(self, made: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
         """`tls`: how to encrypt; `host`: whom the other end must prove to be then."""
@@ -38,10 +36,23 @@ class Line:
                 sock = self._tls.wrap_socket(self._sock, server_hostname=self._host, do_handshake_on_connect=False)
                 self._sock, self._tls, self.incoming = sock, None, Incoming(sock)
             sock.do_handshake()
+        self._sock.setblocking(False)  # noqa: FBT003 - the socket's own signature
 
-    def send(self, data: bytes | memoryview) -> None:
-        """Return when the socket has taken all of it. Raises `OSError`."""
-        self._sock.sendall(data)
+    def send(self, data: bytes | memoryview) -> bool:
+        """Return True when the socket has taken all of it; False as soon as an answer begins instead.
+
+        Nothing can be sent any more then. Raises `OSError`.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self._sock.send(rest) :]
+            except ssl.SSLWantReadError:
+                self.incoming.told()
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                if not self.incoming.room():
+                    return False
+        return True
 
     def quiet(self) -> bool:
         """Whether nothing came that nobody asked for, as the other side's end would be."""
