@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
+import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +37,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     many = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path not in slow, -many[item.path]))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Only root can be somebody else."""
+    if os.geteuid() != 0 and item.get_closest_marker("another_user"):
+        pytest.skip("only root can be somebody else")
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Pytest's; for who is somebody else meanwhile one to which others can come, whatever else runs.
+
+    Pytest's all lie in one folder, which each run of it, of whatever checkout, closes to others when it begins.
+    """
+    if request.node.get_closest_marker("another_user") is None:
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="evidock-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from agent.journal import Journal, anchors
 from agent.note import ECDSA_P256, ED25519, Verifier
 from tests.anchor.post import LOG, Post
 from tests.anchor.test_daemon import TOML, daemon, standings, until
-from tests.cli.conftest import NOBODY, ROOT, opened
+from tests.cli.conftest import NOBODY, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,7 +236,6 @@ async def test_root_begins_an_epoch_that_the_daemon_can_go_on_with(tmp_path: Pat
     state = load(config).station.state
     state.mkdir(mode=0o700)
     os.chown(state, NOBODY, NOBODY)
-    opened(tmp_path)
     words = ["--config", str(config), "custody", "new-epoch", "--why", "lost", "--checkpoint", str(tmp_path / "last")]
     await asyncio.to_thread(_invoke, words)
     assert (state / "journal.db").exists()

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +46,8 @@ settle = 0.1
 """
 
 NOBODY = 65534
+ROOT = pytest.mark.another_user
 ROOT_FOLDER = Path(__file__).parents[2]
-ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
 FILMS = (b"one" * 1000, b"two" * 700_000, b"")
 
@@ -116,8 +115,8 @@ def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
 
 
 def as_nobody(dock: Dock, *words: object, first: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the command as another user; `first`: what is loaded or done before, see another.py."""
-    words_ = [NOBODY, json.dumps([str(one) for one in way(dock.folder)]), first, "--config", dock.config, *words]
+    """Run the command as another user, in a test that is marked so; `first`: what is done before, see another.py."""
+    words_ = [NOBODY, first, "--config", dock.config, *words]
     return subprocess.run(
         [sys.executable, "-m", "tests.cli.another", *map(str, words_)],
         capture_output=True,
@@ -125,17 +124,6 @@ def as_nobody(dock: Dock, *words: object, first: str = "") -> subprocess.Complet
         check=False,
         cwd=ROOT_FOLDER,
     )
-
-
-def opened(path: Path) -> None:
-    """Let others come as far as this folder."""
-    for one in way(path):
-        one.chmod(one.stat().st_mode | 0o055)
-
-
-def way(path: Path) -> list[Path]:
-    """This folder, and those above it that are pytest's."""
-    return list(takewhile(lambda one: one != Path("/tmp"), (path, *path.parents)))  # noqa: S108 - where it puts them
 
 
 @pytest.fixture(scope="session")

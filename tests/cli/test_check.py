@@ -19,7 +19,7 @@ from agent.errors import ConfigError, Refusal
 from agent.machine.disk import Disk, Ground
 from agent.machine.smart import Silent, Smart
 from agent.registry import equip
-from tests.cli.conftest import NOBODY, ROOT, Dock, as_nobody, opened
+from tests.cli.conftest import NOBODY, ROOT, Dock, as_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,6 @@ def test_for_the_daemons_user_the_same_file_is_a_problem(evidock: Evidock, still
     uplinks(still, token)
     for path in (still.state, *still.state.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    opened(still.folder)
     told = evidock("--config", still.config, "check", "--json")
     assert told.json["exit_code"] == ConfigError.exit_code
     line = lines(told.out)["config", "uplink[0].token_file"]
@@ -138,7 +137,6 @@ def test_how_a_secret_is_closed_leaves_it_open_to_the_daemon(evidock: Evidock, s
     for path in (still.state, *still.state.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     os.chown(token, 0, NOBODY)
-    opened(still.folder)
     todo = lines(evidock("--config", still.config, "check", "--json").out)["rights", "dems.token_file"]["todo"]
     assert os.system(todo) == 0  # noqa: S605 - what a person would type
     assert (token.stat().st_uid, stat.S_IMODE(token.stat().st_mode)) == (NOBODY, 0o600)
@@ -159,7 +157,6 @@ def test_what_enrol_makes_in_a_folder_of_root_the_daemon_can_read(evidock: Evido
     )
     for path in (still.state, *still.state.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    opened(still.folder)
     told = evidock("--config", still.config, "device", "enrol", "car42", "--out", still.folder / "page.txt")
     assert told.code == 0, told.err
     assert {path.name for path in folder.iterdir()} == {"a.pem", "a.key", "front.secret"}
@@ -205,7 +202,6 @@ def test_a_file_that_is_not_there_is_told_with_what_makes_one(evidock: Evidock, 
 
 @ROOT
 def test_a_file_that_may_not_be_read_is_told_with_who_may(still: Dock) -> None:
-    opened(still.folder)
     still.config.chmod(0o600)
     try:
         done = as_nobody(still, "status")

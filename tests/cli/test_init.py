@@ -99,7 +99,7 @@ def test_check_then_passes_but_for_what_it_names(evidock: Evidock, tmp_path: Pat
     assert found["ok"], found
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.another_user
 def test_root_is_told_what_the_daemon_may_not_read(evidock: Evidock, tmp_path: Path) -> None:
     path, secret = tmp_path / "agent.toml", tmp_path / "ca.pem"
     evidock("--config", path, "init", *FLAGS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.errors import AgentError, ConfigError, Refusal, SpoolError
-from tests.cli.conftest import NOBODY, ROOT, Dock, as_nobody, opened
+from tests.cli.conftest import NOBODY, ROOT, Dock, as_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +33,14 @@ MODULES = (
 
 def told_to_be_another(done: subprocess.CompletedProcess[str]) -> bool:
     return done.returncode == Refusal.exit_code and "you may not" in done.stderr and "as root" in done.stderr
+
+
+@ROOT
+def test_others_come_to_a_station_also_while_another_run_of_pytest_begins(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert not tmp_path.is_relative_to(tmp_path_factory.getbasetemp()), "each run closes the folder above that"
+    assert all(folder.stat().st_mode & 0o005 == 0o005 for folder in (tmp_path, *tmp_path.parents))
 
 
 @ROOT
@@ -174,7 +182,6 @@ def test_a_state_folder_behind_a_closed_one(tmp_path: Path) -> None:
 
 @ROOT
 def test_whoever_may_not_look_is_told_that_nobody_else_does(still: Dock) -> None:
-    opened(still.folder)
     state = f'state = "{still.state}"'
     still.config.write_text(still.config.read_text().replace(state, f'{state}\nsocket = "{still.folder}/control.sock"'))
     done = as_nobody(still, "capture", "list")
@@ -185,7 +192,7 @@ def test_whoever_may_not_look_is_told_that_nobody_else_does(still: Dock) -> None
 
 @ROOT
 def test_a_state_folder_that_may_be_entered_and_not_written(still: Dock) -> None:
-    opened(still.state)
+    still.state.chmod(0o755)
     done = as_nobody(still, "status")
     assert told_to_be_another(done), done.stderr
 

@@ -21,7 +21,7 @@ from agent.cli.logs import without_secrets
 from agent.config import parse
 from agent.errors import ConfigError, JournalError, Refusal, SpoolDamaged, SpoolFull, UplinkDown
 from agent.testing.ports import free_port
-from tests.cli.conftest import NOBODY, ROOT, Dock, as_nobody, opened, until
+from tests.cli.conftest import NOBODY, ROOT, Dock, as_nobody, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,7 +233,6 @@ def test_check_before_anything_was_set_up(evidock: Evidock, tmp_path: Path) -> N
 
 @ROOT
 def test_another_user_may_not_look_into_a_closed_folder(still: Dock) -> None:
-    opened(still.folder)
     for words in (("status",), ("capture", "list")):
         done = as_nobody(still, *words)
         assert done.returncode == Refusal.exit_code, done.stderr
@@ -251,7 +250,7 @@ def test_whoever_can_open_the_socket_may_look_and_not_act(evidock: Evidock, live
     dock.configure()
     daemon = dock.start()
     try:
-        opened(dock.state)
+        dock.state.chmod(0o755)
         until(lambda: dock.socket.stat().st_mode & 0o777 == 0o660)  # the daemon's own last touch
         dock.socket.chmod(0o666)
         assert as_nobody(dock, "status").returncode == 0
@@ -271,7 +270,6 @@ def test_whoever_can_open_the_socket_may_look_and_not_act(evidock: Evidock, live
 def test_root_leaves_no_file_that_the_daemon_cannot_write(evidock: Evidock, still: Dock) -> None:
     for path in (still.state, *still.state.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    opened(still.folder)
     one = evidock("--config", still.config, "capture", "list", "--json").json["captures"][0]
     assert evidock("--config", still.config, "capture", "hold", one["id"], "--why", "case 9").code == 0
     assert {path.stat().st_uid for path in (still.state, *still.state.rglob("*"))} == {NOBODY}
