@@ -26,6 +26,7 @@ from tests.cli.conftest import NOBODY, ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.cli.daemon import Daemon
     from agent.testing.dems import EmulatedDems
 
 BY = {"actor": "user:anna(1000)", "why": "yearly change"}
@@ -147,17 +148,21 @@ async def test_a_camera_forgets_under_either_key(tmp_path: Path, dems: EmulatedD
         done = CliRunner().invoke(app, ["--config", str(tmp_path / "agent.toml"), *words])
         return done.exit_code or (1 if done.exception else 0), done.output + str(done.exception or "")
 
-    async def forgotten(name: str) -> None:
-        (clips / name).write_bytes(name.encode() * 100)
-        await until(lambda: not (clips / name).exists())
+    async def forgotten(asked: Daemon, name: str) -> None:
+        """Not only gone from the camera: that comes before it stands in the log."""
+        (tmp_path / name).write_bytes(name.encode() * 100)
+        count = len(standings(asked)) + 1
+        (tmp_path / name).rename(clips / name)  # whole at once, for a driver that does not wait until it settles
+        await until(lambda: standings(asked) == ["released"] * count)
+        assert not (clips / name).exists()
 
     assert "no daemon runs" in (await asyncio.to_thread(evidock, "custody", "rotate", "--why", "x"))[1]
     async with daemon(tmp_path) as asked:
-        await forgotten("CLIP0001.MP4")
+        await forgotten(asked, "CLIP0001.MP4")
         code, said = await asyncio.to_thread(evidock, "custody", "rotate", "--why", "yearly change", "--json")
         told = json.loads(said)
         assert code == 0
-        await forgotten("CLIP0002.MP4")  # by a program that knows only the key of before
+        await forgotten(asked, "CLIP0002.MP4")  # by a program that knows only the key of before
         assert any(one["id"] == "releaser.trust" for one in asked.status()["problems"])
         code, said = await asyncio.to_thread(evidock, "custody", "rotate", "--why", "yearly change", "--finish")
         assert (code, "does not know the new key" in said) == (1, True)
@@ -165,8 +170,7 @@ async def test_a_camera_forgets_under_either_key(tmp_path: Path, dems: EmulatedD
         await enrolled(dems, told["new"])
         assert (await asyncio.to_thread(evidock, "custody", "rotate", "--why", "it is known", "--finish"))[0] == 0
     async with daemon(tmp_path) as asked:
-        await forgotten("CLIP0003.MP4")
-        assert standings(asked) == ["released"] * 3
+        await forgotten(asked, "CLIP0003.MP4")
         assert asked.status()["checkpoint"]["log_vkeys"] == [told["new"]]
         capture = asked.captures()["captures"][0]["id"]
         last = asked.capture(capture)["story"][-1]["predicate"]["seq"]
