@@ -78,7 +78,8 @@ class Machine:
         script = self._folder / "job"
         exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         words = shlex.join([sys.executable, "-m", *job])
-        script.write_text("\n".join([*exports, f"JOB=({words})", ""]))
+        hosts = shlex.join(dict.fromkeys(map(str, (ROOT, sys.prefix, sys.base_prefix, PREFIX))))
+        script.write_text("\n".join([*exports, f"JOB=({words})", f"HOSTS=({hosts})", ""]))
         self._process = subprocess.Popen(
             [
                 str(KERNEL),

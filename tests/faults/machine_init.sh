@@ -13,6 +13,9 @@ mount -t tmpfs tmp /tmp
 mount -t tmpfs mnt /mnt
 . /run/job
 mkdir -p /mnt/out
+for folder in "${HOSTS[@]}"; do   # what of the host's the lines above covered, as a checkout below /tmp
+  [ -d "$folder" ] || { mkdir -p "$folder" && mount -r -t hostfs -o "$folder" host "$folder"; }
+done
 [ -z "$EVIDOCK_OUT" ] || mount -t hostfs -o "$EVIDOCK_OUT" out /mnt/out
 mkdir -p /run/kernel/lib/modules
 ln -s "$EVIDOCK_UML_PREFIX/usr/lib/uml/modules/$(uname -r)" "/run/kernel/lib/modules/$(uname -r)"
