@@ -69,6 +69,6 @@ def test_what_is_committed_after_a_failed_commit_is_on_the_disk(tmp_path: Path, 
     needed(f"mkfs.{file_system}", "filefrag")
     image = disk(tmp_path / "disk.img", SIZES[file_system], file_system)
     with Machine(["tests.faults.guest.lost_commit", file_system, how], [image]) as machine:
-        machine.finish(120)
+        machine.finish(220)
         assert machine.told("FAILED"), "the disk took everything: this test did nothing"
         assert machine.told("ON-DISK") == machine.told("COMMITTED")[-1:]

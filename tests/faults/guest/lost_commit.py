@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from agent.clock import Clock
 from agent.errors import JournalError
 from agent.journal import Event, Journal
-from tests.faults.guest.lying import TOP, extents, room_for_bytes, table
+from tests.faults.guest.ill import TOP, extents, room_for_bytes, table
 from tests.faults.guest.mapper import create, prepare, sectors, take_up
 
 if TYPE_CHECKING:
