@@ -176,7 +176,8 @@ class Days:
     async def _begin(self) -> None:
         if self._pid is None:
             await self.daemon.install()
-            self._pid = await self._nursery.fork(self.daemon.config, self.daemon.words)
+            straight = self.chance.random() < 0.5  # what it sends goes by threads
+            self._pid = await self._nursery.fork(self.daemon.config, self.daemon.words, straight=straight)
 
     async def _end(self, number: signal.Signals, *expected: int) -> None:
         code = await self._nursery.end(self._pid, number)

@@ -2,7 +2,8 @@
 
 What comes with the program is read once for all: its code, the digest over it, what is installed, layouts of volumes.
 
-    {"config": "agent.toml", "words": "log", "fault": "", "counts": "", "told": ""}   ->  the pid of the new daemon
+    {"config": "agent.toml", "words": "log", "fault": "", "counts": "", "told": "", "straight": false}
+                                                                        ->  the pid of the new daemon
     {"wait": pid}                                                       ->  its exit code, -9 after SIGKILL
 
 It ends with its standard input, and its daemons with it.
@@ -67,6 +68,7 @@ def main() -> None:
     import agent.uplink.tus  # noqa: PLC0415
     import drivers.body_worn.usb_volume  # noqa: F401, PLC0415
     from firmware_specs.formats.layout import layouts  # noqa: PLC0415
+    from tests.faults.straight import by_threads  # noqa: PLC0415
 
     agent.journal.entry.build_digest()  # once for all, as it is once for each start
     agent.registry.installed = cache(agent.registry.installed)
@@ -85,6 +87,8 @@ def main() -> None:
             _, status = os.waitpid(order["wait"], 0)
             answer = os.waitstatus_to_exitcode(status)
         elif (answer := os.fork()) == 0:
+            if order["straight"]:
+                by_threads()
             config, words, fault, counts, told = (order[key] for key in ("config", "words", "fault", "counts", "told"))
             os._exit(daemon(Path(config), words, fault, counts, told))
         sys.stdout.write(f"{answer}\n")

@@ -76,9 +76,18 @@ class Nursery:
         return int(process.stdout.readline())
 
     async def fork(
-        self, config: Path, words: Path, fault: str = "", *, counts: Path | str = "", told: Path | str = ""
+        self,
+        config: Path,
+        words: Path,
+        fault: str = "",
+        *,
+        counts: Path | str = "",
+        told: Path | str = "",
+        straight: bool = False,
     ) -> int:
-        return await self._ask(config=str(config), words=str(words), fault=fault, counts=str(counts), told=str(told))
+        """`straight`: what it sends goes by threads."""
+        paths = {"config": str(config), "words": str(words), "counts": str(counts), "told": str(told)}
+        return await self._ask(**paths, fault=fault, straight=straight)
 
     async def dies(self, pid: int, within: float) -> bool:
         """Whether it ends by itself in time; it stays to be waited for."""
@@ -113,8 +122,10 @@ class Rig:
         *,
         uplink: Mapping[str, object] | None = None,
         policy: Mapping[str, object] | None = None,
+        straight: bool | None = None,
         **spool: object,
     ) -> None:
+        """`straight`: whether what its daemons send goes by threads; None for each second one, from the first on."""
         self._remembering = Remembering()
         self.camera = CameraFolder(folder / "camera", digested=self._remembering)
         self.folder, self.dems, self.nursery = folder, dems, nursery
@@ -129,6 +140,7 @@ class Rig:
             spool=spool,
         )
         self._installed = False
+        self._straight, self._starts = straight, 0
 
     @property
     def count(self) -> int:
@@ -139,7 +151,11 @@ class Rig:
         if not self._installed:
             await self.daemon.install()
             self._installed = True
-        return await self.nursery.fork(self.daemon.config, self.daemon.words, fault, counts=counts, told=self.told)
+        self._starts += 1
+        straight = self._starts % 2 == 1 if self._straight is None else self._straight
+        return await self.nursery.fork(
+            self.daemon.config, self.daemon.words, fault, counts=counts, told=self.told, straight=straight
+        )
 
     def fired(self) -> int:
         """How many faults there really were."""

@@ -57,10 +57,13 @@ async def until_held(rig: Rig, count: int, within: float = 60.0) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize("straight", [True, False] if LONG else [True])
 @pytest.mark.parametrize("fault", FAULTS if LONG else SHORT)
-async def test_what_is_held_stays_held_until_it_is_proven(tmp_path: Path, quick: Nursery, fault: str) -> None:
+async def test_what_is_held_stays_held_until_it_is_proven(
+    tmp_path: Path, quick: Nursery, fault: str, *, straight: bool
+) -> None:
     async with EmulatedDems(tmp_path / "dems") as dems:
-        rig = Rig(tmp_path, quick, dems)
+        rig = Rig(tmp_path, quick, dems, straight=straight)
         recorded(rig)
         await dems.add_fault(fault)
         pid = await rig.start()
@@ -171,13 +174,14 @@ async def test_the_certificate_of_another_authority_gets_no_byte(tmp_path: Path,
         )
 
 
-async def test_a_new_handshake_in_mid_upload_costs_nothing(tmp_path: Path, quick: Nursery) -> None:
+@pytest.mark.parametrize("straight", [True, False])
+async def test_a_new_handshake_in_mid_upload_costs_nothing(tmp_path: Path, quick: Nursery, *, straight: bool) -> None:
     certificates = make_certificates(tmp_path / "tls", "127.0.0.1")
     async with EmulatedDems(tmp_path / "dems") as dems:
         port, path = urlsplit(dems.url).port or 0, urlsplit(dems.url).path
         with Renegotiating(certificates, port, every=100_000) as wire:
             there = {"url": f"https://127.0.0.1:{wire.port}{path}", "ca_file": str(certificates.ca_file)}
-            rig = Rig(tmp_path, quick, dems, uplink=there)
+            rig = Rig(tmp_path, quick, dems, uplink=there, straight=straight)
             recorded(rig)
             wrong = await rig.drained()
         wrong += [] if wire.handshakes else ["there was no new handshake"]

@@ -27,6 +27,7 @@ from agent.spool import stage
 from agent.testing.audit import Book, audit_arrivals
 from agent.testing.dems import process
 from agent.testing.process import DaemonProcess, audit_state, read_state, tus
+from tests.faults.straight import by_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -88,9 +89,14 @@ class Bench:
         uplink = tus(said["url"], said["receipt_vkey"], part_length=MARK_EVERY)
         self.daemon = DaemonProcess(folder, drivers=drivers, uplink=uplink, policy=POLICY, spool=spool)
         self.config = load(self.daemon.config)
+        self._starts = 0
 
     def start(self, told: Callable[[str], None], before: Callable[[], None] = lambda: None) -> int:
-        """A daemon that tells each promise of its life as soon as it is given; its number."""
+        """A daemon that tells each promise of its life as soon as it is given; its number.
+
+        Of each second one what it sends goes by threads.
+        """
+        self._starts += 1
         if not self.config.trust.exists():
             install(self.config)
         return _forked(lambda: self._live(told, before))
@@ -100,6 +106,8 @@ class Bench:
         os.dup2(log, 1)
         os.dup2(log, 2)
         stage.MARK_EVERY = MARK_EVERY  # type: ignore[misc]
+        if self._starts % 2:
+            by_threads()
         promising(told)
         before()
         asyncio.run(Agent(self.config).run())
