@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from asyncio.subprocess import PIPE, STDOUT
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from tests.uplinks.tls import served_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from agent.uplink.http.straight import Straight
     from tests.uplinks.double import Serve
@@ -73,3 +76,50 @@ async def test_what_is_no_final_answer_does_not_end_them(
         for _ in range(2):
             assert (await asked(way, server, some_bytes(16 * MIB))).status == 204
     assert (server.received, server.connections) == (32 * MIB, 1)
+
+
+@pytest.mark.parametrize(("version", "word"), [("-tls1_3", b"K\n"), ("-tls1_2", b"r\n"), ("-tls1_2", b"R\n")])
+async def test_new_keys_are_agreed_upon_while_a_body_goes_out(
+    authority: trustme.CA, ca_file: Path, tmp_path: Path, version: str, word: bytes
+) -> None:
+    """OpenSSL's server asks for them again and again: by `KeyUpdate`, by a handshake, and by one for a certificate.
+
+    Also while nothing fits: TLS can say nothing new before the record of which half went out.
+    """
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "dems.pem"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    options = ["-accept", place, "-cert", str(tmp_path / "dems.pem"), "-CAfile", str(ca_file), "-naccept", "1", version]
+    server = await asyncio.create_subprocess_exec(
+        "openssl", "s_server", *options, stdin=PIPE, stdout=PIPE, stderr=STDOUT
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    ours = ssl.create_default_context(cafile=ca_file)
+    authority.issue_cert("dock-0042.example.org").configure_cert(ours)
+    data, way, received, words = some_bytes(8 * MIB), way_to(ours), bytearray(), 0
+
+    async def served(output: asyncio.StreamReader, typed: asyncio.StreamWriter) -> None:
+        nonlocal words
+        while data[-50:] not in received[-100_000:]:
+            received.extend(await output.read(65536))
+            if len(received) > words * 200_000:
+                await asyncio.sleep(0.3 if words in {3, 10} else 0.0)
+                typed.write(word)
+                words += 1
+        typed.write(YES)
+
+    try:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            while b"ACCEPT" not in received:
+                received.extend(await server.stdout.read(65536))
+            group.create_task(served(server.stdout, server.stdin))
+            headers = {"Content-Length": str(len(data))}
+            url = URL(f"https://{place}/up")
+            assert (await way.ask("PUT", url, headers, body_of(data), len(data), verifying=0.0)).status == 204
+    finally:
+        way.close()
+        if server.returncode is None:
+            server.kill()
+        await server.communicate()
+    assert words > 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import select
+import socket
 import ssl
 from dataclasses import dataclass
 from http.client import HTTPResponse, IncompleteRead
@@ -13,13 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from multidict import CIMultiDict
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
 __all__ = ["Head", "Incoming"]
 
 AHEAD_MAX: Final = 64 * 1024
 """Bytes that are taken of an answer that begins before its request has ended, until the rest of it is wanted."""
+
+_RECORD: Final = 5
+"""Bytes of the head of a TLS record: its type, a version, and its length (RFC 8446 section 5.1)."""
+_APPLICATION_DATA: Final = 23
+_ANSWER_LEAST: Final = 32
+"""Bytes of a record with `HTTP/1.1 204` and two line ends, where keys add least; of a `KeyUpdate` it has 22."""
 
 _INTERIM: Final = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d ?")
 """How an answer begins after which another one comes; Switching Protocols (101) is the last one."""
@@ -122,20 +128,33 @@ class _Raw(io.RawIOBase):
                 self.wait(select.POLLOUT)
         return None
 
-    def wait(self, events: int, timeout: float | None = None) -> bool:
+    def wait(self, events: int, timeout: float | None = None) -> int:
         """Wait for one of these, or the connection's end, as which a `shutdown` by another thread counts."""
         self._poll.register(self._sock, events)
-        return bool(self._poll.poll(timeout))
+        return next((found for _, found in self._poll.poll(timeout)), 0)
 
     def came(self) -> bool:
         """Whether the socket has something to read, or its end."""
-        return self.wait(select.POLLIN, 0)
+        return bool(self.wait(select.POLLIN, 0))
 
     def room(self) -> bool:
         """See `Incoming.room`."""
-        # Listening where nothing more is taken, the wait would end again and again.
-        self.wait(select.POLLIN | select.POLLOUT if self._listens() else select.POLLOUT)
-        return not self.early()
+        # Listening where nothing is read, the wait would end again and again.
+        if self._listens() and not self.wait(select.POLLIN | select.POLLOUT) & select.POLLOUT and self._readable():
+            return not self.early()
+        self.wait(select.POLLOUT)
+        return True
+
+    def _readable(self) -> bool:
+        """Whether what came may be read while half of what we said last is still to be sent.
+
+        TLS cannot say anything else before the other half. So not what it would answer: a handshake, or, which cannot
+        be told from the rest but by its length, that the other side wants another key (RFC 8446 section 4.6.3).
+        """
+        if not isinstance(self._sock, ssl.SSLSocket):
+            return True
+        head = socket.socket.recv(self._sock, _RECORD, socket.MSG_PEEK)
+        return not head or (head[0] == _APPLICATION_DATA and int.from_bytes(head[3:], "big") >= _ANSWER_LEAST)
 
     def early(self) -> bool:
         """Take what came, and drop interim answers: see `Incoming.early`."""
