@@ -235,7 +235,7 @@ class Agent:
         own = [*self._of_trust(), *self._reloads.notices(), *self.power.notices(), *told_by(self.equipment.drivers)]
         own += [*self.release.recordings.notices(here), *self.screening.notices()]
         own += () if self.broker is None else self.broker.troubles()
-        own += self.presence.notices()
+        own += [*self.presence.notices(), *self.ingest.comparing.notices(here)]
         own += care.notices((seen.device for seen in self.devices.values()), self.config.firmware)
         return [*self.anchor.troubles(), *own, *self.gate.troubles(), *self._troubles.notices(here)]
 

@@ -94,6 +94,7 @@ __all__ = [
     "Notice",
     "Offer",
     "Place",
+    "Plugged",
     "RaisesNotices",
     "Readable",
     "ReadsClock",
@@ -200,6 +201,18 @@ class StatesDigest(Protocol):
     @property
     def stated_sha256(self) -> bytes:
         """The digest, raw."""
+
+
+@runtime_checkable
+class Plugged(Protocol):
+    """An offer of what is plugged in and out, and may be another device the next time that calls itself the same.
+
+    Its bytes can be read from any offset on. The agent compares a piece of what it knows already, once for each time.
+    """
+
+    @property
+    def plugged(self) -> str:
+        """Something that is another one each time that it is plugged in."""
 
 
 class Intake(Protocol):

@@ -14,6 +14,7 @@ import structlog
 from agent.capture import Capture, Json, Priority, Standing, printable
 from agent.driver import GATHERED_LENGTH
 from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
+from agent.ingest.comparing import Comparing
 from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, other_than_stated, pump
 from agent.ingest.leavings import Leavings
 from agent.ingest.line import Line
@@ -80,6 +81,7 @@ class Ingest:
         self._gathered = asyncio.Semaphore(_GATHERED_AT_ONCE)
         self._mine: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._order, self._bad = OneAtATime(), BadOnes()
+        self.comparing = Comparing(desk, spool)
         self._leavings = Leavings(desk, spool)
         self._line = Line(spool.room)
         self._log = structlog.get_logger("ingest")
@@ -107,9 +109,11 @@ class Ingest:
             raise TypeError("an offer has a `release`, or its capture says how its device `forgets`: one of both")
         token = capture.origin.token
         async with self._order.alone(token):
-            known, read = await self._known(token, capture), self._to_be_read(token, capture)
+            known, read = await self._known(token, capture), self._to_be_read(token, offer)
             if known is not None and not read:
-                return known
+                if await self.comparing.same(offer, token):
+                    return known
+                read = self._to_be_read(token, offer)
             self._bad.check(token, capture)
             self._on_begun(capture)
             try:
@@ -153,11 +157,17 @@ class Ingest:
             stage.close()
         await self._leavings.set_aside(stage.name, reason)
 
-    def _to_be_read(self, token: bytes, capture: Capture) -> tuple[bytes, str, str | None] | None:
+    def _to_be_read(self, token: bytes, offer: Readable) -> tuple[bytes, str, str | None] | None:
         """Where two devices claim to be one, the name of a capture says nothing: each gives its own to read, once."""
-        if capture.volatile or not self._twice(capture.device):
+        capture = offer.capture
+        if capture.volatile:
             return None
-        there = (token, capture.device.driver, capture.device.place)
+        if self._twice(capture.device):
+            there = (token, capture.device.driver, capture.device.place)
+        elif (plugged := self.comparing.differs(offer)) is not None:
+            there = (token, capture.device.driver, plugged)
+        else:
+            return None
         return None if there in self._read_at else there
 
     async def _known(self, token: bytes, capture: Capture) -> Standing | None:

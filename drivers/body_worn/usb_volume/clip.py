@@ -93,6 +93,11 @@ class Clip:
             await self._volume.call(self._unlink)
 
     @property
+    def plugged(self) -> str:
+        """See `agent.driver.Plugged`."""
+        return self._volume.plugged
+
+    @property
     def place(self) -> Place:
         """See `agent.driver.ReleasesByPath`."""
         ground, entry = self._volume.ground, self._entry
