@@ -149,25 +149,30 @@ def evictable(
     limit: int,
     before: datetime | None,
     *,
-    after: datetime | None = None,
+    after: tuple[datetime, int] | None = None,
     least: int,
     released_only: bool,
     below: int = LENGTH_MAX,
 ) -> list[Holding]:
     """Receipted (or released) captures whose bytes still lie in the spool, receipted in a time, oldest first.
 
-    `least`: the weakest receipt that counts, as the number of its `Strength`. `below`: only those whose entry `held`
-    stands below this leaf. What another destination still has to get stays. `released_only`: what a device can be asked
-    to forget must stand released.
+    `after`: only those behind the (time, index) given; receipts that came together have one time. `least`: the weakest
+    receipt that counts, as the number of its `Strength`. `below`: only those whose entry `held` stands below this leaf.
+    What another destination still has to get stays. `released_only`: what a device can be asked to forget must stand
+    released.
     """
-    condition = "spooled = 1 AND standing IN (2, 3) AND receipted_at <= ? AND receipted_at > ? AND retained = 0"
+    condition = "spooled = 1 AND standing IN (2, 3) AND receipted_at <= ? AND receipted_at >= ? AND retained = 0"
+    # In the order of the index, which has the row behind the time: rows follow the entries `held`.
+    condition += " AND (receipted_at > ? OR held_seq > ?)"
     condition += (
         " AND strength >= ? AND held_seq < ? AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.capture = capture.row)"
     )
     if released_only:
         condition += " AND (standing = 3 OR forgets IS NOT NULL)"
-    until, since = LENGTH_MAX if before is None else micros(before), -LENGTH_MAX if after is None else micros(after)
-    return _page(journal, f"{condition} ORDER BY receipted_at", (until, since, least, below), limit)
+    until = LENGTH_MAX if before is None else micros(before)
+    since, index = (-LENGTH_MAX, -1) if after is None else (micros(after[0]), after[1])
+    values = (until, since, since, index, least, below)
+    return _page(journal, f"{condition} ORDER BY receipted_at, row", values, limit)
 
 
 def recording(journal: Journal, device: str, group: str, limit: int) -> list[Holding]:

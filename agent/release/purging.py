@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from agent.capture import LENGTH_MAX
 from agent.errors import Refusal, SpoolDamaged
 from agent.journal import dating, queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from agent.capture import Holding, Stamp, Strength
     from agent.config import Policy
@@ -27,8 +29,6 @@ _LATER_MAX: Final = 200_000
 """Captures of which it is remembered that they have to wait longer."""
 _LOOKS: Final = 20
 """At one that waits, in the time for which it has to: each is a look through its story."""
-_OF_THE_FUTURE: Final = 10_000
-"""Captures of one look whose receipts a clock that was ahead has dated."""
 
 _log = structlog.get_logger("release")
 
@@ -59,7 +59,12 @@ class Purging:
         if self._policy.spool == "keep":
             return
         now, below = self._stamp(), await self._desk.read(self._proving.below)
-        before, after = now.at - self._policy.spool_keep, None
+        await self._look(now, now.at - self._policy.spool_keep, None, below)
+        if now.synchronised:  # and whose receipts a clock that was ahead has dated
+            await self._look(now, None, (now.at, LENGTH_MAX), below)
+
+    async def _look(self, now: Stamp, before: datetime | None, after: tuple[datetime, int] | None, below: int) -> None:
+        """At what was receipted in a time, page by page."""
         least, released_only = int(self._least), self._policy.spool == "released"
         while page := await self._desk.read(
             lambda journal, after=after: queries.evictable(  # type: ignore[misc]
@@ -68,15 +73,8 @@ class Purging:
         ):
             for holding in page:
                 await self._consider(holding, now)
-            after = page[-1].receipted_at
-        if not now.synchronised:
-            return
-        for holding in await self._desk.read(
-            lambda journal: queries.evictable(
-                journal, _OF_THE_FUTURE, None, after=now.at, least=least, released_only=released_only, below=below
-            )
-        ):
-            await self._consider(holding, now)
+            last = page[-1]
+            after = (last.receipted_at or now.at, last.index)
 
     async def _consider(self, holding: Holding, now: Stamp) -> None:
         """Let it go, if it has been receipted for long enough: the time of its receipt may be any clock's word."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.capture import Holding, Priority, Standing, Strength
+from agent.clock import Clock
 from agent.config import Policy
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
 
 if TYPE_CHECKING:
+    from agent.capture import Stamp
     from agent.testing.station import Station
 
 LETS_GO = Policy(device="release", receipt="digest", spool_keep=timedelta(0))
@@ -20,6 +23,27 @@ LETS_GO = Policy(device="release", receipt="digest", spool_keep=timedelta(0))
 
 def releasing(**changes: object) -> pytest.MarkDecorator:
     return pytest.mark.evidock_station(policy=LETS_GO.model_copy(update=changes))
+
+
+class Clocks:
+    """All clocks of a station: time passes, the wall clock is set, power goes, and somebody keeps it right or not."""
+
+    def __init__(self) -> None:
+        self.lived, self.ahead, self.boot, self.kept = timedelta(0), timedelta(0), 0, True
+        self._booted_at, self._began = timedelta(0), Clock().stamp().at
+
+    def stamp(self) -> Stamp:
+        return dataclasses.replace(
+            Clock().stamp(),
+            at=self._began + self.lived + self.ahead,
+            boot_id=f"boot-{self.boot}",
+            mono_ns=int((self.lived - self._booted_at).total_seconds() * 1_000_000_000),
+            synchronised=self.kept,
+        )
+
+    def reboot(self, *, off: timedelta = timedelta(0)) -> None:
+        self.lived, self.boot = self.lived + off, self.boot + 1
+        self._booted_at = self.lived
 
 
 async def receipted(

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-from datetime import timedelta
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Never, TypeVar
 
 import pytest
 
-from agent.capture import Standing
+from agent.capture import Standing, Strength
 from agent.config import Policy
 from agent.errors import SpoolError
+from agent.journal import queries
+from agent.release import purging
 from agent.release import room as looking
 from agent.testing.devices import BenchDevice, some_bytes
-from tests.spine.docked import receipted, releasing
+from agent.testing.station import Station
+from agent.testing.uplinks import BenchUplink
+from tests.spine.docked import Clocks, filled, receipted, releasing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from agent.capture import Holding
     from agent.journal import Desk, Journal
-    from agent.testing.station import Station
 
 T = TypeVar("T")
 
@@ -112,6 +117,64 @@ async def test_a_disk_that_fails_while_the_spool_lets_go_is_an_error_of_the_spoo
     monkeypatch.setattr(os, "unlink", true_unlink)
     await station.restart()  # the entry is written; the file is let go at the next start
     assert station.spool.length((await station.only()).digest.sha256) is None
+
+
+@asynccontextmanager
+async def together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clocks: Clocks, count: int
+) -> AsyncIterator[Station]:
+    """A station that reads two captures at once, with more that were all receipted at the same moment."""
+    monkeypatch.setattr(purging, "_PAGE", 2)
+    policy = Policy(spool="receipted", receipt="digest", spool_keep=timedelta(hours=1))
+    async with Station(tmp_path / "station", policy=policy, stamp=clocks.stamp) as station:
+        station.connect(BenchUplink(strength=Strength.DIGEST))
+        await filled(station, BenchDevice(), count)
+        await station.send()
+        assert len({one.receipted_at for one in await in_spool(station)}) == 1
+        yield station
+
+
+async def in_spool(station: Station) -> list[Holding]:
+    return await station.desk.read(lambda journal: [one for _, one in queries.spooled(journal)])
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+async def test_one_look_lets_go_of_all_that_were_receipted_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    """Receipts of one bundle, and of a clock that stood. Also where a clock that was ahead has dated them."""
+    clocks = Clocks()
+    clocks.ahead = timedelta(days=ahead)
+    async with together(tmp_path, monkeypatch, clocks, 7) as station:
+        clocks.ahead, clocks.lived = timedelta(0), timedelta(hours=2)
+        await station.release._purging.look()
+        assert await in_spool(station) == []
+
+
+async def test_what_waits_stands_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pages of those that may not go yet, and behind them one of the same moment that may."""
+    clocks = Clocks()
+    async with together(tmp_path, monkeypatch, clocks, 5) as station:
+        clocks.lived = timedelta(hours=2)
+        every = await in_spool(station)
+        station.release._purging._later.update({one.index: 1 << 62 for one in every[:4]})
+        await station.release._purging.look()
+        assert await in_spool(station) == every[:4]
+
+
+async def test_a_page_of_what_may_go_is_read_off_an_index(station: Station) -> None:
+    seen: list[str] = []
+
+    def explained(journal: Journal) -> None:
+        journal.connection.exec_trace = lambda _, sql, __: seen.append(sql) or True
+        queries.evictable(journal, 2, None, after=(datetime.now(UTC), 7), least=1, released_only=False)
+        journal.connection.exec_trace = None
+        values = (0,) * seen[0].count("?")
+        seen.append(str(journal.connection.execute(f"EXPLAIN QUERY PLAN {seen[0]}", values).fetchall()))
+
+    await station.desk.read(explained)
+    assert "capture_evictable" in seen[1]
+    assert "TEMP B-TREE" not in seen[1]
 
 
 class Quicker:

@@ -14,7 +14,7 @@ from agent.errors import DeviceGone, DeviceRefused
 from agent.journal import dating
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.station import Station
-from tests.spine.docked import LETS_GO, receipted, releasing
+from tests.spine.docked import LETS_GO, Clocks, receipted, releasing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,27 +65,6 @@ async def test_a_length_never_lets_a_device_forget(station: Station, bench: Benc
     await receipted(station, bench, strength=Strength.LENGTH)
     assert await station.dock(bench) == {Standing.RECEIPTED: 1}
     assert "only its length" in ((await station.only()).reason or "")
-
-
-class Clocks:
-    """All clocks of a station: time passes, the wall clock is set, power goes, and somebody keeps it right or not."""
-
-    def __init__(self) -> None:
-        self.lived, self.ahead, self.boot, self.kept = timedelta(0), timedelta(0), 0, True
-        self._booted_at, self._began = timedelta(0), Clock().stamp().at
-
-    def stamp(self) -> Stamp:
-        return dataclasses.replace(
-            Clock().stamp(),
-            at=self._began + self.lived + self.ahead,
-            boot_id=f"boot-{self.boot}",
-            mono_ns=int((self.lived - self._booted_at).total_seconds() * 1_000_000_000),
-            synchronised=self.kept,
-        )
-
-    def reboot(self, *, off: timedelta = timedelta(0)) -> None:
-        self.lived, self.boot = self.lived + off, self.boot + 1
-        self._booted_at = self.lived
 
 
 MINUTE, YEARS = timedelta(minutes=1), timedelta(days=3650)
