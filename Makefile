@@ -27,7 +27,8 @@ WANTED := node=nodejs npm=npm umockdev-run=umockdev go=golang-go chromium=chromi
     exiftool=libimage-exiftool-perl dfu-suffix=dfu-util mkimage=u-boot-tools dtc=device-tree-compiler rauc=rauc \
     mksquashfs=squashfs-tools mender-artifact=mender-artifact memcached=memcached \
     promtool=prometheus pki=strongswan-pki linux.uml=user-mode-linux modprobe=kmod \
-    pdftotext=poppler-utils weasyprint=weasyprint sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient
+    pdftotext=poppler-utils weasyprint=weasyprint sshd=openssh-server sftp=openssh-client smbd=samba smbclient=smbclient \
+    busybox=busybox-static
 # What only `make faults` wants: file systems of other stations' disks.
 FAULTS_NEED := mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs
 GSTREAMER := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \

@@ -28,9 +28,13 @@ from agent.testing.dems.stamping import Authority
 from tests.export.make import AT, LOG, log, receipts, root, station, witness
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.export.make import Station
 
 pytestmark = pytest.mark.interop
+
+RUN_OUT = Path(__file__).parent / "run_out"
 
 
 def needs(*programs: str) -> None:
@@ -67,30 +71,86 @@ def test_sums(bag: Path, program: str, files: list[str]) -> None:
     assert (done.returncode, done.stdout.count(": OK\n")) == (0, lines)
 
 
-@pytest.mark.parametrize("shell", ["sh", "dash", "bash", "busybox"])
-def test_the_shell_script(bag: Path, shell: str, tmp_path: Path) -> None:
-    needs(shell, "openssl", "sha256sum", "xxd")
-    # Nothing but the programs that it names, and those that every POSIX system has.
-    for program in (
-        *("openssl", "sha256sum", "xxd"),
-        *("cat", "cmp", "cp", "cut", "date", "diff", "dirname", "find", "grep", "head", "mktemp", "rm", "sed", "sort"),
-        *("tail", "tr", "xargs"),
-    ):
-        (tmp_path / program).symlink_to(str(shutil.which(program)))
-    command = [str(shutil.which(shell)), *(["sh"] if shell == "busybox" else []), str(bag / "verify.sh")]
-    done = subprocess.run(
-        command,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": str(tmp_path), "TMPDIR": str(tmp_path)},
-    )
+POSIX = ("cat", "cmp", "cp", "cut", "date", "find", "grep", "head", "mktemp", "rm", "sed", "sort", "tail", "tr", "uniq")
+"""What verify.sh uses that every POSIX system has, or nearly."""
+
+MACOS = {  # no sha256sum, and as its manuals say
+    "date": 'case $1 in -*d*) echo "date: illegal option -- d" >&2; exit 1 ;; -ur) set -- -ud "@$2" "$3" ;; esac',
+    "xargs": 'case "$1 $2" in *-*r*) echo "xargs: illegal option -- r" >&2; exit 1 ;; esac',
+    "head": 'case $1 in -c | -n) ;; *) echo "head: illegal option" >&2; exit 1 ;; esac',
+}
+
+
+@pytest.fixture(params=["sh", "dash", "bash", "busybox", "busybox alone", "sh as on macOS"])
+def checking(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Path], subprocess.CompletedProcess[str]]:
+    """verify.sh by one shell, with openssl, xxd, and the tools of one kind of system; nothing else is there."""
+    shell, _, tools = request.param.partition(" ")
+    needs(shell, "openssl", "xxd")
+    place = tmp_path / "bin"
+    place.mkdir()
+    for program in ("openssl", *POSIX, "xargs", "xxd"):
+        found = str(shutil.which(shell if tools == "alone" and program != "openssl" else program))
+        if tools == "as on macOS" and program in MACOS:
+            (place / program).write_text(f'#!/bin/sh\n{MACOS[program]}\nexec {found} "$@"\n')
+            (place / program).chmod(0o755)
+        else:
+            (place / program).symlink_to(found)
+    command = [str(shutil.which(shell)), *(["sh"] if shell == "busybox" else [])]
+
+    def check(bag: Path) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": str(place), "TMPDIR": str(tmp_path)}
+        words = [*command, str(bag / "verify.sh")]
+        return subprocess.run(words, cwd="/", capture_output=True, text=True, check=False, env=env)
+
+    return check
+
+
+def test_the_shell_script(bag: Path, checking: Callable[[Path], subprocess.CompletedProcess[str]]) -> None:
+    done = checking(bag)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert all(line.startswith("OK ") for line in lines)
     assert len(lines) == 4 + 1 + 2 + 5 + 1 + 2 + 2  # sums, policy, checkpoint, entries, quoted, captures, receipts
-    assert len((bag / "verify.sh").read_text().splitlines()) <= 60
+    assert len((bag / "verify.sh").read_text().splitlines()) <= 66
+
+
+def test_the_shell_script_names_each_file_that_differs(
+    bag: Path, checking: Callable[[Path], subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    changed, gone, more = "custody/000001.json", "keys/vkeys", "custody/story-of-mine.jsonl"
+    film = next(path.relative_to(copy).as_posix() for path in sorted((copy / "data").iterdir()))
+    (copy / changed).write_bytes((copy / changed).read_bytes() + b"\n")
+    (copy / film).write_bytes(b"another film")
+    (copy / gone).unlink()
+    (copy / more).touch()
+    done = checking(copy)
+    assert (done.returncode, done.stderr) == (1, "")
+    named = {(line[0], line.split("  ", 1)[1]) for line in done.stdout.splitlines() if line[0] in "<>"}
+    assert named == {("<", changed), (">", changed), ("<", film), (">", film), (">", gone), ("<", more)}
+
+
+@pytest.mark.parametrize("name", ["manifest-sha256.txt", "tagmanifest-sha512.txt"])
+def test_the_shell_script_says_what_a_list_does_not(
+    bag: Path, checking: Callable[[Path], subprocess.CompletedProcess[str]], tmp_path: Path, name: str
+) -> None:
+    """A list that is gone names nothing: each file is told as one that is here."""
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    listed = (copy / name).read_text()
+    (copy / name).unlink()
+    done = checking(copy)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert all(f"< {line}" in done.stdout for line in listed.splitlines() if "tagmanifest" in name or "/" in line)
+
+
+def test_the_shell_script_by_a_time_stamp_whose_certificate_ran_out(
+    bag: Path, checking: Callable[[Path], subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """When it was made is read without date(1), which reads such a time in some systems only."""
+    copy = shutil.copytree(bag, tmp_path / "bag")
+    for name, at in (("checkpoint.tsr", "custody"), ("checkpoint", "custody"), ("tsa.pem", "keys")):
+        shutil.copy(RUN_OUT / name, copy / at)
+    assert "OK      custody/checkpoint.tsr: time stamp\n" in checking(copy).stdout
 
 
 def test_the_shell_script_says_what_is_missing(two: tuple[Station, list[str]], tmp_path: Path) -> None:

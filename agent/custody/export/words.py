@@ -126,8 +126,8 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Le fichier : ceci doit afficher le SHA-256 ci-dessus.",
     ),
     "again_all": (
-        "Everything, with sh, openssl, sha256sum and xxd: lines with OK, and none with FAILED.",
-        "Le tout, avec sh, openssl, sha256sum et xxd : des lignes OK, et aucune FAILED.",
+        "Everything, with sh, openssl and xxd: lines with OK, and none with FAILED.",
+        "Le tout, avec sh, openssl et xxd : des lignes OK, et aucune FAILED.",
     ),
     "again_leaf": (
         "The hash of the entry in the log’s tree, by hand: this must print {hash}.",
