@@ -28,6 +28,8 @@ class Grid:
     length: timedelta
     whole: bool
     """Nothing is added to the recording any more."""
+    gone: int = 0
+    """Slices at its beginning of which the recorder has nothing any more."""
 
     @property
     def single(self) -> bool:
@@ -36,11 +38,11 @@ class Grid:
 
     @property
     def count(self) -> int:
-        """How many slices there are."""
+        """How many slices there are; the first is number `gone`."""
         if self.single:
             return 1
         reach = self.ends - self.begins
-        return max(0, -(-reach // self.length) if self.whole else reach // self.length)
+        return max(0, (-(-reach // self.length) if self.whole else reach // self.length) - self.gone)
 
     @property
     def members(self) -> int:
@@ -51,6 +53,14 @@ class Grid:
         """Where a slice begins and ends."""
         begins = self.begins + number * self.length
         return begins, self.ends if self.ends - begins <= self.length else begins + self.length
+
+    def short(self, number: int) -> int | None:
+        """Seconds of a slice that is shorter than the others; None for those.
+
+        It is the end of a recording. If that goes on some day, the slice is a longer one, and another capture.
+        """
+        begins, ends = (self.begins, self.ends) if self.single else self.at(number)
+        return int((ends - begins).total_seconds()) if ends - begins < self.length else None
 
 
 class Rounds:
@@ -71,5 +81,6 @@ class Rounds:
         for index, count in enumerate(counts):
             numbers = range(max(first - passed, 0), min(last - passed, count))
             if numbers:
-                yield index, numbers
+                gone = grids[index].gone
+                yield index, range(numbers.start + gone, numbers.stop + gone)
             passed += count

@@ -78,7 +78,7 @@ class RecorderRig(Rig):
         began = BEGAN + timedelta(hours=self._count)
         Given.data[name] = data
         others = [one for one in self.recorder.kept if one.token != name]
-        self.recorder.kept = [*others, Kept(name, began, began + timedelta(minutes=5))]
+        self.recorder.kept = [*others, Kept(name, began, began + timedelta(minutes=10))]  # a whole slice
         return name
 
     def holds(self, key: str) -> bool:

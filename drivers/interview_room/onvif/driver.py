@@ -39,11 +39,14 @@ class Slice(NamedTuple):
     begins: datetime
     ends: datetime | None
     """None: to the end of the recording."""
+    short: int | None = None
+    """Its seconds, where it is the end of a recording: a recorder may record on under the same token."""
 
     @property
     def key(self) -> str:
         """The capture's name."""
-        return self.found.token if self.number is None else f"{self.found.token}/{self.number:05}"
+        name = self.found.token if self.number is None else f"{self.found.token}/{self.number:05}"
+        return name if self.short is None else f"{name}-{self.short}s"
 
 
 def ended(found: Found) -> bool:
@@ -51,17 +54,20 @@ def ended(found: Found) -> bool:
     return found.status == "Stopped" and found.ended_at is not None
 
 
-def grid(found: Found, length: timedelta, now: datetime) -> Grid:
-    """What of a recording can be taken; `now` by the recorder's clock."""
-    stopped = ended(found)
+def grid(found: Found, length: timedelta, now: datetime, begins: datetime | None = None) -> Grid:
+    """What of a recording can be taken; `now` by the recorder's clock. `begins`: where it began once."""
+    stopped, begins = ended(found), begins or found.began_at
     ends = found.ended_at if stopped and found.ended_at is not None else now - _SETTLED
-    return Grid(found.began_at, ends, length, stopped)
+    return Grid(begins, ends, length, stopped, (found.began_at - begins) // length)
 
 
 def slices(found: Found, of: Grid, numbers: range) -> Iterator[Slice]:
     """Those slices of it; one that is short is replayed to its end, wherever that is."""
     for number in numbers:
-        yield Slice(found, None, found.began_at, None) if of.single else Slice(found, number, *of.at(number))
+        if of.single:
+            yield Slice(found, None, of.begins, None, of.short(number))
+        else:
+            yield Slice(found, number, *of.at(number), of.short(number))
 
 
 class Replay:
@@ -130,6 +136,9 @@ class OnvifRecorder:
         self._options, self._offer = options, offer
         self._device = device_of(options, place=options.url)
         self._polling = Polling(options, self._device)
+        self._begins: dict[str, datetime] = {}
+        """Where each recording began when it was first seen. A recorder that overwrites the oldest minutes of one tells
+        a later beginning each time, and slices that moved with it would each be another capture."""
 
     async def run(self, intake: Intake, /) -> None:
         """Offer everything that can be taken, again and again, until cancelled."""
@@ -145,7 +154,9 @@ class OnvifRecorder:
         recordings = await recorder.recordings()
         now = await self._polling.answered(intake, recorder.ahead, unlisted=recorder.unlisted)
         length = timedelta(minutes=self._options.slice)
-        grids = [grid(one, length, now) for one in recordings]
+        known = self._begins
+        self._begins = {one.token: min(one.began_at, known.get(one.token, one.began_at)) for one in recordings}
+        grids = [grid(one, length, now, self._begins[one.token]) for one in recordings]
         offers = [
             self._offer(self._device, one, recorder, self._options, intake, grids[index].members)
             for index, numbers in self._polling.round(grids)

@@ -26,12 +26,15 @@ class Slice(NamedTuple):
     """None: the whole recording."""
     begins: datetime
     ends: datetime
+    short: int | None = None
+    """Its seconds, where it ends a recording of which the camera does not say that it is complete: it may go on."""
 
     @property
     def key(self) -> str:
         """The capture's name."""
         name = f"{self.recording.disk or 'disk'}/{self.recording.id}"
-        return name if self.number is None else f"{name}/{self.number:05}"
+        name = name if self.number is None else f"{name}/{self.number:05}"
+        return name if self.short is None else f"{name}-{self.short}s"
 
 
 def ended(recording: Recording, now: datetime) -> bool:
@@ -55,4 +58,5 @@ def grid(recording: Recording, length: timedelta, now: datetime) -> Grid:
 def slices(recording: Recording, of: Grid, numbers: range) -> Iterator[Slice]:
     """Those slices of it."""
     for number in numbers:
-        yield Slice(recording, None if of.single else number, *of.at(number))
+        short = None if recording.status == "completed" else of.short(number)
+        yield Slice(recording, None if of.single else number, *of.at(number), short)

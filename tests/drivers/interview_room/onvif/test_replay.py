@@ -253,7 +253,7 @@ async def test_a_recording_is_found_replayed_and_whole(
     done = subprocess.run([*command, str(path)], capture_output=True, check=True, text=True)  # noqa: ASYNC221
     assert done.stdout.strip() == "100"
     (told,) = [one.detail for one in probe.told if one.kind == "room.replayed"][:1]
-    assert (told["gaps"], told["packets_missing"], told["capture"]) == ([], 0, "REC_001")
+    assert (told["gaps"], told["packets_missing"], told["capture"]) == ([], 0, "REC_001-10s")
 
 
 async def test_a_wrong_password_and_a_server_without_replay_are_told(film: Path) -> None:

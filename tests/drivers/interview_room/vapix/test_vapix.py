@@ -92,6 +92,18 @@ def recording(minutes: float, status: str = "completed") -> spec.Recording:
     return spec.Recording("a", "SD_DISK", BEGAN, ended_at, status)
 
 
+@pytest.mark.parametrize(("before", "after"), [(5, 9), (5, 25), (15, 18), (15, 60)])
+def test_a_recording_that_goes_on_after_all_hides_nothing(before: float, after: float) -> None:
+    """The camera did not say that it was complete, and by its clock it had ended."""
+    found: dict[str, tuple[datetime, datetime]] = {}
+    for minutes in (before, after):
+        one = recording(minutes, "unknown")
+        of = grid(one, timedelta(minutes=10), BEGAN + timedelta(hours=2))
+        for cut in slices(one, of, range(of.count)):
+            assert found.setdefault(cut.key, (cut.begins, cut.ends)) == (cut.begins, cut.ends), "it passes for taken"
+    assert max(ends for _, ends in found.values()) == BEGAN + timedelta(minutes=after)
+
+
 @pytest.mark.parametrize(
     ("one", "after", "expected"),
     [
