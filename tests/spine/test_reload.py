@@ -40,10 +40,12 @@ def folder_driver(folder: Path, name: str, **more: object) -> dict[str, object]:
     }
 
 
-def record(folder: Path, name: str, content: bytes) -> None:
-    file = folder / name / "DCIM/100MEDIA/CLIP0001.MP4"
-    file.parent.mkdir(parents=True)
-    file.write_bytes(content)
+def record(folder: Path, name: str, content: bytes, *, clip: str = "CLIP0001.MP4") -> None:
+    """Whole at once: its driver does not wait until a file settles, and may look at any time."""
+    (folder / clip).write_bytes(content)
+    shown = folder / name / "DCIM/100MEDIA"
+    shown.mkdir(parents=True, exist_ok=True)
+    (folder / clip).rename(shown / clip)
 
 
 class Docked:
@@ -231,7 +233,7 @@ async def test_a_destination_comes_changes_and_goes(docked: Docked, tmp_path: Pa
         docked.tables["uplink"] = [tus(dems.url, dems.receipt_vkey, in_flight=2)]
         docked.reload()
         await docked.until(lambda _: docked.daemon.words.read_text().count("config_reloaded") == 2)
-        (tmp_path / "bay-1/DCIM/100MEDIA/CLIP0002.MP4").write_bytes(b"another" * 5000)
+        record(tmp_path, "bay-1", b"another" * 5000, clip="CLIP0002.MP4")
         await docked.until(lambda told: told["tally"]["receipted"]["captures"] == 2)
         docked.tables["uplink"] = []
         docked.reload()
