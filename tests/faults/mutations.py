@@ -66,7 +66,14 @@ MUTATIONS = (
         "agent/forward/belief.py",
         "        check_receipt(\n",
         "        (lambda *_, **__: None)(\n",
-        "tests/faults/test_dems.py::test_what_is_held_stays_held_until_it_is_proven[receipt:wrong-signature]",
+        "tests/faults/test_dems.py::test_what_is_held_stays_held_until_it_is_proven[receipt:wrong-signature-thread]",
+    ),
+    Mutation(
+        "the place in a kept file from which a thread sends",
+        "agent/spool/leaving.py",
+        "os.preadv(fd, [room], self._at, os.RWF_NOWAIT)",
+        "os.preadv(fd, [room], self._at // 2, os.RWF_NOWAIT)",
+        "tests/faults/test_dems.py::test_what_is_held_stays_held_until_it_is_proven[*:*:503-thread]",
     ),
     Mutation(
         "one second reading: what it found is not compared",

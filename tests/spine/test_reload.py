@@ -62,7 +62,7 @@ class Docked:
     def status(self) -> dict[str, Any]:
         return Daemon(self.daemon.state / "control.sock").status()
 
-    async def until(self, true: Callable[[dict[str, Any]], bool], within: float = 20.0) -> dict[str, Any]:
+    async def until(self, true: Callable[[dict[str, Any]], bool], within: float = 60.0) -> dict[str, Any]:
         try:
             async with asyncio.timeout(within):
                 while not true(told := await asyncio.to_thread(self.status)):  # noqa: ASYNC110 - asks another process
