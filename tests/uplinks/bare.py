@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 YES = b"HTTP/1.1 204 No Content\r\nUpload-Offset: 7\r\n\r\n"
 
 
-def way_to(tls: ssl.SSLContext | None = None) -> Straight:
-    """One whose stall no test lives to see."""
+def way_to(tls: ssl.SSLContext | None = None, *, sockets: list[socket.socket] | None = None) -> Straight:
+    """One whose stall no test lives to see; `sockets`: where those that it makes are put."""
 
     def made(address: tuple[Any, ...]) -> socket.socket:
         found = socket.socket(*address[:3])
         found.setblocking(False)  # noqa: FBT003 - the socket's own signature
+        if sockets is not None:
+            sockets.append(found)
         return found
 
     return Straight(tls, made, connect_timeout=2.0, stall=1000.0, longest=1000)

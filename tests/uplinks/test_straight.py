@@ -45,6 +45,35 @@ async def test_the_request_is_written_as_it_was_meant(way: Straight) -> None:
     assert server.received == 7
 
 
+async def test_segments_are_full_while_bytes_follow_and_the_last_one_waits_for_nothing() -> None:
+    sockets: list[socket.socket] = []
+    held: list[int] = []
+
+    def corked() -> int:
+        return sockets[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+
+    class Body(MemoryLeaving):
+        def read(self, room: memoryview, /) -> int:
+            held.append(corked())
+            return super().read(room)
+
+    way = way_to(sockets=sockets)
+    async with Bare(YES, YES).running() as server:
+        for _ in range(2):
+            await way.ask(
+                "PATCH",
+                server.url,
+                {"Content-Length": "7"},
+                Body(MemorySending(b"1234567"), 0, 7),
+                7,
+                verifying=0.0,
+            )
+            assert not corked()
+    way.close()
+    assert held == [1, 1]
+    assert server.connections == 1
+
+
 async def test_a_header_that_would_be_two_is_not_sent(way: Straight) -> None:
     async with Bare(YES).running() as server:
         with pytest.raises(ValueError, match="one line"):

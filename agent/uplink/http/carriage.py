@@ -99,7 +99,10 @@ class Carriage:
         try:
             line.greet()
             self._made = True
+            line.cork(on=True)
             whole = self._send(request) and self._send_body()
+            if whole:
+                line.cork(on=False)
             still = self._length / SLOWEST + self._verifying if whole else 0.0
             self._until = monotonic() + self._stall + still
             head, another = line.incoming.answer(method, longest)

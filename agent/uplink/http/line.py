@@ -54,6 +54,10 @@ class Line:
                     return False
         return True
 
+    def cork(self, *, on: bool) -> None:
+        """Let full segments leave alone until it is turned off: who receives wakes for them, and not for each record."""
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+
     def quiet(self) -> bool:
         """Whether nothing came that nobody asked for, as the other side's end would be."""
         return self.incoming.quiet()
