@@ -129,10 +129,13 @@ class Cad:
                 if self._read.get(one.name) == one:
                     continue
                 content = await asyncio.to_thread(folder.read, one)
-                if content is None:
-                    self._refuse(one.key, f"cannot be read, or has more than {CONTENT_MAX} bytes")
-                else:
+                if content is not None:
                     await self._take_quietly(content, one.key, intake)
+                elif one.length > CONTENT_MAX:
+                    self._refuse(one.key, f"has more than {CONTENT_MAX} bytes")
+                else:  # a share that was away for a moment: it is read again at the next look
+                    self._refuse(one.key, "cannot be read")
+                    continue
                 self._read[one.name] = one
             await asyncio.sleep(self._options.rescan)
 

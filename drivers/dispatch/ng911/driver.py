@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation when the program runs
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic import model_validator
 
-from agent.capture import Device
-from agent.driver import DriverOptions, Notice, offer_all
+from agent.capture import KEY_MAX, Device
+from agent.driver import DriverOptions, Notice, Recalls, offer_all
 from agent.errors import DeviceError, SpoolError, SpoolFull
 from agent.listening import (
     ListenOptions,
@@ -36,6 +37,8 @@ __all__ = ["Ng911"]
 _SIGHT: Final = 5.0
 _ENDINGS: Final = {"<": ".xml", "{": ".json"}
 _AGAIN: Final = {"Retry-After": "30"}
+_MARK: Final = 16
+"""Hex digits of its digest in the name of a document that took another one's place."""
 
 
 class Ng911:
@@ -100,18 +103,22 @@ class Ng911:
             settled = await asyncio.to_thread(folder.settled)
             names = {one.name for one in settled}
             self._known = {name: known for name, known in self._known.items() if name in names}
-            offers = [FileOffer(path, one, await self._described(folder, one)) for one in settled]
+            offers = [FileOffer(path, one, await self._described(intake, folder, one)) for one in settled]
             await offer_all(_Telling(intake), offers)
             await asyncio.sleep(self._options.rescan)
 
-    async def _described(self, folder: Folder, one: Dropped) -> Capture:
+    async def _described(self, intake: Intake, folder: Folder, one: Dropped) -> Capture:
         """What it says of itself: read once for as long as it does not change."""
         known = self._known.get(one.name)
         if known is not None and known[0] == one:
             return known[1]
         content = await asyncio.to_thread(folder.read, one)
         capture = await asyncio.to_thread(capture_of, self._device, one.key, content, one.length)
-        self._known[one.name] = (one, capture)
+        if content is not None and await _passes_for_another(intake, capture, digest := sha256(content).digest()):
+            key = f"{one.key[: KEY_MAX - _MARK - 1]};{digest.hex()[:_MARK]}"
+            capture = await asyncio.to_thread(capture_of, self._device, key, content, one.length)
+        if content is not None or one.length > DOCUMENT_MAX:  # else it is read again at the next look
+            self._known[one.name] = (one, capture)
         return capture
 
     # -- requests ------------------------------------------------------------------------------------------------------
@@ -133,6 +140,16 @@ class Ng911:
         app = application("/documents", self._token, take, longest=DOCUMENT_MAX)
         async with listening(app, listen) as self.bound:
             await self.bound.serve()
+
+
+async def _passes_for_another(intake: Intake, capture: Capture, digest: bytes) -> bool:
+    """Whether another document of its name, time and length was taken, and not this one.
+
+    Many tell no time, or that of the call, and are as long as the one before: a position that writes the same file anew
+    would show the first of them for ever.
+    """
+    known = await intake.recall(capture.origin) if isinstance(intake, Recalls) else ()
+    return digest not in {one.sha256 for one in known} and capture.length in {one.length for one in known}
 
 
 class _Telling:

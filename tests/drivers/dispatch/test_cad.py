@@ -21,6 +21,7 @@ from agent.joining import assign
 from agent.testing.broker import Mosquitto, mosquitto_program
 from drivers.dispatch.cad import Cad
 from drivers.dispatch.cad.intervals import ROWS_MAX, Row, Wrong, rows
+from drivers.dispatch.folder import Dropped, Folder
 from tests.context.conftest import WORN, Rig, seconds
 from tests.drivers.dispatch.conftest import TOKEN, Joined, running, until
 
@@ -151,6 +152,26 @@ async def test_a_program_of_others_posts_csv(station: Joined, token_file: Path, 
         assert process.returncode == 0, out
     await station.rig.settled()
     assert await station.rig.found(incident="2026-117") == ["a"]
+
+
+async def test_a_file_that_could_not_be_read_for_a_moment_is_read_when_it_can(
+    station: Joined, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share that hangs for a while: the file itself does not change, and nothing else would have it read."""
+    hangs = True
+    read = Folder.read
+
+    def reading(folder: Folder, dropped: Dropped) -> bytes | None:
+        return None if hangs else read(folder, dropped)
+
+    monkeypatch.setattr(Folder, "read", reading)
+    (tmp_path / "e.json").write_text(json.dumps(interval(0, 60, id="1")))
+    driver = Cad(options(folder={"path": tmp_path}))
+    async with running(driver, station):
+        await until(driver.notices)
+        hangs = False
+        await until(lambda: len(station.told) == 1)
+        await until(lambda: not driver.notices())
 
 
 async def test_files_are_read_when_they_rest_and_again_when_they_change(station: Joined, tmp_path: Path) -> None:

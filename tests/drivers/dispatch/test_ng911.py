@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import pytest
 
 from agent.errors import SpoolFull
 from agent.joining import assign
+from agent.testing.station import Station
 from drivers.dispatch.cad import Cad
 from drivers.dispatch.ng911 import Ng911
 from tests.context.conftest import WORN
@@ -18,6 +22,8 @@ from tests.drivers.dispatch.test_cad import BEARER, URN, interval, listening
 from tests.drivers.dispatch.test_cad import options as cad_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.driver import Offer
 
 SAMPLES = Path(__file__).parents[2] / "formats" / "vectors" / "ng911"
@@ -104,3 +110,34 @@ async def test_documents_of_other_authors_are_replayed(station: Joined, tmp_path
     assert all("document" in capture.claims for capture, _ in station.taken)
     assert sorted(await station.rig.found(incident=URN)) == ["eido_call.json", "sip_headers.txt"]
     assert (await station.rig.verified()).problems == []
+
+
+PIDF = """<?xml version="1.0"?><presence xmlns="urn:ietf:params:xml:ns:pidf" entity="pres:a@example.org">
+<tuple id="t"><status><geopriv xmlns="urn:ietf:params:xml:ns:pidf:geopriv10"><location-info>
+<Point xmlns="http://www.opengis.net/gml" srsName="urn:ogc:def:crs:EPSG::4326"><pos>42.9{} -81.2</pos></Point>
+</location-info></geopriv></status></tuple></presence>"""
+
+
+@pytest.mark.parametrize("content", [lambda number: PIDF.format(number).encode(), lambda number: b"unread %d" % number])
+async def test_a_document_that_takes_the_place_of_one_as_long_is_another_capture(
+    tmp_path: Path, content: Callable[[int], bytes]
+) -> None:
+    """It tells no time: by name, time and length it is the one before."""
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    driver = options(folder={"path": drop, "endings": [".xml"]})
+    async with Station(tmp_path / "station") as station:
+        for number in (1, 2, 3, 2):
+            (drop / "location.xml").write_bytes(content(number))
+            async with running(Ng911(driver), station):  # type: ignore[arg-type]
+                wanted = hashlib.sha256(content(number)).digest()
+                async with asyncio.timeout(20):
+                    while wanted not in {one.digest.sha256 for one in await station.holdings()}:  # noqa: ASYNC110 - a journal tells nobody
+                        await asyncio.sleep(0.01)
+        holdings = await station.holdings()
+        assert len(holdings) == 3
+        async with running(Ng911(driver), station):  # type: ignore[arg-type]
+            await asyncio.sleep(0.3)
+        assert len(await station.holdings()) == 3
+        assert station.ingest.read["ng911:psap"] == sum(one.digest.length for one in holdings), "it is read again"
+        await station.verify()
