@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from http.client import HTTPException
 from math import inf
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from agent.uplink.http.body import BRISK, PIECE, SLOW, SLOWEST
 from agent.uplink.http.line import BLOCK
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import Future
 
     from agent.uplink import Leaving
     from agent.uplink.http.incoming import Head
@@ -28,9 +29,10 @@ LET_GO: Final = 5.0
 class UnmadeError(Exception):
     """No connection came about."""
 
-    def __init__(self, why: OSError) -> None:
+    def __init__(self, why: OSError | RuntimeError) -> None:
         super().__init__(str(why))
         self.why = why
+        """`RuntimeError`: the system gave no thread for it."""
 
 
 class BrokenError(Exception):
@@ -47,36 +49,38 @@ class BrokenError(Exception):
 class Carriage:
     """One request on one connection, which is closed by the thread unless another request may follow."""
 
-    def __init__(self, line: Line, body: Leaving, length: int, *, stall: float, verifying: float) -> None:
-        """`stall`: seconds without a byte taken after which it ends; `verifying`: that its answer may take more."""
+    def __init__(
+        self, line: Line, body: Leaving, length: int, *, within: float, stall: float, verifying: float
+    ) -> None:
+        """Seconds: `within`, until keys are agreed upon; `stall`, without a byte taken; `verifying`, for the answer."""
         self._line, self._body, self._length = line, body, length
         self._stall, self._verifying = stall, verifying
-        self._until = inf
+        self._until = monotonic() + within
         """When it ends, by `monotonic`, unless the thread gets on."""
         self._late = False
+        self._taken = Lock()
+        """Held for good by its thread, or by who ended it before it had one."""
         self._made = False
         self._sent = 0
 
-    async def watched(
-        self, threads: ThreadPoolExecutor, request: bytes, method: str, *, longest: int, connect_timeout: float
-    ) -> Head:
-        """Let a thread send it, and end that where it stands still for too long, or nobody waits for it here any more.
+    async def watched(self, work: Future[Head]) -> Head:
+        """Wait for `run` in its thread; end it where it stands still for too long, or nobody waits for it any more.
 
         Raises `UnmadeError` or `BrokenError`, and what the body raised.
         """
-        self._until = monotonic() + connect_timeout
-        work = threads.submit(self._run, request, method, longest)
         done = asyncio.wrap_future(work)
         try:
             while not done.done():
                 await asyncio.wait({done}, timeout=max(0.05, min(self._stall / 2, self._until - monotonic())))
                 if not done.done() and not self._late and monotonic() >= self._until:
                     self._late = True
-                    self._end(work)
+                    self.end()
+                    work.cancel()
         except asyncio.CancelledError:
-            self._end(work)
+            done.add_done_callback(self._left)
+            self.end()
+            work.cancel()
             await asyncio.wait({done}, timeout=LET_GO)
-            done.add_done_callback(_looked_at)
             raise
         if done.cancelled():  # no thread was free for it
             raise UnmadeError(TimeoutError())
@@ -88,13 +92,23 @@ class Carriage:
                 raise UnmadeError(why) from error
             raise BrokenError(why, self._sent) from error
 
-    def _end(self, work: Future[Head]) -> None:
+    def _left(self, done: asyncio.Future[Head]) -> None:
+        """Nobody uses its connection any more, and nobody asks how it went."""
+        self._line.close()
+        if not done.cancelled():
+            done.exception()
+
+    def end(self) -> None:
+        """End whatever its thread waits for; where it has none, none will have it."""
         self._body.stop()
         self._line.shut()
-        if work.cancel():
+        if self._taken.acquire(blocking=False):
             self._line.close()
 
-    def _run(self, request: bytes, method: str, longest: int) -> Head:
+    def run(self, request: bytes, method: str, *, longest: int) -> Head:
+        """In a thread: send it, and read its answer, of whose body at most `longest` bytes. Raises what went wrong."""
+        if not self._taken.acquire(blocking=False):
+            raise ConnectionAbortedError("nobody waits for this request any more")
         line, another = self._line, False
         try:
             line.greet()
@@ -139,8 +153,3 @@ class Carriage:
             if self._sent < self._length and self._line.incoming.early():
                 return False
         return True
-
-
-def _looked_at(done: asyncio.Future[Head]) -> None:
-    if not done.cancelled():
-        done.exception()

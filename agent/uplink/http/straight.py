@@ -20,6 +20,7 @@ from agent.uplink.http.line import TCP_NOTSENT_LOWAT, Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
     from yarl import URL
 
@@ -62,12 +63,15 @@ class Straight:
         self._idle: list[tuple[float, URL, Line]] = []
         """Since when, to which origin, and what; the one that was used last at the end."""
         self._sweep: asyncio.TimerHandle | None = None
-        self._busy = 0
+        self._going = set[object]()
+        """A token for each body that has a thread, or is about to; one that nobody waits for keeps it until its end."""
+        self._able = True
+        self._closed = False
 
     @property
     def free(self) -> bool:
         """Whether one more body may go this way now."""
-        return self._busy < ABREAST
+        return self._able and len(self._going) < ABREAST
 
     async def ask(
         self, method: str, url: URL, headers: Mapping[str, str], body: Leaving, length: int, *, verifying: float
@@ -76,19 +80,33 @@ class Straight:
 
         Raises `UnmadeError` or `BrokenError`, and what `body` raised.
         """
-        request = _request(method, url, headers)
-        self._busy += 1
+        request, token = _request(method, url, headers), object()
+        self._going.add(token)
         try:
             line = self._kept(url.origin()) or await self._connected(url)
-            carriage = Carriage(line, body, length, stall=self._stall, verifying=verifying)
-            head = await carriage.watched(
-                self._threads, request, method, longest=self._longest, connect_timeout=self._connect_timeout
+            carriage = Carriage(
+                line, body, length, within=self._connect_timeout, stall=self._stall, verifying=verifying
             )
-        finally:
-            self._busy -= 1
+            work = self._begun(carriage, request, method)
+        except RuntimeError as error:
+            self._able = False  # the event loop, whose threads are there already, sends what comes next
+            self._going.discard(token)
+            raise UnmadeError(error) from error
+        except BaseException:
+            self._going.discard(token)
+            raise
+        work.add_done_callback(lambda _: self._going.discard(token))
+        head = await carriage.watched(work)
         if not line.closed:
             self._keep(url.origin(), line)
         return head
+
+    def _begun(self, carriage: Carriage, request: bytes, method: str) -> Future[Head]:
+        try:
+            return self._threads.submit(carriage.run, request, method, longest=self._longest)
+        except RuntimeError:
+            carriage.end()  # another thread may find it in the queue
+            raise
 
     async def _connected(self, url: URL) -> Line:
         host = (url.raw_host or "").rstrip(".")
@@ -117,6 +135,9 @@ class Straight:
         return None
 
     def _keep(self, origin: URL, line: Line) -> None:
+        if self._closed:
+            line.close()
+            return
         self._idle.append((monotonic(), origin, line))
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(IDLE, self._swept)
@@ -130,6 +151,7 @@ class Straight:
 
     def close(self) -> None:
         """Close what nobody uses, and let the threads end."""
+        self._closed = True
         while self._idle:
             self._idle.pop()[2].close()
         if self._sweep is not None:

@@ -40,6 +40,10 @@ _CLOCK_HINT: Final = (
 _PORTAL_HINT: Final = (
     "A login page of the network (captive portal) stands in the way: open a browser on this station and log in."
 )
+_THREADS_HINT: Final = (
+    "Sending resumes by itself. If this comes again: what else runs on this station, and is TasksMax= of the service "
+    "as it was installed?"
+)
 _UNMADE: Final = (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.ConnectionTimeoutError)
 """No connection, or no tunnel through a proxy, came about: of the request nothing was sent."""
 _SOCKET: Final = {
@@ -88,10 +92,14 @@ def _translated(  # noqa: PLR0911 - one line per thing that can fail
             return Cut(f"the connection to {host} broke: {bounded(str(error) or type(error).__name__)}")
 
 
-def unmade(error: Exception, url: URL) -> UplinkDown:
+def unmade(error: OSError | RuntimeError, url: URL) -> UplinkDown:
     """Return why no connection came about for a body that a thread was to send."""
-    down = unreachable(error, url) if isinstance(error, OSError) else broken(error, url, handed=0)
-    down.way, down.unsent = True, True
+    if isinstance(error, OSError):
+        down = unreachable(error, url)
+        down.way = True
+    else:
+        down = UplinkDown(f"this station has no thread left to send to {_place(url)}", hint=_THREADS_HINT)
+    down.unsent = True
     return down
 
 
