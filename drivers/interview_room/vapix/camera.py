@@ -69,19 +69,26 @@ class Camera:
     async def recordings(self) -> list[spec.Recording]:
         """What the camera lists, the oldest first; `unlisted` are left out."""
         found: dict[tuple[str, str], spec.Recording] = {}
-        self.unlisted = 0
-        for page in range(_PAGES_MAX):
+        rows = matching = 0
+        for _ in range(_PAGES_MAX):
+            # A camera may give fewer at a time than it is asked for: the next page begins where this one ended.
             wanted = {"recordingid": "all", "sortorder": "ascending"}
-            wanted |= {"maxnumberofresults": str(_PAGE), "startatresultnumber": str(page * _PAGE + 1)}
+            wanted |= {"maxnumberofresults": str(_PAGE), "startatresultnumber": str(rows + 1)}
             if self._options.disk is not None:
                 wanted["diskid"] = self._options.disk
-            told = _read(spec.listing, await self._xml(f"{_RECORD}/list.cgi", wanted))
-            before = len(found)
+            try:
+                told = _read(spec.listing, await self._xml(f"{_RECORD}/list.cgi", wanted))
+            except DeviceRefused:
+                if not rows or rows < matching:
+                    raise
+                break  # it was asked beyond its end
+            before, rows, matching = len(found), rows + len(told.recordings), told.matching
             for one in told.recordings:
                 found.setdefault((one.disk, one.id), one)
-            if len(found) >= told.matching or len(found) == before:
+            # Nor is its word how many there are believed where a page was full.
+            if len(found) == before or (rows >= matching and len(told.recordings) < _PAGE):
                 break
-            self.unlisted = told.matching - len(found) if page == _PAGES_MAX - 1 else 0
+        self.unlisted = max(0, matching - rows)
         return sorted(found.values(), key=lambda one: (one.began_at, one.disk, one.id))
 
     async def properties(self, wanted: Mapping[str, str]) -> spec.Export:

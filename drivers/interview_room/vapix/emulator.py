@@ -57,6 +57,10 @@ class CameraEmulator:
     """The `Date` of each answer, where it does not follow the clock."""
     asked: list[str] = field(default_factory=list)
     key_frames: timedelta = timedelta(seconds=2)
+    most: int = 10_000
+    """Recordings in one answer of the list, however many were asked for."""
+    counts_page: bool = False
+    """It says how many stand in this answer, and not how many there are; beyond its end it answers with an error."""
     _server: asyncio.Server | None = None
     _nonce: str = field(default_factory=lambda: secrets.token_hex(8))
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -158,14 +162,17 @@ class CameraEmulator:
     def _list(self, wanted: dict[str, str]) -> bytes:
         every = [one for one in self.stored if wanted.get("diskid", one.disk) == one.disk]
         first = int(wanted.get("startatresultnumber", "1")) - 1
-        page = every[first : first + int(wanted.get("maxnumberofresults", "100"))]
+        if self.counts_page and first >= len(every) > 0:
+            return _error(20)
+        page = every[first : first + min(self.most, int(wanted.get("maxnumberofresults", "100")))]
         rows = "".join(
             f"<recording diskid={quoteattr(one.disk)} recordingid={quoteattr(one.id)} starttime={_z(one.began_at)} "
             f'stoptime={_z(one.ended_at)} recordingtype="continuous" recordingstatus="{one.status}" source="1" '
             'locked="No"><video mimetype="video/x-h264" width="1920" height="1080"/></recording>'
             for one in page
         )
-        root = f'<recordings totalnumberofrecordings="{len(self.stored)}" numberofrecordings="{len(every)}">'
+        count = len(page) if self.counts_page else len(every)
+        root = f'<recordings totalnumberofrecordings="{len(self.stored)}" numberofrecordings="{count}">'
         return f"{_XML}<root>{root}{rows}</recordings></root>".encode()
 
     def _find(self, wanted: dict[str, str]) -> Stored | None:

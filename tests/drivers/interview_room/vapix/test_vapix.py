@@ -266,6 +266,19 @@ async def test_a_recording_of_months_is_taken_to_its_end_round_by_round(made: Ca
     assert " of this round safe" in word
 
 
+@pytest.mark.parametrize("fault", [{"most": 7}, {"counts_page": True}])
+@pytest.mark.parametrize("count", [200, 405])
+async def test_a_camera_that_gives_or_counts_less_than_there_is_hides_nothing(
+    made: Callable[..., Vapix], fault: dict[str, Any], count: int
+) -> None:
+    many = [stored(b"", name=f"{number:04}") for number in range(count)]
+    async with CameraEmulator(stored=many, **fault) as camera:
+        driver, probe = made(camera), Probe()
+        async with running(driver, probe):
+            await until(lambda: len(probe.keys) == count)
+            assert not driver.notices()
+
+
 async def test_a_list_that_is_longer_than_is_read_is_a_notice(
     made: Callable[..., Vapix], monkeypatch: pytest.MonkeyPatch
 ) -> None:
