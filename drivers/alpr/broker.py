@@ -9,20 +9,18 @@ steps aside, as bytes among the parts, so that it holds up no other.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from agent.driver import DriverOptions, Notice, SetsAside
+from agent.driver import DriverOptions, Notice
 from agent.errors import BadCapture, DeviceError, DeviceGone, SpoolDamaged, SpoolError
 from agent.mqtt import BrokerOptions, Message, Session, Subscription, fits
 from drivers.alpr.hearing import Hearing, is_fault
 from drivers.alpr.makers import frigate, generic, onvif
 from drivers.alpr.makers.mapping import Mapping  # noqa: TC001 - pydantic reads the annotation when the program runs
 from drivers.alpr.options import SourceOptions
-from drivers.alpr.unparsed import untaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,13 +154,8 @@ class Broker:
         """The broker may forget it then: its bytes are kept for a person, and what comes behind it goes on."""
         # Of a maker's message that fails each time there are many: the next one does not wait for as long.
         self._patient = isinstance(error, BadCapture)
-        why = f"a message that came over MQTT could not be taken: {hearing.told(error)}"
-        aside = untaken(hearing.device, message.payload)
-        if isinstance(intake, SetsAside):
-            with suppress(DeviceError):
-                await hearing.guarded(intake.set_aside(aside, message.payload, why))
-                hearing.set_aside(error)
-                return
+        if await hearing.step_aside(intake, message.payload, error):
+            return
         hearing.not_kept(error)
         # Whatever it is, the broker is to give it again; the error's own text is told to nobody.
         raise DeviceGone("a read could not be kept; the broker gives it again", hint=error.what_to_do) from None

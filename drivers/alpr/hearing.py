@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import traceback
 from dataclasses import replace
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from agent.capture import Device, Observation
-from agent.errors import AgentError, DeviceRefused
+from agent.driver import SetsAside
+from agent.errors import AgentError, DeviceError, DeviceRefused
 from drivers.alpr.makers import axis
 from drivers.alpr.message import Removed
 from drivers.alpr.offer import ReadOffer
 from drivers.alpr.read import Position
-from drivers.alpr.unparsed import Unparsed, skeleton
+from drivers.alpr.unparsed import Unparsed, skeleton, untaken
 from drivers.alpr.watching import Watch
 from firmware_specs import SpecError
 
@@ -147,10 +149,22 @@ class Hearing:
         self.watch.count("not_kept")
         self.trouble("not_kept", error=self.told(error), todo=error.what_to_do)
 
-    def set_aside(self, error: AgentError) -> None:
-        """What came could not be taken, however often, and lies among the parts as it came."""
+    async def step_aside(self, intake: Intake, body: bytes, error: AgentError) -> bool:
+        """Keep what could not be taken, however often, among the parts as it came. False: it must be sent again."""
+        if not isinstance(intake, SetsAside):
+            return False
+        why = f"a message that came by {self._way} could not be taken: {self.told(error)}"
+        try:
+            await self.guarded(intake.set_aside(untaken(self.device, body), body, why))
+        except DeviceError:
+            return False
         self.watch.count("aside")
         self.trouble("aside", error=self.told(error), todo=error.what_to_do)
+        return True
+
+    def failed_before(self, body: bytes) -> bool:
+        """Whether this message met a fault of ours already; noted, that the next time it did."""
+        return self.watch.seen.add("fault", hashlib.sha256(body).hexdigest())
 
     @staticmethod
     def told(error: AgentError) -> str:

@@ -17,7 +17,7 @@ from agent.driver import DriverOptions, Notice
 from agent.errors import BadCapture, DeviceError, SpoolDamaged, SpoolError
 from agent.quantities import Length  # noqa: TC001 - pydantic reads the annotation when the program runs
 from drivers.alpr.beanstalk import Job, Tube
-from drivers.alpr.hearing import Hearing
+from drivers.alpr.hearing import Hearing, is_fault
 from drivers.alpr.makers import openalpr
 from drivers.alpr.options import SourceOptions  # noqa: TC001 - pydantic reads the annotation when the program runs
 
@@ -139,7 +139,7 @@ class Queue:
         self._look_at = 0.0
 
     async def _heard(self, intake: Intake, body: bytes) -> Literal["kept", "again", "never"]:
-        """`kept`: all of it is held, or by a screen's word not to be kept; `never`: it must not be taken."""
+        """`kept`: all of it is held, not to be kept by a screen's word, or set aside; `never`: it must not be taken."""
         try:
             await self._hearing.hear(intake, body, "application/json")
         except SpoolDamaged:
@@ -149,6 +149,10 @@ class Queue:
             self._hearing.trouble("set_aside", error=type(error).__name__, todo=error.what_to_do)
             return "never"
         except (DeviceError, SpoolError) as error:
+            # A job that meets a fault of ours each time would be handed out for ever.
+            again = is_fault(error) and self._hearing.failed_before(body)
+            if again and await self._hearing.step_aside(intake, body, error):
+                return "kept"
             self._hearing.not_kept(error)
             return "again"
         return "kept"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import ClientError, hdrs, web
 from multidict import CIMultiDict
 
-from agent.errors import DeviceError, JournalError, SpoolDamaged, SpoolError
+from agent.errors import AgentError, DeviceError, JournalError, SpoolDamaged, SpoolError
 from agent.listening import admit, hang_up
 from drivers.alpr.door import Door
-from drivers.alpr.hearing import Hearing
+from drivers.alpr.hearing import Hearing, is_fault
 from drivers.alpr.makers import MAKERS, generic
 from drivers.alpr.pacing import Memory, Pace
 
@@ -116,9 +116,17 @@ class Reception:
             except (JournalError, SpoolDamaged):
                 raise  # the listener closes the connection and ends the driver: nothing may be promised any more
             except (DeviceError, SpoolError) as error:
+                if await self._steps_aside(camera, body, error):
+                    return _done(camera)
                 camera.hearing.not_kept(error)
                 return hang_up(request) if camera.closes else _later()
             return web.Response(status=413) if cut and not read else _done(camera)
+
+    async def _steps_aside(self, camera: Camera, body: bytes, error: AgentError) -> bool:
+        """A message that meets a fault of ours would come again for ever, or never: it is kept for a person."""
+        if not is_fault(error) or not (camera.hearing.failed_before(body) or camera.closes):
+            return False
+        return await camera.hearing.step_aside(self._intake, body, error)
 
 
 async def _body(request: web.Request, most: int) -> tuple[bytes, bool]:

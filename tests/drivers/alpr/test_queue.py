@@ -84,6 +84,23 @@ async def test_what_cannot_be_kept_goes_back_and_comes_again(server: Beanstalkd,
         assert seen == 1
 
 
+async def test_a_job_that_meets_a_fault_of_ours_each_time_steps_aside(
+    server: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be handed out every ten seconds for ever."""
+
+    async def look(_: object) -> None:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr("drivers.alpr.queue._AGAIN", 0)
+    driver, probe = queue(server), Probe(look)
+    async with running(driver, probe):
+        await server.until(server.put(group()), "gone")
+        assert "alpr.aside" in {notice.id for notice in driver.notices()}
+    assert [data for _, data, _ in probe.aside] == [group()]
+    assert len(probe.offered) == 2
+
+
 async def test_what_must_not_be_taken_is_set_aside_in_the_queue(server: Beanstalkd) -> None:
     async def look(_: object) -> None:
         raise BadCapture("it contradicts itself")
