@@ -116,16 +116,22 @@ class Recorder:
                 for one in _get(page, "RecordingInformation") or []:
                     if (read := _recording(one)) is None:
                         continue
-                    if len(found) < _FOUND_MAX or read.token in found:
-                        found[read.token] = read
-                    else:
-                        self.unlisted += 1
-                if _get(page, "SearchState") == "Completed":
-                    return sorted(found.values(), key=lambda one: (one.began_at, one.token))
+                    found[read.token] = read
+                done = _get(page, "SearchState") == "Completed"
+                if done or len(found) > 2 * _FOUND_MAX:
+                    found = self._oldest(found)
+                if done:
+                    return list(found.values())
             raise DeviceGone("the recorder's search does not come to an end")
         finally:
             with suppress(DeviceError):  # it ends by itself when nobody asks for its results
                 await self._ask("search", "EndSearch", SearchToken=token)
+
+    def _oldest(self, found: dict[str, Found]) -> dict[str, Found]:
+        """The oldest of them, for these are overwritten first; the others are counted, in whatever order they come."""
+        every = sorted(found.values(), key=lambda one: (one.began_at, one.token))
+        self.unlisted += len(every[_FOUND_MAX:])
+        return {one.token: one for one in every[:_FOUND_MAX]}
 
     async def replay_uri(self, token: str) -> str:
         """Where a recording is replayed."""

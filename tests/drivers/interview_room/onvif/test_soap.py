@@ -130,10 +130,12 @@ async def test_recordings_beyond_those_that_are_kept_in_mind_are_counted(
     made: Callable[..., OnvifOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("drivers.interview_room.onvif.device._FOUND_MAX", 7)
-    kept = [Kept(f"REC_{number:03}", BEGAN, BEGAN + timedelta(minutes=41)) for number in range(45)]
+    minute = timedelta(minutes=1)
+    kept = [Kept(f"REC_{n:03}", BEGAN - n * minute, BEGAN + 41 * minute) for n in range(45)]  # the newest first
     async with RecorderEmulator(kept=kept) as emulator, Recorder(made(emulator)) as recorder:
         await recorder.greet()
-        assert len(await recorder.recordings()) == 7
+        found = [one.token for one in await recorder.recordings()]
+        assert found == [f"REC_{n:03}" for n in range(44, 37, -1)], "the oldest are overwritten first"
         assert recorder.unlisted == 38
 
 
