@@ -34,6 +34,8 @@ PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
 """Seconds before a message is tried again: what holds up a screen or the spool for a moment is over then."""
 _OURS: Final = 1.0
 """The longest of them for a fault in our own code, which waiting does not mend."""
+_ROOM: Final = {"max_packet": 4 << 20, "in_hand": 8}
+"""What is taken where the table does not say."""
 _SIGHT: Final = 5.0
 _EVENT: Final = "onvif-ej/RuleEngine/Recognition/LicensePlate/#"
 _TITLES: Final = {
@@ -104,7 +106,9 @@ class Broker:
         topics = dict.fromkeys(one.filter for one in options.camera)
         # What the broker kept from before is no read of now: every subscriber would be given it again and again.
         self._session = Session(
-            options.broker, name=options.name, topics=[Subscription(topic, retained=False) for topic in topics]
+            _with_room(options.broker),
+            name=options.name,
+            topics=[Subscription(topic, retained=False) for topic in topics],
         )
 
     async def run(self, intake: Intake, /) -> None:
@@ -173,6 +177,15 @@ class Broker:
             why, todo = self._session.trouble, self._session.todo or ""
             told.append(Notice("alpr.broker", "problem", f"broker {at}", why, todo))
         return told
+
+
+def _with_room(broker: BrokerOptions) -> BrokerOptions:
+    """What is longer than a client says that it takes, a broker throws away, and tells nobody: pictures are embedded.
+
+    As much as the operator says; else enough for them, and as few at once as fit into the same memory.
+    """
+    more = {name: value for name, value in _ROOM.items() if name not in broker.model_fields_set}
+    return broker.model_copy(update=more)
 
 
 def _heard(camera: PublisherOptions) -> Callable[[bytes, str, str], Heard]:

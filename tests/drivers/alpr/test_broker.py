@@ -46,7 +46,7 @@ async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
 def driver(broker: Mosquitto, **more: Any) -> Broker:  # noqa: ANN401
     camera = {"name": "front", "prefix": "town/car42", **more}
     camera = {name: value for name, value in camera.items() if value is not None}
-    table = {"host": "127.0.0.1", "port": broker.port, "tls": False, "max_packet": "1 MiB"}
+    table = {"host": "127.0.0.1", "port": broker.port, "tls": False}
     told = {"use": "alpr.mqtt", "name": "car42", "rescan": 0.05, "broker": table, "camera": [camera]}
     return Broker(Broker.Options.model_validate(told))
 
@@ -221,6 +221,18 @@ async def test_what_the_broker_retained_and_empty_ones_are_no_reads(broker: Mosq
         health = await one.health()
     assert len(probe.offered) == 1
     assert "other 1" in health["camera front"]
+
+
+async def test_an_event_with_a_large_picture_comes_with_the_options_as_they_are(broker: Mosquitto) -> None:
+    """What is longer than we say that we take, a broker throws away, and tells nobody."""
+    large = MESSAGES["onvif"](Passage(pictures={"plate": jpeg(600_000)}), "").body
+    assert len(large) > 700_000
+    probe = Probe()
+    async with running(driver(broker), probe):
+        await eventually(lambda: "SUBSCRIBE" in broker.log)
+        await publish(broker, large)
+        await publish(broker, event(1))
+        await eventually(lambda: len(probe.offered) == 2)
 
 
 @pytest.mark.parametrize("payload", [b"{", b"[]", b'{"Data": 1}', b"\xff", b'{"Data": {"Likelihood": {}}}'])
