@@ -39,7 +39,8 @@ class Bucket:
 
     def piece(self, length: int) -> int:
         """How many of these bytes to take at once, so that others get their turn and the flow stays even."""
-        return length if self._rate is None else min(length, max(PIECE_LEAST, int(self._rate * BURST)))
+        rate = self._rate  # read once: threads ask too
+        return length if rate is None else min(length, max(PIECE_LEAST, int(rate * BURST)))
 
     async def take(self, length: int) -> None:
         """Return when so many bytes may go."""

@@ -8,14 +8,15 @@ import socket
 import threading
 from contextlib import aclosing, suppress
 from http.client import HTTPException
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from yarl import URL
 
 from agent.errors import SpoolDamaged, UplinkDown
 from agent.traffic import Bucket, Paced
-from agent.uplink.http import Cut, Door, HttpOptions
-from agent.uplink.http.carriage import BrokenError
+from agent.uplink.http import Cut, Door, HttpOptions, carriage
+from agent.uplink.http.carriage import BrokenError, UnmadeError
 from agent.uplink.http.incoming import Incoming
 from agent.uplink.http.straight import LONG
 from tests.uplinks.bare import YES, Bare, asked, body_of, way_to
@@ -111,11 +112,12 @@ async def test_answers_after_which_the_connection_is_used_again(
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc", b"abc"),
         (b"HTTP/1.1 413 Too Large\r\nContent-Length: 5000\r\n\r\n" + bytes(5000), bytes(1000)),
         (YES + b"HTTP/1.1 200 OK\r\n\r\n", b""),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b""),
     ],
-    ids=["of 1.0", "close", "longer than is read", "with more behind it"],
+    ids=["of 1.0", "close", "longer than is read", "with more behind it", "another protocol"],
 )
 async def test_answers_after_which_it_is_not(way: Straight, answer: bytes, body: bytes) -> None:
-    async with Bare(answer, YES, ends=True).running() as server:
+    async with Bare(answer, YES, ends=b"1.0" in answer).running() as server:
         assert (await asked(way, server)).body == body
         assert (await asked(way, server)).status == 204
     assert server.connections == 2
@@ -197,6 +199,34 @@ async def test_a_request_that_nobody_waits_for_ends_with_its_thread(way: Straigh
         if thread.name.startswith("straight"):
             await asyncio.to_thread(thread.join, 10)
             assert not thread.is_alive()
+
+
+async def test_a_server_that_hangs_behind_a_long_body_does_not_keep_it_for_hours(
+    way: Straight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Buffers on the way may hold a part for long; where the link is quick, not the many of one request."""
+    monkeypatch.setattr(carriage, "PART_LENGTH", MIB)
+    monkeypatch.setattr(carriage, "SLOWEST", MIB)
+    way._stall = 0.5
+    async with Bare(b"", b"").running() as server, asyncio.timeout(20):
+        with pytest.raises(BrokenError) as caught:
+            await asked(way, server, some_bytes(64 * MIB))
+    assert isinstance(caught.value.why, TimeoutError)
+    assert caught.value.handed == 64 * MIB
+
+
+async def test_the_name_of_a_server_may_be_absolute(way: Straight, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the dot at its end a resolver may look for it in the domains of this network first."""
+    asked_for: list[object] = []
+
+    def found(host: object, *_: object, **__: object) -> NoReturn:
+        asked_for.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    with pytest.raises(UnmadeError):
+        await way.ask("PUT", URL("http://dems.example.org./"), {}, body_of(b"1"), 1, verifying=0.0)
+    assert asked_for == ["dems.example.org."]
 
 
 async def test_what_the_spool_says_is_wrong_is_no_trouble_of_the_link(way: Straight) -> None:

@@ -14,10 +14,10 @@ import trustme
 from yarl import URL
 
 from agent.errors import UplinkDown
-from agent.uplink.http import Door, HttpOptions
+from agent.uplink.http import Cut, Door, HttpOptions
 from tests.uplinks.bare import YES, Bare, asked, body_of, way_to
 from tests.uplinks.memory import MIB, some_bytes
-from tests.uplinks.tls import served_with
+from tests.uplinks.tls import served_with, strict_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,22 @@ async def test_what_is_no_final_answer_does_not_end_them(
         for _ in range(2):
             assert (await asked(way, server, some_bytes(16 * MIB))).status == 204
     assert (server.received, server.connections) == (32 * MIB, 1)
+
+
+async def test_a_certificate_of_ours_that_is_refused_is_told_as_by_the_event_loop(
+    authority: trustme.CA, ca_file: Path
+) -> None:
+    """As where the DEMS has another authority since this morning: in TLS 1.3 it says so behind the handshake."""
+    context = served_with(authority.issue_cert("127.0.0.1"))
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    words = {"Content-Length": str(64 * MIB)}
+    with strict_server(context) as port:
+        door = Door(HttpOptions(use="tus", name="dems", url=f"https://127.0.0.1:{port}/files", ca_file=ca_file))
+        async with aclosing(door):
+            with pytest.raises(Cut, match="refused the TLS connection: certificate required") as caught:
+                await door.carry("PUT", door.url, words, body_of(some_bytes(64 * MIB)), 64 * MIB, verifying=0.0)
+    assert "client_cert" in caught.value.what_to_do
 
 
 @pytest.mark.parametrize(("version", "word"), [("-tls1_3", b"K\n"), ("-tls1_2", b"r\n"), ("-tls1_2", b"R\n")])

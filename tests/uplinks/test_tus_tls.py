@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-import threading
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,10 +18,9 @@ from agent.errors import ConfigError, UplinkDown
 from agent.uplink.tus import TusUplink
 from tests.uplinks.double import lies, stranger
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
-from tests.uplinks.tls import failure, pin_by_openssl, served_with
+from tests.uplinks.tls import failure, pin_by_openssl, served_with, strict_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.uplinks.double import Connect, Serve
@@ -266,28 +262,6 @@ async def test_a_client_certificate_is_shown(
     assert "refused the TLS connection: " in str(caught.value)
     assert "certificate required" in str(caught.value)
     assert "client_cert" in caught.value.what_to_do
-
-
-@contextmanager
-def strict_server(context: ssl.SSLContext) -> Iterator[int]:
-    """Shake hands with blocking sockets: asyncio's server closes before the alert has left."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def shake() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = listening.accept()
-                    rest = connection.dup()
-                    with connection, suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True):
-                        pass
-                    with rest:  # closed with bytes unread, it would send a reset that overtakes the alert
-                        rest.recv(65536)
-
-        thread = threading.Thread(target=shake)
-        thread.start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
-        thread.join()
 
 
 @pytest.mark.usefixtures("both_ways")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
 import ssl
 import subprocess
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +17,8 @@ from agent.errors import UplinkDown
 from tests.uplinks.memory import MemorySending
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import trustme
 
     from agent.uplink.tus import TusUplink
@@ -31,6 +36,28 @@ def pin_by_openssl(certificate: bytes) -> str:
     raw = ["openssl", "pkey", "-pubin", "-outform", "DER"]
     der = subprocess.run(raw, input=key.stdout, capture_output=True, check=True).stdout
     return base64.b64encode(hashlib.sha256(der).digest()).decode()
+
+
+@contextmanager
+def strict_server(context: ssl.SSLContext) -> Iterator[int]:
+    """Shake hands with blocking sockets: asyncio's server closes before the alert has left."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def shake() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    rest = connection.dup()
+                    with connection, suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True):
+                        pass
+                    with rest:  # closed with bytes unread, it would send a reset that overtakes the alert
+                        rest.recv(65536)
+
+        thread = threading.Thread(target=shake)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 async def failure(uplink: TusUplink) -> UplinkDown:

@@ -9,6 +9,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from agent.capture import PART_LENGTH
 from agent.errors import SpoolDamaged
 from agent.uplink.http.body import BRISK, PIECE, SLOW, SLOWEST
 from agent.uplink.http.line import BLOCK
@@ -117,7 +118,8 @@ class Carriage:
             whole = self._send(request) and self._send_body()
             if whole:
                 line.cork(on=False)
-            still = self._length / SLOWEST + self._verifying if whole else 0.0
+            # Not for the whole of a long one: hours for a server that hangs, on a link that was quick.
+            still = min(self._length, PART_LENGTH) / SLOWEST + self._verifying if whole else 0.0
             self._until = monotonic() + self._stall + still
             head, another = line.incoming.answer(method, longest)
             another = another and whole

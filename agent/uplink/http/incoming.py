@@ -81,7 +81,7 @@ class Incoming:
             read += more
         if response.length and len(read) < longest:
             raise IncompleteRead(read, response.length)
-        whole = response.isclosed() or response.length == 0
+        whole = response.status >= 200 and (response.isclosed() or response.length == 0)  # noqa: PLR2004 - as below
         self._more = self._raw.holds(self._file)
         names = dict.fromkeys(name.lower() for name in response.headers)
         joined = CIMultiDict((name, ", ".join(response.headers.get_all(name, []))) for name in names)

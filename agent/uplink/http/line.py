@@ -55,7 +55,7 @@ class Line:
         return True
 
     def cork(self, *, on: bool) -> None:
-        """Let full segments leave alone until it is turned off: who receives wakes for them, and not for each record."""
+        """Let only full segments leave until it is turned off: who receives wakes for them, and not for each record."""
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
     def quiet(self) -> bool:

@@ -109,7 +109,7 @@ class Straight:
             raise
 
     async def _connected(self, url: URL) -> Line:
-        host = (url.raw_host or "").rstrip(".")
+        host = url.raw_host or ""  # a dot at its end keeps search domains away from it, and is no part of the name
         try:
             async with asyncio.timeout(self._connect_timeout):
                 found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
@@ -123,7 +123,7 @@ class Straight:
         made.setblocking(True)  # noqa: FBT003 - the socket's own signature
         if url.scheme == "https" and self._tls is None:  # an http server sent us on to it
             self._tls = ssl.create_default_context()
-        return Line(made, self._tls if url.scheme == "https" else None, host)
+        return Line(made, self._tls if url.scheme == "https" else None, host.rstrip("."))
 
     def _kept(self, origin: URL) -> Line | None:
         for at in range(len(self._idle) - 1, -1, -1):

@@ -34,6 +34,7 @@ class Cut(UplinkDown):
     """Bytes of the request's body that the socket had taken."""
 
 
+_ALERT: Final = re.compile(r"ALERT_(\w+)")
 _CLOCK_HINT: Final = (
     "Compare the clock of this station with the real time (timedatectl): to a wrong clock good ones look bad."
 )
@@ -108,6 +109,8 @@ def broken(error: Exception, url: URL, *, handed: int) -> Cut:
     host = _place(url)
     if isinstance(error, TimeoutError):
         down = Cut(f"{host} took no byte and gave no answer for too long")
+    elif isinstance(error, ssl.SSLError) and (refused := _ALERT.search(error.reason or "")):
+        down = _alert(refused, host)
     elif isinstance(error, HTTPException):
         hint = f"Does `url` name the DEMS? What listens there does not speak HTTP: {bounded(str(error))}."
         down = Cut(f"{host} gave an answer that is no HTTP", hint=hint)
@@ -210,18 +213,21 @@ def _tls(error: ssl.SSLError, host: str, option: str) -> UplinkDown:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate(error, host, option)
     reason = error.reason or str(error)
-    if match := re.search(r"ALERT_(\w+)", reason):
-        alert = match[1].replace("_", " ").lower()
-        hint = "The DEMS wants a certificate of this station that it knows: look at client_cert and client_key."
-        # A refused client certificate is only told after the handshake, so the request may have gone out.
-        return Cut(
-            f"{host} refused the TLS connection: {alert}", hint=hint if "CERT" in reason or "CA" in reason else None
-        )
+    if refused := _ALERT.search(reason):
+        return _alert(refused, host)
     if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"}:
         return UplinkDown(
             f"{host} does not speak TLS there", hint=f"Is it http instead of https in `{option}`, or another port?"
         )
     return UplinkDown(f"no TLS connection with {host}: {bounded(reason)}")
+
+
+def _alert(refused: re.Match[str], host: str) -> Cut:
+    """A refused client certificate is only told after the handshake, so the request may have gone out."""
+    hint = "The DEMS wants a certificate of this station that it knows: look at client_cert and client_key."
+    alert = refused[1].replace("_", " ").lower()
+    about = "CERT" in refused.string or "CA" in refused.string
+    return Cut(f"{host} refused the TLS connection: {alert}", hint=hint if about else None)
 
 
 def _certificate(error: ssl.SSLCertVerificationError, host: str, option: str) -> UplinkDown:
