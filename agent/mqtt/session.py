@@ -69,6 +69,12 @@ class Pauses:
         return self.chance.uniform(0.0, limit)
 
 
+_FORGOT_TODO: Final = (
+    "Have the broker keep sessions over its restarts (mosquitto: `persistence true`), and for as long as this station "
+    "may be away (`persistent_client_expiration`, and `session_expiry` here)."
+)
+
+
 class Session:
     """One broker, for as long as the program runs."""
 
@@ -105,6 +111,11 @@ class Session:
         """The broker's own reason code for it."""
         self.tries = 0
         """Connections that were tried."""
+        self.forgot_at: float | None = None
+        """When we came back last and the broker had kept nothing for us meanwhile: on the monotonic clock."""
+        self.forgot_todo = _FORGOT_TODO
+        """What a person should do about that."""
+        self._known = False
 
     @property
     def up(self) -> bool:
@@ -190,6 +201,10 @@ class Session:
         self.connection, self.since = connection, datetime.now(UTC)
         self.trouble = self.todo = self.reason = None
         self._log.info("broker_connected", session=self.name, broker=self.options.at)
+        if self._topics and self._known and not connection.session_present:
+            self.forgot_at = monotonic()
+            self._log.warning("broker_forgot", session=self.name, broker=self.options.at, todo=self.forgot_todo)
+        self._known = True
 
     def _lost(self, error: AgentError, held: float) -> float:
         """Say it once, and tell how long to stay away."""

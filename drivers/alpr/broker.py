@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, model_validator
@@ -36,6 +37,8 @@ _OURS: Final = 1.0
 """The longest of them for a fault in our own code, which waiting does not mend."""
 _ROOM: Final = {"max_packet": 4 << 20, "in_hand": 8}
 """What is taken where the table does not say."""
+_TOLD: Final = 86_400.0
+"""Seconds for which a person is told that a broker forgot."""
 _SIGHT: Final = 5.0
 _EVENT: Final = "onvif-ej/RuleEngine/Recognition/LicensePlate/#"
 _TITLES: Final = {
@@ -176,6 +179,11 @@ class Broker:
             at = self._options.broker.at
             why, todo = self._session.trouble, self._session.todo or ""
             told.append(Notice("alpr.broker", "problem", f"broker {at}", why, todo))
+        forgot = self._session.forgot_at
+        if forgot is not None and monotonic() - forgot < _TOLD:
+            at = self._options.broker.at
+            why = f"When we came back to {at}, it had kept nothing for us: what cameras published meanwhile is lost."
+            told.append(Notice("alpr.broker_forgot", "warning", f"broker {at}", why, self._session.forgot_todo))
         return told
 
 

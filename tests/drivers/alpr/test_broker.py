@@ -210,6 +210,26 @@ async def test_reads_of_a_station_that_was_away_come_when_it_is_back(broker: Mos
         await eventually(lambda: len(probe.offered) == 3)
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_a_broker_that_kept_nothing_while_we_were_away_is_told(tmp_path: Path, *, keeps: bool) -> None:
+    """It lost power, and wrote nothing of whom it knows: what was published then never comes, and nobody would know."""
+    settings = ["persistence true", "autosave_interval 1", "autosave_on_changes true"] if keeps else []
+    async with Mosquitto(tmp_path / "broker", settings=settings) as broker:
+        one = driver(broker)
+        async with running(one, probe := Probe()):
+            await eventually(lambda: "SUBSCRIBE" in broker.log)
+            await publish(broker, event(0))
+            await eventually(lambda: bool(probe.done))
+            await eventually(lambda: (tmp_path / "broker" / "mosquitto.db").exists() is keeps)
+            await broker.kill()
+            await eventually(lambda: one._session.trouble is not None)
+            await broker.start()
+            one._session.nudge()
+            await eventually(lambda: one._session.up)
+            told = {notice.id for notice in one.notices()}
+    assert ("alpr.broker_forgot" in told) is not keeps
+
+
 async def test_what_the_broker_retained_and_empty_ones_are_no_reads(broker: Mosquitto) -> None:
     await publish(broker, event(1), TOPIC, "-r")
     probe, one = Probe(), driver(broker)
