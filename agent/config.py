@@ -284,6 +284,7 @@ class Config(_Table):
 
 _UNREAD: Final[dict[type, str]] = {
     FileNotFoundError: "Set this station up with: evidock init. Where its file lies elsewhere: evidock --config FILE.",
+    IsADirectoryError: "Name the file that lies in it: evidock --config FILE.",
     PermissionError: "Run this as root, as the daemon's user, or as a member of the group evidock.",
 }
 """What to do where there is no file that could be edited."""

@@ -142,7 +142,8 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
             raw = opened.read(_FILE_MAX + 1)
         text = raw.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(f"{file} cannot be read: {in_words(error)}", hint="Nothing was changed.") from error
+        hint = "Nothing was changed. Name a file of comma-separated values or JSON."
+        raise Refusal(f"{file} cannot be read: {in_words(error)}", hint=hint) from error
     if len(raw) > _FILE_MAX:
         raise Refusal(f"{file} has more than {_FILE_MAX} bytes", hint="Nothing was changed. Read it in parts.")
     try:

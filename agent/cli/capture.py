@@ -252,9 +252,9 @@ def prioritise(
 def _act(
     ctx: typer.Context, verb: str, captures: list[str], why: str, *, priority: str | None = None, as_json: bool
 ) -> None:
-    """Do it for each; one that is refused keeps none of the others from being done, and the last refusal is raised."""
+    """Do it for each; one that is refused keeps none of the others from being done, and how many were is raised."""
     done: list[dict[str, Any]] = []
-    refused: Refusal | None = None
+    refused: list[Refusal] = []
     with source(ctx) as station:
         for capture in captures:
             try:
@@ -262,14 +262,16 @@ def _act(
             except Refusal as error:
                 if len(captures) > 1:
                     typer.secho(printable(f"{capture}: {error}"), fg="red", err=True)
-                refused = error
+                refused.append(error)
     if as_json:
         print_json({"captures": done})
     else:
         for one in done:
             line(f"{one['id']}  {one['key']}  {_outcome(verb, one)}")
-    if refused is not None:
-        raise refused
+    if refused and len(captures) == 1:
+        raise refused[0]
+    if refused:
+        raise Refusal(f"refused: {len(refused)} of {len(captures)}; done: {len(done)}", hint=refused[-1].what_to_do)
 
 
 def _outcome(verb: str, one: dict[str, Any]) -> str:

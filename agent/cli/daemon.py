@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
 from agent import errors
@@ -15,6 +15,9 @@ from agent.errors import AgentError, ConfigError, Refusal, in_words
 __all__ = ["Daemon"]
 
 _PATIENCE: Final = 60.0
+"""Seconds that one answer may take."""
+_AGAIN: Final = 1.0
+"""The same for a daemon that did not answer before: a command that asks several times waits for long once."""
 _PAGE: Final = 64 * 1024
 _OK: Final = 200
 
@@ -37,6 +40,8 @@ class Daemon:
     """See `agent.cli.asking.Source`."""
 
     running = True
+    _silent: ClassVar[set[Path]] = set()
+    """Where one listened and did not answer."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -164,16 +169,23 @@ class Daemon:
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, body: object = None, *, patience: float = _PATIENCE
+        self, method: str, path: str, body: object = None, *, patience: float | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = _Connection(self._path, patience)
+        connection = _Connection(self._path, _AGAIN if self._path in self._silent else patience or _PATIENCE)
         try:
             content = None if body is None else json.dumps(body).encode()
             connection.request(method, path, content, {"Content-Type": "application/json"})
             answer = connection.getresponse()
+            self._silent.discard(self._path)
             if answer.status != _OK:
                 raise _error(answer.read(_PAGE))
             yield answer
+        except TimeoutError as error:
+            self._silent.add(self._path)
+            raise AgentError(
+                f"the daemon at {self._path} runs, and did not answer in {connection.timeout:g} s",
+                hint="It hangs, or its disk does: journalctl -u evidock tells more; systemctl restart evidock ends it.",
+            ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise AgentError(f"the daemon at {self._path} broke off: {in_words(error)}") from error
         finally:

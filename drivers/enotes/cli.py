@@ -227,7 +227,10 @@ def _found(
 
     if files:
         if keys is None:
-            raise Refusal("signatures are checked with registered keys: give --keys", hint="evidock enotes keys --json")
+            raise Refusal(
+                "signatures are checked with registered keys: give --keys",
+                hint="Write them at the station: evidock enotes keys --json > FILE.",
+            )
         with from_files(files, register_of(keys), late_after=timedelta(seconds=_LATE)) as all_of_them:
             found = [one for one in all_of_them if wanted is None or wanted in (one.notebook or _UNPLACED)]
             if len(found) != 1:

@@ -128,7 +128,10 @@ def from_files(files: Iterable[Path], keys: Mapping[str, Key], *, late_after: ti
             try:
                 judged = judge(row.line, keys, tablet=None, received_at=_EVER)
             except SpecError as error:
-                raise Refusal(f"this is no file of envelopes: {error}") from error
+                raise Refusal(
+                    f"{source.where(row.number)} is no file of envelopes: {error}",
+                    hint="Name files with one envelope a line, as tablets send them.",
+                ) from error
             name = judged.notebook
             found.setdefault(name, _Looking(name, source, keys, late_after)).put(row, judged)
         yield [looking.end() for looking in found.values()]

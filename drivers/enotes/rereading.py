@@ -132,6 +132,10 @@ class KeptLines:
             except OSError as error:
                 raise Refusal(f"{path} cannot be read: {error.strerror}") from error
 
+    def where(self, number: int) -> str:
+        """Which file an envelope came from."""
+        return str(self._files[self._of[number - 1]] or "what came by a pipe")
+
     def line(self, number: int) -> bytes:
         """See `Lines`."""
         which = self._of[number - 1]

@@ -130,6 +130,11 @@ def test_of_many_one_that_is_refused_keeps_none_from_being_done(evidock: Evidock
     words = (found[0]["id"], "00000000", found[1]["id"])
     told = evidock("--config", dock.config, "capture", "hold", *words, "--why", "case 8")
     assert told.code == Refusal.exit_code
+    assert told.err.splitlines() == [
+        "00000000: 00000000 is not the id of a capture",
+        "refused: 1 of 3; done: 2",
+        "List them: evidock capture list.",
+    ]
     kept = evidock("--config", dock.config, "capture", "list", "--json").json["captures"]
     assert sum(one["kept_by_order"] for one in kept) == 2
     told = evidock("--config", dock.config, "capture", "hold", *words, "--why", "case 8", "--json")

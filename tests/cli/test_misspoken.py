@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 import typer
 
-from agent.errors import ConfigError
+from agent.errors import ConfigError, Refusal
 from tests.cli.commands import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.cli.conftest import Answer
 
@@ -43,6 +44,24 @@ def test_it_is_a_sentence_and_what_to_do(evidock: Evidock, words: tuple[str, ...
     assert "Input should" not in first
     assert second.startswith("Nothing was changed. What it takes: evidock ")
     assert second.endswith(" --help.")
+
+
+def test_a_folder_in_the_place_of_agent_toml(evidock: Evidock, tmp_path: Path) -> None:
+    told = evidock("--config", tmp_path, "status")
+    assert told.code == ConfigError.exit_code
+    assert "Edit" not in told.err
+    assert "evidock --config FILE" in told.err
+
+
+def test_what_is_no_file_of_envelopes_is_named(evidock: Evidock, tmp_path: Path) -> None:
+    (tmp_path / "book").write_text("dear diary\n")
+    (tmp_path / "keys").write_text('{"keys": []}')
+    told = evidock("enotes", "verify", "--file", tmp_path / "book")
+    assert told.code == Refusal.exit_code
+    assert "evidock enotes keys --json > FILE" in told.err
+    told = evidock("enotes", "verify", "--file", tmp_path / "book", "--keys", tmp_path / "keys")
+    assert told.code == Refusal.exit_code
+    assert f"{tmp_path / 'book'} is no file of envelopes" in told.err
 
 
 @pytest.mark.parametrize("words", [(), ("capture",)])

@@ -274,10 +274,11 @@ def test_an_emulated_dems_that_cannot_listen(evidock: Evidock, tmp_path: Path, w
     assert "it cannot serve" in told.err
 
 
+@pytest.mark.parametrize("place", ["file", "file/folder"])
 @pytest.mark.parametrize("words", [("dems", "serve"), ("demo", "--folder")])
-def test_a_folder_that_cannot_be_made(evidock: Evidock, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_folder_that_cannot_be_made(evidock: Evidock, tmp_path: Path, words: tuple[str, ...], place: str) -> None:
     (tmp_path / "file").touch()
-    told = evidock(*words, tmp_path / "file" / "folder")
+    told = evidock(*words, tmp_path / place)
     assert told.code == Refusal.exit_code
     assert "Not a directory" in told.err
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from agent.cli import UNEXPECTED
 from agent.cli.check import WARNED
 from agent.cli.check.state import secrets
 from agent.cli.closed import Closed
+from agent.cli.daemon import _Connection
 from agent.cli.logs import without_secrets
 from agent.config import parse
 from agent.errors import ConfigError, JournalError, Refusal, SpoolDamaged, SpoolFull, UplinkDown
@@ -362,3 +364,26 @@ def test_a_family_without_a_driver_and_one_with_several(evidock: Evidock, still:
     assert "--driver NAME" in told.err
     told = evidock("--config", still.config, "enotes", "list", "--driver", "three")
     assert "no driver for this is named three; agent.toml has one, two" in told.err
+
+
+def test_a_daemon_that_hangs_is_waited_for_once(evidock: Evidock, still: Dock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel takes connections for it, and nobody answers: stopped, or waiting for a disk."""
+    monkeypatch.setattr("agent.cli.daemon._PATIENCE", 0.3)
+    monkeypatch.setattr("agent.cli.daemon._AGAIN", 0.01)
+    waits: list[float] = []
+    true = _Connection.__init__
+
+    def counted(self: _Connection, path: Path, patience: float) -> None:
+        waits.append(patience)
+        true(self, path, patience)
+
+    monkeypatch.setattr(_Connection, "__init__", counted)
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(still.socket))
+        hung.listen()
+        for words in (("status",), ("check",), ("capture", "list")):
+            told = evidock("--config", still.config, *words)
+            assert told.code != 0
+            assert "did not answer in" in told.out + told.err
+            assert "systemctl restart evidock" in told.out + told.err
+    assert waits[0] > waits[1] == min(waits)

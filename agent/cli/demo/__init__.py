@@ -42,10 +42,11 @@ def _ground(folder: Path | None, *, keep: bool) -> Path:
     folder = folder.absolute()
     try:
         durable.make_folder(folder)
+        empty = not any(folder.iterdir())
     except OSError as error:
         hint = "Name a folder: evidock demo --folder DIR."
-        raise Refusal(f"{folder} cannot be made: {error.strerror}", hint=hint) from error
-    if any(folder.iterdir()):
+        raise Refusal(f"{folder} cannot be used: {error.strerror}", hint=hint) from error
+    if not empty:
         raise Refusal(f"{folder} is not empty", hint="Name an empty folder, or one that is not there yet.")
     if not keep:
         (folder / _MARK).touch()
