@@ -344,6 +344,7 @@ _SHAPES: Final = {
     _EST: "an https address without a login",
     r"^[a-z0-9-]{1,32}/[a-z0-9-]{1,32}/[a-z0-9-]{1,32}$": "agency/site/station, such as example-org/main/dock-1",
     "^[0-9a-f-]{4,36}$": "the id of a capture, or its beginning: at least four of 0 to 9, a to f",
+    r"^[A-Za-z0-9_.:%-]{1,253}$": "the name or the address of a machine, such as broker.example.org",
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "letters, digits and . _ - without a blank, at most 64 of them",
 }
 """What is asked for, by the pattern that says it to programs."""

@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 _KEPT: Final = ("tablet_", "other_")
 """Flags that only who received it could know."""
+_REGISTER_MAX: Final = 1 << 25
+"""Bytes of a register of keys."""
 _EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -202,7 +204,8 @@ def _word(said: object) -> str | None:
 def register_of(path: Path) -> dict[str, Key]:
     """A register of keys as `evidock enotes keys --json` writes it. Raises `Refusal`."""
     try:
-        told = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            told = json.loads(file.read(_REGISTER_MAX))  # one without an end is none
         found = [_key(one) for one in (told["keys"] if isinstance(told, dict) else told)]
     except (OSError, ValueError, KeyError, TypeError, SpecError) as error:
         raise Refusal(

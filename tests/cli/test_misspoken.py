@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,6 +63,31 @@ def test_what_is_no_file_of_envelopes_is_named(evidock: Evidock, tmp_path: Path)
     told = evidock("enotes", "verify", "--file", tmp_path / "book", "--keys", tmp_path / "keys")
     assert told.code == Refusal.exit_code
     assert f"{tmp_path / 'book'} is no file of envelopes" in told.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("enotes", "verify", "--file", "/dev/null", "--keys", "/dev/zero"),
+        ("enotes", "verify", "--file", "/dev/zero", "--keys", "KEYS"),
+        ("support-bundle", "--yes", "--to", "TO", "--log", "/dev/zero"),
+        ("device", "assign-all", "/dev/zero", "--why", "x"),
+        ("identity", "install", "/dev/zero"),
+        ("verify", "/dev/zero"),
+        ("spec", "parse", "/dev/zero"),
+    ],
+)
+def test_a_file_without_an_end_is_given_up(evidock: Evidock, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "keys").write_text('{"keys": []}')
+    places = {"KEYS": tmp_path / "keys", "TO": tmp_path / "bundle.tar.gz"}
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, before[1]))  # else it would take the machine's memory
+    try:
+        told = evidock("--config", tmp_path / "none", *(places.get(word, word) for word in words))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert told.code in (0, 2, 3), told.err
+    assert "fault of Evidock" not in told.err
 
 
 @pytest.mark.parametrize("words", [(), ("capture",)])

@@ -190,7 +190,7 @@ def _raw(log: Path | None) -> list[bytes]:
     if log is not None:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - (_LINE_MAX * 8)))
-            return file.read().splitlines()
+            return file.read(_LINE_MAX * 8).splitlines()  # one that grows meanwhile has an end all the same
     program = shutil.which("journalctl")
     if program is None:
         return []
