@@ -130,7 +130,7 @@ deb: install ## dist/: Debian package, wheel, source archive, bill of materials 
 
 # EVIDOCK_FIELD_ROOT names a Debian root that is there already.
 .PHONY: field
-field: install ## the Debian package in a fresh Debian: installed, started, killed, upgraded, removed, purged (root, 3 min)
+field: install ## the Debian package in a fresh Debian: installed, used by its people, killed, upgraded, removed, purged (root, 5 min)
 	@$(DEBIAN)
 	bring $$(absent debootstrap=debootstrap systemd-nspawn=systemd-container)
 	EVIDOCK_FIELD=1 $(BIN)/pytest -o faulthandler_timeout=0 tests/installed $(PYTEST_ARGS)
