@@ -16,7 +16,7 @@ __all__ = ["Daemon"]
 
 _PATIENCE: Final = 60.0
 """Seconds that one answer may take."""
-_AGAIN: Final = 1.0
+_AGAIN: Final = 5.0
 """The same for a daemon that did not answer before: a command that asks several times waits for long once."""
 _PAGE: Final = 64 * 1024
 _OK: Final = 200
@@ -183,8 +183,8 @@ class Daemon:
         except TimeoutError as error:
             self._silent.add(self._path)
             raise AgentError(
-                f"the daemon at {self._path} runs, and did not answer in {connection.timeout:g} s",
-                hint="It hangs, or its disk does: journalctl -u evidock tells more; systemctl restart evidock ends it.",
+                f"the daemon runs, and did not answer in {connection.timeout:g} s at {self._path}",
+                hint="Restart it: systemctl restart evidock. Why it hangs: journalctl -u evidock.",
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise AgentError(f"the daemon at {self._path} broke off: {in_words(error)}") from error

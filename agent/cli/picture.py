@@ -13,11 +13,16 @@ from rich.text import Text
 from agent.capture import printable
 from agent.cli.telling import COLOURS, duration, length, moment, rate
 
-__all__ = ["bar", "clipped", "picture"]
+__all__ = ["bar", "clipped", "no_picture", "picture"]
 
 _BAR: Final = 16
 _LAST: Final = 5
 """Captures that are listed, where there is room."""
+
+
+def no_picture(why: str, todo: str, *, width: int, height: int) -> list[Text]:
+    """What stands in its place where the daemon tells nothing."""
+    return [_line(why, width, "bold red"), _line(todo, width, "yellow")][:height]
 
 
 def bar(done: int, whole: int | None, width: int = _BAR) -> str:
@@ -36,19 +41,14 @@ def clipped(text: str, width: int) -> str:
 
 
 def picture(
-    told: dict[str, Any] | None,
+    told: dict[str, Any],
     captures: Sequence[dict[str, Any]],
     bays: dict[str, Any] | None = None,
     *,
     width: int,
     height: int,
 ) -> list[Text]:
-    """At most `height` lines of at most `width` columns. `told`: the daemon's status; None where it does not answer."""
-    if told is None:
-        return [
-            _line("no daemon answers: nothing is taken and nothing is sent", width, "bold red"),
-            _line("Start it (systemctl start evidock) or look why it ended: journalctl -u evidock", width, "yellow"),
-        ][:height]
+    """At most `height` lines of at most `width` columns. `told`: the daemon's status."""
     head, alarms = list(_head(told, width)), list(_alarms(told["problems"], width, most=max(2, height // 4)))
     left = height - len(head) - len(alarms) - 1
     dock = list(_dock(told, bays, width))

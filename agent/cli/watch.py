@@ -8,21 +8,26 @@ import termios
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
 from agent.cli import configuration
 from agent.cli.asking import daemon_of
-from agent.cli.picture import picture
+from agent.cli.picture import no_picture, picture
 from agent.cli.telling import console
 from agent.errors import AgentError, Refusal
 
 app = typer.Typer(add_completion=False)
 
 _WIDE = 80
+_NOBODY = (
+    "no daemon answers: nothing is taken and nothing is sent",
+    "Start it (systemctl start evidock) or look why it ended: journalctl -u evidock",
+)
 _SEQUENCE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|O[ -~]|[ -~])?")
 """What keys send that are no letter: ECMA-48 section 5.4, and SS3 of keypads."""
 
@@ -42,34 +47,28 @@ def watch(
         if not once:
             why = "this needs a terminal" + (" that can be painted (TERM=dumb cannot)" if screen.is_terminal else "")
             raise Refusal(why, hint="For scripts: evidock status --json. One look: --once.")
-        told, captures, bays = _look(config)
-        wide = screen.width if screen.is_terminal else _WIDE
-        for text in picture(told, captures, bays, width=wide, height=1000):
+        for text in _look(config, width=screen.width if screen.is_terminal else _WIDE, height=1000):
             sys.stdout.write(text.plain.rstrip() + "\n")
         return
     with _keys() as keys, Live(console=screen, screen=True, auto_refresh=False) as live:
         while True:
-            told, captures, bays = _look(config)
             size = screen.size
-            live.update(Group(*picture(told, captures, bays, width=size.width, height=size.height)), refresh=True)
+            live.update(Group(*_look(config, width=size.width, height=size.height)), refresh=True)
             if _ends(keys(every)):
                 return
 
 
-_Look: TypeAlias = tuple[dict[str, Any] | None, list[dict[str, Any]], dict[str, Any] | None]
-"""(status, the newest captures, bays)."""
-
-
-def _look(config: Any) -> _Look:  # noqa: ANN401 - Config, without pydantic
+def _look(config: Any, *, width: int, height: int) -> list[Text]:  # noqa: ANN401 - Config, without pydantic
     try:
         daemon = daemon_of(config)
         if daemon is None:
-            return None, [], None
-        return daemon.status(), daemon.captures(limit=10)["captures"], daemon.bays()
+            return no_picture(*_NOBODY, width=width, height=height)
+        told, captures, bays = daemon.status(), daemon.captures(limit=10)["captures"], daemon.bays()
     except Refusal:
         raise
-    except AgentError:  # it ended while it answered
-        return None, [], None
+    except AgentError as error:  # it ended while it answered, or it hangs
+        return no_picture(str(error), error.what_to_do, width=width, height=height)
+    return picture(told, captures, bays, width=width, height=height)
 
 
 @contextmanager

@@ -386,4 +386,7 @@ def test_a_daemon_that_hangs_is_waited_for_once(evidock: Evidock, still: Dock, m
             assert told.code != 0
             assert "did not answer in" in told.out + told.err
             assert "systemctl restart evidock" in told.out + told.err
+        watched = evidock("--config", still.config, "watch", "--once").out.splitlines()
+        assert "runs, and did not answer in" in watched[0]
+        assert watched[1].startswith("Restart it: systemctl restart evidock.")
     assert waits[0] > waits[1] == min(waits)

@@ -18,7 +18,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from agent.cli.picture import bar, clipped, picture
+from agent.cli.picture import bar, clipped, no_picture, picture
 from agent.errors import Refusal
 from agent.repairs import repair
 
@@ -91,8 +91,12 @@ CAPTURES = [
 @pytest.mark.parametrize("size", [(80, 24), (40, 10), (200, 60), (20, 3), (80, 1)])
 def test_it_fits_and_tells_the_worst_first(size: tuple[int, int]) -> None:
     width, height = size
-    for what in (told(), told(0, 0, 0), told(1, 1, 1), told(problems=50), None):
-        lines = [text.plain for text in picture(what, CAPTURES, docked(), width=width, height=height)]
+    pictures = [
+        picture(what, CAPTURES, docked(), width=width, height=height)
+        for what in (told(), told(0, 0, 0), told(1, 1, 1), told(problems=50))
+    ]
+    for one in (*pictures, no_picture("no daemon answers: " * 20, "Start it.", width=width, height=height)):
+        lines = [text.plain for text in one]
         assert len(lines) <= height
         assert all(cell_len(line) <= width and line.isprintable() for line in lines), lines
 
