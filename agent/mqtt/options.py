@@ -86,6 +86,14 @@ class BrokerOptions(BaseModel):
         """The port."""
         return self.port or (8883 if self.tls else 1883)
 
+    def with_room(self, *, max_packet: int, in_hand: int) -> Self:
+        """The same where the table says how much is taken; where it does not, so much.
+
+        What is longer than a client says that it takes, a broker throws away, and tells nobody.
+        """
+        room = {"max_packet": max_packet, "in_hand": in_hand}
+        return self.model_copy(update={name: most for name, most in room.items() if name not in self.model_fields_set})
+
     def login(self) -> tuple[str, str] | None:
         """User and password. Raises `ConfigError` where the file cannot be used."""
         if self.login_file is None:

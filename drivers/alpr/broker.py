@@ -36,7 +36,7 @@ PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 30.0)
 _OURS: Final = 1.0
 """The longest of them for a fault in our own code, which waiting does not mend."""
 _ROOM: Final = {"max_packet": 4 << 20, "in_hand": 8}
-"""What is taken where the table does not say."""
+"""What is taken where the table does not say: pictures are embedded, and few at once fit into the memory of many."""
 _TOLD: Final = 86_400.0
 """Seconds for which a person is told that a broker forgot."""
 _SIGHT: Final = 5.0
@@ -109,7 +109,7 @@ class Broker:
         topics = dict.fromkeys(one.filter for one in options.camera)
         # What the broker kept from before is no read of now: every subscriber would be given it again and again.
         self._session = Session(
-            _with_room(options.broker),
+            options.broker.with_room(**_ROOM),
             name=options.name,
             topics=[Subscription(topic, retained=False) for topic in topics],
         )
@@ -185,15 +185,6 @@ class Broker:
             why = f"When we came back to {at}, it had kept nothing for us: what cameras published meanwhile is lost."
             told.append(Notice("alpr.broker_forgot", "warning", f"broker {at}", why, self._session.forgot_todo))
         return told
-
-
-def _with_room(broker: BrokerOptions) -> BrokerOptions:
-    """What is longer than a client says that it takes, a broker throws away, and tells nobody: pictures are embedded.
-
-    As much as the operator says; else enough for them, and as few at once as fit into the same memory.
-    """
-    more = {name: value for name, value in _ROOM.items() if name not in broker.model_fields_set}
-    return broker.model_copy(update=more)
 
 
 def _heard(camera: PublisherOptions) -> Callable[[bytes, str, str], Heard]:

@@ -33,6 +33,8 @@ _AT_ONCE: Final = 64
 """Intervals that are told at once: they share one commit."""
 _TOLD_MAX: Final = 20
 """Rows that were refused, told one by one in an answer."""
+_TOPIC_MAX: Final = 64 * 1024
+"""Bytes of a message beside its content."""
 _SIGHT: Final = 5.0
 
 
@@ -54,7 +56,9 @@ class Cad:
                 topics = [Subscription(topic) for topic in options.topics]
             except ValueError as error:
                 raise ConfigError([Problem("topics", str(error))]) from error
-            self._session = Session(options.broker, name=options.name, topics=topics)
+            # As much as by the other ways, and few at once.
+            broker = options.broker.with_room(max_packet=CONTENT_MAX + _TOPIC_MAX, in_hand=4)
+            self._session = Session(broker, name=options.name, topics=topics)
         self._folder = None if options.folder is None else Folder(options.folder, longest=CONTENT_MAX)
         self._device = Device(f"cad:{options.name}", "dispatch", options.name)
         self._read: dict[bytes, Dropped] = {}

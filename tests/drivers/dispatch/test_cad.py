@@ -223,6 +223,23 @@ async def test_messages_of_a_broker(station: Joined, tmp_path: Path) -> None:
     assert [one.detail["until"] for one in station.told[-1:]] == ["2026-11-22T12:01:30+00:00"]
 
 
+@pytest.mark.skipif(mosquitto_program() is None, reason="mosquitto is not installed")
+@pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="mosquitto_pub is not installed")
+@pytest.mark.interop
+async def test_a_long_document_comes_by_a_broker_too(station: Joined, tmp_path: Path) -> None:
+    """What is longer than we say that we take, a broker throws away, and tells nobody."""
+    document = json.dumps([interval(0, 60, id=f"{number}", remark="x" * 3000) for number in range(200)])
+    assert len(document) > 600_000
+    (tmp_path / "document").write_text(document)
+    async with Mosquitto(tmp_path / "broker") as broker:
+        table = broker.options().model_dump(exclude_none=True, exclude_defaults=True)
+        async with running(Cad(options(broker=table, topics=["cad/all"])), station):
+            words = ("-h", "127.0.0.1", "-p", str(broker.port), "-q", "1", "-r", "-V", "5", "-t", "cad/all")
+            process = await asyncio.create_subprocess_exec("mosquitto_pub", *words, "-f", str(tmp_path / "document"))
+            assert await process.wait() == 0
+            await until(lambda: len(station.told) == 200)
+
+
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
