@@ -11,12 +11,14 @@ import asyncio
 import json
 import signal
 import time
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
 from agent.capture import Standing
+from agent.clock import Clock
 from agent.testing.cameras import CameraFolder
 from agent.testing.dems import EmulatedDems
 from agent.testing.process import DaemonProcess, audit_state, read_state, tally, tus
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from agent.capture import Stamp
     from tests.faults.rig import Nursery
 
 CAMERAS = 3
@@ -233,7 +236,13 @@ class Days:
         acts = [("lift", one.id) for one in holdings if one.retained]
         acts += [("retry", one.id) for one in holdings if one.standing in (Standing.REFUSED, Standing.QUARANTINED)]
         if acts:
-            await asyncio.to_thread(ordered, self.daemon.state, acts)
+            await asyncio.to_thread(ordered, self.daemon.state, acts, self.stamp)
+
+    def stamp(self) -> Stamp:
+        """This moment for a person who orders something from this process, whose clocks nobody bends."""
+        told = Clock().stamp()
+        at, mono_ns = told.at + timedelta(seconds=self.passed), told.mono_ns + int(self.passed * 1e9)
+        return replace(told, at=at, mono_ns=mono_ns)
 
     async def _unfinished(self) -> bool:
         if not all(camera.empty() for camera in self.cameras):

@@ -22,8 +22,9 @@ from agent.testing.process import LOG, DaemonProcess, audit_state, read_state, t
 from tests.faults.remembering import Remembering
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from agent.capture import Stamp
     from agent.testing.dems import DemsProcess, EmulatedDems
 
 POLICY = {"device": "release", "receipt": "signed", "grace": "0 s", "spool": "released", "spool_keep": "0 s"}
@@ -211,9 +212,9 @@ class Rig:
             assert holding.standing in (Standing.RELEASED, Standing.PURGED)
 
 
-def ordered(state: Path, acts: list[tuple[str, str]]) -> None:
-    """A person orders (verb, capture) one after another, while no daemon runs."""
-    journal = Journal.open(state / "journal.db", log=LOG, stamp=Clock().stamp)
+def ordered(state: Path, acts: list[tuple[str, str]], stamp: Callable[[], Stamp] | None = None) -> None:
+    """A person orders (verb, capture) one after another, while no daemon runs; `stamp`: where other clocks count."""
+    journal = Journal.open(state / "journal.db", log=LOG, stamp=stamp or Clock().stamp)
     try:
         with journal.transaction():
             for verb, capture in acts:

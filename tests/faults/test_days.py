@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from agent.testing.process import read_state, tally
 from tests.faults.days import ACTS, Days
 from tests.faults.form import LONG, SEED, form, time_is_over, why
 from tests.faults.hands import Hands
 from tests.faults.report import reached
-from tests.faults.rig import Nursery
+from tests.faults.rig import Nursery, ordered
 from tests.faults.shim import compiled
 
 if TYPE_CHECKING:
@@ -67,6 +68,26 @@ async def test_nothing_is_lost_in_a_month(tmp_path: Path, clock: Path, month: in
         detail=why(MONTH, done),
     )
     assert not wrong, "\n".join(wrong)
+
+
+async def test_what_a_person_orders_while_nothing_runs_stands_in_order_too(tmp_path: Path, clock: Path) -> None:
+    """After a night, and from a process on whose clocks it did not pass."""
+    hands = Hands(tmp_path)
+    nursery = opened(clock, hands)
+    async with Days(tmp_path, nursery, hands, Random(SEED)) as days:
+        await days.act("shift")
+        await days.act("work")
+        async with asyncio.timeout(60):
+            while not sum((await tally(days.daemon.state)).values()):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+        await days.act("night")
+        await days.act("stop")
+        book = read_state(days.daemon.state)
+        assert book is not None
+        ordered(days.daemon.state, [("hold", capture) for capture in book.holdings], days.stamp)
+        await days.settle()
+        assert days.wrong == []
+    nursery.close()
 
 
 def machine(clock: Path, count: Callable[[], None]) -> type[RuleBasedStateMachine]:
