@@ -126,11 +126,32 @@ def pairs(told: Mapping[str, object]) -> None:
 
 
 def _lines(told: Iterable[tuple[str, Text]]) -> None:
-    made = Table.grid(padding=(0, 2, 0, 0))
-    made.add_column()
+    """Names and values beside each other; a word that is whole only below its name, as an id, stands there."""
+    rows, across = list(told), console().width
+    beside = max((cell_len(name) for name, _ in rows), default=0)
+    made = _grid(beside)
+    for name, value in rows:
+        longest = max(map(cell_len, value.plain.split()), default=0)
+        below = across - beside - _GAP < longest <= across
+        made.add_row(Text(name, style="bold"), Text() if below else value)
+        if below:
+            _print(made)
+            _print_below(value)
+            made = _grid(beside)
+    if made.row_count:
+        _print(made)
+
+
+def _grid(beside: int) -> Table:
+    made = Table.grid(padding=(0, _GAP, 0, 0))
+    made.add_column(min_width=beside)
     made.add_column(overflow="fold")
-    for name, value in told:
-        made.add_row(Text(name, style="bold"), value)
+    return made
+
+
+def _print_below(value: Text) -> None:
+    made = Table.grid()
+    made.add_row(value)
     _print(made)
 
 

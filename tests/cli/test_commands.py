@@ -182,6 +182,21 @@ def test_in_a_narrow_terminal_nothing_is_cut(
                 assert f"{one['device']}  {one['key']}" in told, "and what it is can be read"
 
 
+@pytest.mark.parametrize(("columns", "keys"), [(40, ("id", "key")), (80, ("id", "key", "sha256", "blake3"))])
+def test_what_can_stand_whole_in_a_narrow_terminal_does(
+    evidock: Evidock, dock: Dock, monkeypatch: pytest.MonkeyPatch, columns: int, keys: tuple[str, ...]
+) -> None:
+    """An id that is cut in two is copied by halves."""
+    one = first(evidock, dock)
+    shown = evidock("--config", dock.config, "capture", "show", one["id"], "--json").json
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    told = evidock("--config", dock.config, "capture", "show", one["id"]).out
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told).splitlines()
+    for key in keys:
+        assert any(line.split()[-1:] == [shown[key]] for line in lines), key
+
+
 def test_spool(evidock: Evidock, dock: Dock) -> None:
     room = evidock("--config", dock.config, "spool", "room", "--json").json
     assert set(room) == documented("spool room")
