@@ -36,10 +36,10 @@ from agent.release import TODO, Program, Proving, Release, believed_logs, compar
 from agent.reload import Crew, Reloads, prints, renewal
 from agent.repairs import Raised, repair
 from agent.spool import Spool
-from agent.starting import check_epoch, config_claims, started
-from agent.station.control import Control
+from agent.starting import begun, check_epoch, config_claims, started
+from agent.station.answering import answering
 from agent.station.troubles import Troubles, told_by
-from agent.supervising import clock_kept, hear, housekept, probed, receipts_come, supervised
+from agent.supervising import alive, clock_kept, hear, housekept, probed, receipts_come, supervised
 from agent.traffic import class_of
 from agent.uplink import Probes, ReceiptsLater
 
@@ -176,10 +176,11 @@ class Agent:
 
     async def observe(self, observation: Observation, /) -> None:
         """See `agent.driver.Intake.observe`."""
+        # First: what follows waits for the disk, where that has no room, and a car's power does not.
+        await self.power.observe(observation)
         if not await self.presence.observe(observation):
             await self.joining.observe(observation)
-        await self.power.observe(observation)
-        if self.presence.settled(observation.device):
+        if self.presence.settled(observation.device) and self.desk.full is None:
             await self.release.listed(observation)
         hear(self.equipment.drivers, observation)
 
@@ -199,7 +200,8 @@ class Agent:
                     self.release.room_is_short()
                 raise
             self._troubles.taken(offer.capture)
-            if standing is Standing.RECEIPTED and self.power.on and self.presence.settled(offer.capture.device.id):
+            may_go = self.power.on and self.desk.full is None and self.presence.settled(offer.capture.device.id)
+            if standing is Standing.RECEIPTED and may_go:
                 standing = await self.release.consider(offer)
             return standing
 
@@ -269,24 +271,24 @@ class Agent:
                 stack.push_async_callback(self._program.aclose)
                 stack.push_async_callback(self._reader.aclose)
                 stack.push_async_callback(self._close_uplinks)
-                await self.desk.write(lambda journal: started(journal, self.config))
-                await self.joining.start()
-                await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
-                await self.ingest.recover()
-                await self.release.recover()
+                if not await begun(self, self._begin(), self._ending):
+                    return
                 self.desk.on_broken = self._ending.broken
                 await self._work()
                 with suppress(JournalError):
                     await self.joining.flush()
                     await self.desk.write(lambda journal: journal.record(Event.AGENT_STOPPED, {}))
 
+    async def _begin(self) -> None:
+        await self.desk.write(lambda journal: started(journal, self.config))
+        await self.joining.start()
+        await self.desk.write(lambda journal: copies.settle(journal, self._destinations()))
+        await self.ingest.recover()
+        await self.release.recover()
+
     async def _work(self) -> None:
         try:
-            async with asyncio.TaskGroup() as group, Control(self) as control, AsyncExitStack() as watched:
-                if self.config.status is not None:
-                    from agent.station.status import StatusService  # noqa: PLC0415 - for those who look at a screen
-
-                    await watched.enter_async_context(StatusService(self, control.live, self.config.status))
+            async with asyncio.TaskGroup() as group, answering(self) as control:
                 crew = Crew(group)
                 crew.begin(self._jobs(frozenset(self._prints), self.forwards))
                 tasks = [group.create_task(self.gate.run())]
@@ -297,6 +299,7 @@ class Agent:
                     self.joining.run(),
                     clock_kept(self.clock),
                     self.power.run(),
+                    alive(self.desk),
                     housekept(self.desk, self.clock, self.presence, self.anchor),
                 )
                 tasks += [group.create_task(room) for room in rooms]
@@ -305,6 +308,7 @@ class Agent:
                 self._log.info("ready", log=self.config.station.log, drivers=len(self.equipment.drivers))
                 await self._ending.wait()
                 tell_systemd("STOPPING=1")
+                self.desk.wait_no_more()
                 crew.cancel()
                 for task in tasks:
                     task.cancel()

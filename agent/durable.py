@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "MAKE_ROOM",
     "NO_ROOM",
     "ForceFailed",
     "create",
@@ -49,6 +50,9 @@ __all__ = [
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors that say that there is no room, for this file or for any."""
 
+MAKE_ROOM: Final = "Make room on that disk, or have it elsewhere; then do it again. A daemon does so by itself."
+"""What to do where something must be written, and nothing leaves the disk by itself."""
+
 FAILED: Final = frozenset({errno.EIO, errno.EROFS, errno.EUCLEAN})
 """Errors of a disk that fails, or of a file system that has stopped itself."""
 
@@ -59,7 +63,7 @@ def unwritable(where: str, said: str, error: OSError) -> AgentError:
     Those are `SpoolFull` and `SpoolError`.
     """
     if error.errno in NO_ROOM:
-        return SpoolFull(f"{where}: {said}: {error.strerror}")
+        return SpoolFull(f"{where}: {said}: {error.strerror}", hint=MAKE_ROOM)
     if error.errno in FAILED:
         return SpoolError(f"{where}: {said}: {error.strerror}")
     return ConfigError([Problem(where, f"{said}: {error.strerror}")])

@@ -8,6 +8,7 @@
       SpoolError             our disk
         SpoolFull (again)    SpoolDamaged
       JournalError           the custody record cannot be written or trusted: everything stops; the only fatal one
+        JournalFull (again)
       UplinkError            the side of the DEMS: captures stay held
         UplinkDown (again)   NotNow (again)   UplinkRefused   BadReceipt
 
@@ -32,6 +33,7 @@ __all__ = [
     "DeviceGone",
     "DeviceRefused",
     "JournalError",
+    "JournalFull",
     "NotNow",
     "Problem",
     "Refusal",
@@ -165,6 +167,20 @@ class JournalError(AgentError):
 
     exit_code = 30
     hint = "Nothing is released while this lasts. Run: evidock journal verify, and call the station's administrator."
+
+
+class JournalFull(JournalError):
+    """The disk has no room for another entry. Nothing was written, nothing is damaged, and what stands can be read.
+
+    The daemon waits for room: whatever would have to be written waits with it, or is told no.
+    """
+
+    exit_code = 31
+    again = True
+    hint = (
+        "Leave the devices docked, and make room on this station's disk: move away what is not Evidock's, and nothing "
+        "below station.state. Work goes on by itself when there is room."
+    )
 
 
 class UplinkError(AgentError):

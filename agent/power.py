@@ -12,13 +12,13 @@ written to while its power goes.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent.errors import DeviceGone
+from agent.errors import DeviceGone, JournalFull
 from agent.journal import Desk, Event
 from agent.repairs import repair
 
@@ -152,7 +152,7 @@ class Power:
         self._mark(True)  # noqa: FBT003 - a switch
         self._limit(self._deadline)
         told: dict[str, Json] = {"hold_up_ms": round(hold_up * 1000), "under_way": len(self._under_way)}
-        await self._desk.write(lambda journal: journal.record(Event.POWER_HOLDING, told))
+        await self._record(Event.POWER_HOLDING, told)
         await self._say("holding", "ignition off: what is under way comes to its end")
         self._log.warning("ignition_off", hold_up=hold_up, under_way=len(self._under_way))
         late = loop.call_at(self._began + hold_up, self._late)
@@ -174,11 +174,12 @@ class Power:
         self._log.error("not_safe_in_time", under_way=len(self._under_way), todo=todo)
 
     async def _safe(self, hold_up: float) -> None:
-        await self._flush()
+        if self._desk.full is None:
+            await self._flush()
         took = asyncio.get_running_loop().time() - self._began
         told: dict[str, Json] = {"ended_early": self._cut, "took_ms": round(took * 1000)}
         # Committing this forces the journal; kept files and marks were forced when they were made.
-        await self._desk.write(lambda journal: journal.record(Event.POWER_SAFE, told))
+        await self._record(Event.POWER_SAFE, told)
         await self._say("safe", "ignition off: safe, power may go")
         self._log.warning("power_may_go", took=round(took, 3), ended_early=self._cut, within=took <= hold_up)
 
@@ -188,9 +189,14 @@ class Power:
         self._limit(None)
         if not self._on.is_set():
             return
-        await self._desk.write(lambda journal: journal.record(Event.POWER_RESUMED, {}))
+        await self._record(Event.POWER_RESUMED, {})
         await self._say("on", "ignition on")
         self._log.info("ignition_on")
+
+    async def _record(self, event: Event, told: dict[str, Json]) -> None:
+        """The power does not wait for room on a disk: nothing was promised that is not on it."""
+        with suppress(JournalFull):
+            await self._desk.write(lambda journal: journal.record(event, told), waits=False)
 
     async def _say(self, word: str, status: str) -> None:
         """To systemd, and in a file that a lamp or a supply's controller can watch."""

@@ -6,6 +6,8 @@ Each is told of once, a notice asks a person to look, and until then what one of
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -16,7 +18,7 @@ import structlog
 from agent.capture import Device, Json, Observation, rfc3339
 from agent.clock import Clock, Comparison, compare
 from agent.driver import INDEX, ReadsClock, SetsClock
-from agent.errors import DeviceError
+from agent.errors import DeviceError, JournalFull
 from agent.journal import Desk, Event, facts
 from agent.repairs import repair
 
@@ -81,6 +83,10 @@ class Presence:
         self._log = structlog.get_logger("presence")
         self.devices: dict[str, Sighting] = {}
         self._indexes: dict[str, list[Mapping[str, Json]]] = {}
+        self._untold: set[Device] = set()
+        """Those that came while the disk had no room for an entry that says so: told when there is, if still here."""
+        self._left: deque[dict[str, Json]] = deque(maxlen=_DEVICES_MAX)
+        """Of those that left: entries that are to be written."""
 
     def serve(self, drivers: Mapping[str, Driver], *, sets_clocks: timedelta | None = None) -> None:
         """These are the drivers from now on."""
@@ -90,7 +96,7 @@ class Presence:
         """Note that this device is here now. True: it was not a moment ago, or it says something else of itself now."""
         now, known = datetime.now(UTC), self.devices.get(device.id)
         if known is not None and known.present:
-            if not self._again(known, device, now):
+            if not self._again(known, device, now) and device not in self._untold:
                 return False
         else:
             first_at = now if known is None else known.first_at
@@ -101,7 +107,12 @@ class Presence:
             del self.devices[oldest]
             self._indexes.pop(oldest, None)
         detail: dict[str, Json] = {"device": device.claims}
-        await self._desk.write(lambda journal: journal.record(Event.DEVICE_ATTACHED, detail))
+        try:
+            await self._desk.write(lambda journal: journal.record(Event.DEVICE_ATTACHED, detail), waits=False)
+        except JournalFull:
+            self._untold.add(device)
+            return False
+        self._untold.discard(device)
         self._log.info("device_attached", device=device.id, driver=device.driver, place=device.place)
         await self._compare_clock(device)
         return True
@@ -144,7 +155,10 @@ class Presence:
                 # Of two that claim to be one, each has a sum of its own.
                 self._indexes[observation.device] = [*told, dict(observation.detail)][-len(seen.said) :]
                 seen.index = dict(observation.detail)
-            await self._keep(observation)
+            try:
+                await self._desk.write(lambda journal: facts.keep(journal, observation), waits=False)
+            except JournalFull:
+                self._indexes.pop(observation.device, None)  # the next look says the same
         return True
 
     async def _keep(self, observation: Observation) -> None:
@@ -166,11 +180,21 @@ class Presence:
             # Of one device the last word counts: what it said before, or where it stood, is not another one that left.
             gone = silent if twice else {} if sighting.present else {sighting.device: sighting.last_at}
             for device, at in gone.items():
-                detail: dict[str, Json] = {"device": device.claims, "last_seen_at": rfc3339(at)}
-                await self._desk.write(lambda journal, told=detail: journal.record(Event.DEVICE_DETACHED, told))  # type: ignore[misc]
-                self._log.info("device_detached", device=device.id)
                 left = True
+                if device in self._untold:  # nothing says that it came
+                    self._untold.discard(device)
+                    continue
+                self._left.append({"device": device.claims, "last_seen_at": rfc3339(at)})
+                self._log.info("device_detached", device=device.id)
+        with suppress(JournalFull):
+            await self._tell_who_left()
         return left and not any(sighting.present for sighting in self.devices.values())
+
+    async def _tell_who_left(self) -> None:
+        while self._left:
+            told = self._left[0]
+            await self._desk.write(lambda journal, told=told: journal.record(Event.DEVICE_DETACHED, told), waits=False)  # type: ignore[misc]
+            self._left.popleft()
 
     async def _compare_clock(self, device: Device) -> None:
         driver: object = self._drivers.get(device.driver)

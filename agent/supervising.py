@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agent.station.troubles import Troubles
     from agent.uplink import Probes, ReceiptsLater
 
-__all__ = ["clock_kept", "hear", "housekept", "probed", "receipts_come", "supervised"]
+__all__ = ["alive", "clock_kept", "hear", "housekept", "probed", "receipts_come", "supervised"]
 
 _STEADY: Final = 30.0
 """Seconds that a driver must run before it counts as well again."""
@@ -85,13 +85,19 @@ async def clock_kept(clock: Clock) -> None:
         await asyncio.sleep(_KEEPER_AGAIN)
 
 
+async def alive(desk: Desk) -> None:
+    """Tell systemd that the event loop turns, and the journal's thread: also while that has no room to write."""
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING)
+        await desk.read(lambda _: None)
+        tell_systemd(ALIVE)
+
+
 async def housekept(desk: Desk, clock: Clock, presence: Presence, anchor: Anchor) -> None:
-    """Notice who went away and whether the clock was set, and tell systemd that the event loop turns."""
+    """Notice who went away and whether the clock was set."""
     log, step = structlog.get_logger("agent"), Step(clock.stamp())
     while True:
         await asyncio.sleep(_HOUSEKEEPING)
-        await desk.read(lambda _: None)  # the journal's thread turns too
-        tell_systemd(ALIVE)
         if await presence.notice_gone():
             await anchor.dock_empties()
         now = clock.stamp()

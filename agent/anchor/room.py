@@ -102,7 +102,8 @@ class Anchor:
             self._size = self._signed = last.size
             _check_note(last, told, self.ring)
         self._log.info("log_key", vkey=log.vkey)
-        await self._desk.write(lambda journal: anchors.keep_log_vkey(journal, log.vkey))
+        if told.key != log.vkey or log.vkey not in told.every:  # a start that writes nothing needs no room
+            await self._desk.write(lambda journal: anchors.keep_log_vkey(journal, log.vkey), waits=False)
         self._find_policy()
         await self._make_links()
         if self._custody.tsa_url is not None:
@@ -267,7 +268,9 @@ class Anchor:
         """Make another key, and sign with both from the next checkpoint on; both public keys. `Refusal`."""
         former = self.signer
         made = await asyncio.to_thread(self._place.make, self._place.next)
-        await self._desk.write(lambda journal: anchors.rotate_key(journal, made.vkey, actor=actor, why=why))
+        await self._desk.write(
+            lambda journal: anchors.rotate_key(journal, made.vkey, actor=actor, why=why), waits=False
+        )
         self._ring = Ring(made, former)
         self._find_policy()
         return {"new": made.vkey, "old": former.vkey}
@@ -287,7 +290,7 @@ class Anchor:
         if key.vkey not in trusts:
             hint = "Nothing was changed. As one who may write that file: evidock custody trust --write."
             raise Refusal("the program that deletes does not know the new key", hint=hint)
-        await self._desk.write(lambda journal: anchors.retire_key(journal, actor=actor, why=why))
+        await self._desk.write(lambda journal: anchors.retire_key(journal, actor=actor, why=why), waits=False)
         self._ring = await asyncio.to_thread(self.ring.finish, self._place)
         self._find_policy()
         return {"new": key.vkey, "old": former.vkey}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -181,7 +181,7 @@ def main() -> None:
         _tell(error)
         sys.exit(error.exit_code)
     except OSError as error:
-        _let_go_of_output()
+        _let_go_of(sys.stdout)
         if isinstance(error, BrokenPipeError):  # whoever read has read enough
             sys.exit(1)
         told = _of_the_machine(error)
@@ -251,11 +251,11 @@ def _open_what_is_closed() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
-def _let_go_of_output() -> None:
-    """What waits for a standard output that takes nothing more is not tried again when the process ends."""
+def _let_go_of(stream: TextIO) -> None:
+    """What waits for a stream that takes nothing more is not tried again when the process ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 
@@ -297,4 +297,8 @@ def say(sentence: str) -> None:
     """One line on standard error."""
     # What is told may quote a device or a DEMS: nothing of it may steer the terminal.
     shown = "".join(c if c.isprintable() else "?" for c in sentence)
-    sys.stderr.write(shown + os.linesep)
+    try:
+        sys.stderr.write(shown + os.linesep)
+        sys.stderr.flush()
+    except (OSError, ValueError):  # a full disk is behind it, too: then the exit code says it alone
+        _let_go_of(sys.stderr)

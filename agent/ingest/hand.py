@@ -13,7 +13,7 @@ import structlog
 
 from agent.capture import Capture, Json, Priority, Standing, printable
 from agent.driver import GATHERED_LENGTH
-from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, SpoolDamaged
+from agent.errors import AgentError, BadCapture, CannotResume, DeviceGone, JournalFull, SpoolDamaged, SpoolFull
 from agent.ingest.comparing import Comparing
 from agent.ingest.copying import BLOCK, Arrival, closing, contradiction, other_than_stated, pump
 from agent.ingest.leavings import Leavings
@@ -115,6 +115,8 @@ class Ingest:
                     return known
                 read = self._to_be_read(token, offer)
             self._bad.check(token, capture)
+            if (full := self._desk.full) is not None:
+                raise _not_promised(full)
             self._on_begun(capture)
             try:
                 taken = await self._taken(offer, token)
@@ -332,7 +334,10 @@ class Ingest:
             return held, last is None or last.id == held.id, aside
 
         try:
-            held, newest, aside = await self._desk.write(promise)
+            # A device that waits for its answer is told no: it keeps the capture, and gives it again.
+            held, newest, aside = await self._desk.write(promise, waits=False)
+        except JournalFull as error:
+            raise _not_promised(error) from error
         except ValueError as error:
             raise BadCapture(f"what the device says of {capture.key} cannot stand in the journal: {error}") from error
         self._remember(held, newest=newest)
@@ -352,6 +357,11 @@ class Ingest:
             self._given[token] = held
             while len(self._given) > _FLIPS:
                 self._given.popitem(last=False)
+
+
+def _not_promised(full: JournalFull) -> SpoolFull:
+    """Nothing can be promised without the journal; for who offers it, that is a spool without room."""
+    return SpoolFull(str(full), hint=full.what_to_do)
 
 
 def _stated(offer: Readable) -> bytes | None:

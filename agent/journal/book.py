@@ -7,7 +7,7 @@ itself, and both call these same methods.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
@@ -22,16 +22,15 @@ from agent.capture import (
     Receipt,
     Stamp,
     Standing,
-    Strength,
     capture_id,
 )
-from agent.errors import JournalError, Refusal
+from agent.errors import JournalError, JournalFull, Refusal
 from agent.journal import spans
-from agent.journal.database import open_database, transaction, translated
+from agent.journal.database import fold, open_database, transaction, translated
 from agent.journal.entry import Event, held_detail, told_reason
 from agent.journal.leaves import Leaves
 from agent.journal.owing import Destinations, owe
-from agent.journal.pen import Pen
+from agent.journal.pen import Pen, may_go
 from agent.journal.rows import CODES, COLUMNS, holding, just_held, micros, raw_id
 from agent.journal.words import words
 
@@ -58,6 +57,7 @@ class Journal:
         """Time between the taking of a capture and the first look at what belongs to it."""
         self._stamp = stamp
         self._pen = Pen(connection, log, self.leaves, stamp)
+        self._folded = False
 
     @classmethod
     def open(
@@ -73,7 +73,8 @@ class Journal:
 
         What is `opened` stands in the first entry of a new one, by `actor`: after a loss of state, what it follows.
 
-        Raises `JournalError` when the file cannot be used or was begun under another name.
+        Raises `JournalError` when the file cannot be used or was begun under another name. Where there is only no room
+        it can be read, and to write raises `JournalFull`.
         """
         connection = open_database(path)
         with translated(f"the journal {path} cannot be read"):
@@ -85,6 +86,8 @@ class Journal:
                     hint="Put the old names of agency and station back, or begin with a new, empty state folder.",
                 )
             journal = cls(connection, log, stamp)
+            with suppress(JournalFull):
+                journal.settle_file()
             if named is None:
                 if journal.leaves.size:
                     connection.close()
@@ -94,18 +97,25 @@ class Journal:
                     journal.record(Event.LOG_OPENED, opened, actor=actor)
         return journal
 
+    def settle_file(self) -> None:
+        """Write what was found in the log to its final place, once, before anything is added. Raises `JournalFull`."""
+        if not self._folded:
+            fold(self.connection)
+            self._folded = True
+
     def close(self) -> None:
         """Close the file; everything that was committed is in it."""
         self.connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything in the block is durable when it is left, or nothing of it is."""
+        """Everything in the block is durable when it is left, or nothing is: `JournalFull` where there is no room."""
+        self.settle_file()
         try:
             with transaction(self.connection):
                 yield
         except BaseException:
-            with translated("the journal cannot be written"):
+            with translated("the journal cannot be written", self.connection):
                 self.leaves.reload()
                 raise
 
@@ -231,7 +241,7 @@ class Journal:
             raise Refusal(f"nobody can ask the device of capture {capture} to forget it: it {known.forgets}")
         if known.standing is not Standing.RECEIPTED:
             raise Refusal(f"capture {capture} stands {known.standing} and cannot be released")
-        _may_go(known)
+        may_go(known)
         intended = self._pen.step(known, known.standing, Event.RELEASE_INTENDED, detail)
         self.connection.execute(
             "INSERT OR REPLACE INTO intended SELECT row, ? FROM capture WHERE id = ?",
@@ -242,7 +252,7 @@ class Journal:
     def release(self, capture: str, detail: Mapping[str, Json] = NO_CLAIMS) -> Holding:
         """The device has forgotten it, or never kept it."""
         known = self.get(capture)
-        _may_go(known)
+        may_go(known)
         return self._pen.step(known, Standing.RELEASED, Event.RELEASED, detail, reason=None)
 
     def infer_release(self, capture: str, listing: Mapping[str, Json]) -> Holding:
@@ -267,7 +277,7 @@ class Journal:
         known = self.get(capture)
         if known.standing not in (Standing.RECEIPTED, Standing.RELEASED):
             raise Refusal(f"capture {capture} stands {known.standing} and must stay in the spool")
-        _may_go(known)
+        may_go(known)
         standing = Standing.PURGED if known.standing is Standing.RELEASED else known.standing
         return self._pen.step(known, standing, Event.PURGED, {}, spooled=0)
 
@@ -384,11 +394,3 @@ class Journal:
         self._pen.count(found, Standing.HELD, 1)
         owe(self.connection, row, self.destinations.copies)
         return found
-
-
-def _may_go(known: Holding) -> None:
-    """Whatever a policy says: nothing is forgotten against a person's order, or on less than the DEMS's own digest."""
-    if known.retained:
-        raise Refusal(f"a person ordered that capture {known.id} be kept")
-    if known.receipt is None or known.receipt.strength < Strength.DIGEST:
-        raise Refusal(f"no receipt names the digest of capture {known.id}")

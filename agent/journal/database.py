@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from agent import durable
-from agent.errors import JournalError
+from agent.errors import JournalError, JournalFull
 from agent.journal import wal
 from agent.journal.spans import span_as_json
 from agent.journal.words import words_as_json
@@ -25,17 +25,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
-__all__ = ["APPLICATION_ID", "bring_forward", "open_database", "transaction", "translated"]
+__all__ = ["APPLICATION_ID", "bring_forward", "fold", "open_database", "transaction", "translated"]
 
 APPLICATION_ID: Final = 0x45764464
 """`EvDd`: marks the file as ours (sqlite.org/fileformat section 1.3.17)."""
 
 _MINIMUM: Final = (3, 51, 3)
+_BEFORE_FORCING: Final = frozenset({apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_TRUNCATE, apsw.SQLITE_CANTOPEN})
+"""Failures of which nothing remains."""
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Raise what SQLite says as JournalError."""
+def translated(doing: str, connection: apsw.Connection | None = None) -> Iterator[None]:
+    """Raise what SQLite says as `JournalError`: as `JournalFull` where it wrote nothing because there is no room.
+
+    `connection`: the one that was used; what the system said to it tells a quota from a disk that fails.
+    """
     try:
         yield
     except apsw.BusyError as error:
@@ -43,11 +48,22 @@ def translated(doing: str) -> Iterator[None]:
             f"{doing}: another program has the journal open",
             hint="Only one program may open the journal. Is the daemon running? Then this command asks it instead.",
         ) from error
-    except apsw.FullError as error:
-        hint = "Make room on this station's disk. Nothing is taken and nothing is released before that."
-        raise JournalError(f"{doing}: the disk is full", hint=hint) from error
     except apsw.Error as error:
+        if _no_room(error, connection):
+            raise JournalFull(f"{doing}: the disk is full") from error
         raise JournalError(f"{doing}: {error}") from error
+
+
+def _no_room(error: apsw.Error, connection: apsw.Connection | None) -> bool:
+    """Whether nothing was written because there is no room.
+
+    SQLite knows the one answer of a disk that is full to the last block, and takes that of a quota for a failure. Where
+    forcing failed, for whatever reason, nobody knows what was written: that is never taken for this.
+    """
+    if isinstance(error, apsw.FullError):
+        return True
+    failed = getattr(error, "extendedresult", None) in _BEFORE_FORCING
+    return failed and connection is not None and connection.system_errno in durable.NO_ROOM
 
 
 @contextmanager
@@ -58,7 +74,7 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
     other thread would wait with it. It would also begin with a savepoint, which keeps copies of all pages that change.
     """
     if not connection.get_autocommit():
-        with connection:
+        with _savepoint(connection):
             yield
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -72,26 +88,54 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _savepoint(connection: apsw.Connection) -> Iterator[None]:
+    failed: BaseException | None = None
+    try:
+        with connection:
+            try:
+                yield
+            except BaseException as error:
+                failed = error
+                raise
+    except apsw.Error:
+        # Where the disk is full or fails SQLite undoes all of the transaction itself, and misses its savepoint then.
+        if failed is not None and connection.get_autocommit():
+            raise failed from None
+        raise
+
+
 def open_database(path: Path) -> apsw.Connection:
     """Open the journal at `path`, make it where it is not, and bring it to the newest schema.
 
-    Raises `JournalError` when the file is no journal, is damaged, is open elsewhere, or is newer than this program.
+    Raises `JournalError` when the file is no journal, is damaged, is open elsewhere, or is newer than this program, and
+    `JournalFull` where it must be made or brought forwards first, and there is no room. Nothing may be written before
+    `fold` was called.
     """
     if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _MINIMUM:
         raise JournalError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a journal; 3.51.3 or later is needed")
     with translated(f"the journal {path} cannot be opened"):
         _forget_what_memory_says(path)
         _look_at_the_log(path)
+        _make_the_log(path)
         connection = apsw.Connection(str(path))
         try:
-            _prepare(connection)
-            _migrate(connection, path)
-            # What was read just now is written to its final place, and forced: whatever is built on it stands on that.
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            with translated(f"the journal {path} cannot be opened", connection):
+                _prepare(connection)
+                _migrate(connection, path)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def fold(connection: apsw.Connection) -> None:
+    """Write what was read of the log to its final place, and force it: whatever is built on it stands on that.
+
+    `JournalFull` where there is no room for it: it can be read all the same, and nothing can be written yet.
+    """
+    with translated("the journal cannot be written", connection):
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
 def _forget_what_memory_says(path: Path) -> None:
@@ -127,6 +171,17 @@ def _look_at_the_log(path: Path) -> None:
             hint="Nothing was changed, and devices keep what they have. Copy the state folder to another disk before"
             " anything else, and call the station's administrator: this disk is not to be trusted.",
         )
+
+
+def _make_the_log(path: Path) -> None:
+    """Before SQLite does: where it cannot, because there is no room for another file, it does not say why."""
+    log = path.with_name(path.name + "-wal")
+    try:
+        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, path.stat().st_mode & 0o777))
+    except OSError as error:
+        if error.errno in durable.NO_ROOM:
+            raise JournalFull(f"the journal {path} cannot be opened: {log.name}: {error.strerror}") from error
+        return  # there is no journal yet, or SQLite has a word for it
 
 
 def _prepare(connection: apsw.Connection) -> None:
@@ -186,4 +241,8 @@ def _schemas() -> list[tuple[int, Traversable]]:
 
 
 if __name__ == "__main__":  # what a package does after an upgrade: bring a journal forwards before the daemon starts
-    open_database(Path(sys.argv[1])).close()
+    made = open_database(Path(sys.argv[1]))
+    try:
+        fold(made)
+    finally:
+        made.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agent.capture import STEPS, Digest, Holding, Json, Stamp, Standing
+from agent.capture import STEPS, Digest, Holding, Json, Stamp, Standing, Strength
 from agent.errors import Refusal
 from agent.journal.entry import Event, statement
 from agent.journal.rows import CODES, COLUMNS, holding, micros, raw_id
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from agent.journal.leaves import Leaves
 
-__all__ = ["ENDS_RELEASE", "Pen"]
+__all__ = ["ENDS_RELEASE", "Pen", "may_go"]
 
 ENDS_RELEASE: Final = frozenset({Standing.RELEASED, Standing.QUARANTINED})
 """Where nobody waits any more for how the release of a capture ended. If a person has it sent again, it is still open
@@ -127,3 +127,11 @@ class Pen:
             " DO UPDATE SET captures = captures + ?2, bytes = bytes + ?3",
             (CODES[standing], change, change * known.digest.length),
         )
+
+
+def may_go(known: Holding) -> None:
+    """Whatever a policy says: nothing is forgotten against a person's order, or on less than the DEMS's own digest."""
+    if known.retained:
+        raise Refusal(f"a person ordered that capture {known.id} be kept")
+    if known.receipt is None or known.receipt.strength < Strength.DIGEST:
+        raise Refusal(f"no receipt names the digest of capture {known.id}")

@@ -50,9 +50,10 @@ def check_path(path: Path) -> None:
 class Control:
     """Serves the socket for as long as the block lasts. Whoever enters it holds the lock of the state folder."""
 
-    def __init__(self, running: Running, *, group: str = GROUP) -> None:
+    def __init__(self, running: Running, *, group: str = GROUP, acts: bool = True) -> None:
+        """`acts`: whether anybody may order anything; else it is looked at only."""
         self._path = running.config.station.control
-        self._group = group
+        self._group, self._acts = group, acts
         self.live = Live(running)
         """Also for the status service: rates are sampled once."""
         self._routes = Routes(running, self.live, group=group)
@@ -63,7 +64,10 @@ class Control:
         self._clear_place()
         app = web.Application(client_max_size=_BODY_MAX, middlewares=[translated])
         self._routes.add_looks(app)
-        self._routes.add_acts(app)
+        if self._acts:
+            self._routes.add_acts(app)
+        else:
+            self._routes.refuse_acts(app)
         async with AsyncExitStack() as stack:
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
             await runner.setup()

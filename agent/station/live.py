@@ -15,7 +15,7 @@ from agent.machine.disk import ground_of
 from agent.station import views
 from agent.station.bays import Moving, bays, care_view, cared, others
 from agent.station.forecast import Measuring
-from agent.station.problems import problems
+from agent.station.problems import of_full, problems
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -77,6 +77,7 @@ class Live:
         """`bays`: see `agent.station.bays`; `others`: devices that are here and stand in none."""
         self._look()
         rates = {token: self._rates.of(("in", token)) for token in self._running.ingest.arrivals}
+        no_room = no_room or self._running.desk.full is not None
         told = bays(self._running, rates=rates, moving=self._moving, roster=roster, no_room=no_room)
         return {"bays": told, "others": others(self._running)}
 
@@ -91,6 +92,8 @@ class Live:
         forecast = await self.forecast()
         full_in = None if forecast is None else forecast.full_in(room.usable)
         troubles = [*running.troubles(), *(one for forward in running.forwards for one in forward.notices())]
+        if (full := running.desk.full) is not None:
+            troubles.insert(0, of_full(full, summary["tally"]["held"]["captures"]))
         found = problems(running.config, summary, room, stamp, links, troubles, full_in=full_in, ground=self._ground)
         return {
             "running": True,

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
     from agent.capture import Stamp
     from agent.config import Config
+    from agent.errors import JournalFull
     from agent.machine.disk import Ground
     from agent.spool import Room
     from agent.station.views import View
 
-__all__ = ["SOON", "problems", "room_todo"]
+__all__ = ["SOON", "of_full", "problems", "room_todo"]
 
 SOON: Final = 24 * 3600.0
 """Seconds: a spool that will be full within this time is told of."""
@@ -35,16 +36,18 @@ def problems(
     ground: Ground | None = None,
 ) -> list[View]:
     """The worst first. `state` is `problem` (something stands still) or `warning` (someone should look)."""
+    troubles = [dict(one) for one in troubles]
+    full = any(one["id"] == "journal.full" for one in troubles)
     found = [
         *_of_witnesses(summary["checkpoint"]),
         *_of_links(links),
-        *_of_room(config, room, full_in),
+        *(() if full else _of_room(config, room, full_in)),
         *_of_disk(ground),
         *_of_clock(stamp),
         *_of_aside(summary["aside"]),
         *_of_config(config),
         *_of_certificates(config, stamp),
-        *map(dict, troubles),
+        *troubles,
     ]
     return sorted(found, key=lambda one: one["state"] != "problem")
 
@@ -60,6 +63,13 @@ def _of_witnesses(checkpoint: Mapping[str, Any]) -> Iterator[View]:
         detail = f"the witness {vkey.partition('+')[0]} knows another history of this log: nothing is released"
         todo = "Call the station's administrator: this journal was rolled back, cloned or changed. Change nothing."
         yield repair("witness.contradicts", "problem", "witness", detail, todo)
+
+
+def of_full(full: JournalFull, held: int) -> View:
+    """The journal needs less room than any capture: where it has none, the spool has none either."""
+    waits = f"; {_captures(held)} held here and not yet at the DEMS" if held else ""
+    detail = f"{full}: nothing is taken and nothing is released, and what is held stays whole{waits}"
+    return repair("journal.full", "problem", "journal", detail, full.what_to_do)
 
 
 def room_todo(config: Config) -> str:

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from agent.driver import TakesOrders
-from agent.errors import AgentError, Refusal
+from agent.errors import AgentError, JournalFull, Refusal
 from agent.journal import Event
 from agent.station import acts, assigning, views
 from agent.station.dossiers import UNSAID, exported
@@ -68,6 +68,10 @@ class Routes:
         app.router.add_get("/spool/room", self._room)
         app.router.add_get("/spool/expected", self._expected)
         app.router.add_post("/spool/keepers", self._keepers)
+
+    def refuse_acts(self, app: web.Application) -> None:
+        """The daemon waits for room before it begins: what is ordered cannot be written down."""
+        app.router.add_route("POST", "/{act:.*}", self._no_act)
 
     def add_acts(self, app: web.Application) -> None:
         """What a person orders."""
@@ -162,7 +166,9 @@ class Routes:
         if not isinstance(asked, dict) or not isinstance(asked.get("captures"), list):
             raise Refusal('dossiers are asked for with {"captures": [...], "why": "..."}')
         names, why = [str(name) for name in asked["captures"]], str(asked.get("why") or UNSAID)
-        told = await self._running.desk.write(lambda journal: exported(journal, names, actor=actor, why=why))
+        told = await self._running.desk.write(
+            lambda journal: exported(journal, names, actor=actor, why=why), waits=False
+        )
         _log.info("export", captures=len(told["captures"]), actor=actor, why=why)
         return _json(told)
 
@@ -177,6 +183,9 @@ class Routes:
     async def _keepers(self, request: web.Request) -> web.Response:
         names = await _body(request)
         return _json(await self._running.desk.read(lambda journal: views.keepers(journal, names)))
+
+    async def _no_act(self, _: web.Request) -> web.Response:
+        raise self._running.desk.full or JournalFull("the daemon is not ready yet", hint="Do it again in a moment.")
 
     # -- acts ---------------------------------------------------------------------------------------------------------
 
@@ -194,7 +203,7 @@ class Routes:
                 )
             )
 
-        done = await self._running.desk.write(do)
+        done = await self._running.desk.write(do, waits=False)
         _log.info("act", verb=verb, capture=done["id"], actor=actor, why=why)
         for forward in self._running.forwards:
             forward.forgive(done["id"]) if verb == "retry" else forward.nudge()
@@ -204,7 +213,7 @@ class Routes:
         actor, asked, joining = await self._actor(request), await _body(request), self._running.joining
         seen = {name for one in self._running.devices.values() for name in (one.device.id, one.device.serial) if name}
         told = await self._running.desk.write(
-            lambda journal: assigning.write(journal, joining.options, asked, actor=actor, seen=seen)
+            lambda journal: assigning.write(journal, joining.options, asked, actor=actor, seen=seen), waits=False
         )
         joining.nudge()
         _log.info("assigned", assignments=len(told["assignments"]), actor=actor, why=acts.said(str(asked["why"])))
@@ -232,7 +241,9 @@ class Routes:
 
         async def record(detail: Mapping[str, Json]) -> None:
             told: dict[str, Json] = {"order": {"detail": dict(detail), "driver": name, "word": word}}
-            await self._running.desk.write(lambda journal: journal.record(Event.DRIVER_ORDERED, told, actor=actor))
+            await self._running.desk.write(
+                lambda journal: journal.record(Event.DRIVER_ORDERED, told, actor=actor), waits=False
+            )
             _log.info("ordered", driver=name, word=word, actor=actor)
 
         return _json({"told": await driver.order(word, arguments, actor=actor, record=record)})
@@ -252,6 +263,8 @@ class Routes:
         actor, asked = await self._actor(request), await _body(request)
         if not isinstance(asked, dict):
             raise Refusal('a drill is asked for with {"length": 1048576, "patience": 120}')
+        if (full := self._running.desk.full) is not None:
+            raise full
         length, patience = _number(str(asked.get("length", 1 << 20))), _number(str(asked.get("patience", 120)))
         steps = self._running.drill.run(length=length or 0, patience=float(patience or 0), actor=actor)
         first = await anext(steps)  # what is refused is refused with a status

@@ -165,6 +165,8 @@ class StatusService:
     async def _ready(self, _: web.BaseRequest) -> web.Response:
         """Can it take? The journal answers, and the spool has room."""
         await self._running.desk.read(lambda _: None)
+        if (full := self._running.desk.full) is not None:
+            return _problem(503, f"nothing is taken: {full}")
         room = await self._running.spool.run(self._running.spool.room)
         if not room.usable:
             return _problem(503, "the spool has no room above the watermark: nothing is taken")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.errors import JournalError, Refusal, SpoolFull
+from agent.errors import JournalFull, Refusal, SpoolFull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ def test_nothing_is_left_of_files_that_did_not_fit(still: Dock, tmp_path: Path) 
     ):
         done = full("--config", still.config, *words)
         assert "Traceback" not in done.stderr
-        assert done.returncode in (Refusal.exit_code, JournalError.exit_code), done.stderr
+        assert done.returncode in (Refusal.exit_code, JournalFull.exit_code), done.stderr
     assert [path for path in medium.rglob("*") if path.is_file()] == []
     assert list(out.iterdir()) == []
 
@@ -88,6 +88,6 @@ def test_a_journal_without_room_says_to_make_some() -> None:
 
     from agent.journal.database import translated  # noqa: PLC0415
 
-    with pytest.raises(JournalError, match="the disk is full") as told, translated("the journal cannot be written"):
+    with pytest.raises(JournalFull, match="the disk is full") as told, translated("the journal cannot be written"):
         raise apsw.FullError("database or disk is full")
-    assert "Make room" in told.value.what_to_do
+    assert "make room" in told.value.what_to_do

@@ -179,7 +179,8 @@ def test_through_the_daemons_socket(tmp_path: Path) -> None:
         sign(made)
 
         class Desk:
-            async def write(self, act: Callable[..., object]) -> object:
+            async def write(self, act: Callable[..., object], *, waits: bool) -> object:
+                assert not waits, "a person is told at once"
                 with made.journal.transaction():
                     return act(made.journal)
 

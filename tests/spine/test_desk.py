@@ -103,7 +103,7 @@ async def test_whoever_finds_out_that_it_is_broken_it_is_told_at_once(desk: Desk
     desk.on_broken = told.set_result
 
     def fails(_: Journal) -> None:
-        raise apsw.FullError("database or disk is full")
+        raise apsw.IOError("disk I/O error")
 
     with pytest.raises(JournalError) as raised:
         await desk.write(fails)
@@ -113,7 +113,7 @@ async def test_whoever_finds_out_that_it_is_broken_it_is_told_at_once(desk: Desk
 
 async def test_once_it_cannot_be_written_every_later_call_says_so(desk: Desk) -> None:
     def fails(_: Journal) -> None:
-        raise apsw.FullError("database or disk is full")
+        raise apsw.IOError("disk I/O error")
 
     await desk.write(holding("a"))
     done = await asyncio.gather(

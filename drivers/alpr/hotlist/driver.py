@@ -12,6 +12,7 @@ from agent import durable
 from agent.capture import Observation, rfc3339
 from agent.clock import Clock
 from agent.driver import Notice
+from agent.driver.unhurried import Unhurried
 from agent.errors import ConfigError, Problem
 from drivers.alpr.hotlist.alerts import Alerts
 from drivers.alpr.hotlist.arriving import Arrivals, Proof
@@ -80,6 +81,7 @@ class Hotlists:
         self._reads = ScreenedReads(options, self.matcher, self.hits, self.counts, self.waiting, *told)
         self._clock = Clock()
         self._intake: Intake | None = None
+        self._forgetting: Unhurried | None = None
         self._opened, self._telling = False, asyncio.Lock()
         self._log = structlog.get_logger("hotlist")
 
@@ -113,7 +115,7 @@ class Hotlists:
     async def run(self, intake: Intake, /) -> None:
         """Watch for lists, count, forget what is due, and tell of hits, until cancelled."""
         no_cores()
-        self._intake = intake
+        self._intake, self._forgetting = intake, Unhurried(intake)
         await asyncio.to_thread(self._open)
         for shelf in self.shelves.values():
             await shelf.check()
@@ -127,6 +129,7 @@ class Hotlists:
                     group.create_task(self.pushed.run())
                 group.create_task(self.alerts.run())
                 group.create_task(self._keep_house())
+                group.create_task(self._tell_hours())
                 await asyncio.Event().wait()
         finally:
             if self.waiting is not None:
@@ -186,13 +189,18 @@ class Hotlists:
             if self.waiting is not None:
                 self.waiting.settle(datetime.now(UTC))
             await self._purge()
-            await self.tell_counts()
             saved += self.options.rescan
             if saved >= _SAVED:
                 saved = 0.0
                 await self.counts.save()
             if self.hits.changed:
                 await self.hits.save()
+            await asyncio.sleep(self.options.rescan)
+
+    async def _tell_hours(self) -> None:
+        """Apart from the house: what is told waits for the journal, and what is to be forgotten does not."""
+        while True:
+            await self.tell_counts()
             await asyncio.sleep(self.options.rescan)
 
     async def tell_counts(self, *, all_: bool = False) -> None:
@@ -223,8 +231,9 @@ class Hotlists:
     async def _purge(self) -> None:
         now = datetime.now(UTC)
         for gone in await asyncio.to_thread(self.sealed.due, now):
-            if self._intake is not None:
-                # Told before it is done: what was told and not done is told again, and its name says which it is.
+            if self._forgetting is not None:
+                # Told before it is done: what was told and not done is told again, and its name says which it is. Where
+                # the disk has no room for the entry it is done in its time all the same: the law waits for no disk.
                 detail: dict[str, Json] = {
                     "count": gone.count,
                     "from": rfc3339(gone.begin),
@@ -233,7 +242,7 @@ class Hotlists:
                     "policy": self.options.policy,
                     "span": gone.name,
                 }
-                await self._intake.observe(Observation(f"hotlist:{self.options.name}", PURGED, now, detail))
+                await self._forgetting.observe(Observation(f"hotlist:{self.options.name}", PURGED, now, detail))
             await asyncio.to_thread(self.sealed.destroy, gone)
             self._log.info("reads_forgotten", count=gone.count)
 

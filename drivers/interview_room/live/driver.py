@@ -13,7 +13,8 @@ import structlog
 from agent import durable
 from agent.capture import Observation, printable, rfc3339
 from agent.driver import Notice
-from agent.errors import AgentError, DeviceGone, Refusal
+from agent.driver.unhurried import Unhurried
+from agent.errors import AgentError, DeviceGone, JournalFull, Refusal
 from drivers.interview_room.live.buttons import Buttons, late, now
 from drivers.interview_room.live.ffmpeg import command, version_of
 from drivers.interview_room.live.holding import Holder
@@ -71,7 +72,7 @@ class LiveRoom:
         """Record whenever it is asked for, until cancelled; what is recorded then goes on at the next start."""
         await asyncio.to_thread(durable.make_folder, self._options.folder)
         await self._find()
-        self._intake = intake
+        self._intake = intake = Unhurried(intake)  # whatever the disk does: a room goes on, and ends
         self._ready.set()
         try:
             await intake.sight(self._device)
@@ -168,7 +169,8 @@ class LiveRoom:
                 await self._be_sure()
             case "stop":
                 interview = self._running()
-                await record({"interview": interview.id, "note": note, "room": self._room})
+                with suppress(JournalFull):  # `stop` tells it as well, when there is room
+                    await record({"interview": interview.id, "note": note, "room": self._room})
                 await self.stop(actor, note)
                 await self._finished()
             case "mark":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import resource
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.capture import Standing
+from agent.driver import unhurried
 from agent.errors import Refusal
 from drivers.alpr.hotlist import waiting
 from drivers.alpr.hotlist.counting import COUNT, Counts
@@ -19,6 +21,9 @@ from tests.drivers.hotlist.rig import Bench, read_of, trace, until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent.capture import Device, Observation
+    from agent.driver import Readable
 
 HOUR = timedelta(hours=1)
 AT = datetime(2026, 11, 22, 7, 41, tzinfo=UTC)
@@ -133,7 +138,10 @@ async def test_a_full_disk_holds_up_no_hit_and_loses_no_read(tmp_path: Path, mon
             assert await bench.station.take(read_of("EVDK042", 2)) is Standing.HELD
             assert await bench.station.take(read_of("ZZZZ003", 3)) is Standing.UNKNOWN
             (notice,) = (one for one in driver.notices() if one.id == "hotlist.not_sealed")
-            assert "2 reads that are to be kept wait in memory: No space left" in notice.detail
+            assert (
+                "2 reads that are to be kept wait in memory, 0 % of what memory has for them: No space left"
+                in notice.detail
+            )
             assert len((await bench.order(driver, "search", plate="ZZZZ001", why="w"))["reads"]) == 1
             assert list(driver.sealed.reads()) == []
         await until(lambda: len(list(driver.sealed.reads())) == 2)
@@ -158,11 +166,50 @@ def test_what_waits_for_room_is_bounded_and_forgotten_in_time(tmp_path: Path, mo
     assert "5 were forgotten" in next(reads.notices()).detail
     reads.settle(AT + HOUR)
     assert list(reads.reads()) == []
+    (notice,) = reads.notices()
+    assert (notice.id, notice.state) == ("hotlist.not_kept", "warning"), "it is told after that, too"
+    assert "20 reads of 2026" in notice.detail
+    assert "No space left" in notice.detail
     reads.add({"camera": "front", "read": {}}, AT)
     reads.close()
     counts.close(AT, all_=True)
     ((_, told),) = counts.due(AT, {})
     assert (told.detail["sealed"], told.detail["not_sealed"]) == (0, 21)
+    assert "21 reads" in next(reads.notices()).detail
+    monkeypatch.setattr(waiting, "_TOLD", 0.0)
+    assert list(reads.notices()) == [], "after a day without another one"
+
+
+class Late:
+    """An intake whose disk has no room for entries."""
+
+    def __init__(self) -> None:
+        self.room = asyncio.Event()
+        self.observed: list[Observation] = []
+
+    async def sight(self, device: Device, /) -> None:
+        raise NotImplementedError
+
+    async def take(self, offer: Readable, /) -> Standing:
+        raise NotImplementedError
+
+    async def observe(self, observation: Observation, /) -> None:
+        await self.room.wait()
+        self.observed.append(observation)
+
+
+async def test_what_is_to_be_forgotten_waits_for_no_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal has no room: what the law lets be kept for an hour goes after an hour, and is told when there is."""
+    bench, late = Bench(tmp_path, keep_non_hits="1 h"), Late()
+    async with bench.open() as driver:
+        assert await bench.station.take(read_of("ZZZZ001", 1)) is Standing.UNKNOWN
+        assert len(list(driver.sealed.reads())) == 1
+        driver._forgetting = unhurried.Unhurried(late, moment=0.0)
+        monkeypatch.setattr(Sealed, "_is_over", lambda *_: True)
+        await until(lambda: list(driver.sealed.reads()) == [])
+        assert late.observed == []
+        late.room.set()
+        await until(lambda: [one.kind for one in late.observed] == [PURGED])
 
 
 async def test_a_read_that_is_longer_than_any_read_stops_no_other(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 from agent import durable
 from agent.capture import Observation
 from agent.driver import HearsObservations, RaisesNotices, TakesOrders
-from agent.errors import ConfigError, DeviceGone, Refusal
+from agent.driver.unhurried import Unhurried
+from agent.errors import ConfigError, DeviceGone, JournalFull, Refusal
 from agent.testing.probe import Probe, read_all
 from agent.testing.rig import running, until
 from drivers.interview_room.live import LiveRoom, buttons, driver
@@ -106,6 +108,41 @@ async def test_a_full_disk_keeps_nobody_recorded(
             await until(lambda: room._current is None)
         await until(lambda: bool(held))
     assert held[0]["ended_by"].startswith("http:"), "the notes that are held do not say that it ended"
+
+
+async def test_a_journal_without_room_keeps_nobody_recorded(
+    made: Callable[..., LiveRoom], http: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told of a room waits for the journal, and the room does not: neither its button nor an order."""
+    monkeypatch.setattr(driver, "Unhurried", partial(Unhurried, moment=0.05))
+    has_room, entries = asyncio.Event(), list[Observation]()
+
+    class Short(Probe):
+        async def observe(self, observation: Observation, /) -> None:
+            await has_room.wait()
+            entries.append(observation)
+
+    async def record(_: Mapping[str, Json]) -> None:
+        raise JournalFull("the journal cannot be written: the disk is full")
+
+    room = made(http=http)
+    async with running(room, Short()):
+        await until(lambda: room._buttons.url is not None and room._ready.is_set())
+        for _ in range(2):
+            assert await post(room, "start") == 204
+            assert recording(room)
+            assert await post(room, "stop") == 204
+            await until(lambda: room._current is None)
+        with pytest.raises(JournalFull):
+            await room.order("start", {}, actor="uid:1000", record=record)
+        assert await post(room, "start") == 204
+        await room.order("stop", {}, actor="uid:1000", record=record)
+        assert not recording(room)
+        assert entries == []
+        has_room.set()
+        await until(lambda: len(entries) >= 6)
+    kinds = [one.kind for one in entries if one.kind in {"room.started", "room.stopped"}]
+    assert kinds == ["room.started", "room.stopped"] * 3, "in their order"
 
 
 async def test_on_a_full_disk_no_interview_begins_and_whoever_asked_is_told_why(
@@ -253,7 +290,7 @@ async def test_a_switch_that_stays_on_is_tried_again_and_told_once(
         room.heard(observed(on=True))
         await until(lambda: recording(room))
         assert seen == ["start"]
-        assert not told(room)
+        await until(lambda: not told(room))
 
 
 async def test_a_mark_that_failed_and_is_pressed_again_is_noted_once(
