@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "FAILED",
     "MAKE_ROOM",
     "NO_ROOM",
     "ForceFailed",
+    "advice",
     "create",
     "drop_cache",
     "folder",
@@ -50,11 +52,16 @@ __all__ = [
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors that say that there is no room, for this file or for any."""
 
-MAKE_ROOM: Final = "Make room on that disk, or have it elsewhere; then do it again. A daemon does so by itself."
+MAKE_ROOM: Final = "Nothing was changed. Make room on that disk, and do it again; a daemon does so by itself."
 """What to do where something must be written, and nothing leaves the disk by itself."""
 
 FAILED: Final = frozenset({errno.EIO, errno.EROFS, errno.EUCLEAN})
 """Errors of a disk that fails, or of a file system that has stopped itself."""
+
+
+def advice(error: OSError, otherwise: str) -> str:
+    """What to do where something could not be written: make room where there is none, and else what the caller says."""
+    return MAKE_ROOM if error.errno in NO_ROOM else otherwise
 
 
 def unwritable(where: str, said: str, error: OSError) -> AgentError:

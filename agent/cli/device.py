@@ -16,6 +16,8 @@ from agent.cli.assigning import assign, assign_all, unassign, whose_now
 from agent.cli.recording import record
 from agent.cli.telling import AsJson, length, line, lines, moment, pairs, print_json, table
 from agent.cli.words import clock_off, reckoned, sentence
+from agent.cli.writing import made
+from agent.durable import replace_file
 from agent.errors import Refusal
 from agent.registry import enrolled
 
@@ -161,16 +163,15 @@ def _give(file: Path, state: Path) -> None:
 
 def _write_secret(path: Path, content: bytes, *, force: bool) -> None:
     """For its owner alone: it may hold a password."""
-    try:
-        if force:
-            path.unlink(missing_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with open(fd, "wb") as file:  # noqa: PTH123 - of a descriptor
+    if not force:
+        with made(path, other="Give another --out, or --force to write over what is there.") as file:
             file.write(content)
-    except FileExistsError as error:
-        raise Refusal(f"{path} is there already", hint="Give another --out, or --force to write over it.") from error
+        return
+    try:  # the old one stays until the new one is whole
+        replace_file(path.absolute(), content)
     except OSError as error:
-        raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Give another --out.") from error
+        hint = "Nothing was changed. Make room there, or give another --out."
+        raise Refusal(f"{path} cannot be written: {error.strerror}", hint=hint) from error
 
 
 def _todo(one: dict[str, Any], *, running: bool) -> list[str]:

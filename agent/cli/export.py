@@ -13,11 +13,12 @@ import typer
 
 from agent.cli import configuration
 from agent.cli.asking import Source, source
+from agent.cli.check.state import nearest
 from agent.cli.owner import closed_above
-from agent.cli.telling import AsJson, line, print_json
+from agent.cli.telling import AsJson, length, line, print_json
 from agent.cli.verify import stamped
 from agent.descent import FILE
-from agent.errors import ConfigError, Problem, Refusal, SpoolDamaged, in_words
+from agent.errors import ConfigError, Problem, Refusal, SpoolDamaged, SpoolFull, in_words
 from agent.station.dossiers import UNSAID
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 _BLOCK: Final = 2 * 1024 * 1024
+_PAPERS: Final = 16 * 1024
+"""Bytes of what stands beside a capture: certificate, manifest, entries, proofs."""
 
 
 def export(
@@ -49,6 +52,7 @@ def export(
     _can_be_made(to)
     with source(ctx) as station:
         _can_be_read(kept, captures, station)
+        _has_room(to, captures, station)
         told = station.dossiers(captures, why=why)  # from here on the log says of each that it was exported
     seal = _seal(config, told)
     labels = Labels(datetime.now(UTC), config.station.agency, agent_version())
@@ -80,6 +84,20 @@ def _can_be_made(folder: Path) -> None:
         raise Refusal(f"{folder} is there already", hint="Nothing was written. Name a folder that does not exist.")
     if (above := closed_above(folder)) is not None:
         raise Refusal(f"no folder can be made in {above}", hint="Nothing was written. Name another folder.")
+
+
+def _has_room(folder: Path, captures: list[str], station: Source) -> None:
+    """Before the log says that they were exported. What proves them needs less than the least that is asked here."""
+    needed = _PAPERS * len(captures)
+    for one in captures:
+        found = station.capture(one)["capture"]
+        needed += found["length"] if found["spooled"] else 0
+    disk = os.statvfs(nearest(folder.absolute()))
+    if disk.f_blocks and needed > (free := disk.f_bavail * disk.f_frsize):
+        raise SpoolFull(
+            f"{folder} cannot be written: it needs {length(needed)}, and {length(free)} are free there",
+            hint="Nothing was written. Make room on that disk, or name a folder on another one.",
+        )
 
 
 def _can_be_read(kept: Path, captures: list[str], station: Source) -> None:

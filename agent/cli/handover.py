@@ -243,7 +243,8 @@ def _write(folder: Path, name: str, notes: list[str]) -> None:
             durable.replace_below(name, content, place, 0o644)
     except OSError as error:
         path = folder / RECEIPTS / name
-        raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Nothing was signed.") from error
+        hint = "Nothing was signed. Make room on the medium, or take its write protection away; then sign again."
+        raise Refusal(f"{path} cannot be written: {error.strerror}", hint=hint) from error
     finally:
         os.close(root)
 

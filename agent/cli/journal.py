@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
@@ -15,8 +15,8 @@ from agent.capture import DRILL
 from agent.cli.asking import Source, source
 from agent.cli.telling import AsJson, line, lines, pairs, print_json, progress
 from agent.cli.words import sentence
-from agent.durable import NO_ROOM
-from agent.errors import JournalError, Refusal
+from agent.cli.writing import made
+from agent.errors import JournalError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The custody log.")
 
@@ -88,28 +88,8 @@ def export(
     ] = False,
 ) -> None:
     """Write every entry, byte for byte, one JSON value a line."""
-    with nullcontext(sys.stdout.buffer) if file is None else _made(file) as target, source(ctx) as station:
+    with nullcontext(sys.stdout.buffer) if file is None else made(file, mode=0o666) as target, source(ctx) as station:
         _write(station, target, sums=sums, name=name, drills=drills)
-
-
-@contextmanager
-def _made(file: Path) -> Iterator[BinaryIO]:
-    """A file that was not there; nothing is left of one that is not whole."""
-    try:
-        target = file.open("xb")
-    except FileExistsError:
-        raise Refusal(f"{file} is there already", hint="Nothing was written. Name another file.") from None
-    except OSError as error:
-        raise Refusal(f"{file} cannot be written: {error.strerror}", hint="Name another file.") from error
-    try:
-        with target:
-            yield target
-    except BaseException as error:
-        file.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            hint = "Nothing was written. Make room there, or name another file."
-            raise Refusal(f"{file} cannot be written: {error.strerror}", hint=hint) from error
-        raise
 
 
 def _newest(station: Source, count: int, *, follow: bool) -> Iterator[dict[str, Any]]:

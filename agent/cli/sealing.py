@@ -62,7 +62,8 @@ def seal(text: str, target: Path, how: Seal, *, following: bool = False) -> None
         durable.make_folder(target.parent)
         durable.replace_file(target, content)
     except OSError as error:
-        raise Refusal(f"{target}: {error.strerror}", hint="Nothing was changed. Run this as root.") from error
+        hint = durable.advice(error, "Nothing was changed. Run this as root.")
+        raise Refusal(f"{target}: {error.strerror}", hint=hint) from error
     try:
         same = _opened(target, following=following) == text
     except Refusal:

@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 CERTIFICATE: Final = "client.pem"
+_AS_WHOM: Final = "Run this as root or as the daemon's user."
 _NEXT: Final = "client.next.pem"
 _FILE_MAX: Final = 256 * 1024
 _COMMON_NAME_MAX: Final = 64  # ub-common-name, RFC 5280 appendix A
@@ -168,7 +169,7 @@ def pending_key(folder: Path) -> ec.EllipticCurvePrivateKey:
         durable.make_folder(folder)
         durable.replace_file(path, _private(key))
     except OSError as error:
-        raise Refusal(f"{path}: {error.strerror}", hint="Run this as root or as the daemon's user.") from error
+        raise Refusal(f"{path}: {error.strerror}", hint=durable.advice(error, _AS_WHOM)) from error
     return key
 
 
@@ -214,7 +215,7 @@ def install(folder: Path, chain: Sequence[x509.Certificate], now: datetime | Non
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise Refusal(f"{path}: {error.strerror}", hint="Run this as root or as the daemon's user.") from error
+            raise Refusal(f"{path}: {error.strerror}", hint=durable.advice(error, _AS_WHOM)) from error
         public = key.public_key().public_bytes(_PEM, _SPKI)
         leaf = [one for one in chain if one.public_key().public_bytes(_PEM, _SPKI) == public]
         if leaf:
@@ -232,7 +233,7 @@ def install(folder: Path, chain: Sequence[x509.Certificate], now: datetime | Non
         durable.replace_file(target, content)
         waiting.unlink(missing_ok=True)
     except OSError as error:
-        raise Refusal(f"{target}: {error.strerror}", hint="Run this as root or as the daemon's user.") from error
+        raise Refusal(f"{target}: {error.strerror}", hint=durable.advice(error, _AS_WHOM)) from error
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.errors import Refusal
@@ -43,16 +44,23 @@ def write(
     }
     try:
         folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+    try:
         (folder / "heads").mkdir()
         for head in hand.heads.values():
             (folder / "heads" / _name(head)).write_bytes(head)
         (folder / "README.md").write_text(_README.format(who=who, day=day, version=version), "utf-8")
         (folder / "recorded.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
     except OSError as error:
-        raise Refusal(
-            f"{folder} cannot be written: {error.strerror}", hint="Name a folder that is not there yet."
-        ) from error
+        rmtree(folder, ignore_errors=True)  # a part of it would keep the next try from its name
+        raise _unwritten(folder, error) from error
     return told
+
+
+def _unwritten(folder: Path, error: OSError) -> Refusal:
+    hint = "Nothing was written. Make room there, or name another folder that is not there yet."
+    return Refusal(f"{folder} cannot be written: {error.strerror}", hint=hint)
 
 
 def _with_head(capture: dict[str, Any], heads: Mapping[str, bytes]) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def export_audit(
         try:
             replace_file(html.absolute(), page(report).encode(), mode=0o644)
         except OSError as error:
-            hint = "Make room there, or name another file: --html FILE."
+            hint = "Nothing was written. Make room there, or name another file: --html FILE."
             raise Refusal(f"{html} cannot be written: {error.strerror}", hint=hint) from error
     print_json(report)
 

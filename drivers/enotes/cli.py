@@ -3,7 +3,7 @@
 import base64
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 
 from agent.cli.asking import order, source
 from agent.cli.telling import AsJson, line, moment, pairs, print_json, table
+from agent.cli.writing import made
 from agent.errors import Refusal
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ FAMILY: Final = "enotes."
 _FLAGGED: Final = 4
 _UNPLACED: Final = "unplaced"
 _LATE: Final = 12 * 3600
+_OTHER: Final = "Give another --out."
+_INVITATION: Final = 256 * 1024
+"""Bytes beyond any page of an invitation."""
 
 Name = Annotated[
     str, typer.Argument(metavar="NOTEBOOK", help="A notebook, or a part of its name; `unplaced` for entries of none.")
@@ -123,7 +127,8 @@ def render(
             sys.stdout.buffer.writelines(page)
             return
         path = out or Path(f"{str(found.notebook).removeprefix('urn:uuid:')}.{language}.html")
-        _write(path, page)
+        with made(path, other=_OTHER) as target:
+            target.writelines(page)
     line(f"wrote {path}")
 
 
@@ -162,9 +167,10 @@ def invite(
     driver: Driver = None,
 ) -> None:
     """Write a page with a QR code by which one tablet of one officer is taken in, once."""
-    told = order(ctx, FAMILY, "invite", {"badge": badge, "name": name, "tablet": tablet}, driver=driver)
     path = out or Path(f"{tablet.replace(':', '_')}.invitation.html")
-    _write(path, [base64.b64decode(told["page"])])
+    with made(path, room=_INVITATION, other=_OTHER) as page:  # first: nobody sees an invitation without its page
+        told = order(ctx, FAMILY, "invite", {"badge": badge, "name": name, "tablet": tablet}, driver=driver)
+        page.write(base64.b64decode(told["page"]))
     line(f"wrote {path}")
     for advice in told["todo"]:
         line(advice, "yellow")
@@ -304,21 +310,3 @@ def _show(found: "Looked", told: dict[str, Any]) -> None:
         line(f"an envelope stands in the index and not in the custody log: {digest}", "red")
     if not (found.missing or found.flagged or found.disagreeing or lost):
         line("every signature, the chain and every note are good", "green")
-
-
-def _write(path: Path, content: Iterable[bytes]) -> None:
-    """For its owner alone, never over what is there, and whole or not at all."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError as error:
-        raise Refusal(f"{path} is there already", hint="Give another --out.") from error
-    except OSError as error:
-        raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Give another --out.") from error
-    try:
-        with open(fd, "wb") as file:  # noqa: PTH123 - of a descriptor
-            file.writelines(content)
-    except BaseException as error:
-        path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise Refusal(f"{path} cannot be written: {error.strerror}", hint="Give another --out.") from error
-        raise

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.cli.device import _write_secret
+from agent.cli.writing import made
 from agent.errors import JournalFull, Refusal, SpoolFull
+from agent.recorder import RecordingHand, Veil, write
+from tests.spine.full_disk import small_disk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.cli.conftest import Dock
+    from tests.cli.conftest import Answer, Dock
+    from tests.spine.full_disk import Disk
+
+    Evidock = Callable[..., Answer]
 
 SETS_UP = ("init", "--name", "dock-1", "--agency", "example.org", "--dems", "", "--bays", "0")
 
@@ -91,3 +99,97 @@ def test_a_journal_without_room_says_to_make_some() -> None:
     with pytest.raises(JournalFull, match="the disk is full") as told, translated("the journal cannot be written"):
         raise apsw.FullError("database or disk is full")
     assert "make room" in told.value.what_to_do
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(tmp_path) as found:
+        (found.top / "lost+found").rmdir()
+        yield found
+
+
+def lies_there(disk: Disk) -> set[str]:
+    return {path.name for path in disk.top.iterdir()} - {"others"}
+
+
+@pytest.mark.parametrize("left", [0, 16_000, 90_000], ids=["nothing", "too little", "enough for the bytes alone"])
+def test_an_export_to_a_full_disk(evidock: Evidock, still: Dock, disk: Disk, left: int) -> None:
+    """What is known not to fit is not begun, and the log says nothing of it; what does not fit leaves nothing."""
+    found = evidock("--config", still.config, "capture", "list", "--json").json["captures"]
+    least = min(found, key=lambda one: one["length"])
+    entries = len(evidock("--config", still.config, "journal", "export").lines)
+    disk.fill(but=left)
+    done = evidock("--config", still.config, "capture", "export", least["id"], "--to", disk.top / "bag")
+    assert done.code == SpoolFull.exit_code, done.err
+    assert "Make room on that disk" in done.err
+    assert lies_there(disk) == set()
+    if not left:
+        assert len(evidock("--config", still.config, "journal", "export").lines) == entries
+    disk.give_back()
+    assert evidock("--config", still.config, "capture", "export", least["id"], "--to", disk.top / "bag").code in {0, 3}
+
+
+def test_an_export_to_a_disk_that_may_only_be_read(evidock: Evidock, still: Dock, disk: Disk) -> None:
+    id_ = evidock("--config", still.config, "capture", "list", "--json").json["captures"][0]["id"]
+    disk.become_read_only()
+    done = evidock("--config", still.config, "capture", "export", id_, "--to", disk.top / "bag")
+    assert done.code == Refusal.exit_code, done.err
+    assert "Name another folder" in done.err
+    assert lies_there(disk) == set()
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_what_a_command_writes_is_there_whole_or_not_at_all(
+    evidock: Evidock, still: Dock, disk: Disk, how: str
+) -> None:
+    disk.fill() if how == "full" else disk.become_read_only()
+    for words in (
+        ("journal", "export", disk.top / "log"),
+        ("support-bundle", "--yes", "--to", disk.top / "bundle.tar.gz"),
+        ("hotlist", "export-audit", "--html", disk.top / "page.html"),
+    ):
+        done = evidock("--config", still.config, *words)
+        assert done.code == Refusal.exit_code, done.err
+        assert "Nothing was" in done.err, done.err
+        assert ("room" in done.err) == (how == "full") or "audit" in str(words), done.err
+        assert lies_there(disk) == set(), words
+
+
+def test_a_password_that_finds_no_room_leaves_the_old_one(disk: Disk) -> None:
+    path = disk.top / "enrolment"
+    _write_secret(path, b"old", force=False)
+    with pytest.raises(Refusal, match="is there already"):
+        _write_secret(path, b"new", force=False)
+    _write_secret(path, b"newer", force=True)
+    disk.fill()
+    with pytest.raises(Refusal, match="No space left") as told:
+        _write_secret(path, b"newest" * 10_000, force=True)
+    assert "Make room" in told.value.what_to_do
+    assert path.read_bytes() == b"newer"
+    with pytest.raises(Refusal, match="No space left"):
+        _write_secret(disk.top / "other", b"x" * 10_000, force=False)
+    assert lies_there(disk) == {"enrolment"}
+
+
+def test_what_cannot_be_taken_back_is_not_begun_without_room_for_its_answer(disk: Disk) -> None:
+    """Of an invitation of a tablet there is one page; without it the tablet is invited and nobody can come."""
+    with made(disk.top / "page", room=100_000) as file:
+        file.write(b"short")
+    assert (disk.top / "page").read_bytes() == b"short"
+    assert (disk.top / "page").stat().st_blocks <= 8
+    disk.fill(but=50_000)
+    begun = []
+    with pytest.raises(Refusal, match="No space left"), made(disk.top / "other", room=100_000):
+        begun.append(1)
+    assert not begun
+    assert lies_there(disk) == {"page"}
+
+
+def test_a_recording_of_a_device_that_finds_no_room(disk: Disk) -> None:
+    disk.fill(but=4096)
+    hand = RecordingHand(Veil())
+    hand.observations.extend({"n": "x" * 1000} for _ in range(100))
+    with pytest.raises(Refusal, match="No space left") as told:
+        write(disk.top / "recorded", hand, {}, who="x", day="2026-11-30", version="0")
+    assert "Make room" in told.value.what_to_do
+    assert lies_there(disk) == set()

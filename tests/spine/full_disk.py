@@ -27,8 +27,8 @@ class Disk:
     def __init__(self, top: Path) -> None:
         self.top = top
 
-    def fill(self) -> None:
-        """Somebody else takes every block that is left."""
+    def fill(self, *, but: int = 0) -> None:
+        """Somebody else takes every block that is left, but for so many bytes."""
         fd = os.open(self.top / "others", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             for length in (1 << 20, 4096, 1):
@@ -38,8 +38,14 @@ class Disk:
                 except OSError as error:
                     if error.errno != errno.ENOSPC:
                         raise
+            os.ftruncate(fd, max(0, os.fstat(fd).st_size - but))
+            os.fsync(fd)
         finally:
             os.close(fd)
+
+    def become_read_only(self) -> None:
+        """As a disk that has failed, or that is write-protected."""
+        subprocess.run(["mount", "-o", "remount,ro", str(self.top)], check=True)
 
     def give_back(self) -> None:
         """All of it."""

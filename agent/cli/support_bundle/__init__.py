@@ -18,6 +18,7 @@ import typer
 
 from agent.cli.support_bundle.gathered import gathered
 from agent.cli.telling import AsJson, length, line, print_json, table
+from agent.cli.writing import made
 from agent.errors import Refusal
 
 __all__ = ["app"]
@@ -56,12 +57,7 @@ def support_bundle(
     path = to or Path(f"evidock-support-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz")
     if not yes and not (sys.stdin.isatty() and typer.confirm(f"Write {path}?")):
         raise Refusal("nothing was written", hint="Add --yes to write it without being asked.")
-    try:
-        _write(path, files)
-    except FileExistsError:
-        raise Refusal(f"{path} is there already", hint="Nothing was changed. Name another file with --to.") from None
-    except OSError as error:
-        raise Refusal(f"{path}: {error.strerror}", hint="Name a file that you may write with --to.") from error
+    _write(path, files)
     line(f"written: {path}", "green")
 
 
@@ -93,13 +89,9 @@ WHAT = {
 
 def _write(path: Path, files: dict[str, bytes]) -> None:
     """For the owner alone, and only where nothing is."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as target, tarfile.open(fileobj=target, mode="w:gz") as bundle:
-            for name, raw in files.items():
-                member = tarfile.TarInfo(f"evidock-support/{name}")
-                member.size, member.mode = len(raw), 0o600
-                bundle.addfile(member, io.BytesIO(raw))
-    except OSError:
-        path.unlink(missing_ok=True)  # a part of it would keep the next try from its name
-        raise
+    other = "Name another file that you may write with --to."
+    with made(path, other=other) as target, tarfile.open(fileobj=target, mode="w:gz") as bundle:
+        for name, raw in files.items():
+            member = tarfile.TarInfo(f"evidock-support/{name}")
+            member.size, member.mode = len(raw), 0o600
+            bundle.addfile(member, io.BytesIO(raw))

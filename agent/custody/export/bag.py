@@ -5,6 +5,7 @@ The same inputs give the same bytes. The folder appears under its name only once
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -20,7 +21,7 @@ from agent.custody.export.case import describe
 from agent.custody.export.certificate import certificate
 from agent.custody.export.dossier import facts_of, sealed
 from agent.custody.export.manifest import manifest, recordings
-from agent.errors import Refusal, SpoolDamaged, SpoolError
+from agent.errors import AgentError, Refusal, SpoolDamaged, SpoolError, SpoolFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,8 @@ def export(
     """Write a bag to `folder`, which must not exist; `read` gives a kept file's bytes by its SHA-256.
 
     Everything is verified on the way: `SpoolDamaged`, `JournalError` or `BadReceipt` where something does not hold, and
-    then no folder is there. What is merely absent (a proof, a receipt, the bytes) is left out, and the bag says so.
+    then no folder is there, nor where there is no room for it (`SpoolFull`). What is merely absent (a proof, a receipt,
+    the bytes) is left out, and the bag says so.
     """
     under = sealed(seal)
     captures = _bounded(sorted((facts_of(one, under) for one in dossiers), key=lambda one: one.held.index))
@@ -77,7 +79,7 @@ def export(
             f"{draft} is there already", hint="Another export runs, or one was cut off: then delete that folder."
         ) from None
     except OSError as error:
-        raise SpoolError(f"{folder} cannot be written: {error.strerror}", hint="Name another folder.") from error
+        raise _unwritten(folder, error) from error
     try:
         _fill(draft, captures, read, under, labels)
         draft.rename(folder)
@@ -85,11 +87,21 @@ def export(
             durable.force_folder(parent_fd)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
-        raise SpoolError(f"{folder} cannot be written: {error.strerror}", hint="Name another folder.") from error
+        raise _unwritten(folder, error) from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return captures
+
+
+def _unwritten(folder: Path, error: OSError) -> AgentError:
+    """Whose side it was: a disk that is full, one that fails, or a place that is none for this."""
+    said = f"{folder} cannot be written: {error.strerror}"
+    if error.errno in durable.NO_ROOM:
+        return SpoolFull(said, hint="Nothing was left there. Make room on that disk, or name a folder on another one.")
+    if error.errno == errno.EIO:
+        return SpoolError(said, hint="That disk fails. Name a folder on another one.")
+    return Refusal(said, hint="Nothing was left there. Name another folder.")
 
 
 def _bounded(captures: Sequence[Facts]) -> list[Facts]:
