@@ -18,7 +18,7 @@ from agent.capture import PART_LENGTH, printable
 from agent.driver import BLOCK_LENGTH, GATHERED_LENGTH
 from agent.errors import DeviceError, DeviceGone, SpoolError
 from agent.ingest.copying import closing
-from agent.journal import Desk, queries
+from agent.journal.versions import versions
 from agent.places import Places
 from agent.repairs import repair
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from agent.capture import Device
     from agent.driver import Readable
-    from agent.journal.queries import Version
+    from agent.journal import Desk
+    from agent.journal.versions import Version
     from agent.spool import Spool
 
 __all__ = ["Comparing"]
@@ -95,19 +96,19 @@ class Comparing:
 
     async def _compared(self, offer: Readable, token: bytes, plug: _Plug) -> bool:
         length = offer.capture.length or 0
-        versions = await self._desk.read(lambda journal: queries.versions(journal, token, length))
-        spooled = [one for one in versions if one.spooled]
+        known = await self._desk.read(lambda journal: versions(journal, token, length))
+        spooled = [one for one in known if one.spooled]
         for offset, count in _pieces(length) if spooled else ():
             piece = await _piece(offer, offset, count)
             spooled = [one for one in spooled if await self._kept(one, offset, len(piece)) == piece]
             if not spooled:
                 break
-        evicted = [one for one in versions if not one.spooled]
-        if spooled or not versions:
+        evicted = [one for one in known if not one.spooled]
+        if spooled or not known:
             return True
         if not evicted:
             return False
-        if plug.evicted >= _EVICTED and len(evicted) == len(versions):
+        if plug.evicted >= _EVICTED and len(evicted) == len(known):
             return True
         plug.evicted += 1
         begins = hashlib.sha256(await _piece(offer, 0, min(length, PART_LENGTH))).digest()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from agent.capture import LENGTH_MAX, PART_LENGTH, Digest, Priority, Standing
+from agent.capture import LENGTH_MAX, Digest, Priority, Standing
 from agent.journal.rows import CODES, COLUMNS, STANDINGS, holding, micros, moment, raw_id, text_id
 from agent.journal.words import folded
 
@@ -51,7 +51,6 @@ __all__ = [
     "taken_in",
     "tally",
     "to_be_released",
-    "versions",
     "was_held",
 ]
 
@@ -110,25 +109,6 @@ def digests_of(journal: Journal, token: bytes) -> tuple[Digest, ...]:
         (token,),
     )
     return tuple(Digest(*row) for row in rows)
-
-
-class Version(NamedTuple):
-    """One of the contents that were taken of an origin."""
-
-    sha256: bytes
-    begins: bytes | None
-    """SHA-256 of its first part; None where no entry tells."""
-    spooled: bool
-
-
-def versions(journal: Journal, token: bytes, length: int) -> list[Version]:
-    """What was taken of this origin and is so long."""
-    sql = "SELECT sha256, part_through, part_sha256, spooled FROM capture WHERE origin = ? AND length = ?"
-    whole = length <= PART_LENGTH
-    return [
-        Version(sha256, sha256 if whole else (through or parts)[:32] or None, bool(spooled))
-        for sha256, through, parts, spooled in journal.connection.execute(sql, (token, length))
-    ]
 
 
 def doubts(journal: Journal, token: bytes) -> bool:

@@ -49,30 +49,6 @@ async def test_a_stage_that_can_be_continued_stays(station: Station, bench: Benc
     assert lying(station, "stage") == before != set()
 
 
-@pytest.mark.parametrize("begun", [False, True])
-async def test_what_a_driver_sets_aside_lies_there_whole_also_after_a_break(
-    station: Station, bench: BenchDevice, *, begun: bool
-) -> None:
-    data = some_bytes(1000)
-    bench.record("a", data)
-    capture, expected = bench.offer("a").capture, {hashlib.sha256(data).hexdigest()}
-    if begun:  # the agent ended while it wrote this
-        about = {"claims": {}, "length": 1000, "origin": dict(capture.origin.claims)}
-        stage = station.spool.stage(capture.origin.token, about)
-        stage.write(data[:400])
-        stage.close()
-        expected.add(hashlib.sha256(data[:400]).hexdigest())
-        await station.restart()
-    for _ in range(2):
-        await station.set_aside(capture, data, "nobody can take it")
-    assert lying(station, "parts") == expected
-    assert lying(station, "stage") == set()
-    assert set((await reasons(station)).values()) == {"nobody can take it"}
-    await station.restart()
-    await station.dock(bench)
-    await station.verify()
-
-
 @pytest.mark.parametrize("name", ["00112233445566778899aabbccddeeff-0", "anything", "00112233.doubtful"])
 async def test_a_stage_that_nobody_can_continue_becomes_a_part_with_a_reason(station: Station, name: str) -> None:
     (station.spool.root / "stage" / name).write_bytes(b"half a capture")

@@ -168,34 +168,6 @@ async def test_a_message_over_the_limit_loses_its_picture_and_not_its_read(
         assert len(await read_all(first(probe), 0)) < 8192
 
 
-@pytest.mark.parametrize("maker", ["hikvision", "axis"])
-async def test_a_fault_of_ours_is_told_without_a_word_of_the_message(
-    tmp_path: Path, maker: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is to be repeated once, and then set aside; at once where a camera may not repeat. Nothing quotes a plate."""
-    lines: list[str] = []
-    structlog.configure(processors=[lambda _, __, event: lines.append(repr(event)) or json.dumps(event, default=str)])
-
-    def broken(read: object) -> object:
-        raise ValueError(f"invalid: {read}")
-
-    monkeypatch.setattr("drivers.alpr.watching.Watch.read", lambda _, read: broken(read))
-    told, probe = options(tmp_path, maker), Probe()
-    try:
-        async with received(told, probe) as driver:
-            sent = MESSAGES[maker](Passage(), "")
-            answers = [await sender(told).once(sent) for _ in range(2)]
-            assert answers == ([200, 200] if maker == "hikvision" else [503, 200])
-            assert {data for _, data, _ in probe.aside} == {sent.body}
-            assert "alpr.aside" in {notice.id for notice in driver.notices()}
-            said = [repr(await driver.health()), repr(driver.notices()), *lines, caplog.text]
-    finally:
-        structlog.reset_defaults()
-    said += [repr((capture, why)) for capture, _, why in probe.aside]
-    assert any("ValueError at test_receiver.py" in line for line in said)
-    assert not any("EVDK" in line for line in said)
-
-
 # -- who may come in ---------------------------------------------------------------------------------------------------
 
 
