@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from contextlib import aclosing, contextmanager
@@ -20,6 +21,8 @@ from tests.uplinks.memory import MIB, MemoryLeaving, MemorySending, some_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import trustme
 
     from agent.uplink.http.straight import Straight
 
@@ -106,6 +109,20 @@ async def test_a_request_that_is_given_up_in_the_moment_of_its_answer_keeps_no_c
         with pytest.raises(asyncio.CancelledError):
             await going
         assert await asyncio.to_thread(closed.wait, 10)
+
+
+async def test_a_server_that_says_nothing_of_keys_is_left_after_the_time_for_a_connection(
+    way: Straight, authority: trustme.CA
+) -> None:
+    way._connect_timeout = 0.3
+    way._tls = ssl.create_default_context()
+    authority.configure_trust(way._tls)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = URL(f"https://127.0.0.1:{silent.getsockname()[1]}/")
+        async with asyncio.timeout(20):
+            with pytest.raises(UnmadeError) as caught:
+                await way.ask("PUT", url, {"Content-Length": "1"}, body_of(b"1"), 1, verifying=0.0)
+    assert isinstance(caught.value.why, TimeoutError)
 
 
 async def test_a_thread_that_hangs_in_the_disk_keeps_its_place(way: Straight, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from asyncio.subprocess import PIPE, STDOUT
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from yarl import URL
 
 from agent.errors import UplinkDown
 from agent.uplink.http import Cut, Door, HttpOptions
+from agent.uplink.http.line import Line
 from tests.uplinks.bare import YES, Bare, asked, body_of, way_to
 from tests.uplinks.memory import MIB, some_bytes
 from tests.uplinks.tls import served_with, strict_server
@@ -92,6 +94,20 @@ async def test_a_certificate_of_ours_that_is_refused_is_told_as_by_the_event_loo
             with pytest.raises(Cut, match="refused the TLS connection: certificate required") as caught:
                 await door.carry("PUT", door.url, words, body_of(some_bytes(64 * MIB)), 64 * MIB, verifying=0.0)
     assert "client_cert" in caught.value.what_to_do
+
+
+def test_a_connection_that_is_reset_before_its_first_word_is_closed(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        line = Line(socket.create_connection(listening.getsockname()), tls[1], "127.0.0.1")
+        other, _ = listening.accept()
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+        other.close()
+        with pytest.raises(OSError, match="not connected"):
+            line.greet()
+        assert not line.closed, "else whoever took it closes it some time"
+        line.close()
 
 
 @pytest.mark.parametrize(("version", "word"), [("-tls1_3", b"K\n"), ("-tls1_2", b"r\n"), ("-tls1_2", b"R\n")])

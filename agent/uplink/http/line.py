@@ -33,6 +33,7 @@ class Line:
         """Agree upon keys, where that was not done yet. Raises `OSError`."""
         if self._tls is not None:
             with self._closing:
+                self._sock.getpeername()  # what was reset already, Python's TLS would take and leave open
                 sock = self._tls.wrap_socket(self._sock, server_hostname=self._host, do_handshake_on_connect=False)
                 self._sock, self._tls, self.incoming = sock, None, Incoming(sock)
             sock.do_handshake()
