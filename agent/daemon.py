@@ -39,7 +39,7 @@ from agent.spool import Spool
 from agent.starting import begun, check_epoch, config_claims, started
 from agent.station.answering import answering
 from agent.station.troubles import Troubles, told_by
-from agent.supervising import alive, clock_kept, hear, housekept, probed, receipts_come, supervised
+from agent.supervising import alive, clock_kept, clock_watched, hear, housekept, probed, receipts_come, supervised
 from agent.traffic import class_of
 from agent.uplink import Probes, ReceiptsLater
 
@@ -300,7 +300,8 @@ class Agent:
                     clock_kept(self.clock),
                     self.power.run(),
                     alive(self.desk),
-                    housekept(self.desk, self.clock, self.presence, self.anchor),
+                    clock_watched(self.desk, self.clock),
+                    housekept(self.presence, self.anchor),
                 )
                 tasks += [group.create_task(room) for room in rooms]
                 tasks += () if self.broker is None else [group.create_task(self.broker.run(control.live))]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agent.station.troubles import Troubles
     from agent.uplink import Probes, ReceiptsLater
 
-__all__ = ["alive", "clock_kept", "hear", "housekept", "probed", "receipts_come", "supervised"]
+__all__ = ["alive", "clock_kept", "clock_watched", "hear", "housekept", "probed", "receipts_come", "supervised"]
 
 _STEADY: Final = 30.0
 """Seconds that a driver must run before it counts as well again."""
@@ -93,13 +93,19 @@ async def alive(desk: Desk) -> None:
         tell_systemd(ALIVE)
 
 
-async def housekept(desk: Desk, clock: Clock, presence: Presence, anchor: Anchor) -> None:
-    """Notice who went away and whether the clock was set."""
-    log, step = structlog.get_logger("agent"), Step(clock.stamp())
+async def housekept(presence: Presence, anchor: Anchor) -> None:
+    """Notice who went away."""
     while True:
         await asyncio.sleep(_HOUSEKEEPING)
         if await presence.notice_gone():
             await anchor.dock_empties()
+
+
+async def clock_watched(desk: Desk, clock: Clock) -> None:
+    """Notice that the clock was set. Steps while the journal has no room are told of as one, when it has."""
+    log, step = structlog.get_logger("agent"), Step(clock.stamp())
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING)
         now = clock.stamp()
         if (stepped := step.since(now)) is not None:
             detail: dict[str, Json] = {"by_us": stepped // timedelta(microseconds=1)}

@@ -170,8 +170,8 @@ class Anchor:
 
     async def dock_empties(self) -> None:
         """The last device has left: what it brought is signed, cosigned where that goes quickly, and stamped."""
-        if self._stamping is None or not self._custody.tsa_when_empty:
-            return
+        if self._stamping is None or not self._custody.tsa_when_empty or self._desk.full is not None:
+            return  # without room nothing is signed, and whoever notices that devices leave does not wait for it
         await self.sign()
         self._stamping.shift_ends()
 

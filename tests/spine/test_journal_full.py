@@ -6,11 +6,14 @@ import asyncio
 import json
 import sys
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from agent import supervising
 from agent.clock import Clock
 from agent.errors import JournalFull, SpoolFull
 from agent.journal import Desk, Event, Journal
@@ -254,3 +257,34 @@ async def test_a_desk_that_is_closed_keeps_nobody_waiting(disk: Disk, desk: Desk
     await desk.close()
     done = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(one) for one in done] == [JournalFull] * 3
+
+
+async def test_steps_of_the_clock_are_told_of_when_there_is_room(
+    disk: Disk, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "_HOUSEKEEPING", 0.01)
+    clock, ahead = Clock(), [timedelta()]
+    true = clock.stamp
+    monkeypatch.setattr(clock, "stamp", lambda: replace(stamp := true(), at=stamp.at + ahead[0]))
+    watching = asyncio.create_task(supervising.clock_watched(desk, clock))
+    await asyncio.sleep(0.1)
+    disk.fill()
+    with pytest.raises(JournalFull):
+        await desk.write(
+            lambda journal: journal.connection.execute("CREATE TABLE x AS SELECT zeroblob(9000000)"), waits=False
+        )
+    for _ in range(3):
+        ahead[0] += timedelta(hours=1)
+        await asyncio.sleep(0.1)
+    disk.give_back()
+
+    def told(journal: Journal) -> list[int]:
+        said = [json.loads(leaf)["predicate"] for _, leaf in journal.leaves.between(0, journal.leaves.size)]
+        return [one["by_us"] for one in said if one["event"] == Event.CLOCK_STEPPED]
+
+    async def all_of_it() -> bool:
+        return round(sum(await desk.read(told)) / 3_600_000_000) == 3
+
+    await until(all_of_it)
+    watching.cancel()
+    await asyncio.wait({watching})
