@@ -112,6 +112,26 @@ async def test_a_proxy_that_takes_fast_and_passes_on_slowly_is_no_stall(
     assert methods(double) == ["OPTIONS", "POST"]
 
 
+@pytest.mark.usefixtures("both_ways")
+async def test_a_server_that_hangs_behind_many_parts_is_left_as_behind_one(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a quick link a request brings up to 32 parts: given the time of a slow one for each, that would be hours."""
+    for module in (body_module, carriage):
+        monkeypatch.setattr(module, "SLOWEST", MIB // 8)
+    for module in (trip, carriage):
+        monkeypatch.setattr(module, "PART_LENGTH", MIB // 16)
+    double = await serve()
+    double.next("PATCH", stall(EIGHT))
+    sending = MemorySending(some_bytes(EIGHT))
+    uplink = connect(double.url, stall=0.4)
+    uplink.part.quick = True
+    async with asyncio.timeout(25):  # much sooner than without
+        await uplink.send(sending)
+    assert double.count("PATCH") > 1
+    assert whole(double, sending)
+
+
 async def test_blocks_become_pieces_where_one_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "SLOW", 0.05)
     sending = MemorySending(some_bytes(MIB))

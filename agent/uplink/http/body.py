@@ -30,12 +30,24 @@ class Body:
     time-out on the whole would have to know the link's speed.
     """
 
-    def __init__(self, blocks: AsyncIterator[bytes], length: int, stall: float, *, verifying: float = 0.0) -> None:
-        """`verifying`: seconds that the server may need before it answers, once it has everything."""
+    def __init__(
+        self,
+        blocks: AsyncIterator[bytes],
+        length: int,
+        stall: float,
+        *,
+        verifying: float = 0.0,
+        buffered: int | None = None,
+    ) -> None:
+        """`verifying`: seconds that the server may need before it answers, once it has everything.
+
+        `buffered`: bytes that may lie between it and us when the last one was handed over; None: all of them.
+        """
         self._blocks = blocks
         self.length = length
         self._stall = stall
         self._verifying = verifying
+        self._buffered = length if buffered is None else buffered
         self._limit: asyncio.Timeout | None = None
         self._block = b""
         self._at = 0
@@ -93,7 +105,7 @@ class Body:
             self.failure = SpoolDamaged(f"the spool gave {self.handed} bytes of a capture where {self.length} lie")
             raise self.failure
         # All of it may still lie in buffers of the kernel and of proxies, and has to go over the slow link from there.
-        still = self._stall + self.length / SLOWEST + self._verifying
+        still = self._stall + self._buffered / SLOWEST + self._verifying
         self._push_back(asyncio.get_running_loop().time() + still)
 
     def _push_back(self, when: float | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar
 
 import structlog
 
+from agent.capture import PART_LENGTH
 from agent.errors import SpoolDamaged, UplinkDown
 from agent.uplink.http.answer import retry_after
 from agent.uplink.http.body import PIECE, Body
@@ -173,7 +174,9 @@ class Trip(Generic[DoorT_co]):
             if len(body) != length:
                 raise SpoolDamaged(f"the spool gave {len(body)} bytes of a capture where {length} lie")
         else:
-            body = Body(blocks, length, self.stall, verifying=verifying)
+            # On a quick link not the whole of many parts: that would be hours for a server that hangs.
+            buffered = min(length, PART_LENGTH) if self.part.quick else length
+            body = Body(blocks, length, self.stall, verifying=verifying, buffered=buffered)
         try:
             return await self.door.ask(method, url, headers, body, verifying=verifying)
         except UplinkDown as error:
