@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.capture import Standing
+from agent.damage import looked_at
 from agent.errors import AgentError, BadReceipt, JournalError, NotNow, Refusal, SpoolDamaged, UplinkDown, UplinkRefused
 from agent.forward import bundling
 from agent.forward.aside import MOMENT, Asides
 from agent.forward.belief import believed
 from agent.forward.bundling import Bundling
-from agent.forward.damage import looked_at
 from agent.forward.declined import Declined
 from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
 from agent.forward.sending import ForwardSending

@@ -2,11 +2,14 @@
 
 Name, time and length of a capture are the device's word. Two cameras can have one serial number, count their clips
 alike and begin at the same hour. So each time that a volume is plugged in, a piece of each capture that is known is
-compared with what lies in the spool, once. Where it differs, all that is on this volume is read.
+compared with what lies in the spool, once. Where it is something else, all that is on this volume is read. Where it is
+the same but for a few bytes, one of the two sides decays: what lies in the spool is read then, and set aside if it is
+that; else it is the device, of which the next reading before it forgets anything tells, and nothing is taken of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -15,15 +18,16 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from agent.capture import PART_LENGTH, printable
+from agent.damage import looked_at
 from agent.driver import BLOCK_LENGTH, GATHERED_LENGTH
-from agent.errors import DeviceError, DeviceGone, SpoolError
+from agent.errors import DeviceError, DeviceGone, SpoolDamaged, SpoolError
 from agent.ingest.copying import closing
 from agent.journal.versions import versions
 from agent.places import Places
 from agent.repairs import repair
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterator, Sequence
 
     from agent.capture import Device
     from agent.driver import Readable
@@ -42,9 +46,15 @@ _EVICTED: Final = 4
 _AT_ONCE: Final = (4, 2)
 """Comparisons at once, of all volumes and of one: each has a few MiB of both sides in memory."""
 _ALIGNED: Final = 4096
+_DECAY_MOST: Final = 1 / 16
+"""Of the bits: of two films half of them differ, and of one whose card decays a few pages."""
 _TODO: Final = (
     "All that is on it is read now and held beside the other. Are there two cameras with this serial number? Have one "
     "of them given another. Is there only one? Have its card and its reader looked at."
+)
+_DECAYED: Final = (
+    "What was taken before lies in the spool, or was sent, and is whole. Keep this device, and have its card and its "
+    "reader looked at: the same film reads differently now."
 )
 
 
@@ -57,6 +67,9 @@ class _Plug:
     compared: set[bytes] = field(default_factory=set)
     evicted: int = 0
     differs: bool = False
+    """Something else lies under a name."""
+    decays: bool = False
+    """The same does, but for a few bytes."""
 
 
 class Comparing:
@@ -84,6 +97,8 @@ class Comparing:
         async with self._places.of(capture.device.id):
             try:
                 found = await self._compared(offer, token, plug)
+                if found is None:
+                    return False  # it is taken again, and compared with that the next time
             except DeviceGone:
                 return True  # it is compared when it is back
             except (DeviceError, SpoolError) as error:
@@ -91,21 +106,27 @@ class Comparing:
                 found = True
         plug.compared.add(token)
         if not found:
-            self._differs(plug, capture.key)
+            plug.differs = self._told(plug, capture.key, _TODO)
         return found
 
-    async def _compared(self, offer: Readable, token: bytes, plug: _Plug) -> bool:
+    async def _compared(self, offer: Readable, token: bytes, plug: _Plug) -> bool | None:
+        """None: what lay in the spool was damaged, and does so no more."""
         length = offer.capture.length or 0
         known = await self._desk.read(lambda journal: versions(journal, token, length))
         spooled = [one for one in known if one.spooled]
-        for offset, count in _pieces(length) if spooled else ():
-            piece = await _piece(offer, offset, count)
-            spooled = [one for one in spooled if await self._kept(one, offset, len(piece)) == piece]
-            if not spooled:
-                break
-        evicted = [one for one in known if not one.spooled]
-        if spooled or not known:
+        other = await self._other(offer, spooled)
+        if len(other) < len(spooled) or not known:
             return True
+        for one in other:
+            holding = await self._desk.read(lambda journal, name=one.capture: journal.get(name))  # type: ignore[misc]
+            if await looked_at(self._desk, self._spool, holding):
+                error = f"{one.sha256.hex()} lies in the spool no longer as it was taken"
+                self._log.error("spool_damaged", capture=one.capture, error=error, todo="nothing: it is taken again")
+                return None
+        if any(share < _DECAY_MOST for share in other.values()):
+            plug.decays = self._told(plug, offer.capture.key, _DECAYED)
+            return True
+        evicted = [one for one in known if not one.spooled]
         if not evicted:
             return False
         if plug.evicted >= _EVICTED and len(evicted) == len(known):
@@ -114,8 +135,23 @@ class Comparing:
         begins = hashlib.sha256(await _piece(offer, 0, min(length, PART_LENGTH))).digest()
         return any(one.begins in (None, begins) for one in evicted)
 
+    async def _other(self, offer: Readable, spooled: Sequence[Version]) -> dict[Version, float]:
+        """Those that are not what the device gives, each with the share of the bits in which they differ."""
+        pieces = _pieces(offer.capture.length or 0) if spooled else []
+        differing = dict.fromkeys(spooled, 0)
+        for offset, count in pieces:
+            piece = await _piece(offer, offset, count)
+            for one in spooled:
+                kept = await self._kept(one, offset, count)
+                differing[one] += 0 if kept == piece else await asyncio.to_thread(_differing, piece, kept)
+        bits = 8 * sum(count for _, count in pieces)
+        return {one: some / bits for one, some in differing.items() if some}
+
     async def _kept(self, one: Version, offset: int, count: int) -> bytes:
-        return b"".join([block async for block in self._spool.blocks(one.sha256, offset, count)])
+        try:
+            return b"".join([block async for block in self._spool.blocks(one.sha256, offset, count)])
+        except SpoolDamaged:
+            return b""  # it is missing, or too short
 
     def _plug(self, device: Device, plugged: str) -> _Plug:
         there = (device.id, device.place)
@@ -127,20 +163,21 @@ class Comparing:
             self._plugs.popitem(last=False)
         return plug
 
-    def _differs(self, plug: _Plug, key: str) -> None:
-        if not plug.differs:
-            plug.differs = True
+    def _told(self, plug: _Plug, key: str, todo: str) -> bool:
+        if not (plug.differs or plug.decays):
             place = printable(plug.device.place or "")
-            self._log.warning("device_differs", device=plug.device.id, place=place, key=printable(key), todo=_TODO)
+            self._log.warning("device_differs", device=plug.device.id, place=place, key=printable(key), todo=todo)
+        return True
 
     def notices(self, here: Container[str]) -> Iterator[dict[str, str | None]]:
         """Repair notices, of devices that are here."""
         newest = {device: (place, plug) for (device, place), plug in self._plugs.items()}
         for device, (place, plug) in newest.items():
-            if plug.differs and device in here:
+            if (plug.differs or plug.decays) and device in here:
                 where = place or "no place told"
                 detail = f"{device} ({where}) has other bytes under names that were taken from it before"
-                yield repair("device.differs", "problem", f"device {device}", detail, _TODO)
+                todo = _TODO if plug.differs else _DECAYED
+                yield repair("device.differs", "problem", f"device {device}", detail, todo)
 
 
 def _plugged(offer: Readable) -> str:
@@ -156,6 +193,13 @@ def _pieces(length: int) -> list[tuple[int, int]]:
     if length <= GATHERED_LENGTH:
         return [(0, length)]
     return [(0, BLOCK_LENGTH), (length // 2 // _ALIGNED * _ALIGNED, BLOCK_LENGTH)]
+
+
+def _differing(one: bytes, other: bytes) -> int:
+    """In how many bits they differ; what only one of them has counts."""
+    both = min(len(one), len(other))
+    changed = int.from_bytes(one[:both], "big") ^ int.from_bytes(other[:both], "big")
+    return changed.bit_count() + 8 * (len(one) + len(other) - 2 * both)
 
 
 async def _piece(offer: Readable, offset: int, length: int) -> bytes:

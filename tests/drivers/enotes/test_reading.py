@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.errors import AgentError, Refusal
+from agent.errors import Refusal
 from drivers.enotes import reading
-from drivers.enotes.cli import _write
 from drivers.enotes.emulator import Notebook
 from drivers.enotes.emulator.notebook import Signer
 from drivers.enotes.reading import from_files, from_index
@@ -24,7 +23,7 @@ from firmware_specs.formats.enote import LINE_MAX
 from tests.drivers.enotes.make_book import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from drivers.enotes.reading import Looked
@@ -165,13 +164,3 @@ def test_a_file_that_changes_while_it_is_read_is_not_believed(tmp_path: Path, ho
         with pytest.raises(Refusal) as refused:
             b"".join(rendered(found))
     assert refused.value.what_to_do
-
-
-def test_a_document_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    def breaks() -> Iterator[bytes]:
-        yield b"<!doctype html>"
-        raise AgentError("the index cannot be read")
-
-    with pytest.raises(AgentError, match="the index"):
-        _write(tmp_path / "book.html", breaks())
-    assert list(tmp_path.iterdir()) == []

@@ -157,3 +157,48 @@ async def test_a_capture_that_was_overwritten_in_its_place_is_read(
         await here.dock(camera)
         assert hashlib.sha256(some_bytes(5 * MIB, "again")).digest() in await held(here.station)
         assert before < await held(here.station)
+
+
+def flipped(path: Path) -> bytes:
+    """Turn one bit over in a file that was written long ago."""
+    content, facts = bytearray(path.read_bytes()), path.stat()
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    os.utime(path, ns=(facts.st_mtime_ns, facts.st_mtime_ns))
+    return bytes(content)
+
+
+@pytest.mark.parametrize("length", [1000, 9 * MIB])
+async def test_what_reads_differently_by_a_few_bits_is_told_and_not_taken_for_another_film(
+    tmp_path: Path, dock: Callable[..., UsbVolume], length: int
+) -> None:
+    camera = VolumeEmulator(tmp_path / "dock")
+    key = camera.add(some_bytes(length, "film"))
+    before = digests(camera)
+    (tmp_path / "dock").mkdir()
+    async with bay(tmp_path, dock()) as here:
+        await here.dock(camera)
+        content = flipped(camera.files / key)
+        assert await here.dock(camera) == 0
+        assert here.notices() == ["device.differs"]
+        assert await held(here.station) == before
+        assert (camera.files / key).read_bytes() == content
+
+
+@pytest.mark.parametrize("length", [1000, 9 * MIB])
+async def test_what_decays_in_the_spool_is_set_aside_and_taken_again_and_no_camera_is_blamed(
+    tmp_path: Path, dock: Callable[..., UsbVolume], length: int
+) -> None:
+    camera = VolumeEmulator(tmp_path / "dock")
+    camera.add(some_bytes(length, "film"))
+    (tmp_path / "dock").mkdir()
+    async with bay(tmp_path, dock()) as here:
+        await here.dock(camera)
+        (kept,) = (tmp_path / "station" / "spool" / "kept").iterdir()
+        flipped(kept)
+        assert await here.dock(camera) == length
+        assert (await here.dock(camera), here.notices()) == (0, [])
+        assert await held(here.station) == digests(camera)
+        assert hashlib.sha256(kept.read_bytes()).digest() in digests(camera)
+        await here.station.verify()
