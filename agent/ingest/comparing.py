@@ -3,8 +3,9 @@
 Name, time and length of a capture are the device's word. Two cameras can have one serial number, count their clips
 alike and begin at the same hour. So each time that a volume is plugged in, a piece of each capture that is known is
 compared with what lies in the spool, once. Where it is something else, all that is on this volume is read. Where it is
-the same but for a few bytes, one of the two sides decays: what lies in the spool is read then, and set aside if it is
-that; else it is the device, of which the next reading before it forgets anything tells, and nothing is taken of it.
+the same but for a few bits, one of the two sides decays. What lies in the spool is read then: if it decayed it is set
+aside, and taken again. Else the device did: nothing is taken of it, a notice says so, and where devices forget, the
+reading before that finds it once more.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class _Plug:
     differs: bool = False
     """Something else lies under a name."""
     decays: bool = False
-    """The same does, but for a few bytes."""
+    """The same does, but for a few bits."""
 
 
 class Comparing:
@@ -106,7 +107,8 @@ class Comparing:
                 found = True
         plug.compared.add(token)
         if not found:
-            plug.differs = self._told(plug, capture.key, _TODO)
+            self._tell(plug, capture.key, _TODO)
+            plug.differs = True
         return found
 
     async def _compared(self, offer: Readable, token: bytes, plug: _Plug) -> bool | None:
@@ -124,7 +126,8 @@ class Comparing:
                 self._log.error("spool_damaged", capture=one.capture, error=error, todo="nothing: it is taken again")
                 return None
         if any(share < _DECAY_MOST for share in other.values()):
-            plug.decays = self._told(plug, offer.capture.key, _DECAYED)
+            self._tell(plug, offer.capture.key, _DECAYED)
+            plug.decays = True
             return True
         evicted = [one for one in known if not one.spooled]
         if not evicted:
@@ -163,11 +166,11 @@ class Comparing:
             self._plugs.popitem(last=False)
         return plug
 
-    def _told(self, plug: _Plug, key: str, todo: str) -> bool:
+    def _tell(self, plug: _Plug, key: str, todo: str) -> None:
+        """Once for each time that it is plugged in."""
         if not (plug.differs or plug.decays):
             place = printable(plug.device.place or "")
             self._log.warning("device_differs", device=plug.device.id, place=place, key=printable(key), todo=todo)
-        return True
 
     def notices(self, here: Container[str]) -> Iterator[dict[str, str | None]]:
         """Repair notices, of devices that are here."""

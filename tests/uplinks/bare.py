@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
+from agent.uplink.http.door import Door
 from agent.uplink.http.straight import Straight
 from tests.uplinks.memory import MemoryLeaving, MemorySending
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from agent.uplink.http.incoming import Head
 
+CHOOSES = Door.goes_straight  # as it is, before `by_the_loop`
 YES = b"HTTP/1.1 204 No Content\r\nUpload-Offset: 7\r\n\r\n"
 
 

@@ -16,6 +16,7 @@ from agent.uplink.ietf import IetfUplink
 from agent.uplink.tus import TusUplink
 from tests.uplinks import azurite, swift
 from tests.uplinks.azurite import Azurite
+from tests.uplinks.bare import way_to
 from tests.uplinks.double import Double
 from tests.uplinks.memory import MIB
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from agent.uplink.http.straight import Straight
     from tests.uplinks.double import Connect, Make, Serve
 
 
@@ -144,3 +146,10 @@ async def dems(tmp_path: Path) -> AsyncIterator[EmulatedDems]:
 async def station(tmp_path: Path) -> AsyncIterator[Station]:
     async with Station(tmp_path / "station") as made:
         yield made
+
+
+@pytest.fixture
+def way() -> Iterator[Straight]:
+    way = way_to()
+    yield way
+    way.close()

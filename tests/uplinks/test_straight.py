@@ -19,22 +19,11 @@ from agent.uplink.http import Cut, Door, HttpOptions, carriage
 from agent.uplink.http.carriage import BrokenError, UnmadeError
 from agent.uplink.http.incoming import Incoming
 from agent.uplink.http.straight import LONG
-from tests.uplinks.bare import YES, Bare, asked, body_of, way_to
+from tests.uplinks.bare import CHOOSES, YES, Bare, asked, body_of, way_to
 from tests.uplinks.memory import MIB, MemoryLeaving, MemorySending, some_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.uplink.http.straight import Straight
-
-CHOOSES = Door.goes_straight  # as it is, before `by_the_loop`
-
-
-@pytest.fixture
-def way() -> Iterator[Straight]:
-    way = way_to()
-    yield way
-    way.close()
 
 
 async def test_the_request_is_written_as_it_was_meant(way: Straight) -> None:

@@ -16,7 +16,7 @@ from yarl import URL
 from agent.errors import UplinkDown
 from agent.uplink.http import Cut, Door, HttpOptions, carriage, straight
 from agent.uplink.http.carriage import UnmadeError
-from tests.uplinks.bare import YES, Bare, asked, body_of, way_to
+from tests.uplinks.bare import CHOOSES, YES, Bare, asked, body_of
 from tests.uplinks.memory import MIB, MemoryLeaving, MemorySending, some_bytes
 
 if TYPE_CHECKING:
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
     import trustme
 
     from agent.uplink.http.straight import Straight
-
-CHOOSES = Door.goes_straight  # as it is, before `by_the_loop`
-
-
-@pytest.fixture
-def way() -> Iterator[Straight]:
-    way = way_to()
-    yield way
-    way.close()
 
 
 @pytest.mark.parametrize("whose", ["straight", "asyncio"])
