@@ -97,7 +97,7 @@ class Bundles:
     async def _look(self, one: _One, mine: set[str]) -> None:
         """Find out what is to become of a capture: whose claims are wrong is refused, and the others are not."""
         try:
-            one.claims = claims = read_claims(wire.parse_metadata(one.metadata))
+            one.claims = claims = read_claims(one.metadata, one.length)
             if claims.capture in self._creating:
                 raise RefusedRequest(423, "Another request is creating this upload.")  # noqa: TRY301 - answered below
             self._creating.add(claims.capture)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from agent.capture import KEY_MAX, LENGTH_MAX
-from agent.testing.dems.wire import RefusedRequest
+from agent.testing.dems.wire import CHECKSUM_MISMATCH, RefusedRequest, parse_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +37,13 @@ class Claims:
     """Leaf of its `held` entry there."""
 
 
-def read_claims(metadata: Mapping[str, str]) -> Claims:
-    """Return the claims of an `Upload-Metadata`, or refuse with a sentence that names the first key that is wrong."""
+def read_claims(text: str, length: int) -> Claims:
+    """Return the claims of an `Upload-Metadata`, or refuse with a sentence that names the first key that is wrong.
+
+    `length` is that of the upload. Where a `check` tells that one of both changed on the way, 460 says so.
+    """
+    _check_whole(text, length)
+    metadata = parse_metadata(text)
     capture = _must(metadata, "capture")
     if not CAPTURE_ID.fullmatch(capture):
         raise RefusedRequest(400, "Upload-Metadata: capture is not a UUID in lower case.")
@@ -56,6 +63,12 @@ def read_claims(metadata: Mapping[str, str]) -> Claims:
         log=log[1],
         index=index,
     )
+
+
+def _check_whole(text: str, length: int) -> None:
+    before, found, check = text.rpartition(",check ")
+    if found and check != base64.b64encode(sha256(f"{length} {before}".encode()).hexdigest().encode()).decode():
+        raise RefusedRequest(CHECKSUM_MISMATCH, "Upload-Metadata and the length are not what its check says.")
 
 
 def _must(metadata: Mapping[str, str], key: str) -> str:

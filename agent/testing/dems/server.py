@@ -106,10 +106,10 @@ class TusServer:
         if length > self._core.options.max_size:
             raise RefusedRequest(413, f"An upload can have {self._core.options.max_size} bytes at most.")
         metadata = request.headers.get("Upload-Metadata", "")
-        said = wire.parse_metadata(metadata)
         if not self._core.options.receipts:
+            wire.parse_metadata(metadata)  # kept as it came; what it says is read by nobody
             return await self._create_new(request, self._store.new(length, None, metadata), fault)
-        claims = read_claims(said)
+        claims = read_claims(metadata, length)
         if claims.capture in self._creating:
             raise RefusedRequest(423, "Another request is creating this upload.")
         self._creating.add(claims.capture)

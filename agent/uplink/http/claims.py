@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from agent.capture import DRILL, rfc3339
@@ -18,7 +19,10 @@ __all__ = ["canary", "metadata", "named_in"]
 
 
 def metadata(holding: Holding) -> str:
-    """Return `Upload-Metadata`, as tus 1.0.0 writes it: keys in ASCII, values UTF-8 and then base64."""
+    """Return `Upload-Metadata`, as tus 1.0.0 writes it: keys in ASCII, values UTF-8 and then base64.
+
+    The last one vouches for all before it, and for the length, on a wire that TLS does not guard.
+    """
     origin = holding.origin
     pairs = {
         "capture": holding.id,
@@ -33,7 +37,9 @@ def metadata(holding: Holding) -> str:
         "group_members": str(holding.members) if holding.members else None,
     }
     # A value of no bytes is legal, yet there are servers that refuse it: what is not known is not named.
-    return _written({key: value for key, value in pairs.items() if value})
+    told = _written({key: value for key, value in pairs.items() if value})
+    check = sha256(f"{holding.digest.length} {told}".encode()).hexdigest()
+    return f"{told},{_written({'check': check})}"
 
 
 def canary(key: str, sha256: bytes) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from agent.errors import UplinkDown, UplinkRefused
 from agent.uplink.http import Cut, Place, metadata, note_in, renew_at, said
-from agent.uplink.ietf.fields import Limits, complete, digest_field, disposition, limits_in
+from agent.uplink.ietf.fields import Limits, complete, digest_field, disposition, limits_in, misfit
 from agent.uplink.ietf.find import asked
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ async def created(trip: IetfTrip, method: str) -> Place:
         except Cut as cut:
             # Often only an idle connection that the server had closed. At worst an empty upload is left to expire.
             await trip.doubt(cut)
+            continue
+        if answer.status == 400 and misfit(answer):  # noqa: PLR2004 - what we said of it changed on the way
+            await trip.doubt(trip.door.explained(answer))
             continue
         if answer.status != 423:  # noqa: PLR2004 - Locked
             break

@@ -17,7 +17,7 @@ from agent.capture import LENGTH_MAX
 if TYPE_CHECKING:
     from agent.uplink.http import Answer
 
-__all__ = ["PARTIAL", "Limits", "complete", "digest_field", "disposition", "limits_in", "problem"]
+__all__ = ["PARTIAL", "Limits", "complete", "digest_field", "disposition", "limits_in", "misfit", "problem"]
 
 PARTIAL: Final = "application/partial-upload"
 
@@ -121,6 +121,11 @@ def problem(answer: Answer) -> str:
         return str(told["type"]).rpartition("#")[2]
     except (ValueError, TypeError, KeyError, RecursionError):
         return ""
+
+
+def misfit(answer: Answer) -> bool:
+    """Whether the server says that a digest does not fit (the problem types of draft-ietf-httpapi-digest-fields)."""
+    return problem(answer).startswith("digest-mismatch")
 
 
 def digest_field(sha256: bytes) -> str:

@@ -23,7 +23,7 @@ from agent.uplink.http import (
     wrong,
 )
 from agent.uplink.ietf.create import created
-from agent.uplink.ietf.fields import PARTIAL, Limits, complete, digest_field, limits_in, problem
+from agent.uplink.ietf.fields import PARTIAL, Limits, complete, digest_field, limits_in, misfit
 from agent.uplink.ietf.find import asked, found, gone
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ async def _next(trip: IetfTrip, place: Place, method: str) -> Place:
         _processed(answer)
     await _not_taken(trip, place, answer, end, proof)
     # Where bytes were called wrong, it may be those before that are wrong by now, in the server's store.
-    return await asked(trip, place.url, prove=_of_digest(answer)) or await created(trip, method)
+    return await asked(trip, place.url, prove=misfit(answer)) or await created(trip, method)
 
 
 def _end(trip: IetfTrip, offset: int, limits: Limits) -> int:
@@ -143,7 +143,7 @@ def _processed(answer: Answer) -> None:
 async def _not_taken(trip: IetfTrip, place: Place, answer: Answer, end: int, proof: Proof | None) -> None:
     """Return when the server may be asked where the upload stands; raise when there is no sense in it now."""
     offset = place.offset
-    if answer.headers.get(RECEIPT) == "refused" or (400 <= answer.status < 500 and _of_digest(answer)):  # noqa: PLR2004
+    if answer.headers.get(RECEIPT) == "refused" or (400 <= answer.status < 500 and misfit(answer)):  # noqa: PLR2004
         await wrong(trip, answer, offset, end, proof)
         return
     match answer.status:
@@ -166,8 +166,3 @@ async def _not_taken(trip: IetfTrip, place: Place, answer: Answer, end: int, pro
             await trip.doubt(trip.door.explained(answer))
         case _:
             trip.surprised(answer)
-
-
-def _of_digest(answer: Answer) -> bool:
-    """Whether the server says that a digest does not fit (the problem types of draft-ietf-httpapi-digest-fields)."""
-    return problem(answer).startswith("digest-mismatch")

@@ -15,7 +15,7 @@ from agent.uplink.http.trouble import Cut, said
 from agent.uplink.http.wrong import wrong
 from agent.uplink.tus.find import asked
 from agent.uplink.tus.trouble import explained
-from agent.uplink.tus.wire import BYTES_TYPE, stated
+from agent.uplink.tus.wire import BYTES_TYPE, CHECKSUM_MISMATCH, stated
 
 if TYPE_CHECKING:
     from agent.uplink.http.answer import Answer
@@ -110,6 +110,9 @@ async def _empty(trip: TusTrip) -> Place:
         except Cut as cut:
             # Often only an idle connection that the server had closed. At worst an empty upload is left to expire.
             await trip.doubt(cut)
+            continue
+        if answer.status == CHECKSUM_MISMATCH and answer.spoken:  # what we said of it changed on the way
+            await trip.doubt(explained(answer))
             continue
         if answer.status != 423:  # noqa: PLR2004 - Locked
             break
