@@ -52,7 +52,8 @@ class Pausing:
 
         `advanced`: a capture came further before. If it was the way that failed then, links break that come back in a
         moment, and a destination that takes bytes did not fail: what is on its way waits a second at first, and longer
-        each time that nothing comes through, and this one does not count.
+        each time that nothing comes through. None of these counts: a link that breaks every few seconds has no minute
+        without a failure, and what it carries in between would wait longer and longer.
         """
         if round_ != self.round:
             self._asked_too(error)
@@ -62,7 +63,7 @@ class Pausing:
         if self.link.up:
             self._in_row, self._broke = 0, advanced and error.way
         self._in_row += 1
-        if self._in_row > 1 or not self._broke:
+        if not self._broke or (self._in_row > 1 and not error.way):
             self.failures += 1
         if self._broke:
             pause = jitter(self._in_row if self._in_row == 1 else max(self._in_row, self.failures))

@@ -99,6 +99,20 @@ def test_a_way_that_breaks_under_what_came_further_is_no_failure_and_forgives_no
     assert fails(broke) == FIRST_PAUSE + 5, "nothing came further"
 
 
+def test_a_link_that_breaks_every_few_seconds_is_waited_for_no_longer_each_time(
+    tried: tuple[Pausing, Callable[..., int]], clock: Clock
+) -> None:
+    """As in a car: it is back after a second or two, so the first try meets nobody, and has no minute that holds."""
+    pauses, fails = tried
+    broke, nobody = UplinkDown("the link broke", way=True), UplinkDown("cannot be reached", way=True)
+    for _ in range(30):
+        assert [fails(broke, advanced=True), fails(nobody), fails(nobody)] == [1, 2, 3]
+        pauses.served()
+        clock.now += 8.0
+    away = [fails(broke, advanced=True), *(fails(nobody) for _ in range(9))]
+    assert away == list(range(1, 11)), "one that stays away"
+
+
 def test_the_minute_begins_anew_with_each_outage(tried: tuple[Pausing, Callable[[], int]], clock: Clock) -> None:
     pauses, fails = tried
     fails()
