@@ -218,7 +218,7 @@ class _Client(aiomqtt.Client):
         self._paho: Paho = self._client
         self._paho.connect_timeout = options.connect_timeout.total_seconds()
         self._paho.manual_ack_set(on=True)
-        self._largest = options.max_packet
+        self._largest, self._keep_alive = options.max_packet, int(options.keep_alive.total_seconds())
         self._in_hand = options.in_hand
         self._bounded_reading()
         self._disconnected.add_done_callback(self._gone)
@@ -320,6 +320,10 @@ class _Client(aiomqtt.Client):
         self.session_present = bool(flags.session_present)
         self.receive_maximum = int(getattr(properties, "ReceiveMaximum", IN_FLIGHT))
         self.max_packet = int(getattr(properties, "MaximumPacketSize", self.max_packet))
+        # The broker may want signs of life more often than we offered (section 3.2.2.3.14); never less often, for we
+        # want to know as well.
+        paho = self._paho
+        paho._keepalive = min(self._keep_alive, paho.keepalive or self._keep_alive)  # noqa: SLF001 - the same
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_disconnect(
@@ -349,6 +353,7 @@ class _Client(aiomqtt.Client):
     async def _misc_loop(self) -> None:
         """Ask for a sign of life when it is due; the library's own loop wakes every second to see that it is not."""
         paho = self._paho
+        await asyncio.wait({self._connected})  # only then does the broker say how long we may be silent
         while paho.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:
             silent = min(paho._last_msg_out, paho._last_bytes_received)  # noqa: SLF001 - the library's own clock
             await asyncio.sleep(max(1.0, silent + paho.keepalive - monotonic()))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import struct
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -236,6 +237,25 @@ async def test_a_broker_that_hangs_is_noticed(mosquitto: Mosquitto, monkeypatch:
                 await one.publish(Outgoing("x", b"x"))
         finally:
             mosquitto.resume()
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(45, 1), (1, 60), (1, 0)])
+async def test_we_are_silent_for_no_longer_than_the_broker_wants_nor_than_we_do(ours: int, theirs: int) -> None:
+    """A broker that was told 45 s and answers with fewer closes the connection after half as much again."""
+    alive = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        writer.write(b"\x20\x06\x00\x00\x03\x13" + struct.pack(">H", theirs))
+        assert await reader.readexactly(2) == b"\xc0\x00"  # PINGREQ
+        alive.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    options = BrokerOptions(host="127.0.0.1", port=server.sockets[0].getsockname()[1], tls=False)
+    options = options.model_copy(update={"keep_alive": timedelta(seconds=ours)})
+    async with server, Connection(options, client_id="a"), asyncio.timeout(10):
+        await alive.wait()
 
 
 async def test_a_session_comes_back_after_the_broker_was_killed_and_loses_nothing(mosquitto: Mosquitto) -> None:
