@@ -159,17 +159,18 @@ async def test_a_medium_that_goes_before_its_first_folder_is_made_gets_no_receip
     rig: FolderRig, station: Station, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
     """In that moment everything would go to whatever lies at the mount point: this machine's own disk."""
-    true_require = Medium.require
+    true_room = Medium.room
 
-    def require(medium: Medium, *more: Any) -> None:  # noqa: ANN401 - as it is
-        true_require(medium, *more)
+    def room(medium: Medium, root: int | None = None) -> int:
+        found = true_room(medium, root)
         rig.path.rename(rig.path.with_name("first"))
         rig.path.mkdir()
         if other == "prepared":
             prepare(rig.path)
-        monkeypatch.setattr(Medium, "require", true_require)
+        monkeypatch.setattr(Medium, "room", true_room)
+        return found
 
-    monkeypatch.setattr(Medium, "require", require)
+    monkeypatch.setattr(Medium, "room", room)
     with pytest.raises(UplinkDown, match=r"another one|prepared"):
         await sent(rig.uplink(), await held_sending(station, b"x"))
     assert list(rig.path.rglob("*.part")) == [*rig.path.glob("captures/*")] == [], "nothing was made there"
@@ -317,14 +318,6 @@ async def test_a_try_that_still_hangs_in_the_medium_keeps_the_next_one_away(
             await asyncio.sleep(0.02)
     assert (await sent(rig.uplink(), sending)).strength is Strength.DIGEST
     assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
-
-
-async def test_what_would_take_the_room_that_is_to_be_left_is_not_begun(rig: FolderRig, station: Station) -> None:
-    sending = await held_sending(station, b"x")
-    with pytest.raises(UplinkDown, match="is full") as down:
-        await sent(rig.uplink(watermark=1 << 50), sending)
-    assert "another one" in down.value.what_to_do
-    assert list((rig.path / "captures").iterdir()) == []
 
 
 async def test_without_a_network_a_disk_is_written_all_the_same(rig: FolderRig, station: Station) -> None:

@@ -79,11 +79,6 @@ class Medium:
             raise told(error, self.path) from error
         return found.f_bavail * found.f_frsize
 
-    def require(self, root: int, length: int) -> None:
-        """Raise `UplinkDown` where so many bytes are not free."""
-        if self.room(root) < length:
-            raise told(OSError(errno.ENOSPC, "no room above the watermark"), self.path)
-
 
 def opened(path: Path) -> int:
     """A descriptor of a medium's root, wherever it is mounted later. Raises `UplinkDown`.

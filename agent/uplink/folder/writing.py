@@ -37,6 +37,8 @@ _READ: Final = 1 << 20
 _ABOUT_MAX: Final = 1 << 20
 _AT_WORK: Final[dict[tuple[str, str], list[Opened]]] = {}
 """By medium and draft. Of the process: a configuration that is read anew makes another uplink."""
+_LEFT: Final[dict[tuple[str, str], int]] = {}
+"""By the same: bytes that are still to be written there, for which the room is promised."""
 _MADE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -54,19 +56,43 @@ async def written(medium: Medium, root: Opened, sending: Sending, *, watermark: 
     holding = sending.holding
     # Two stations may write the same capture to one drive: each has a draft of its own.
     draft = f".{holding.id}.{_mine(holding)}.part"
-    files = _at_work(medium, draft, root)
+    files, place = _at_work(medium, draft, root), (medium.id, draft)
     try:
         if await root.run(_is_there, holding):
             await _is_ours(medium, root, sending)
             return
-        await root.run(medium.require, holding.digest.length + watermark)
+        before = await root.run(_drafted, holding, draft)
+        _promised(medium, place, await root.run(medium.room) + before - watermark, holding.digest.length)
         await root.run(_begun, holding, draft)
-        await _copy(root, sending, draft, files)
+        await _copy(root, sending, place, files)
         await _compare(medium, root, sending, draft)
         if not await root.run(_sealed, holding, draft):
             await _is_ours(medium, root, sending)
     except OSError as error:
         raise told(error, medium.path) from error
+    finally:
+        _LEFT.pop(place, None)
+
+
+def _promised(medium: Medium, place: tuple[str, str], room: int, length: int) -> None:
+    """Promise the room for a draft. Raises `UplinkDown` where it is not there beside what was promised to others.
+
+    Two that do not fit together would fill the medium with two halves, and neither would ever be whole there.
+    """
+    others = sum(left for (one, _), left in _LEFT.items() if one == medium.id)
+    if room - others < length:
+        raise told(OSError(errno.ENOSPC, "no room above the watermark"), medium.path)
+    _LEFT[place] = length
+
+
+def _drafted(root: int, holding: Holding, draft: str) -> int:
+    """Bytes of the medium that an earlier draft takes: it is built upon, or its room is given back."""
+    try:
+        with below(root, *_shelf(holding.id), draft, "data") as data:
+            found = os.stat(payload_name(holding), dir_fd=data, follow_symlinks=False)
+    except FileNotFoundError:
+        return 0
+    return min(found.st_blocks * 512, holding.digest.length)
 
 
 def _at_work(medium: Medium, draft: str, root: Opened) -> list[Opened]:
@@ -109,10 +135,11 @@ def _file(root: int, holding: Holding, bag: str, flags: int) -> int:
         return os.open(payload_name(holding), flags, 0o666, dir_fd=data)
 
 
-async def _copy(root: Opened, sending: Sending, name: str, files: list[Opened]) -> None:
+async def _copy(root: Opened, sending: Sending, place: tuple[str, str], files: list[Opened]) -> None:
     holding, length = sending.holding, sending.holding.digest.length
-    async with opening(lambda: root.do(_file, holding, name, _MADE)) as draft:
+    async with opening(lambda: root.do(_file, holding, place[1], _MADE)) as draft:
         files.append(draft)
+        await draft.run(_fits, length)
         offset = await _continued(sending, draft)
         sending.progress(offset)
         while offset < length:
@@ -122,10 +149,21 @@ async def _copy(root: Opened, sending: Sending, name: str, files: list[Opened]) 
                 async for block in blocks:
                     await draft.run(durable.write_all, block, offset)
                     offset += len(block)
+                    _LEFT[place] = length - offset
             await draft.run(os.fdatasync)
             sending.progress(offset)
         await draft.run(durable.force)
         await draft.run(durable.drop_cache)
+
+
+def _fits(fd: int, length: int) -> None:
+    """Raise `OSError` (EFBIG) where the file system has no files of this length, before 4 GiB of it are written."""
+    try:
+        os.lseek(fd, length, os.SEEK_SET)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG)) from error
 
 
 async def _continued(sending: Sending, draft: Opened) -> int:
