@@ -53,6 +53,8 @@ __all__ = ["Departure", "Forward", "Link"]
 
 _PAGE: Final = 128
 _IDLE: Final = 60.0
+TRY: Final = 10.0
+"""Seconds for which one capture alone tries whether a destination is back, or what it took on before comes through."""
 
 
 class Forward:
@@ -83,7 +85,7 @@ class Forward:
         """Recordings that are finished before anything else of their class, in the order in which they were begun."""
         self._places = self._bundles = 0  # requests on their way: a bundle is one, whatever it holds
         self._alone: set[str] = set()  # what failed in a bundle, or fails by itself, goes in none
-        self._turn = 0
+        self._turn, self._tried_at = 0, 0.0
         self._unsent = Unsent(options.name)
         self.notices = self._unsent.notices
         self._declined = Declined(desk, self._aside, self._unsent, options.name)
@@ -142,13 +144,15 @@ class Forward:
                 turn = await self._next(group)
                 room = self._bundling.room() if self.link.up else None
                 together = bundling.suits(turn, self._alone, room)
-                full = self._places >= (self._in_flight if self.link.up else 1)  # one tries whether it is back
+                full = self._places >= self._in_flight
                 if full:
                     make_way(self.departures.values(), turn.holding)
-                if full or (together and self._bundles >= bundling.AT_ONCE):
+                patience = 0.0 if self.link.up or not self._places else self._tried_at + TRY - monotonic()
+                if full or patience > 0 or (together and self._bundles >= bundling.AT_ONCE):
                     self._ready.appendleft(turn)  # it is still the next one, unless news say otherwise
-                    await self._wait(_IDLE)
+                    await self._wait(_IDLE if full or patience <= 0 else patience)
                     continue
+                self._tried_at = monotonic()
                 mates = (self._ready, room, self._alone, self._is_free)
                 several = bundling.fitting(turn, *mates) if together else [turn]
                 self._places, self._bundles = self._places + 1, self._bundles + together

@@ -237,6 +237,62 @@ async def test_while_a_destination_is_down_one_capture_tries_whether_it_is_back(
     assert most == 1
 
 
+async def test_one_that_is_slow_to_tell_whether_a_destination_is_back_keeps_no_other_from_trying(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a long part on a slow link, or wait for an upload that a dead request holds."""
+    monkeypatch.setattr(pausing, "jitter", lambda _: 0.001)
+    monkeypatch.setattr(forward, "TRY", 0.05)
+    true_send, slow, calls = uplink.send, asyncio.Event(), itertools.count()
+
+    async def send(sending: Sending) -> Receipt:
+        call = next(calls)
+        if call < 4:
+            raise UplinkDown("nobody answers")
+        if call == 4:
+            await slow.wait()
+        return await true_send(sending)
+
+    uplink.send = send
+    monkeypatch.setattr(station.forward, "_in_flight", 4)
+    await filled(station, bench, 20)
+    sending = asyncio.create_task(station.send())
+    async with asyncio.timeout(30):
+        while await station.count(Standing.RECEIPTED) < 19:  # noqa: ASYNC110 - the journal sets no event
+            await asyncio.sleep(0.005)
+    assert station.forward.link.up
+    slow.set()
+    await sending
+
+
+async def test_what_was_on_its_way_when_a_destination_went_down_keeps_none_from_trying(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that were there outlast a gap in which no new one comes about."""
+    monkeypatch.setattr(pausing, "jitter", lambda _: 0.001)
+    monkeypatch.setattr(forward, "TRY", 0.05)
+    true_send, slow, going = uplink.send, asyncio.Event(), list[str]()
+
+    async def send(sending: Sending) -> Receipt:
+        going.append(sending.holding.origin.key)
+        if len(going) <= 4:
+            await slow.wait()
+        elif len(going) == 5:
+            raise UplinkDown("does not answer")
+        return await true_send(sending)
+
+    uplink.send = send
+    await filled(station, bench, 5)
+    monkeypatch.setattr(station.forward, "_in_flight", 5)
+    sending = asyncio.create_task(station.send())
+    async with asyncio.timeout(30):
+        while not await station.count(Standing.RECEIPTED):  # noqa: ASYNC110 - the journal sets no event
+            await asyncio.sleep(0.005)
+    assert len(going) >= 6, "the fifth tried whether it is back"
+    slow.set()
+    await sending
+
+
 async def test_an_absurd_wait_is_cut_to_an_hour(station: Station, bench: BenchDevice, uplink: BenchUplink) -> None:
     uplink.fails.append(UplinkDown("busy", retry_after=1e9))
     await filled(station, bench, 1)
