@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -206,6 +207,18 @@ async def test_a_lock_that_ends_too_soon_is_none(bench: Bench) -> None:
     uplink._store.ask = ask  # type: ignore[method-assign]
     with pytest.raises(UplinkDown, match=f"its retention is GOVERNANCE until {until:%Y-%m-%d}"):
         await sent(uplink, sending)
+
+
+async def test_a_clock_that_was_ahead_when_a_capture_was_taken_asks_for_no_longer_lock(bench: Bench) -> None:
+    """It was put right since: thirty days from then are not to be had by asking for thirty days now."""
+    sending = await held_sending(bench.station, b"x")
+    ahead = datetime.now(UTC) + timedelta(hours=2)
+    sending = HeldSending(bench.station, replace(sending.holding, held_at=ahead))
+    for _ in "made", "there before":
+        uplink = bench.uplink(lock="compliance", retention_default=30, read_back=True)
+        assert (await sent(uplink, sending)).strength is Strength.DIGEST
+    with pytest.raises(UplinkDown, match="its retention is COMPLIANCE until"):
+        await sent(bench.uplink(lock="compliance", retention_default=31), sending)
 
 
 @pytest.mark.parametrize("lock", [{"lock": "bucket"}, {"lock": "governance", "retention_default": 30}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import uuid
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,8 @@ _WRONG: Final = b"These bytes were announced with the SHA-256 of others.\n"
 _OTHERS: Final = b64(sha256(b"And these are the others, which nobody ever sends here.\n").digest())
 _BLOCK: Final = 1 << 20
 _A_DAY: Final = 86400.0
+_SKEW: Final = timedelta(minutes=15)
+"""By which the store's clock and ours may differ: S3 takes no request of a clock that is further off."""
 
 
 async def refuses_wrong(store: Store) -> bool:
@@ -147,12 +149,21 @@ async def _unlocked(store: Store, holding: Holding, kind: Priority, head: dict[s
     if mode is None:
         kept = (await _told(store, holding, head, "get_object_retention")).get("Retention") or {}
         mode, until = kept.get("Mode"), kept.get("RetainUntilDate")
-    least = lock_until(options, kind, now=holding.held_at) or datetime.now(UTC)
+    least = lock_until(options, kind, now=_since(holding, head)) or datetime.now(UTC)
     right = mode is not None if options.lock == "bucket" else mode == options.lock.upper()
     if right and until is not None and until >= least:
         return None
-    wanted = "" if options.lock == "bucket" else f", and {options.lock.upper()} until {least:%Y-%m-%d} is asked for"
+    wanted = "" if options.lock == "bucket" else f", and {options.lock.upper()} until {least} is asked for"
     return f"its retention is {mode or 'none'} until {until}{wanted}"
+
+
+def _since(holding: Holding, head: dict[str, Any]) -> datetime:
+    """From when its days count: when it was taken, or made at the store, where our clock ran ahead when it was taken.
+
+    No lock that is asked for once that clock is right again would ever reach as far.
+    """
+    made = head.get("LastModified")
+    return holding.held_at if made is None or holding.held_at <= made else made - _SKEW
 
 
 async def _is_held(store: Store, holding: Holding, head: dict[str, Any]) -> bool:
