@@ -80,7 +80,13 @@ def _promised(medium: Medium, place: tuple[str, str], room: int, length: int) ->
     Two that do not fit together would fill the medium with two halves, and neither would ever be whole there.
     """
     others = sum(left for (one, _), left in _LEFT.items() if one == medium.id)
-    if room - others < length:
+    if others and room - others < length:
+        raise UplinkDown(
+            f"the medium at {medium.path} has no room for this capture beside those that are being written",
+            hint="Leave it in until those are written; then put in another one that was prepared.",
+            alone=True,
+        )
+    if room < length:
         raise told(OSError(errno.ENOSPC, "no room above the watermark"), medium.path)
     _LEFT[place] = length
 
