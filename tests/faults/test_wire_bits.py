@@ -12,6 +12,8 @@ from random import Random
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+import pytest
+
 from agent.capture import Standing
 from agent.testing.dems import EmulatedDems
 from agent.testing.devices import some_bytes
@@ -74,13 +76,13 @@ class Wire:
 
 
 async def life(
-    folder: Path, nursery: Nursery, bit: int | None, *, straight: bool | None = None
+    folder: Path, nursery: Nursery, bit: int | None, *, use: str, straight: bool | None = None
 ) -> tuple[list[str], int]:
     """(what is wrong, how many bytes went by) in the life of three captures with this bit turned over."""
     async with EmulatedDems(folder / "dems") as dems:
-        there = urlsplit(dems.url)
+        there = urlsplit(dems.url if use == "tus" else dems.captures_url)
         async with Wire(there.port or 0, bit) as wire:
-            uplink = {"url": f"http://127.0.0.1:{wire.port}{there.path}"}
+            uplink = {"use": use, "url": f"http://127.0.0.1:{wire.port}{there.path}"}
             rig = Rig(folder, nursery, dems, uplink=uplink, straight=straight)
             for number, length in enumerate(LENGTHS):
                 rig.camera.record(some_bytes(length, number))
@@ -107,20 +109,21 @@ async def settle(rig: Rig, nursery: Nursery) -> None:
         await nursery.end(pid, signal.SIGTERM)
 
 
-async def test_a_bit_on_the_wire_harms_nothing(tmp_path: Path, quick: Nursery) -> None:
+@pytest.mark.parametrize("use", ["tus", "ietf"])
+async def test_a_bit_on_the_wire_harms_nothing(tmp_path: Path, quick: Nursery, use: str) -> None:
     chance, wrong, done = Random(SEED), list[str](), 0
     (whole := tmp_path / "whole").mkdir()
-    none, length = await life(whole, quick, None)
+    none, length = await life(whole, quick, None, use=use)
     assert not none
     while done < FLIPS and not wrong and not time_is_over():
         bit = chance.randrange(8 * length)
         (folder := tmp_path / f"{done}").mkdir()
-        found, _ = await life(folder, quick, bit, straight=done % 2 == 0)
+        found, _ = await life(folder, quick, bit, use=use, straight=done % 2 == 0)
         wrong += [f"bit {bit} of {8 * length}: {one}" for one in found]
         done += 1
     reached(
         7,
-        "bits on the wire, to the DEMS and back",
+        f"bits on the wire, to the DEMS and back, by {use}",
         asked=FLIPS,
         reached=done,
         violations=len(wrong),
