@@ -17,6 +17,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.mqtt.packets import connect_properties, publish_properties, read, will_properties
+from agent.mqtt.reading import Reading
 from agent.mqtt.reasons import BrokerDown, BrokerRefused, refusal
 from agent.mqtt.trouble import OUR_SIDE, hint, told
 
@@ -218,53 +219,47 @@ class _Client(aiomqtt.Client):
         self._paho: Paho = self._client
         self._paho.connect_timeout = options.connect_timeout.total_seconds()
         self._paho.manual_ack_set(on=True)
-        self._largest, self._keep_alive = options.max_packet, int(options.keep_alive.total_seconds())
-        self._in_hand = options.in_hand
-        self._bounded_reading()
+        self._keep_alive = int(options.keep_alive.total_seconds())
+        self._reading = Reading(
+            self._paho, options, self._loop, waits=lambda: bool(self._codes), failed=self._reading_failed
+        )
         self._disconnected.add_done_callback(self._gone)
         self._codes: dict[int, asyncio.Future[int]] = {}
         self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._unacknowledged = 0
         self.session_present = False
         self.receive_maximum = IN_FLIGHT
         self.max_packet = 268_435_455
         self.said: int | None = None
         """The reason that the broker gave when it closed the connection, where it gave one."""
         self.why: BaseException | None = None
-        self.too_much: str | None = None
         self.dropped = 0
 
+    @property
+    def too_much(self) -> str | None:
+        """What the broker does that is more than we take, once it did."""
+        return self._reading.too_much
+
     # -- what comes in ------------------------------------------------------------------------------------------------
-
-    def _bounded_reading(self) -> None:
-        """Let no packet be read that is larger than we said we take, and none of QoS 2, which we never asked for."""
-        paho, largest, read = self._paho, self._largest, self._paho._sock_recv  # noqa: SLF001 - no public door exists
-
-        def bounded(length: int) -> bytes:
-            if length > largest:
-                self.too_much = f"sends a message of {length} bytes, and we said that we take {largest}"
-                raise ConnectionError(self.too_much)
-            if paho._in_messages:  # noqa: SLF001 - the same
-                self.too_much = "sends what must be acknowledged twice (QoS 2), which nobody asked for"
-                raise ConnectionError(self.too_much)
-            return read(length)
-
-        paho._sock_recv = bounded  # type: ignore[method-assign, assignment]  # noqa: SLF001 - the same
 
     def _on_message(self, client: Paho, userdata: object, message: MQTTMessage) -> None:  # noqa: ARG002 - the library's
         if message.qos == 0 and self._messages.qsize() >= _OVERFLOW:
             self.dropped += 1
             return
-        if message.qos and self._unacknowledged >= self._in_hand:
-            self.too_much = f"sends more than {self._in_hand} messages before the first is acknowledged"
-            raise ConnectionError(self.too_much)
         try:
             made = read(message)
         except UnicodeDecodeError:
-            self.too_much = "sends a topic that is no text"
-            raise ConnectionError(self.too_much) from None
-        self._unacknowledged += message.qos
+            raise self._reading.refused("sends a topic that is no text") from None
+        if message.qos:
+            self._reading.came(made.packet, len(made.payload))
         self._messages.put_nowait(made)
+
+    def _on_socket_open(self, client: Paho, userdata: object, sock: socket.socket) -> None:
+        super()._on_socket_open(client, userdata, sock)
+        self._loop.call_soon_threadsafe(self._reading.began, sock.fileno())
+
+    def _reading_failed(self, error: Exception) -> None:
+        if not self._disconnected.done():
+            self._disconnected.set_exception(error)
 
     async def received(self) -> Message | None:
         """The next message; None once the connection is no more."""
@@ -275,9 +270,9 @@ class _Client(aiomqtt.Client):
 
     def acknowledge(self, packet: int) -> None:
         """Send a PUBACK."""
-        self._unacknowledged -= 1
         if not self._disconnected.done():
             self._paho.ack(packet, 1)
+        self._reading.done(packet)
 
     # -- what goes out ------------------------------------------------------------------------------------------------
 
@@ -291,6 +286,7 @@ class _Client(aiomqtt.Client):
         if message.qos == 0:
             return 0
         code = self._codes[info.mid] = self._loop.create_future()
+        self._reading.go_on()
         try:
             async with asyncio.timeout(ANSWER):
                 taken: int = await code
@@ -323,7 +319,7 @@ class _Client(aiomqtt.Client):
         # The broker may want signs of life more often than we offered (section 3.2.2.3.14); never less often, for we
         # want to know as well.
         paho = self._paho
-        paho._keepalive = min(self._keep_alive, paho.keepalive or self._keep_alive)  # noqa: SLF001 - the same
+        paho._keepalive = min(self._keep_alive, paho.keepalive or self._keep_alive)  # noqa: SLF001 - no public door
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_disconnect(
