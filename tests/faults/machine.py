@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,6 +48,21 @@ def needed(*programs: str) -> None:
     for program in ("modprobe", *programs):
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
             pytest.skip(f"{program} is not here: `make test` or `make faults` installs it")
+    if not _runs_here():
+        pytest.skip(f"{KERNEL} runs no program on this processor: it knows no registers as large as its AMX")
+
+
+@cache
+def _runs_here() -> bool:
+    """Whether a machine comes to its first program, in a second. Then there is none any more, and it panics."""
+    with tempfile.TemporaryDirectory(prefix="evidock-uml-") as folder:
+        words = ["mem=64M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init=/bin/true", "quiet"]
+        words += ["umid=tried", f"uml_dir={folder}", "con=null", "con0=null,fd:1"]
+        tried = subprocess.run(
+            [KERNEL, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            start_new_session=True, check=False, timeout=60,
+        )  # fmt: skip
+    return b"ptrace set fp regs failed" not in tried.stdout
 
 
 def disk(path: Path, length: int, file_system: str | None = None, *options: str) -> Path:
