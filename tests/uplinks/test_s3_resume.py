@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agent.capture import Strength
 from agent.errors import UplinkDown
-from agent.testing.sendings import held_sending
+from agent.testing.sendings import HeldSending, held_sending
 from agent.testing.uplink_conformance import sent
+from agent.uplink.s3.places import Places
 from tests.uplinks.s3_rig import LONG, MIB, S3Rig, broken_off, client, rigged
 
 if TYPE_CHECKING:
@@ -191,3 +193,54 @@ async def test_what_is_read_back_without_an_end_ends_all_the_same(rig: S3Rig, st
     assert receipt.sha256 != sending.holding.digest.sha256
     assert endless.given < len(LONG) + 2 * MIB
     await uplink.aclose()
+
+
+class Paced:
+    """A sending on a slow link, which bodies that are on their way together share."""
+
+    def __init__(self, sending: HeldSending) -> None:
+        self._sending = sending
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the sending has
+        return getattr(self._sending, name)
+
+    async def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
+        async for block in self._sending.outgoing(offset, length):
+            await asyncio.sleep(0.02)
+            yield block
+
+
+async def test_on_a_link_that_breaks_before_several_parts_are_home_they_go_one_by_one(
+    rig: S3Rig, station: Station
+) -> None:
+    """All of them would be lost at each break, for ever: a store keeps whole parts alone."""
+    sending, uplink = await held_sending(station, LONG), rig.uplink(parts=4)
+    for _ in range(5):
+        rig.proxy.cut_after = 7 * MIB
+        with suppress(UplinkDown):
+            await sent(uplink, Paced(sending))  # type: ignore[arg-type]
+            break
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+    assert rig.proxy.received < 3 * len(LONG)
+
+
+async def test_on_a_link_that_holds_again_parts_go_together_again() -> None:
+    places = Places(4)
+    places.broke()
+    places.broke()
+    free = [asyncio.create_task(places.acquire()) for _ in range(4)]
+    await asyncio.sleep(0)
+    assert [one.done() for one in free] == [True, False, False, False]
+    for count in range(1, 4):
+        for _ in range(4):
+            places.arrived()
+        await asyncio.sleep(0.01)
+        assert sum(one.done() for one in free) == count + 1
+    places.broke()
+    places.release()
+    places.release()
+    late = asyncio.create_task(places.acquire())
+    await asyncio.sleep(0.01)
+    assert not late.done(), "two are on their way, and no more than two may be"
+    places.release()
+    await late

@@ -19,6 +19,7 @@ from agent.errors import UplinkDown, UplinkError
 from agent.uplink import Finding
 from agent.uplink.s3.bringing import brought
 from agent.uplink.s3.options import S3Options
+from agent.uplink.s3.places import Places
 from agent.uplink.s3.proving import proven, refuses_wrong
 from agent.uplink.s3.store import Store
 from agent.uplink.s3.trouble import DigestUnsigned
@@ -39,7 +40,7 @@ class S3Uplink:
         """Raises `ConfigError` where keys or certificates cannot be read."""
         self._options = options
         self._store = Store(options)
-        self._places = asyncio.Semaphore(options.parts)
+        self._places = Places(options.parts)
         self._compares: bool | None = None
         self._trying = asyncio.Lock()
         self._log = structlog.get_logger("uplink")

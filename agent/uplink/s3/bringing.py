@@ -16,9 +16,8 @@ from agent.uplink.s3.parts import Outgoing, Part
 from agent.uplink.s3.trouble import Exists, NoUpload, WrongDigest
 
 if TYPE_CHECKING:
-    import asyncio
-
     from agent.uplink import Sending
+    from agent.uplink.s3.places import Places
     from agent.uplink.s3.store import Store
 
 __all__ = ["Brought", "brought"]
@@ -36,7 +35,7 @@ class Brought:
     """The lock that was asked for, where it was made by this call."""
 
 
-async def brought(store: Store, sending: Sending, places: asyncio.Semaphore, *, compares: bool) -> Brought:
+async def brought(store: Store, sending: Sending, places: Places, *, compares: bool) -> Brought:
     """Bring it. Raises `UplinkDown`, `UplinkRefused`, `BadReceipt`, `SpoolDamaged`, or what `Sending.turn` raised.
 
     `places`: parts that may be on their way at once, of all captures. `compares`: the store refuses wrong digests.

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import NotNow, SpoolDamaged, UplinkError
+from agent.errors import NotNow, SpoolDamaged, UplinkDown, UplinkError
 from agent.tasks import first_of
 from agent.uplink.s3.named import b64, key_of, lock_asked, made_with, upload_id
 from agent.uplink.s3.options import PARTS_MAX
@@ -22,6 +22,7 @@ from agent.uplink.s3.trouble import DigestUnsigned, NoUpload, WrongDigest
 if TYPE_CHECKING:
     from agent.uplink import Sending
     from agent.uplink.s3.parts import Part
+    from agent.uplink.s3.places import Places
     from agent.uplink.s3.store import Store
 
 __all__ = ["Differs", "Upload", "in_parts"]
@@ -56,9 +57,7 @@ class Upload:
             return None
 
 
-async def in_parts(
-    store: Store, sending: Sending, places: asyncio.Semaphore, *, prove: bool
-) -> tuple[bytes, str | None]:
+async def in_parts(store: Store, sending: Sending, places: Places, *, prove: bool) -> tuple[bytes, str | None]:
     """Bring it and complete it; SHA-256 over the digests of its parts, and the lock that was asked for.
 
     Raises as `brought` does, and its own kinds.
@@ -112,9 +111,7 @@ def _number(part: dict[str, Any]) -> int:
 class _Bringing:
     """One upload under way."""
 
-    def __init__(
-        self, store: Store, sending: Sending, places: asyncio.Semaphore, upload: Upload, *, prove: bool
-    ) -> None:
+    def __init__(self, store: Store, sending: Sending, places: Places, upload: Upload, *, prove: bool) -> None:
         self._store, self._sending, self._places, self._upload = store, sending, places, upload
         self._prove = prove
         self._key, self._length = key_of(store.options, sending.holding), sending.holding.digest.length
@@ -177,16 +174,22 @@ class _Bringing:
         return part, outgoing
 
     async def _send(self, part: Part, outgoing: Outgoing) -> None:
-        async with aclosing(outgoing):
-            answer = await self._store.ask(
-                "upload_part",
-                outgoing=outgoing,
-                Key=self._key,
-                UploadId=self._upload.id,
-                PartNumber=part.number,
-                ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=b64(part.sha256),
-            )
+        try:
+            async with aclosing(outgoing):
+                answer = await self._store.ask(
+                    "upload_part",
+                    outgoing=outgoing,
+                    Key=self._key,
+                    UploadId=self._upload.id,
+                    PartNumber=part.number,
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=b64(part.sha256),
+                )
+        except UplinkDown as error:
+            if error.way:
+                self._places.broke()
+            raise
+        self._places.arrived()
         self._brought(part.number, str(answer.get("ETag", "")))
 
     async def _compare(self, listed: dict[str, Any], number: int) -> None:
