@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -12,6 +12,7 @@ from agent.capture import Standing, Strength
 from agent.errors import BadReceipt, UplinkDown
 from agent.testing.sendings import held_sending
 from agent.testing.uplink_conformance import sent
+from agent.uplink.clearance.blob import Blob
 from agent.uplink.clearance.envelope import pin_of
 from tests.uplinks.clearance_emulator import KEY_ID, made_key
 from tests.uplinks.clearance_rig import LONG, MIB, ClearanceRig, broken_off, rigged
@@ -152,9 +153,33 @@ async def test_a_storage_that_ends_while_it_is_read_back_is_tried_again(
             await sent(rig.uplink(read_back=True, stall=2.0), sending)
     assert down.value.alone
     assert rig.done == []
-    rig.proxy.ends = None
+    rig.proxy.ends, before = None, rig.proxy.received
     assert (await sent(rig.uplink(read_back=True), sending)).strength is Strength.DIGEST
     assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+    assert rig.proxy.received - before < MIB, "it is asked for again, and not sent again"
+
+
+async def test_a_blob_of_which_nobody_heard_that_it_was_made_is_not_sent_again(
+    rig: ClearanceRig, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_commit, lost = Blob.commit, list[str]()
+
+    async def commit(blob: Blob, *words: Any, **more: Any) -> bool:  # noqa: ANN401 - as it is
+        made = await true_commit(blob, *words, **more)
+        if not lost:
+            lost.append("the answer")
+            raise UplinkDown("the connection broke", way=True)
+        return made
+
+    monkeypatch.setattr(Blob, "commit", commit)
+    sending = await held_sending(station, LONG)
+    with pytest.raises(UplinkDown, match="broke"):
+        await sent(rig.uplink(), sending)
+    before = rig.proxy.received
+    await sent(rig.uplink(), sending)
+    assert rig.proxy.received - before < MIB
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
+    assert len(rig.service.items) == 1
 
 
 async def test_a_key_that_is_not_pinned_wraps_nothing(rig: ClearanceRig, station: Station) -> None:

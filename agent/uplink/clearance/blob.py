@@ -37,7 +37,6 @@ _READ: Final = 1 << 20
 _DIGEST: Final = 28
 """Bytes of a block's SHA-256 in its name: with its number 32, and names must all be of one length, at most 64."""
 _LISTED: Final = re.compile(rb"<Block><Name>([A-Za-z0-9+/=]{1,128})</Name><Size>([0-9]{1,12})</Size></Block>")
-_UNCOMMITTED: Final = re.compile(rb"<UncommittedBlocks>(.*?)</UncommittedBlocks>", re.DOTALL)
 
 
 class NotSigned(UplinkDown):
@@ -82,15 +81,14 @@ class Blob:
             raise _no(answer)
 
     async def listed(self) -> dict[str, int]:
-        """Blocks that are there and not yet part of the blob: names and lengths."""
+        """Blocks that are there, names and lengths: of a blob that was made of them too, of which nobody heard."""
         headers = {"x-ms-version": _VERSION}
-        answer = await self._door.ask("GET", self._url(comp="blocklist", blocklisttype="uncommitted"), headers)
+        answer = await self._door.ask("GET", self._url(comp="blocklist", blocklisttype="all"), headers)
         if answer.status == 404 and _code(answer) == "BlobNotFound":  # noqa: PLR2004 - Not Found
             return {}
         if answer.status != 200:  # noqa: PLR2004 - OK
             raise _no(answer)
-        part = _UNCOMMITTED.search(answer.body)
-        return {name.decode(): int(size) for name, size in _LISTED.findall(part[1] if part else b"")}
+        return {name.decode(): int(size) for name, size in _LISTED.findall(answer.body)}
 
     async def commit(self, names: Iterable[str], data: str, *, instead_of: str | None = None) -> bool:
         """Make the blob of its blocks, with what opens it beside it; False where a blob is there already.
