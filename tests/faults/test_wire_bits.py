@@ -96,10 +96,13 @@ async def life(
 
 
 async def settle(rig: Rig, nursery: Nursery) -> None:
-    """Run until each of the three has gone, or is set aside."""
+    """Run until each of the three has gone, or is set aside.
+
+    A length that became longer lets both sides wait for half a minute, and a destination that failed so rests as well.
+    """
     pid = await rig.start()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while True:
                 standings = await tally(rig.daemon.state)
                 if sum(standings.values()) == len(LENGTHS) and not any(standings.get(one, 0) for one in OPEN):
