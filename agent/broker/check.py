@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from agent.broker.hearing import Hearing
 from agent.broker.messages import CONTENT_TYPE, EchoTold, prefix, topic
 from agent.errors import ConfigError, UplinkDown, UplinkError, UplinkRefused
-from agent.mqtt import Connection, Outgoing, Subscription
+from agent.mqtt import Connection, Outgoing, Subscription, Will
 from agent.uplink import Finding
 
 if TYPE_CHECKING:
@@ -48,12 +48,16 @@ async def findings(config: Config) -> list[Finding]:
 async def _tried(config: Config, options: StationOptions) -> list[Finding]:
     mine = options.model_copy(update={"session_expiry": timedelta(0)})
     name = f"{options.client_id or f'evidock-{config.station.name}'}-check"
+    place = topic(prefix(config, options), EchoTold.kind)
+    # The daemon has a will that is kept, and a broker may not let in who has one; nobody misses this one.
+    last = EchoTold(id="gone")
+    will = Will(Outgoing(place, last.encoded(), retain=True, expiry=last.expiry, content_type=CONTENT_TYPE))
     try:
-        async with Connection(mine, client_id=name) as connection:
+        async with Connection(mine, client_id=name, will=will) as connection:
             how = "TLS, " if options.tls else "no TLS, "
             who = "our certificate" if options.client_cert else "a password" if options.login_file else "no name"
             found = [Finding(what=options.at, state="ok", detail=f"it lets us in: MQTT 5, {how}{who}")]
-            return [*found, await _round_trip(connection, topic(prefix(config, options), EchoTold.kind))]
+            return [*found, await _round_trip(connection, place)]
     except UplinkError as error:
         return [_problem(options.at, str(error), error.what_to_do)]
 

@@ -255,7 +255,7 @@ class _Client(aiomqtt.Client):
 
     def _on_socket_open(self, client: Paho, userdata: object, sock: socket.socket) -> None:
         super()._on_socket_open(client, userdata, sock)
-        self._loop.call_soon_threadsafe(self._reading.began, sock.fileno())
+        self._loop.call_soon_threadsafe(self._reading.began)
 
     def _reading_failed(self, error: Exception) -> None:
         if not self._disconnected.done():

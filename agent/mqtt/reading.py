@@ -57,9 +57,10 @@ class Reading:
         self.too_much = what
         return ConnectionError(what)
 
-    def began(self, descriptor: int) -> None:
+    def began(self) -> None:
         """There is a socket. The library's own reading would go on, of TLS, for as long as more comes."""
-        self._loop.add_reader(descriptor, self._readable)
+        if (socket := self._paho.socket()) is not None:
+            self._loop.add_reader(socket.fileno(), self._readable)
 
     def came(self, packet: int, length: int) -> None:
         """A message is in hand. Raises `ConnectionError` where even those that came before an answer are too many."""

@@ -64,6 +64,8 @@ _LATER: Final = frozenset({0x80, 0x83, 0x88, 0x89, 0x8B, 0x8D, TAKEN_OVER, 0x93,
 _HINTS: Final = {
     TAKEN_OVER: "Two clients use one client id: is this station's configuration on another machine too?",
     0x84: "The broker must speak MQTT 5.",
+    0x9A: "A station's birth and death are kept by the broker: let it permit that (mosquitto: `retain_available`).",
+    0x9B: "Nearly all that a station says is acknowledged: the broker must offer QoS 1 (mosquitto: `max_qos`).",
     0x9C: "Ask the broker's administrator for the new address, and write it into `host`.",
     0x9D: "Ask the broker's administrator for the new address, and write it into `host`.",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from agent.broker.check import findings
 from agent.capture import Standing
 from agent.config import parse
 from agent.errors import ConfigError
-from agent.mqtt import Connection, Outgoing, StationOptions
+from agent.mqtt import Connection, Outgoing, StationOptions, Subscription
 from agent.mqtt.reasons import BrokerRefused
 from agent.testing.broker import Mosquitto, mosquitto_program
 from agent.testing.dems.at_broker import DemsAtBroker
@@ -81,6 +82,24 @@ async def test_check_says_what_is_wrong_in_words(tmp_path: Path, monkeypatch: py
         assert "certificate is not believed" in wrong.detail
         (missing,) = await findings(station(at(broker) | {"client_cert": str(tmp_path / "none.pem")}))
         assert missing.what == "mqtt.client_cert"
+
+
+@pytest.mark.parametrize(("line", "why"), [("retain_available false", "keeps no messages"), ("max_qos 0", "quality")])
+async def test_check_finds_a_broker_that_would_not_let_the_daemon_in(tmp_path: Path, line: str, why: str) -> None:
+    """Who is let in without a will may be let in with none that is kept."""
+    async with Mosquitto(tmp_path / "poor", [line]) as broker:
+        (found,) = await findings(station(at(broker)))
+        assert (found.state, why in found.detail) == ("problem", True), found
+        assert line.partition(" ")[0] in (found.todo or "")
+
+
+async def test_nothing_is_left_of_a_check(mosquitto: Mosquitto) -> None:
+    assert [one.state for one in await findings(station(at(mosquitto)))] == ["ok", "ok"]
+    async with Connection(mosquitto.options(), client_id="late") as late:
+        await late.subscribe(Subscription("#"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await late.receive()
 
 
 def test_every_setting_is_told_with_what_it_is_by_default() -> None:
