@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from agent.capture import Strength
 from agent.errors import BadReceipt, UplinkDown
 from agent.uplink.ietf import NotResumable, canary
 from tests.uplinks.double import note
@@ -146,3 +147,27 @@ async def test_a_login_page_is_named_and_is_no_server_that_resumes_nothing(
     lying.says["OPTIONS"] = (200, {"Content-Type": "text/html; charset=utf-8", "Allow": "PUT"}, "PUT")
     with pytest.raises(NotResumable):
         await make(lying.url).send(MemorySending(b"abc"))
+
+
+@pytest.mark.parametrize("status", [200, 203])
+async def test_a_page_is_no_yes_of_a_server_that_resumes_nothing(lying: Lying, make: Make, status: int) -> None:
+    """A login that has run out, or a site that gives its first page for whatever it is asked."""
+    lying.says["OPTIONS"] = (405, {}, "")
+    lying.says["PUT"] = (status, {"Content-Type": "text/html; charset=utf-8"}, "<html>Please log in</html>")
+    sending = MemorySending(b"abc")
+    with pytest.raises(UplinkDown, match="gave a web page instead of"):
+        await make(lying.url, without="send").send(sending)
+    lying.says["PUT"] = (201, {"Content-Type": "text/html"}, "<html>Created</html>")  # as Apache says it
+    assert (await make(lying.url, without="send").send(sending)).strength is Strength.LENGTH
+
+
+@pytest.mark.parametrize(("status", "says"), [(403, "does not permit"), (409, "no folder")])
+async def test_a_folder_of_a_server_that_takes_nothing_refuses_no_capture_for_ever(
+    lying: Lying, make: Make, status: int, says: str
+) -> None:
+    """RFC 4918, section 9.7.1: 409 where the folder is not there. Each capture would be refused, one by one."""
+    lying.says["OPTIONS"] = (405, {}, "")
+    lying.says["PUT"] = (status, {}, "")
+    with pytest.raises(UplinkDown, match=says) as down:
+        await make(lying.url, without="send").send(MemorySending(b"abc"))
+    assert "administrator" in down.value.what_to_do

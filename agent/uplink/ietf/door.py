@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.uplink.http import Answer
     from agent.uplink.ietf.options import IetfOptions
 
-__all__ = ["IetfDoor", "NotResumable", "Offer"]
+__all__ = ["IetfDoor", "NotResumable", "Offer", "is_page"]
 
 OFFER_AGE: Final = 300.0
 """Seconds after which the server is asked again what it offers."""
@@ -119,7 +119,7 @@ class IetfDoor(Door):
                 f"{self.url.authority} speaks tus, and not the resumable uploads of the IETF",
                 hint='Write use = "tus" for it, or add a second [[uplink]] with use = "tus" and role = "fallback".',
             )
-        if answer.status == 200 and answer.body and "Allow" not in answer.headers and _is_page(answer):  # noqa: PLR2004
+        if answer.status == 200 and answer.body and "Allow" not in answer.headers and is_page(answer):  # noqa: PLR2004
             raise self.explained(answer)  # of a network that wants a login: nobody's answer to OPTIONS
         if answer.status in {200, 204, 404, 405, 501}:
             return NotResumable(
@@ -130,7 +130,8 @@ class IetfDoor(Door):
         raise self.explained(answer)
 
 
-def _is_page(answer: Answer) -> bool:
+def is_page(answer: Answer) -> bool:
+    """Whether it is one for people to look at."""
     return answer.headers.get("Content-Type", "").lower().startswith("text/html")
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.errors import UplinkRefused
+from agent.errors import UplinkDown, UplinkRefused
 from agent.uplink.http import Cut, Place, said
 from agent.uplink.ietf.create import described
+from agent.uplink.ietf.door import is_page
 from agent.uplink.ietf.fields import digest_field
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["put"]
 
-FOR_EVER = frozenset({400, 403, 409, 413, 415, 422, 451})
+FOR_EVER = frozenset({400, 413, 415, 422, 451})
+"""What is said of a capture. 403 and 409 (RFC 4918 section 9.7.1: no folder is there) are said of the place."""
+
+
+_DOWN = {403: "does not permit us to store there", 409: "has no folder to store it in"}
+_ADMINISTRATOR = "The administrator of the DEMS must look at the place that `url` names, and at what we may do there."
 
 
 async def put(trip: IetfTrip) -> Place:
@@ -38,9 +44,11 @@ async def put(trip: IetfTrip) -> Place:
         except Cut as cut:
             await trip.doubt(cut)
             continue
-        if answer.status in {200, 201, 204}:
+        if answer.status in {201, 204} or (answer.status == 200 and not is_page(answer)):  # noqa: PLR2004 - OK
             trip.sending.progress(trip.length)
             return Place(url, trip.length, answer)
         if answer.status in FOR_EVER:
             raise UplinkRefused(f"the DEMS refuses this capture ({answer.status}){said(answer)}")
+        if (what := _DOWN.get(answer.status)) is not None:
+            raise UplinkDown(f"{url.authority} {what} ({answer.status}){said(answer)}", hint=_ADMINISTRATOR)
         trip.surprised(answer)
