@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from agent.uplink.clearance.doors import Services
 from agent.uplink.clearance.rate import Rate
 from agent.uplink.clearance.sealed import block_length
 from agent.uplink.clearance.upload import Upload
+from agent.uplink.http.places import Places
 from tests.uplinks.clearance_emulator import Clearance
 from tests.uplinks.clearance_rig import MIB
 from tests.uplinks.memory import MemorySending
@@ -71,7 +71,7 @@ async def test_an_address_without_tls_or_with_a_login_gets_no_byte(tmp_path: Pat
     told = path.read_text("utf-8-sig").replace("http://127.0.0.1", "https://clearance.example.org")
     path.write_text(told)
     services = Services(ClearanceOptions(use="clearance", name="dems", connection_file=path))
-    bringing = Bringing(services, MemorySending(b"x"), asyncio.Semaphore(1), Rate())
+    bringing = Bringing(services, MemorySending(b"x"), Places(1), Rate())
     with pytest.raises(UplinkDown, match="which nobody permitted"):
         bringing._permitted(f"{place}/c/b?sig=x")
     good = "https://a.blob.core.windows.net/c/b?sig=x"

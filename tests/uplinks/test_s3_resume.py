@@ -13,7 +13,7 @@ from agent.capture import Strength
 from agent.errors import UplinkDown
 from agent.testing.sendings import HeldSending, held_sending
 from agent.testing.uplink_conformance import sent
-from agent.uplink.s3.places import Places
+from agent.uplink.http.places import Places
 from tests.uplinks.s3_rig import LONG, MIB, S3Rig, broken_off, client, rigged
 
 if TYPE_CHECKING:
@@ -226,17 +226,23 @@ async def test_on_a_link_that_breaks_before_several_parts_are_home_they_go_one_b
 
 async def test_on_a_link_that_holds_again_parts_go_together_again() -> None:
     places = Places(4)
-    places.broke()
-    places.broke()
+
+    def breaks() -> None:
+        with suppress(UplinkDown), places.watched():
+            raise UplinkDown("the connection broke", way=True)
+
+    breaks()
+    breaks()
     free = [asyncio.create_task(places.acquire()) for _ in range(4)]
     await asyncio.sleep(0)
     assert [one.done() for one in free] == [True, False, False, False]
     for count in range(1, 4):
         for _ in range(4):
-            places.arrived()
+            with places.watched():
+                pass
         await asyncio.sleep(0.01)
         assert sum(one.done() for one in free) == count + 1
-    places.broke()
+    breaks()
     places.release()
     places.release()
     late = asyncio.create_task(places.acquire())

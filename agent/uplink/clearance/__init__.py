@@ -27,6 +27,7 @@ from agent.uplink.clearance.rate import Rate
 from agent.uplink.clearance.words import key_in
 from agent.uplink.http.checkup import checked
 from agent.uplink.http.identity import proxy_headers
+from agent.uplink.http.places import Places
 
 if TYPE_CHECKING:
     from agent.uplink import Sending
@@ -46,7 +47,7 @@ class ClearanceUplink:
         """Raises `ConfigError` where the connection file or a certificate cannot be used."""
         self._options = options
         self._services = Services(options)
-        self._places = asyncio.Semaphore(options.blocks)
+        self._places = Places(options.blocks)
         self._rate = Rate()
         self._compares: bool | None = None
         self._trying = asyncio.Lock()

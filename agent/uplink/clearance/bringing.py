@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from agent.uplink.clearance.doors import Services
     from agent.uplink.clearance.rate import Rate
     from agent.uplink.clearance.sealed import Block
+    from agent.uplink.http.places import Places
 
 __all__ = ["Bringing"]
 
@@ -44,7 +45,7 @@ _ADMINISTRATOR: Final = "The administrator of Clearance must look at it. The cap
 class Bringing:
     """One `send`, of which every step may have been done before."""
 
-    def __init__(self, services: Services, sending: Sending, places: asyncio.Semaphore, rate: Rate) -> None:
+    def __init__(self, services: Services, sending: Sending, places: Places, rate: Rate) -> None:
         """`places`: blocks that may lie in memory at once, of all captures."""
         self._services, self._sending, self._places, self._rate = services, sending, places, rate
         self._options = services.options
@@ -178,7 +179,8 @@ class Bringing:
                 partial(self._has_turn, reading, block),
             )
             try:
-                await self._signed(current, put, again=again)
+                with self._places.watched():
+                    await self._signed(current, put, again=again)
             except NotNow as error:
                 waits = error
                 return

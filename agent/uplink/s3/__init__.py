@@ -17,9 +17,9 @@ import structlog
 
 from agent.errors import UplinkDown, UplinkError
 from agent.uplink import Finding
+from agent.uplink.http.places import Places
 from agent.uplink.s3.bringing import brought
 from agent.uplink.s3.options import S3Options
-from agent.uplink.s3.places import Places
 from agent.uplink.s3.proving import proven, refuses_wrong
 from agent.uplink.s3.store import Store
 from agent.uplink.s3.trouble import DigestUnsigned

@@ -17,7 +17,7 @@ from agent.uplink.s3.trouble import Exists, NoUpload, WrongDigest
 
 if TYPE_CHECKING:
     from agent.uplink import Sending
-    from agent.uplink.s3.places import Places
+    from agent.uplink.http.places import Places
     from agent.uplink.s3.store import Store
 
 __all__ = ["Brought", "brought"]

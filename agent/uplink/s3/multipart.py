@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import NotNow, SpoolDamaged, UplinkDown, UplinkError
+from agent.errors import NotNow, SpoolDamaged, UplinkError
 from agent.tasks import first_of
 from agent.uplink.s3.named import b64, key_of, lock_asked, made_with, upload_id
 from agent.uplink.s3.options import PARTS_MAX
@@ -21,8 +21,8 @@ from agent.uplink.s3.trouble import DigestUnsigned, NoUpload, WrongDigest
 
 if TYPE_CHECKING:
     from agent.uplink import Sending
+    from agent.uplink.http.places import Places
     from agent.uplink.s3.parts import Part
-    from agent.uplink.s3.places import Places
     from agent.uplink.s3.store import Store
 
 __all__ = ["Differs", "Upload", "in_parts"]
@@ -174,7 +174,7 @@ class _Bringing:
         return part, outgoing
 
     async def _send(self, part: Part, outgoing: Outgoing) -> None:
-        try:
+        with self._places.watched():
             async with aclosing(outgoing):
                 answer = await self._store.ask(
                     "upload_part",
@@ -185,11 +185,6 @@ class _Bringing:
                     ChecksumAlgorithm="SHA256",
                     ChecksumSHA256=b64(part.sha256),
                 )
-        except UplinkDown as error:
-            if error.way:
-                self._places.broke()
-            raise
-        self._places.arrived()
         self._brought(part.number, str(answer.get("ETag", "")))
 
     async def _compare(self, listed: dict[str, Any], number: int) -> None:

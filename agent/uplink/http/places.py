@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
+from agent.errors import UplinkDown
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 __all__ = ["Places"]
@@ -15,10 +19,10 @@ _IN_A_ROW: Final = 4
 
 
 class Places:
-    """Of all captures that go to one store.
+    """Of all captures that go to one store, whose parts, or blocks, it keeps whole or not at all.
 
-    A store keeps whole parts alone. Where several share a link that breaks before the first of them is home, all of
-    them are lost with it, each time; one by one they arrive.
+    Where several share a link that breaks before the first of them is home, all of them are lost with it, each time;
+    one by one they arrive.
     """
 
     def __init__(self, most: int) -> None:
@@ -48,13 +52,16 @@ class Places:
     ) -> None:
         self.release()
 
-    def arrived(self) -> None:
-        """A part is at the store."""
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """For as long as a part is on its way: whether it arrived, or the way broke under it, says how many go next."""
+        try:
+            yield
+        except UplinkDown as error:
+            if error.way:
+                self._now, self._arrived = max(1, self._now // 2), 0
+            raise
         self._arrived += 1
         if self._arrived >= _IN_A_ROW and self._now < self._most:
             self._now, self._arrived = self._now + 1, 0
             self._changed.set()
-
-    def broke(self) -> None:
-        """The way broke under a part."""
-        self._now, self._arrived = max(1, self._now // 2), 0
