@@ -136,20 +136,22 @@ async def _is_locked(store: Store, holding: Holding, kind: Priority, head: dict[
     Swift does).
     """
     options = store.options
-    if options.lock != "none" and (why := await _unlocked(store, holding, kind, head)) is not None:
+    if options.lock != "none" and (why := await _unlocked(store, holding, kind, head, before=before)) is not None:
         raise _not_locked(store, key_of(options, holding), why, before=before)
     if options.held(kind) and not await _is_held(store, holding, head):
         raise _not_locked(store, key_of(options, holding), "it is under no legal hold", before=before)
 
 
-async def _unlocked(store: Store, holding: Holding, kind: Priority, head: dict[str, Any]) -> str | None:
+async def _unlocked(
+    store: Store, holding: Holding, kind: Priority, head: dict[str, Any], *, before: bool
+) -> str | None:
     """Why its retention is not the one that is asked for."""
     options = store.options
     mode, until = head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")
     if mode is None:
         kept = (await _told(store, holding, head, "get_object_retention")).get("Retention") or {}
         mode, until = kept.get("Mode"), kept.get("RetainUntilDate")
-    least = lock_until(options, kind, now=_since(holding, head)) or datetime.now(UTC)
+    least = lock_until(options, kind, now=_since(holding, head, before=before)) or datetime.now(UTC)
     right = mode is not None if options.lock == "bucket" else mode == options.lock.upper()
     if right and until is not None and until >= least:
         return None
@@ -157,13 +159,17 @@ async def _unlocked(store: Store, holding: Holding, kind: Priority, head: dict[s
     return f"its retention is {mode or 'none'} until {until}{wanted}"
 
 
-def _since(holding: Holding, head: dict[str, Any]) -> datetime:
+def _since(holding: Holding, head: dict[str, Any], *, before: bool) -> datetime:
     """From when its days count: when it was taken, or made at the store, where our clock ran ahead when it was taken.
 
-    No lock that is asked for once that clock is right again would ever reach as far.
+    No lock that is asked for once that clock is right again would ever reach as far. That it ran ahead is seen of an
+    object that was made just now, and as long as that time is not over.
     """
-    made = head.get("LastModified")
-    return holding.held_at if made is None or holding.held_at <= made else made - _SKEW
+    made: datetime | None = head.get("LastModified")
+    taken = holding.held_at
+    if made is None or taken <= made or (before and taken <= datetime.now(UTC)):
+        return taken
+    return made - _SKEW
 
 
 async def _is_held(store: Store, holding: Holding, head: dict[str, Any]) -> bool:
