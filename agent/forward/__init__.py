@@ -393,3 +393,4 @@ class Forward:
     def _recovered(self) -> None:
         if self._pausing.served():
             self._aside.back()
+            self._news.set()

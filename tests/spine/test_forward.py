@@ -293,6 +293,35 @@ async def test_what_was_on_its_way_when_a_destination_went_down_keeps_none_from_
     await sending
 
 
+async def test_what_waits_goes_with_the_first_bytes_that_are_confirmed_and_not_with_the_end_of_their_capture(
+    station: Station, bench: BenchDevice, uplink: BenchUplink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that found it back may be on its way for hours."""
+    monkeypatch.setattr(pausing, "jitter", lambda _: 0.2)
+    true_send, long, calls = uplink.send, asyncio.Event(), itertools.count()
+
+    async def send(sending: Sending) -> Receipt:
+        call = next(calls)
+        if call < 4:
+            raise UplinkDown("nobody answers")
+        if call == 4:
+            sending.progress(0)
+            await asyncio.sleep(0.05)
+            sending.progress(1)
+            await long.wait()
+        return await true_send(sending)
+
+    uplink.send = send
+    monkeypatch.setattr(station.forward, "_in_flight", 4)
+    await filled(station, bench, 4)
+    sending = asyncio.create_task(station.send())
+    async with asyncio.timeout(5):
+        while await station.count(Standing.RECEIPTED) < 3:  # noqa: ASYNC110 - the journal sets no event
+            await asyncio.sleep(0.005)
+    long.set()
+    await sending
+
+
 async def test_an_absurd_wait_is_cut_to_an_hour(station: Station, bench: BenchDevice, uplink: BenchUplink) -> None:
     uplink.fails.append(UplinkDown("busy", retry_after=1e9))
     await filled(station, bench, 1)
