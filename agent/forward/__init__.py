@@ -101,13 +101,15 @@ class Forward:
         self._bundling = Bundling(
             desk, spool, uplink, self._gate, self._keys, options.name, doubt=self._declined.doubted
         )
-        self._pausing = Pausing(self.link, on_change=self._tell_fallbacks)
+        self._pausing = Pausing(self.link, on_change=self._tell_fallbacks, on=(self._gate.link, self._gate.portal))
         self._telling = Telling(desk, self._gate, self.link, free=self._may_go, tell=self._announced)
 
     def nudge(self, held: Holding | None = None) -> None:
         """A capture that was just held may be sent. None: the order, or what may go, may have changed."""
         if held is None:
             self._telling.anew()
+            if self._options.network and self._pausing.elsewhere((self._gate.link, self._gate.portal)):
+                self._aside.back()
         if held is None or self._goes_before(held):
             self._ready.clear()
         self._news.set()

@@ -33,9 +33,9 @@ RETRY_AFTER_MAX: Final = 3600.0
 class Pausing:
     """The pauses of one destination; what stands in `link` is seen by those who watch."""
 
-    def __init__(self, link: Link, *, on_change: Callable[[], None]) -> None:
-        """`on_change`: it went down, or came up again."""
-        self.link = link
+    def __init__(self, link: Link, *, on_change: Callable[[], None], on: object = None) -> None:
+        """`on_change`: it went down, or came up again; `on`: the network that the station is on."""
+        self.link, self._network = link, on
         self.round = 0
         """Grows with each failure that counts; who began in an earlier round fails together with the others."""
         self.failures = 0
@@ -100,6 +100,18 @@ class Pausing:
         self._log.info("destination_up", destination=self.link.name)
         self.link.up, self.link.problem, self.link.todo, self.link.down_since = True, None, None, None
         self._on_change()
+        return True
+
+    def elsewhere(self, network: object) -> bool:
+        """Whether the station is on another network now: what failed on the last one tells nothing of this one.
+
+        So it is tried soon, and not together with all whose network came back in the same moment.
+        """
+        if network == self._network:
+            return False
+        self._network, self.failures, self._in_row = network, 0, 0
+        soon = max(self._asked_until, monotonic() + jitter(FIRST_PAUSE))
+        self.link.again_at = min(self.link.again_at, soon)
         return True
 
     def _forget(self) -> None:

@@ -177,3 +177,25 @@ def test_the_first_pause_ends_with_the_outage_and_what_was_asked_for_is_kept(
     pauses.failed(UplinkDown("come back later", retry_after=30.0), pauses.round, advanced=False)
     pauses.served()
     assert pauses.link.again_at == clock.now + 30.0 + FIRST_PAUSE
+
+
+def test_on_another_network_it_is_tried_soon_and_what_it_asked_for_is_kept(
+    tried: tuple[Pausing, Callable[[], int]], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses, fails = tried
+    for _ in range(9):
+        fails()
+    monkeypatch.setattr(pausing, "jitter", lambda tries: 2.0 ** (tries - 1))
+    pauses.failed(DOWN, pauses.round, advanced=False)
+    assert pauses.link.again_at > clock.now + 300
+    assert not pauses.elsewhere(None), "the network is the one that it was"
+    assert pauses.link.again_at > clock.now + 300
+    assert pauses.elsewhere("station_wifi")
+    assert pauses.link.again_at == clock.now + 8, "as after a first failure: others came to it in the same moment"
+    clock.now += 8
+    pauses.failed(DOWN, pauses.round, advanced=False)
+    assert pauses.link.again_at == clock.now + 8, "and the failures on the other one are forgotten"
+    pauses.failed(UplinkDown("busy", retry_after=100.0), pauses.round, advanced=False)
+    asked = pauses.link.again_at
+    assert pauses.elsewhere("lte")
+    assert pauses.link.again_at == asked

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.capture import Priority, Receipt, Standing, Strength
+from agent.errors import UplinkDown
+from agent.forward import pausing
 from agent.forward.bundling import BundleSending
 from agent.forward.sending import ForwardSending
 from agent.forward.watched import Departure
@@ -226,6 +228,26 @@ async def test_another_link_counts_from_the_next_request_on(station: Station, ga
         assert await station.count(Standing.HELD) == 1
         gated.move(LinkClass.WIRED)
         await until(lambda: uplink.done == ["a1", "a0"])
+
+
+async def test_a_destination_that_one_network_did_not_reach_is_tried_soon_on_another(
+    station: Station, gated: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A car stands in the yard for some minutes, and before it none of its ways led anywhere for an hour."""
+    uplink = BenchUplink()
+    uplink.fails.extend([UplinkDown("does not answer")] * 2)
+    station.connect(uplink)
+    monkeypatch.setattr(pausing, "jitter", lambda _: 300.0)
+    await queued(station, a=[Priority.FIRST] * 2)
+    async with sending(station):
+        await until(lambda: not station.forward.link.up)
+        monkeypatch.setattr(pausing, "jitter", lambda _: 0.01)
+        station.forward.nudge()
+        await asyncio.sleep(0.1)
+        assert not station.forward.link.up, "other news do not shorten a pause"
+        gated.move(LinkClass.STATION_WIFI)
+        await until(lambda: station.forward.link.up and not station.forward.departures, 5)
+    assert await station.count(Standing.RECEIPTED) == 2
 
 
 async def test_what_counts_for_a_day_is_never_exceeded_and_outlives_a_restart(station: Station, gated: Gate) -> None:
