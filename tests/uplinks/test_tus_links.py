@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from agent.capture import Strength
 from agent.errors import UplinkDown
 from agent.uplink.http import body as body_module
 from agent.uplink.http import carriage, trip
+from agent.uplink.http.door import Door
+from agent.uplink.http.options import HttpOptions
 from tests.uplinks.double import cut, methods, stall, stranger, then, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 from tests.uplinks.wire import Wire
@@ -94,6 +97,59 @@ async def test_a_slow_link_is_no_stall(serve: Serve, connect: Connect, monkeypat
     assert whole(double, sending)
 
 
+async def test_of_a_link_that_many_share_each_gets_little_and_that_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 Mbit/s for sixteen are 16 kB/s for each on average, and some get a quarter; here a hundred times as much.
+
+    The socket lets go on when its buffer, of which 64 KiB may be full, has drained to 16: so long is nothing seen to be
+    taken, and after 30 s of that the request would be cut.
+    """
+    monkeypatch.setattr(body_module, "SLOW", 0.01)
+    monkeypatch.setattr(body_module, "BRISK", 0.0025)
+    rate, full, low = 1_600_000, 64 * 1024, 16 * 1024
+    body = body_module.Body(MemorySending(some_bytes(2 * MIB)).blocks(0, 2 * MIB), 2 * MIB, 30.0)
+    held, at, waits = 0.0, time.monotonic(), list[float]()
+    async for piece in body:
+        held = max(0.0, held - (time.monotonic() - at) * rate) + len(piece)
+        at = time.monotonic()
+        if held > full:
+            waits.append((held - low) / rate)
+            await asyncio.sleep(waits[-1])
+    await body.close()
+    assert 100 * max(waits) < 30 / 4
+
+
+async def test_of_a_request_that_is_given_up_nothing_more_goes() -> None:
+    """What the kernel has taken of it would share the link with what takes its place, and its server hear of no end."""
+    found, ended = bytearray(), asyncio.Event()
+    late = asyncio.Event()
+
+    async def serves(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            found.extend(await reader.readuntil(b"\r\n\r\n"))
+            await late.wait()
+            while more := await reader.read(MIB):
+                found.extend(more)
+            found.extend(b" and its end")
+        except ConnectionResetError:
+            found.extend(b" and was reset")
+        finally:
+            writer.transport.abort()
+            ended.set()
+
+    server = await asyncio.start_server(serves, "127.0.0.1", 0, limit=64 * 1024)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/files"
+    door = Door(HttpOptions.model_validate({"use": "tus", "name": "dems", "url": url, "stall": 0.3}))
+    data = some_bytes(64 * MIB)
+    body = body_module.Body(MemorySending(data).blocks(0, len(data)), len(data), 0.3)
+    with pytest.raises(UplinkDown, match="took no byte"):
+        await door.ask("PATCH", door.url, {"Content-Length": str(len(data))}, body)
+    late.set()
+    await asyncio.wait_for(ended.wait(), 10)
+    assert found.endswith(b" and was reset")
+    await door.aclose()
+    server.close()
+
+
 @pytest.mark.usefixtures("both_ways")
 async def test_a_proxy_that_takes_fast_and_passes_on_slowly_is_no_stall(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
@@ -134,7 +190,8 @@ async def test_a_server_that_hangs_behind_many_parts_is_left_as_behind_one(
 
 async def test_blocks_become_pieces_where_one_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "SLOW", 0.05)
-    sending = MemorySending(some_bytes(MIB))
+    monkeypatch.setattr(body_module, "INSTANT", -1.0)
+    sending, step = MemorySending(some_bytes(MIB)), body_module.STEP
     body = body_module.Body(sending.blocks(0, MIB), MIB, 1.0)
     lengths = []
     async for piece in body:
@@ -143,7 +200,9 @@ async def test_blocks_become_pieces_where_one_takes_long(monkeypatch: pytest.Mon
             await asyncio.sleep(0.06)
         else:  # what follows is quick, even where the machine is not
             monkeypatch.setattr(body_module, "SLOW", 60.0)
-    assert lengths == [256 * 1024, *[body_module.PIECE] * 3, 256 * 1024 - 3 * body_module.PIECE, 256 * 1024, 256 * 1024]
+    piece, long = body_module.PIECE, 256 * 1024
+    grown = [2 * piece, 4 * piece, long - step - 9 * piece]
+    assert lengths == [step, *[piece] * 3, *grown, *[long] * 3], "and not all at once again"
     await body.close()
 
 
@@ -154,17 +213,23 @@ async def test_a_brisk_link_is_given_whole_blocks_and_every_byte_once(monkeypatc
         for at in range(0, len(data), long):
             yield data[at : at + long]
 
+    monkeypatch.setattr(body_module, "INSTANT", -1.0)
     body = body_module.Body(blocks(), len(data), 1.0)
     brisk, steady, slow = (1e9, 1e9), (-1.0, 1e9), (-1.0, -1.0)
     step, piece = body_module.STEP, body_module.PIECE
     taken = []
     for (below, above), length in (
         (brisk, step),  # nothing is known yet
-        (brisk, long - step),
+        (brisk, 2 * step),
+        (brisk, 4 * step),
+        (brisk, step),  # the rest of a block
         (brisk, long),
         (steady, step),
         (slow, piece),
-        (brisk, long - step - piece),
+        (brisk, 2 * piece),
+        (brisk, 4 * piece),
+        (brisk, 8 * piece),
+        (brisk, long - step - 15 * piece),
     ):
         monkeypatch.setattr(body_module, "BRISK", below)
         monkeypatch.setattr(body_module, "SLOW", above)

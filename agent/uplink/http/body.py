@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 __all__ = ["Body"]
 
 SLOW: Final = 1.0
-"""Seconds for one block after which blocks are handed over in small pieces."""
+"""Seconds for one piece after which small ones follow."""
 BRISK: Final = 0.25
-"""Seconds for one block below which the next is handed over as it comes; else, and at first, at most `STEP` of it."""
-STEP: Final = 256 * 1024
+"""Seconds below which twice as much is handed over next."""
+INSTANT: Final = 0.001
+"""Seconds below which nobody waited: the piece found room in a buffer, and says nothing of the link."""
+STEP: Final = 64 * 1024
+"""Bytes of the first piece, and of one after which the link was neither brisk nor slow at most."""
 PIECE: Final = 16 * 1024
-"""Bytes of such a piece. On a link of 64 kbit/s whole blocks would look like a stall."""
+"""Bytes of a small one. On a link of 64 kbit/s, or one that many share, whole blocks would look like a stall."""
 SLOWEST: Final = 64 * 1024
 """Bytes per second that a body is given to arrive, after its last one was handed over, before its answer is missed."""
 
@@ -52,6 +55,7 @@ class Body:
         self._block = b""
         self._at = 0
         self._given_at = 0.0
+        self._step = STEP
         self._reading = asyncio.Lock()
         self.handed = 0
         """Bytes handed to the socket: the most that this request can have cost."""
@@ -95,10 +99,15 @@ class Body:
 
     def _most(self) -> int:
         """Bytes that are handed over next, by the time for which the last ones were on their way to the socket."""
-        if not self.handed:
-            return STEP
-        took = asyncio.get_running_loop().time() - self._given_at
-        return PIECE if took > SLOW else self.length if took < BRISK else STEP
+        if self.handed:
+            took = asyncio.get_running_loop().time() - self._given_at
+            if took > SLOW:
+                self._step = PIECE
+            elif took >= BRISK:
+                self._step = min(self._step, STEP)
+            elif took > INSTANT:
+                self._step = min(2 * self._step, self.length)
+        return self._step
 
     def _ended(self) -> None:
         if self.handed != self.length:

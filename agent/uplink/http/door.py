@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
 import socket
 import ssl
+import struct
+import termios
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urldefrag, urljoin
@@ -25,6 +28,9 @@ from agent.uplink.http.trouble import Cut, bounded, broken, explained, translate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ConnectionKey
+
     from agent.uplink import Leaving
     from agent.uplink.http.body import Body
     from agent.uplink.http.options import HttpOptions
@@ -38,8 +44,10 @@ BODY_MAX: Final = 64 * 1024
 FIELD_MAX: Final = 128 * 1024
 """Bytes of one header: a receipt with many signatures, or metadata that is echoed."""
 _ALWAYS: Final = {"User-Agent": "evidock", "Accept-Encoding": "identity"}
-UNSENT: Final = 512 * 1024
-"""Bytes that the kernel takes beyond what is on the wire: with megabytes, a slow link would look like a stalled one."""
+UNSENT: Final = 128 * 1024
+"""Bytes that the kernel takes beyond what is on the wire. It wakes who sends when half of them went, so with more a
+slow link that many captures share would look like a stalled one. On a quick one long bodies go by `Straight`."""
+_LEFT_BEHIND: Final = struct.pack("ii", 1, 0)  # linux/socket.h: struct linger, on and for no second
 
 
 class Door:
@@ -289,7 +297,7 @@ class Door:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """With a TLS context of its own for a proxy that speaks TLS itself."""
+    """With a TLS context of its own for a proxy that speaks TLS itself, and an end at once for what is given up."""
 
     def __init__(self, proxy: URL | None, context: ssl.SSLContext | None, **words: Any) -> None:  # noqa: ANN401 - as above
         super().__init__(**words)
@@ -300,6 +308,26 @@ class _Connector(aiohttp.TCPConnector):
         if self._proxy_tls is not None and req.url == self._proxy:
             return self._proxy_tls
         return super()._get_ssl_context(req)
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        """Of a request that is given up nothing more goes: it would share a slow link with what takes its place.
+
+        And its server, which hears of the end at once, lets go of the upload.
+        """
+        transport = protocol.transport
+        if (should_close or protocol.should_close) and transport is not None and _on_its_way(transport):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LEFT_BEHIND)
+            transport.abort()
+        super()._release(key, protocol, should_close=should_close)
+
+
+def _on_its_way(transport: asyncio.Transport) -> bool:
+    """Whether bytes were handed over for it that the other end has not confirmed."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    (queued,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    return queued > 0 or transport.get_write_buffer_size() > 0
 
 
 def _origin(url: URL) -> tuple[str, str, int | None] | None:
