@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from agent.capture import PART_LENGTH
 from agent.errors import BadReceipt, SpoolDamaged
 from agent.uplink.http import parts
-from tests.uplinks.double import PLAIN, cut, says, then, whole
+from tests.uplinks.double import PLAIN, cut, says, stall, then, whole
 from tests.uplinks.memory import MIB, MemorySending, some_bytes
 
 if TYPE_CHECKING:
@@ -96,6 +96,18 @@ async def test_a_proxy_that_buffers_bodies_is_named_and_parts_become_smaller(ser
     assert [entry["event"] for entry in logs] == ["proxy_buffers_uploads"]
     lengths = [int(seen.headers["Content-Length"]) for seen in double.seen if seen.method == "PATCH"]
     assert lengths == [8 * MIB, 4 * MIB, 4 * MIB]
+    assert whole(double, sending)
+
+
+@pytest.mark.usefixtures("both_ways")
+async def test_a_server_that_has_not_heard_of_the_end_is_no_proxy_that_buffers(serve: Serve, connect: Connect) -> None:
+    """On a link that was silent for longer than we wait, it still reads what we gave up."""
+    double = await serve(checksums=False)
+    double.next("PATCH", stall(3 * MIB))
+    sending = MemorySending(some_bytes(8 * MIB))
+    with capture_logs() as logs:
+        await connect(double.url, part_length=8 * MIB, stall=0.4).send(sending)
+    assert not [entry for entry in logs if entry["event"] == "proxy_buffers_uploads"]
     assert whole(double, sending)
 
 

@@ -32,6 +32,8 @@ class Cut(UplinkDown):
 
     handed = 0
     """Bytes of the request's body that the socket had taken."""
+    silent = False
+    """We gave it up, for nothing went any more: its server may not know that yet, and keep more of it later."""
 
 
 _ALERT: Final = re.compile(r"ALERT_(\w+)")
@@ -88,9 +90,17 @@ def _translated(  # noqa: PLR0911 - one line per thing that can fail
             hint = f"Does `url` name the DEMS? What listens there does not speak HTTP: {bounded(error.message)}."
             return Cut(f"{host} gave an answer that is no HTTP", hint=hint)
         case TimeoutError():
-            return Cut(f"{host} took no byte and gave no answer for too long")
+            return _silent(host)
+        case OSError(errno=errno.ETIMEDOUT):  # the kernel gave it up, as `TCP_USER_TIMEOUT` says
+            return _silent(host)
         case _:
             return Cut(f"the connection to {host} broke: {bounded(str(error) or type(error).__name__)}")
+
+
+def _silent(host: str) -> Cut:
+    cut = Cut(f"{host} took no byte and gave no answer for too long")
+    cut.silent = True
+    return cut
 
 
 def unmade(error: OSError | RuntimeError, url: URL) -> UplinkDown:
@@ -108,7 +118,7 @@ def broken(error: Exception, url: URL, *, handed: int) -> Cut:
     """Return what ended a request that a thread sent, of whose body the socket had taken so many bytes."""
     host = _place(url)
     if isinstance(error, TimeoutError):
-        down = Cut(f"{host} took no byte and gave no answer for too long")
+        down = _silent(host)
     elif isinstance(error, ssl.SSLError) and (refused := _ALERT.search(error.reason or "")):
         down = _alert(refused, host)
     elif isinstance(error, HTTPException):

@@ -82,7 +82,7 @@ async def _after_cut(trip: TusTrip, place: Place, length: int, cut: Cut, *, drop
     await trip.doubt(cut)
     after = await asked(trip, place.url) or await created(trip)
     if not dropped and after.url == place.url and after.offset <= place.offset and cut.handed:
-        if cut.handed > BUFFERED and not trip.part.buffered:
+        if cut.handed > BUFFERED and not cut.silent and not trip.part.buffered:
             trip.part.buffered = True  # without one it should keep what it got
             trip.log.warning("proxy_buffers_uploads", handed=cut.handed, kept=after.offset - place.offset)
         trip.part.lost(length)
