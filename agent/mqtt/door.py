@@ -177,6 +177,8 @@ class Connection:
         cause = error
         if isinstance(error, aiomqtt.MqttError) and isinstance(error.__context__, OSError):
             cause = error.__context__
+        elif self._client is not None and self._client.tls_failed is not None:
+            cause = self._client.tls_failed
         if self._client is not None and self._client.too_much is not None:
             return BrokerDown(f"{self._options.at} {self._client.too_much}", hint="Ask the broker's administrator.")
         if isinstance(cause, aiomqtt.MqttCodeError) and cause.rc is not None:
@@ -233,6 +235,11 @@ class _Client(aiomqtt.Client):
         """The reason that the broker gave when it closed the connection, where it gave one."""
         self.why: BaseException | None = None
         self.dropped = 0
+
+    @property
+    def tls_failed(self) -> BaseException | None:
+        """Why TLS ended, where it did."""
+        return self._reading.tls_failed
 
     @property
     def too_much(self) -> str | None:

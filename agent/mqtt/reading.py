@@ -50,6 +50,8 @@ class Reading:
         self._paused = False
         self.too_much: str | None = None
         """What the broker does that is more than we take, once it did."""
+        self.tls_failed: ssl.SSLError | None = None
+        """Why TLS ended, where it did: who does not believe our certificate says so after the handshake."""
         self._bounded()
 
     def refused(self, what: str) -> ConnectionError:
@@ -106,6 +108,10 @@ class Reading:
                 raise self.refused(f"sends a message of {length} bytes, and we said that we take {largest}")
             if paho._in_messages:  # noqa: SLF001 - the same
                 raise self.refused("sends what must be acknowledged twice (QoS 2), which nobody asked for")
-            return read(length)
+            try:
+                return read(length)
+            except ssl.SSLError as error:  # which the library writes into its log
+                self.tls_failed = error
+                raise
 
         paho._sock_recv = bounded  # type: ignore[method-assign, assignment]  # noqa: SLF001 - the same

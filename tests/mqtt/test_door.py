@@ -157,6 +157,20 @@ async def test_with_certificates_of_clients(tmp_path: Path) -> None:
                 pass
 
 
+@needs_mosquitto
+@pytest.mark.parametrize("shown", ["no certificate", "one of another authority"])
+async def test_a_broker_that_does_not_believe_our_certificate_is_named(tmp_path: Path, shown: str) -> None:
+    """In TLS 1.3 it says so after the handshake: to who reads on, it looks as if it went without a word."""
+    more: dict[str, object] = {}
+    if shown != "no certificate":
+        more["client_cert"] = Mosquitto(tmp_path / "other", tls=True).certificate("station-1")
+    async with Mosquitto(tmp_path / "broker", tls=True) as broker:
+        with pytest.raises(BrokerDown, match="TLS failed") as refused:
+            async with Connection(broker.options(**more), client_id="a"):
+                pass
+    assert "client_cert" in refused.value.what_to_do
+
+
 async def test_errors_say_what_happened(tmp_path: Path) -> None:
     with pytest.raises(BrokerDown, match="nobody listens there"):
         async with Connection(BrokerOptions(host="127.0.0.1", port=free_port(), tls=False), client_id="a"):
