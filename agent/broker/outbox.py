@@ -27,6 +27,7 @@ __all__ = [
     "change_answer",
     "collect",
     "keep_answer",
+    "last_told",
     "lost",
     "next_birth",
     "told",
@@ -135,6 +136,12 @@ def told(journal: Journal, row: int, now: int, *, after: int | None = None) -> N
 def lost(journal: Journal, since: int) -> None:
     """What was told since then may have been lost with the broker: it is due now. 0: everything is."""
     journal.connection.execute("UPDATE outbox SET due = 0 WHERE due > 0 AND told >= ?", (since,))
+
+
+def last_told(journal: Journal) -> int:
+    """When anything that still waits was announced last, in microseconds since 1970; 0: never."""
+    newest: int = journal.connection.execute("SELECT coalesce(max(told), 0) FROM outbox").get
+    return newest
 
 
 def waiting(journal: Journal) -> int:

@@ -155,10 +155,7 @@ class Broker:
         return Will(self._outgoing(StateTold(online=False, bd=self._birth)), delay=WILL_DELAY)
 
     async def _visit(self, connection: Connection, live: Live) -> None:
-        since = 0
-        if connection.session_present:
-            since = micros(self._lost_at or datetime.now(UTC)) - _UNSURE * 1_000_000
-        await self._running.desk.write(lambda journal: outbox.lost(journal, since))
+        await self._running.desk.write(lambda journal: self._unsure(journal, kept=connection.session_present))
         self._head, self._alarm = -1, None
         try:
             await self._say(connection, await telling.state(self._running, self._birth))
@@ -177,6 +174,15 @@ class Broker:
             raise first_of(ours) from errors
         finally:
             self._lost_at = datetime.now(UTC)
+
+    def _unsure(self, journal: Journal, *, kept: bool) -> None:
+        """Announce again what the broker may have lost. `kept`: it knows us, and so what it wrote before it ended.
+
+        When the connection was lost before we started nobody knows, but nothing was announced after the last time: a
+        power cut may have taken both of us.
+        """
+        lost_at = outbox.last_told(journal) if self._lost_at is None else micros(self._lost_at)
+        outbox.lost(journal, lost_at - _UNSURE * 1_000_000 if kept else 0)
 
     async def _listen(self, connection: Connection) -> None:
         async for message in connection:

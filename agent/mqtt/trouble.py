@@ -45,7 +45,7 @@ def hint(error: BaseException | None) -> str:
         case ssl.SSLCertVerificationError():
             return "Look at `ca_file`, at `server_name`, and at this station's clock: evidock check tells more."
         case ssl.SSLError():
-            return "Does the broker speak TLS at this port, and believe the certificate in `client_cert`? It may have expired."
+            return "Does the broker speak TLS at this port, and believe `client_cert`? It may have expired."
         case ConnectionRefusedError():
             return "Does the broker run, and is `port` right? Nothing is lost meanwhile."
         case _:

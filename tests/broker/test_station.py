@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.capture import Standing
+from agent.clock import Clock
+from agent.journal import Journal
 from agent.mqtt import Connection, Outgoing
 from agent.testing.broker import Mosquitto, mosquitto_program
 from agent.testing.dems.at_broker import DemsAtBroker
 from agent.testing.devices import some_bytes
+from agent.testing.process import LOG
 from tests.broker.conftest import STATION, Dock, at, entries, standing, until
 
 if TYPE_CHECKING:
@@ -208,6 +211,22 @@ async def test_a_broker_killed_before_it_wrote_what_it_took(
         await mosquitto.start()
         async with DemsAtBroker(dems.core, mosquitto.options(), silent=True) as after:
             await until(lambda: len(after.announced) == 20)
+
+
+async def test_a_power_cut_that_took_station_and_broker_leaves_nothing_unsaid(
+    mosquitto: Mosquitto, dems: EmulatedDems, dock: Dock
+) -> None:
+    """Both come back ten minutes later, the broker with what it wrote before the last announcements."""
+    async with DemsAtBroker(dems.core, mosquitto.options(), silent=True) as there:
+        dock.camera.record(some_bytes(500))
+        async with dock.here(at(mosquitto)):
+            await until(lambda: there.announced)
+        journal = Journal.open(dock.state / "journal.db", log=LOG, stamp=Clock().stamp)
+        with journal.transaction():
+            journal.connection.execute("UPDATE outbox SET told = told - 600000000, due = due - 600000000")
+        journal.close()
+        async with dock.here(at(mosquitto)):
+            await until(lambda: len(there.of("capture")) == 2, 10)
 
 
 async def test_the_dems_of_the_command_line_listens_at_a_broker_too(mosquitto: Mosquitto, dock: Dock) -> None:
