@@ -144,7 +144,8 @@ class Hearing:
             self._log.info("act", verb=signed.order.command, actor=signed.actor, why=signed.order.why, id=id_)
             detail = await self._performed(signed) or detail
         answer = ResponseTold(id=id_, done=done.done, again=done.again, detail=printable(detail)[:1000])
-        return Heard(answer, report=signed.order.command == "report" and done.done)
+        # One that was cut off was so by the end of its connection, and the next connection begins with all of it.
+        return Heard(answer, report=signed.order.command == "report" and done.done and not done.again)
 
     def _formal(self, message: Message) -> None:
         """What must be so before a signature is looked at."""

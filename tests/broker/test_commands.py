@@ -166,6 +166,27 @@ async def test_a_command_that_comes_again_gets_the_same_answer_and_is_not_obeyed
     assert len([one for one in entries(dock.state, "operator.command") if "remote" in one]) == 2
 
 
+async def test_a_report_is_not_made_again_for_an_order_that_comes_again(mosquitto: Mosquitto, dock: Dock) -> None:
+    """Whoever may publish could have a station say everything, for ever, with an order that was signed once."""
+    said: list[dict[str, Any]] = []
+
+    async def listen(ear: Connection) -> None:
+        async for message in ear:
+            said.append(json.loads(message.payload))
+            ear.acknowledge(message)
+
+    async with Connection(mosquitto.options(), client_id="ear") as ear, desk(mosquitto, dock) as here:
+        await ear.subscribe(Subscription(topic(STATION, "state")))
+        listening, wanted = asyncio.create_task(listen(ear)), payload(order("report"))
+        assert (await here.ask(wanted))["done"]
+        await until(lambda: len(said) >= 2)
+        for _ in range(3):
+            assert (await here.ask(wanted))["again"]
+            await asyncio.sleep(0.5)
+        listening.cancel()
+    assert [one["online"] for one in said] == [True, True], "the birth, and one report"
+
+
 async def test_an_answer_is_told_again_when_its_command_holds_no_more(
     mosquitto: Mosquitto, dock: Dock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
