@@ -14,6 +14,7 @@ from agent.errors import UplinkDown
 from agent.testing.sendings import HeldSending, held_sending
 from agent.testing.uplink_conformance import sent
 from agent.uplink.http.places import Places
+from agent.uplink.s3.trouble import Answered
 from tests.uplinks.s3_rig import LONG, MIB, S3Rig, broken_off, client, rigged
 
 if TYPE_CHECKING:
@@ -222,6 +223,28 @@ async def test_on_a_link_that_breaks_before_several_parts_are_home_they_go_one_b
             break
     assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
     assert rig.proxy.received < 3 * len(LONG)
+
+
+async def test_a_part_that_a_busy_store_does_not_take_costs_none_of_those_beside_it(
+    rig: S3Rig, station: Station
+) -> None:
+    """503 SlowDown is everyday life: what is on its way arrives, and is not sent again."""
+    sending, uplink = await held_sending(station, LONG), rig.uplink(parts=3)
+    true_ask, busy = uplink._store.ask, ["one"]
+
+    async def ask(operation: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 - S3's own
+        if operation == "upload_part" and words["PartNumber"] == 2 and busy:
+            await asyncio.sleep(0.1)
+            busy.clear()
+            raise Answered("the store answered 503 SlowDown")
+        return await true_ask(operation, **words)
+
+    uplink._store.ask = ask  # type: ignore[method-assign]
+    with pytest.raises(Answered):
+        await sent(uplink, Paced(sending))  # type: ignore[arg-type]
+    await sent(uplink, sending)
+    assert rig.proxy.received == len(LONG)
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
 
 
 async def test_on_a_link_that_holds_again_parts_go_together_again() -> None:

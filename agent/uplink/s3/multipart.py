@@ -17,7 +17,7 @@ from agent.tasks import first_of
 from agent.uplink.s3.named import b64, key_of, lock_asked, made_with, upload_id
 from agent.uplink.s3.options import PARTS_MAX
 from agent.uplink.s3.parts import Outgoing, Reading, part_length
-from agent.uplink.s3.trouble import DigestUnsigned, NoUpload, WrongDigest
+from agent.uplink.s3.trouble import Answered, DigestUnsigned, NoUpload, WrongDigest
 
 if TYPE_CHECKING:
     from agent.uplink import Sending
@@ -117,31 +117,34 @@ class _Bringing:
         self._key, self._length = key_of(store.options, sending.holding), sending.holding.digest.length
         self._reading = Reading(sending, upload.part)
         self._tags: dict[int, str] = {}
+        self._waits: NotNow | Answered | None = None
+        """Why no more is begun now. What is on its way arrives first: cut off, it would be sent again."""
         self._told = 0
 
     async def all(self, listed: dict[int, dict[str, Any]]) -> tuple[bytes, str | None]:
         """Send what is not listed, and complete the object."""
         count = -(-self._length // self._upload.part)
         self._sending.progress(0)
-        waits: NotNow | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(1, count + 1):
+                    if self._waits is not None:
+                        break
                     if (known := listed.get(number)) is not None:
                         await self._compare(known, number)
                         continue
                     try:
                         part, outgoing = await self._next(number)
                     except NotNow as error:
-                        waits = error  # what is on its way arrives first: cut off, it would be sent again
+                        self._waits = error
                         break
                     # Not by the task itself: one that is ended before it begins does nothing at all.
                     sent = group.create_task(self._send(part, outgoing))
                     sent.add_done_callback(lambda _: self._places.release())
         except BaseExceptionGroup as errors:
             raise first_of(errors, SpoolDamaged, WrongDigest, DigestUnsigned, NoUpload, Differs) from errors
-        if waits is not None:
-            raise waits
+        if self._waits is not None:
+            raise self._waits
         parts = [
             {"ETag": tag, "PartNumber": number, "ChecksumSHA256": b64(self._reading.digests[number])}
             for number, tag in sorted(self._tags.items())
@@ -174,17 +177,21 @@ class _Bringing:
         return part, outgoing
 
     async def _send(self, part: Part, outgoing: Outgoing) -> None:
-        with self._places.watched():
-            async with aclosing(outgoing):
-                answer = await self._store.ask(
-                    "upload_part",
-                    outgoing=outgoing,
-                    Key=self._key,
-                    UploadId=self._upload.id,
-                    PartNumber=part.number,
-                    ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=b64(part.sha256),
-                )
+        try:
+            with self._places.watched():
+                async with aclosing(outgoing):
+                    answer = await self._store.ask(
+                        "upload_part",
+                        outgoing=outgoing,
+                        Key=self._key,
+                        UploadId=self._upload.id,
+                        PartNumber=part.number,
+                        ChecksumAlgorithm="SHA256",
+                        ChecksumSHA256=b64(part.sha256),
+                    )
+        except Answered as error:
+            self._waits = error
+            return
         self._brought(part.number, str(answer.get("ETag", "")))
 
     async def _compare(self, listed: dict[str, Any], number: int) -> None:
