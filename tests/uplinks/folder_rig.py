@@ -7,11 +7,13 @@ import hashlib
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from typer.testing import CliRunner
 
 from agent import cli, durable
 from agent.capture import PART_LENGTH
-from agent.testing.uplink_conformance import UplinkRig
+from agent.errors import UplinkDown
+from agent.testing.uplink_conformance import UplinkRig, sent
 from agent.uplink.folder import FolderUplink, writing
 from agent.uplink.folder.medium import prepare
 
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
-
+    from agent.testing.sendings import HeldSending
     from agent.testing.uplinks import Arrived
 
 MIB = 1 << 20
@@ -81,3 +82,14 @@ class FolderRig(UplinkRig):
 
 def evidock(*words: object) -> Any:  # noqa: ANN401 - typer's own type
     return CliRunner().invoke(cli.app, ["handover", *map(str, words)])
+
+
+async def continued(rig: FolderRig, sending: HeldSending) -> None:
+    """Pull it in the second part: what was whole of the capture is not written again."""
+    await rig.cut(PART_LENGTH + 5 * MIB)
+    with pytest.raises(UplinkDown, match="failed"):
+        await sent(rig.uplink(), sending)
+    before = rig.count
+    await sent(rig.uplink(), sending)
+    assert rig.count - before < sending.holding.digest.length - PART_LENGTH + MIB
+    assert await rig.arrived() == {sending.holding.id: [sending.holding.digest.sha256]}
