@@ -29,10 +29,11 @@ from agent.forward.belief import believed
 from agent.forward.bundling import Bundling
 from agent.forward.declined import Declined
 from agent.forward.pausing import RETRY_AFTER_MAX, Pausing
+from agent.forward.precedence import Precedence
 from agent.forward.sending import ForwardSending
 from agent.forward.telling import Telling
 from agent.forward.unsent import Unsent
-from agent.forward.watched import Departure, Link, away_since, make_way
+from agent.forward.watched import Departure, Link, away_since, kept, make_way
 from agent.gate import Gate
 from agent.journal import Desk, copies, queries, renewals, turns
 from agent.journal.rows import micros
@@ -91,6 +92,7 @@ class Forward:
         self._declined = Declined(desk, self._aside, self._unsent, options.name)
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
+        self._precedence = Precedence(self.departures)
         self._instead_of, self._after = instead_of, options.after
         self._fallbacks: list[Forward] = []
         if instead_of is not None:
@@ -146,9 +148,10 @@ class Forward:
                 turn = await self._next(group)
                 room = self._bundling.room() if self.link.up else None
                 together = bundling.suits(turn, self._alone, room)
-                full = self._places >= self._in_flight
+                going = self.departures.values()
+                full = self._places + kept(going, turn.holding, self._in_flight) >= self._in_flight
                 if full:
-                    make_way(self.departures.values(), turn.holding)
+                    make_way(going, turn.holding)
                 patience = 0.0 if self.link.up or not self._places else self._tried_at + TRY - monotonic()
                 if full or patience > 0 or (together and self._bundles >= bundling.AT_ONCE):
                     self._ready.appendleft(turn)  # it is still the next one, unless news say otherwise
@@ -158,8 +161,8 @@ class Forward:
                 mates = (self._ready, room, self._alone, self._is_free)
                 several = bundling.fitting(turn, *mates) if together else [turn]
                 self._places, self._bundles = self._places + 1, self._bundles + together
-                going = [self._departs(one, together=together) for one in several]
-                group.create_task(self._one(going[0]) if len(going) == 1 else self._several(going))
+                gone = [self._departs(one, together=together) for one in several]
+                group.create_task(self._one(gone[0]) if len(gone) == 1 else self._several(gone))
 
     def _departs(self, turn: Turn, *, together: bool) -> Departure:
         self._turn += 1
@@ -349,9 +352,8 @@ class Forward:
         waits, state = self._declined.said_before(holding, state, owed=departure.owed)
         if waits:
             return
-        sending = ForwardSending(
-            self._spool, self._desk, self._gate, departure, to=self._options, state=state, served=self._recovered
-        )
+        words = (self._spool, self._desk, self._gate, self._precedence, departure)
+        sending = ForwardSending(*words, to=self._options, state=state, served=self._recovered)
         try:
             if not departure.content and isinstance(self._uplink, Announces):
                 await self._uplink.announce(sending)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from agent.capture import PART_LENGTH
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.capture import Holding, Priority
+    from agent.forward.precedence import Precedence
     from agent.forward.watched import Departure
     from agent.gate import Charge, Gate
     from agent.journal import Desk
@@ -32,6 +34,7 @@ class ForwardSending:
         spool: Spool,
         desk: Desk,
         gate: Gate,
+        precedence: Precedence,
         departure: Departure,
         *,
         to: UplinkOptions,
@@ -41,6 +44,7 @@ class ForwardSending:
         """`served` is told each time that the receiver has confirmed more."""
         self._served, self._network = served, to.network
         self._holding, self._spool, self._desk, self._gate = departure.holding, spool, desk, gate
+        self._precedence = precedence
         self._destination, self._state, self._departure = to.name, state, departure
         self._charge: Charge | None = None
         self._spent: Charge | None = None  # what the last body was counted for, once it was read
@@ -64,7 +68,7 @@ class ForwardSending:
         self._departure.requests += 1
 
     async def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
-        """The same bytes at the pace of the bucket; what does not go is given back to the budget."""
+        """The same bytes at the pace of the bucket, behind what is more urgent; what does not go is given back."""
         charge, self._charge = self._charge, None
         bucket, unsent = self._gate.bucket, length
         try:
@@ -72,15 +76,21 @@ class ForwardSending:
                 async for block in blocks:
                     at = 0
                     while at < len(block):
-                        piece = bucket.piece(len(block) - at)
+                        room = await self._room(len(block) - at)
+                        piece = bucket.piece(room)
                         await bucket.take(piece)
                         unsent -= piece
+                        given_at = monotonic()
                         yield block[at : at + piece] if piece < len(block) else block
+                        self._precedence.took(self._departure, piece, monotonic() - given_at)
                         at += piece
         finally:
             if charge is not None:
                 await self._gate.settle(charge, unsent)
                 self._spent = charge
+
+    async def _room(self, rest: int) -> int:
+        return await self._precedence.room(self._departure, rest) if self._network else rest
 
     @asynccontextmanager
     async def leaving(self, offset: int, length: int, /) -> AsyncIterator[Leaving]:

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
     from agent.capture import Holding
 
-__all__ = ["Departure", "Link", "away_since", "make_way"]
+__all__ = ["Departure", "Link", "away_since", "kept", "make_way"]
 
 _AGED_REQUESTS: Final = 4
 """Requests for which one that waited too long keeps its place, whatever else comes."""
+_MANY: Final = 8
+"""Places of which the last one is kept for what is more urgent: the others' requests may last for minutes."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,14 @@ class Departure:
     requests: int = 0
     give_way: bool = False
     """Another one goes first: this one leaves before its next request."""
+    handed: int = 0
+    """Bytes that the network took."""
+    first_at: float | None = None
+    """When it took the first of them, on the monotonic clock."""
+    moved_at: float = 0.0
+    """When it took the last of them, on the monotonic clock."""
+    piece: int = 64 * 1024
+    """Bytes that are handed over at once, by how quickly the last ones were taken."""
 
     @property
     def advanced(self) -> bool:
@@ -67,6 +77,11 @@ def away_since(link: Link, offline_since: float | None) -> float | None:
     """Since when it cannot be reached: it does not answer, or there is no network, without which nobody asks it."""
     offline = offline_since if link.network else None
     return min((since for since in (link.down_since, offline) if since is not None), default=None)
+
+
+def kept(departures: Collection[Departure], holding: Holding, places: int) -> int:
+    """How many of so many places this capture may not take: it is no more urgent than all that are on their way."""
+    return places >= _MANY and all(one.holding.priority <= holding.priority for one in departures if one.content)
 
 
 def make_way(departures: Collection[Departure], holding: Holding) -> None:

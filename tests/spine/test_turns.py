@@ -15,6 +15,7 @@ from agent.capture import Priority, Receipt, Standing, Strength
 from agent.errors import UplinkDown
 from agent.forward import pausing
 from agent.forward.bundling import BundleSending
+from agent.forward.precedence import Precedence
 from agent.forward.sending import ForwardSending
 from agent.forward.watched import Departure
 from agent.gate import Gate
@@ -247,7 +248,7 @@ async def test_a_destination_that_one_network_did_not_reach_is_tried_soon_on_ano
         assert not station.forward.link.up, "other news do not shorten a pause"
         gated.move(LinkClass.STATION_WIFI)
         async with asyncio.timeout(5):
-            while await station.count(Standing.RECEIPTED) < 2:
+            while await station.count(Standing.RECEIPTED) < 2:  # noqa: ASYNC110 - another task makes it so
                 await asyncio.sleep(0.005)
     assert station.forward.link.up
 
@@ -298,7 +299,7 @@ async def test_a_request_that_was_let_go_and_never_came_to_its_bytes_costs_nothi
         turn, settle = bundle.turn, bundle.settle
     else:
         words: dict[str, Any] = {"to": UplinkOptions(use="bench", name="dems"), "state": None, "served": lambda: None}
-        one = ForwardSending(station.spool, station.desk, gate, departure, **words)
+        one = ForwardSending(station.spool, station.desk, gate, Precedence({}), departure, **words)
         turn, settle = partial(one.turn, length), one.settle
     for _ in range(20):  # twice as much as may go in a day
         await turn()
@@ -322,7 +323,7 @@ async def test_of_a_request_that_is_cut_only_what_went_is_counted(station: Stati
         outgoing = bundle.outgoing([bytes(256 * 1024)] * 3)
     else:
         words: dict[str, Any] = {"to": UplinkOptions(use="bench", name="dems"), "state": None, "served": lambda: None}
-        one = ForwardSending(station.spool, station.desk, gate, departure, **words)
+        one = ForwardSending(station.spool, station.desk, gate, Precedence({}), departure, **words)
         await one.turn(length)
         outgoing = one.outgoing(0, length)
     assert await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte")) == length
@@ -341,7 +342,7 @@ async def test_of_a_body_that_a_thread_sends_only_what_it_read_is_counted(statio
     await station.dock(device)
     departure = Departure(await station.only())
     words: dict[str, Any] = {"to": UplinkOptions(use="bench", name="dems"), "state": None, "served": lambda: None}
-    one = ForwardSending(station.spool, station.desk, gate, departure, **words)
+    one = ForwardSending(station.spool, station.desk, gate, Precedence({}), departure, **words)
 
     async def spent() -> int:
         return await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte"))

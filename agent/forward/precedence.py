@@ -1,0 +1,133 @@
+"""Who has a link that is too narrow for all: less urgent captures keep to a trickle, where the urgent one gains by it.
+
+Between two requests a less urgent capture gives its place away (`watched.make_way`); but a request may last for
+minutes on a narrow link, and all that share it have equal parts. Whether holding the others back helps, nobody knows
+beforehand: behind a receiver that is slow, or on a lossy link, each goes at its own speed whatever the others do. So it
+is tried: the urgent one's speed beside them and without them decides for a minute, and then it is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from agent.forward.watched import Departure
+
+__all__ = ["Precedence"]
+
+PRESSES: Final = 1.0
+"""Seconds from the first byte of an urgent capture after which it is felt that the link is narrow."""
+QUIET: Final = 3.0
+"""Seconds without a byte of it after which nobody waits for it: it waits itself, for an answer."""
+LOOK, DRAIN, TRY, STANDS = 3.0, 5.0, 5.0, 60.0
+"""Seconds: beside the others; until their buffers are empty; without them; and for which the outcome holds."""
+WORTH: Final = 1.5
+"""So many times as fast it must be without the others, else they are not held back."""
+
+TRICKLE: Final = 8 * 1024
+EVERY: Final = 5.0
+"""Bytes, and seconds, with which a request that is held back shows that it lives. Proxies end requests by their rate
+too: Apache's mod_reqtimeout below 500 bytes a second, IIS and Kestrel below 240."""
+_AGAIN: Final = 0.25
+
+LEAST, MOST = 16 * 1024, 512 * 1024
+"""Bytes of a piece: few where a link is slow, so that who is held back is so at once, and blocks of the spool else."""
+SLOW, BRISK = 0.25, 0.1
+"""Seconds for one piece above which the next one is half as long, and below which it is twice as long."""
+
+
+class _Phase(Enum):
+    LOOKING = auto()
+    DRAINING = auto()
+    TRYING = auto()
+    HELD = auto()
+    SHARED = auto()
+
+
+_LASTS: Final = {
+    _Phase.LOOKING: LOOK,
+    _Phase.DRAINING: DRAIN,
+    _Phase.TRYING: TRY,
+    _Phase.HELD: STANDS,
+    _Phase.SHARED: STANDS,
+}
+_OPEN: Final = frozenset({_Phase.LOOKING, _Phase.SHARED})
+
+
+class Precedence:
+    """Of all captures that are on their way to one destination."""
+
+    def __init__(
+        self,
+        departures: Mapping[str, Departure],
+        *,
+        now: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """`now`: seconds, of a clock that never goes back, by which `sleep` sleeps."""
+        self._departures, self._now, self._sleep = departures, now, sleep
+        self._urgent: str | None = None
+        self._phase, self._since, self._handed_then = _Phase.LOOKING, 0.0, 0
+        self._beside = 0.0
+
+    async def room(self, departure: Departure, rest: int) -> int:
+        """Wait while another one has the link, and return how many of so many bytes may go then."""
+        waits_until = self._now() + EVERY
+        while self._held(departure):
+            if self._now() >= waits_until:
+                return min(rest, TRICKLE)
+            await self._sleep(_AGAIN)
+        return min(rest, departure.piece)
+
+    def took(self, departure: Departure, length: int, seconds: float) -> None:
+        """Take down that the network took so many bytes, and for how long that lasted."""
+        departure.handed += length
+        departure.moved_at = self._now()
+        if departure.first_at is None:
+            departure.first_at = departure.moved_at
+        if seconds > SLOW:
+            departure.piece = max(LEAST, departure.piece // 2)
+        elif seconds < BRISK and length == departure.piece:
+            departure.piece = min(MOST, departure.piece * 2)
+
+    def _held(self, departure: Departure) -> bool:
+        if departure.aged:
+            return False
+        now = self._now()
+        pressing = [one for one in self._departures.values() if _presses(one, now)]
+        first = min(pressing, key=lambda one: (one.holding.priority, one.first_at), default=None)
+        if first is None or first.holding.priority >= departure.holding.priority:
+            return False
+        if first.holding.id != self._urgent:
+            self._urgent = first.holding.id
+            self._enter(_Phase.LOOKING, first, now)
+        elif now - self._since >= _LASTS[self._phase]:
+            self._go_on(first, now)
+        return self._phase not in _OPEN
+
+    def _go_on(self, first: Departure, now: float) -> None:
+        speed = (first.handed - self._handed_then) / (now - self._since)
+        match self._phase:
+            case _Phase.LOOKING:
+                self._beside = speed
+                phase = _Phase.DRAINING
+            case _Phase.DRAINING:
+                phase = _Phase.TRYING
+            case _Phase.TRYING:
+                phase = _Phase.HELD if speed >= WORTH * self._beside else _Phase.SHARED
+            case _:
+                phase = _Phase.LOOKING
+        self._enter(phase, first, now)
+
+    def _enter(self, phase: _Phase, first: Departure, now: float) -> None:
+        self._phase, self._since, self._handed_then = phase, now, first.handed
+
+
+def _presses(one: Departure, now: float) -> bool:
+    """Whether its bytes are on their way, and take longer than on a quick link."""
+    return one.first_at is not None and now - one.first_at >= PRESSES and now - one.moved_at < QUIET
