@@ -24,6 +24,8 @@ PRESSES: Final = 1.0
 """Seconds from the first byte of an urgent capture after which it is felt that the link is narrow."""
 QUIET: Final = 3.0
 """Seconds without a byte of it after which nobody waits for it: it waits itself, for an answer."""
+STUCK: Final = 15.0
+"""The same while the network has a piece of it in hand, and has not asked for the next."""
 LOOK, DRAIN, TRY, STANDS = 3.0, 5.0, 5.0, 60.0
 """Seconds: beside the others; until their buffers are empty; without them; and for which the outcome holds."""
 WORTH: Final = 1.5
@@ -37,8 +39,9 @@ _AGAIN: Final = 0.25
 
 LEAST, MOST = 16 * 1024, 512 * 1024
 """Bytes of a piece: few where a link is slow, so that who is held back is so at once, and blocks of the spool else."""
-SLOW, BRISK = 0.25, 0.1
-"""Seconds for one piece above which the next one is half as long, and below which it is twice as long."""
+SLOW, BRISK, INSTANT = 0.25, 0.1, 0.001
+"""Seconds for one piece above which the next one is half as long, and below which it is twice as long; it is as long
+as it was where it found room in a buffer, which says nothing of the link."""
 
 
 class _Phase(Enum):
@@ -84,15 +87,19 @@ class Precedence:
             await self._sleep(_AGAIN)
         return min(rest, departure.piece)
 
+    def given(self, departure: Departure) -> None:
+        """Take down that the network has a piece, behind which more comes."""
+        departure.given_at = self._now()
+        if departure.first_at is None:
+            departure.first_at = departure.given_at
+
     def took(self, departure: Departure, length: int, seconds: float) -> None:
         """Take down that the network took so many bytes, and for how long that lasted."""
         departure.handed += length
-        departure.moved_at = self._now()
-        if departure.first_at is None:
-            departure.first_at = departure.moved_at
+        departure.moved_at, departure.given_at = self._now(), None
         if seconds > SLOW:
             departure.piece = max(LEAST, departure.piece // 2)
-        elif seconds < BRISK and length == departure.piece:
+        elif INSTANT < seconds < BRISK and length == departure.piece:
             departure.piece = min(MOST, departure.piece * 2)
 
     def _held(self, departure: Departure) -> bool:
@@ -130,4 +137,6 @@ class Precedence:
 
 def _presses(one: Departure, now: float) -> bool:
     """Whether its bytes are on their way, and take longer than on a quick link."""
-    return one.first_at is not None and now - one.first_at >= PRESSES and now - one.moved_at < QUIET
+    if one.first_at is None or now - one.first_at < PRESSES:
+        return False
+    return now - one.moved_at < QUIET or (one.given_at is not None and now - one.given_at < STUCK)

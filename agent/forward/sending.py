@@ -81,6 +81,8 @@ class ForwardSending:
                         await bucket.take(piece)
                         unsent -= piece
                         given_at = monotonic()
+                        if unsent:  # behind the last piece nobody asks for another
+                            self._precedence.given(self._departure)
                         yield block[at : at + piece] if piece < len(block) else block
                         self._precedence.took(self._departure, piece, monotonic() - given_at)
                         at += piece

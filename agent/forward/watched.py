@@ -42,9 +42,11 @@ class Departure:
     handed: int = 0
     """Bytes that the network took."""
     first_at: float | None = None
-    """When it took the first of them, on the monotonic clock."""
+    """When it was given the first of them, on the monotonic clock; None where there is one piece only."""
     moved_at: float = 0.0
     """When it took the last of them, on the monotonic clock."""
+    given_at: float | None = None
+    """When it was given what it has in hand, on the monotonic clock."""
     piece: int = 64 * 1024
     """Bytes that are handed over at once, by how quickly the last ones were taken."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.capture import Priority
-from agent.forward.precedence import EVERY, STANDS, Precedence
+from agent.forward.precedence import EVERY, STANDS, STUCK, Precedence
 from agent.forward.watched import Departure, kept
 from tests.spine.docked import queued
 from tests.spine.test_turns import Slow, sending, until
@@ -57,8 +57,8 @@ class Time:
 class Road:
     """Captures on their way to one destination, over a link that all share, or where each has a speed of its own."""
 
-    def __init__(self, holding: Holding, *, each: float | None = None) -> None:
-        self.time, self.each = Time(), each
+    def __init__(self, holding: Holding, *, each: float | None = None, rate: float = RATE) -> None:
+        self.time, self.each, self.rate = Time(), each, rate
         self.departures: dict[str, Departure] = {}
         self.precedence = Precedence(self.departures, now=lambda: self.time.now, sleep=self.time.sleep)
         self.went: dict[str, list[tuple[float, int]]] = {}
@@ -79,7 +79,9 @@ class Road:
             piece = await self.precedence.room(departure, min(rest, BLOCK))
             self._sharing += 1
             began = self.time.now
-            await self.time.sleep(piece / (self.each or RATE / self._sharing))
+            if rest > piece:
+                self.precedence.given(departure)
+            await self.time.sleep(piece / (self.each or self.rate / self._sharing))
             self._sharing -= 1
             self.precedence.took(departure, piece, self.time.now - began)
             self.went[name].append((self.time.now, piece))
@@ -122,6 +124,32 @@ async def test_an_urgent_capture_has_a_narrow_link_soon_and_nearly_alone(road: R
     after = road.over["force"] + 1
     freely = sum(road.bytes_of(f"routine-{number}", after, after + 60) for number in range(15))
     assert freely > 0.9 * RATE * 60, "and when it is over they have all of it again at once"
+
+
+async def test_also_where_one_piece_takes_longer_than_a_pause(holding: Holding) -> None:
+    road = Road(holding, rate=600_000 / 8)
+    for number in range(15):
+        road.sets_out(f"routine-{number}", Priority.ROUTINE)
+    await road.time.pass_until(60)
+    road.sets_out("force", Priority.USE_OF_FORCE, MIB)
+    await road.time.pass_until(400)
+    alone = MIB / road.rate
+    assert road.over["force"] - 60 < 3 * alone, "beside fifteen it takes sixteen times as long"
+    await road.end()
+
+
+async def test_one_that_is_stuck_holds_nobody_back_for_long(road: Road) -> None:
+    """Its connection died in silence, which is found out by the stall only."""
+    road.sets_out("routine", Priority.ROUTINE)
+    road.sets_out("force", Priority.USE_OF_FORCE)
+    await road.time.pass_until(20)
+    stuck = Departure(road.departures.pop("force").holding)
+    stuck.first_at, stuck.moved_at = 0.0, 20.0
+    road.departures["force"] = stuck
+    road.precedence.given(stuck)
+    since = 20 + STUCK + EVERY
+    await road.time.pass_until(since + 20)
+    assert road.bytes_of("routine", since, since + 20) > 0.4 * RATE * 20
 
 
 async def test_who_is_held_back_shows_that_it_lives(road: Road) -> None:
