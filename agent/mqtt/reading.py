@@ -8,6 +8,7 @@ for the few that were done with, each time anew; so what is too much stays in th
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from paho.mqtt.enums import MQTTErrorCode
@@ -101,7 +102,8 @@ class Reading:
 
     def _bounded(self) -> None:
         """Let no packet be read that is larger than we said we take, and none of QoS 2, which we never asked for."""
-        paho, largest, read = self._paho, self._largest, self._paho._sock_recv  # noqa: SLF001 - no public door exists
+        paho, largest = self._paho, self._largest
+        read, send = paho._sock_recv, paho._sock_send  # noqa: SLF001 - no public door exists
 
         def bounded(length: int) -> bytes:
             if length > largest:
@@ -114,4 +116,13 @@ class Reading:
                 self.tls_failed = error
                 raise
 
+        def sent(buffer: bytes | bytearray) -> int:
+            try:
+                return send(buffer)
+            except ssl.SSLError:  # it has closed the connection, and said why before: that is there to be read
+                with suppress(OSError):
+                    bounded(1)
+                raise
+
         paho._sock_recv = bounded  # type: ignore[method-assign, assignment]  # noqa: SLF001 - the same
+        paho._sock_send = sent  # type: ignore[method-assign, assignment]  # noqa: SLF001 - the same

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import ssl
 import struct
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,10 +160,24 @@ async def test_with_certificates_of_clients(tmp_path: Path) -> None:
 
 
 @needs_mosquitto
+@pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("shown", ["no certificate", "one of another authority"])
-async def test_a_broker_that_does_not_believe_our_certificate_is_named(tmp_path: Path, shown: str) -> None:
-    """In TLS 1.3 it says so after the handshake: to who reads on, it looks as if it went without a word."""
+async def test_a_broker_that_does_not_believe_our_certificate_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: str, *, slow: bool
+) -> None:
+    """In TLS 1.3 it says so after the handshake: to who reads on, it looks as if it went without a word.
+
+    Where it is `slow` to send its own first packet, the broker has closed the connection, and that is what is seen.
+    """
     more: dict[str, object] = {}
+    if slow:
+        true_send = ssl.SSLSocket.send
+
+        def send(sock: ssl.SSLSocket, data: bytes) -> int:
+            time.sleep(0.3)
+            return true_send(sock, data)
+
+        monkeypatch.setattr(ssl.SSLSocket, "send", send)
     if shown != "no certificate":
         more["client_cert"] = Mosquitto(tmp_path / "other", tls=True).certificate("station-1")
     async with Mosquitto(tmp_path / "broker", tls=True) as broker:
