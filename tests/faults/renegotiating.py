@@ -32,6 +32,7 @@ class Renegotiating:
         self._context.use_privatekey_file(str(certificates.private_key))
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
+        self._serving: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -40,12 +41,15 @@ class Renegotiating:
     def __exit__(self, *_: object) -> None:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+        for thread in self._serving:  # whoever was served has gone; how many handshakes there were is told at the end
+            thread.join(10)
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+                self._serving.append(threading.Thread(target=self._serve, args=(client,), daemon=True))
+                self._serving[-1].start()
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self._behind)) as server:
