@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +20,7 @@ from agent.testing.cameras import CameraFolder
 from agent.testing.process import LOG, DaemonProcess, tus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
     from agent.capture import Standing
@@ -37,6 +37,16 @@ def at(broker: Mosquitto, **more: object) -> dict[str, object]:
     if broker.tls:
         table |= {"ca_file": str(broker.folder / "ca.pem"), "client_cert": str(broker.certificate("dock-1"))}
     return {**table, **more}
+
+
+@contextmanager
+def told_with(daemon: DaemonProcess) -> Iterator[None]:
+    """What is waited for in vain is told with what the daemon wrote meanwhile."""
+    try:
+        yield
+    except TimeoutError as error:
+        error.add_note(daemon.words.read_text()[-6000:])
+        raise
 
 
 async def until(true: Callable[[], object], seconds: float = 40.0) -> None:

@@ -14,11 +14,12 @@ from agent.capture import Standing
 from agent.clock import Clock
 from agent.journal import Journal
 from agent.mqtt import Connection, Outgoing
+from agent.mqtt.session import THEIRS
 from agent.testing.broker import Mosquitto, mosquitto_program
 from agent.testing.dems.at_broker import DemsAtBroker
 from agent.testing.devices import some_bytes
 from agent.testing.process import LOG
-from tests.broker.conftest import STATION, Dock, at, entries, standing, until
+from tests.broker.conftest import STATION, Dock, at, entries, standing, told_with, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +95,10 @@ async def test_a_wrong_receipt_is_refused_told_and_written_down(
     assert refused["message"]["kind"] == "receipt"
 
 
+LONGEST_PAUSE = THEIRS + 20.0
+"""Seconds after which a daemon that could not connect once has tried again."""
+
+
 async def test_killed_at_any_moment_it_announces_everything_in_the_end(
     mosquitto: Mosquitto, dems: EmulatedDems, dock: Dock
 ) -> None:
@@ -104,11 +109,13 @@ async def test_killed_at_any_moment_it_announces_everything_in_the_end(
         daemon = dock.daemon(at(mosquitto))
         for goal in range(10, 10 * (KILLS + 1), 10):
             await daemon.start()
-            await until(lambda goal=goal: len(there.announced) >= min(goal, total))
+            with told_with(daemon):
+                await until(lambda goal=goal: len(there.announced) >= min(goal, total), LONGEST_PAUSE)
             daemon.kill()
             await daemon.wait()
         await daemon.start()
-        await until(lambda: len(there.announced) == total)
+        with told_with(daemon):
+            await until(lambda: len(there.announced) == total, LONGEST_PAUSE)
         await daemon.stop()
         births = [one["bd"] for one in there.of("state") if one["online"]]
         assert births == sorted(set(births)), "a number of a birth was used twice"
