@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["DemsAtBroker"]
 
 _LOOK: Final = 0.1
+_AT_ONCE: Final = 5.0
+"""Seconds for which it is waited for that it listens."""
 _log = structlog.get_logger("dems")
 
 
@@ -54,6 +56,11 @@ class DemsAtBroker:
 
     async def __aenter__(self) -> Self:
         self._tasks.append(asyncio.create_task(self._session.run(self._visit)))
+        # What is announced while nobody listens a broker throws away. One that comes later still is not waited for.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_AT_ONCE):
+                while not self.up:  # noqa: ASYNC110 - its session has no event for it
+                    await asyncio.sleep(0.01)
         return self
 
     async def __aexit__(
