@@ -5,7 +5,7 @@ that does not answer is left alone for a while (full jitter, at most five minute
 steps aside and does not keep the others waiting, and no count of failures ever drops one.
 
 Whose turn it is, the journal tells (`agent.journal.turns`); what may go now, the gate does (`agent.gate`). A capture
-that is under way gives its place to a more urgent one between two requests, never within one.
+under way gives its place to a more urgent one between two requests, and gives way to it within one (`precedence`).
 """
 
 from __future__ import annotations

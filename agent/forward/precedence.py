@@ -13,6 +13,8 @@ from enum import Enum, auto
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
@@ -74,6 +76,7 @@ class Precedence:
     ) -> None:
         """`now`: seconds, of a clock that never goes back, by which `sleep` sleeps."""
         self._departures, self._now, self._sleep = departures, now, sleep
+        self._log = structlog.get_logger("forward")
         self._urgent: str | None = None
         self._phase, self._since, self._handed_then = _Phase.LOOKING, 0.0, 0
         self._beside = 0.0
@@ -127,6 +130,8 @@ class Precedence:
                 phase = _Phase.TRYING
             case _Phase.TRYING:
                 phase = _Phase.HELD if speed >= WORTH * self._beside else _Phase.SHARED
+                rates = {"beside": round(self._beside), "alone": round(speed)}
+                self._log.info("urgent_first", capture=first.holding.id, holds=phase is _Phase.HELD, **rates)
             case _:
                 phase = _Phase.LOOKING
         self._enter(phase, first, now)
