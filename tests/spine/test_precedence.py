@@ -13,17 +13,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.capture import Priority
+from agent.capture import Priority, Standing, Strength
+from agent.forward import precedence
 from agent.forward.precedence import EVERY, STANDS, STUCK, Precedence
 from agent.forward.watched import Departure, kept
+from agent.gate import Gate
+from agent.testing.devices import BenchDevice, some_bytes
+from agent.testing.uplinks import BenchUplink
+from agent.traffic import Traffic
 from tests.spine.docked import queued
 from tests.spine.test_turns import Slow, sending, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from agent.capture import Holding
+    from agent.capture import Holding, Receipt
     from agent.testing.station import Station
+    from agent.uplink import Sending
 
 KIB, MIB = 1 << 10, 1 << 20
 RATE = 2_000_000 / 8
@@ -266,3 +272,43 @@ async def test_an_urgent_capture_finds_a_place_at_once_where_there_are_many(stat
         for _ in range(100):
             uplink.steps.release()
         await until(lambda: {"b0", "c0"} <= set(uplink.done))
+
+
+class Capped(BenchUplink):
+    """It takes all at once: how fast anything goes is the policy's cap for the link, which all share."""
+
+    async def send(self, sending: Sending, /) -> Receipt:
+        length = sending.holding.digest.length
+        await sending.turn(length)
+        async for _ in sending.outgoing(0, length):
+            pass
+        return await super().send(sending)
+
+
+async def test_the_sender_lets_an_urgent_capture_by(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in {"PRESSES": 0.05, "EVERY": 0.5, "_AGAIN": 0.02}.items():
+        monkeypatch.setattr(precedence, name, seconds)
+    short = dict(zip(precedence._LASTS, (0.2, 0.2, 0.2, 60.0, 60.0), strict=True))
+    monkeypatch.setattr(precedence, "_LASTS", short)
+    station.gate = Gate(station.desk, Traffic(bandwidth="2 MB/s"))
+    station.connect(Capped(strength=Strength.DIGEST), in_flight=8)
+    for number in range(6):
+        device = BenchDevice(f"bench:{number}")
+        device.record(f"r{number}", some_bytes(12 * MIB, number))
+        await station.dock(device)
+    device = BenchDevice("bench:urgent")
+    device.record("urgent", some_bytes(3 * MIB, "u"), priority=Priority.USE_OF_FORCE)
+
+    def gone() -> int:
+        going = station.forward.departures.values()
+        return sum(one.handed for one in going if one.holding.priority is Priority.ROUTINE)
+
+    async with sending(station):
+        await until(lambda: len(station.forward.departures) == 6)
+        before = gone()
+        await station.dock(device)
+        async with asyncio.timeout(30):
+            while not await station.count(Standing.RECEIPTED):  # noqa: ASYNC110 - another task makes it so
+                await asyncio.sleep(0.02)
+        assert [one.origin.key for one in await station.holdings() if one.standing is Standing.RECEIPTED] == ["urgent"]
+        assert gone() - before < 2 * 3 * MIB, "six times as much went beside it before"
