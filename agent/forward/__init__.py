@@ -92,7 +92,7 @@ class Forward:
         self._declined = Declined(desk, self._aside, self._unsent, options.name)
         self._log = structlog.get_logger("forward")
         self.departures: dict[str, Departure] = {}
-        self._precedence = Precedence(self.departures)
+        self._precedence = Precedence(self.departures, self._gate.bucket)
         self._instead_of, self._after = instead_of, options.after
         self._fallbacks: list[Forward] = []
         if instead_of is not None:
@@ -100,9 +100,8 @@ class Forward:
         self._queue: set[str] = instead_of._queue if instead_of is not None else set()  # noqa: SLF001 - its own kind
         """What of the queue is under way, here or at the destination that this one serves for."""
         self.link = Link(options.name, role=options.role, network=options.network, serves=options.role == "primary")
-        self._bundling = Bundling(
-            desk, spool, uplink, self._gate, self._keys, options.name, doubt=self._declined.doubted
-        )
+        doubt, words = self._declined.doubted, (desk, spool, uplink, self._gate, self._keys, options.name)
+        self._bundling = Bundling(*words, precedence=self._precedence, doubt=doubt)
         self._pausing = Pausing(self.link, on_change=self._tell_fallbacks, on=(self._gate.link, self._gate.portal))
         self._telling = Telling(desk, self._gate, self.link, free=self._may_go, tell=self._announced)
 

@@ -7,6 +7,7 @@ journaled for each capture by itself; one that got no receipt is sent alone, whe
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping, Sequence
 
     from agent.capture import Holding, Receipt
+    from agent.forward.precedence import Precedence
     from agent.forward.watched import Departure
     from agent.gate import Charge, Gate
     from agent.journal import Desk, Journal
@@ -75,10 +77,12 @@ class Bundling:
         keys: Sequence[Verifier],
         destination: str,
         *,
+        precedence: Precedence,
         doubt: Callable[[Holding, str], Awaitable[None]],
     ) -> None:
         """`doubt` is told of a receipt that proves nothing."""
         self._desk, self._spool, self._gate, self._doubt = desk, spool, gate, doubt
+        self._precedence = precedence
         self._uplink = uplink if isinstance(uplink, Bundles) else None
         self._keys, self._destination = keys, destination
         self._log = structlog.get_logger("forward")
@@ -96,7 +100,7 @@ class Bundling:
         going = [one for one in departures if one.holding.id in fresh]
         if not going:
             return set()
-        sending = BundleSending(self._spool, self._gate, going)
+        sending = BundleSending(self._spool, self._gate, self._precedence, going)
         try:
             receipts = await self._uplink.send_bundle(sending)
         finally:
@@ -142,8 +146,9 @@ def _receipted(journal: Journal, proven: Sequence[tuple[Holding, Receipt]]) -> l
 class BundleSending:
     """See `agent.uplink.Bundle`."""
 
-    def __init__(self, spool: Spool, gate: Gate, departures: Sequence[Departure]) -> None:
+    def __init__(self, spool: Spool, gate: Gate, precedence: Precedence, departures: Sequence[Departure]) -> None:
         self._spool, self._gate, self._departures = spool, gate, departures
+        self._precedence = precedence
         self.holdings: Sequence[Holding] = [one.holding for one in departures]
         self._charge: Charge | None = None
         self._spent: Charge | None = None  # what the last body was counted for, once it was read
@@ -167,16 +172,13 @@ class BundleSending:
     async def outgoing(self, blocks: Sequence[bytes], /) -> AsyncIterator[bytes]:
         """The blocks at the pace of the bucket; what does not go is given back to the budget."""
         charge, self._charge = self._charge, None
-        bucket, unsent = self._gate.bucket, sum(map(len, blocks))
+        first, unsent = self._departures[0], sum(map(len, blocks))
         try:
             for block in blocks:
-                at = 0
-                while at < len(block):
-                    piece = bucket.piece(len(block) - at)
-                    await bucket.take(piece)
-                    unsent -= piece
-                    yield block[at : at + piece] if piece < len(block) else block
-                    at += piece
+                async with aclosing(self._precedence.pieces(first, block, last=len(block) >= unsent)) as pieces:
+                    async for piece in pieces:
+                        unsent -= len(piece)
+                        yield piece
         finally:
             if charge is not None:
                 await self._gate.settle(charge, min(unsent, charge.length))

@@ -9,6 +9,7 @@ is tried: the urgent one's speed beside them and without them decides for a minu
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from enum import Enum, auto
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
+    from agent.capture import Priority
     from agent.forward.watched import Departure
+    from agent.traffic import Bucket
 
 __all__ = ["Precedence"]
 
@@ -70,18 +73,36 @@ class Precedence:
     def __init__(
         self,
         departures: Mapping[str, Departure],
+        bucket: Bucket,
         *,
         now: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """`now`: seconds, of a clock that never goes back, by which `sleep` sleeps."""
-        self._departures, self._now, self._sleep = departures, now, sleep
-        self._log = structlog.get_logger("forward")
-        self._urgent: str | None = None
+        """`bucket`: of the whole station. `now`: seconds, of a clock that never goes back, by which `sleep` sleeps."""
+        self._departures, self._bucket, self._now, self._sleep = departures, bucket, now, sleep
+        self._handed: Counter[Priority] = Counter()
+        self._urgent: Priority | None = None
         self._phase, self._since, self._handed_then = _Phase.LOOKING, 0.0, 0
+        self._seen_at = 0.0
         self._beside = 0.0
+        self._log = structlog.get_logger("forward")
 
-    async def room(self, departure: Departure, rest: int) -> int:
+    async def pieces(self, departure: Departure, block: bytes, *, last: bool) -> AsyncGenerator[bytes, None]:
+        """The bytes of a block, each piece when it may go. `last`: behind this block nothing comes."""
+        at = 0
+        while at < len(block):
+            piece = self._bucket.piece(await self._room(departure, len(block) - at))
+            await self._bucket.take(piece)
+            departure.given_at = given_at = self._now()
+            if departure.first_at is None:
+                departure.first_at = given_at
+            if last and at + piece == len(block):  # nobody asks for another: that it was taken is not seen
+                departure.moved_at, departure.given_at = given_at, None
+            yield block[at : at + piece] if piece < len(block) else block
+            self._took(departure, piece, self._now() - given_at)
+            at += piece
+
+    async def _room(self, departure: Departure, rest: int) -> int:
         """Wait while another one has the link, and return how many of so many bytes may go then."""
         waits_until = self._now() + EVERY
         while self._held(departure):
@@ -90,15 +111,9 @@ class Precedence:
             await self._sleep(_AGAIN)
         return min(rest, departure.piece)
 
-    def given(self, departure: Departure) -> None:
-        """Take down that the network has a piece, behind which more comes."""
-        departure.given_at = self._now()
-        if departure.first_at is None:
-            departure.first_at = departure.given_at
-
-    def took(self, departure: Departure, length: int, seconds: float) -> None:
-        """Take down that the network took so many bytes, and for how long that lasted."""
+    def _took(self, departure: Departure, length: int, seconds: float) -> None:
         departure.handed += length
+        self._handed[departure.holding.priority] += length
         departure.moved_at, departure.given_at = self._now(), None
         if seconds > SLOW:
             departure.piece = max(LEAST, departure.piece // 2)
@@ -108,20 +123,21 @@ class Precedence:
     def _held(self, departure: Departure) -> bool:
         if departure.aged:
             return False
-        now = self._now()
-        pressing = [one for one in self._departures.values() if _presses(one, now)]
-        first = min(pressing, key=lambda one: (one.holding.priority, one.first_at), default=None)
-        if first is None or first.holding.priority >= departure.holding.priority:
+        now, own = self._now(), departure.holding.priority
+        urgent = min((one.holding.priority for one in self._departures.values() if _presses(one, now)), default=own)
+        if urgent >= own:
             return False
-        if first.holding.id != self._urgent:
-            self._urgent = first.holding.id
-            self._enter(_Phase.LOOKING, first, now)
+        measures = self._phase not in (_Phase.HELD, _Phase.SHARED)
+        if urgent is not self._urgent or (measures and now - self._seen_at > STUCK):
+            self._urgent = urgent
+            self._enter(_Phase.LOOKING, urgent, now)
         elif now - self._since >= _LASTS[self._phase]:
-            self._go_on(first, now)
+            self._go_on(urgent, now)
+        self._seen_at = now
         return self._phase not in _OPEN
 
-    def _go_on(self, first: Departure, now: float) -> None:
-        speed = (first.handed - self._handed_then) / (now - self._since)
+    def _go_on(self, urgent: Priority, now: float) -> None:
+        speed = (self._handed[urgent] - self._handed_then) / (now - self._since)
         match self._phase:
             case _Phase.LOOKING:
                 self._beside = speed
@@ -130,14 +146,14 @@ class Precedence:
                 phase = _Phase.TRYING
             case _Phase.TRYING:
                 phase = _Phase.HELD if speed >= WORTH * self._beside else _Phase.SHARED
-                rates = {"beside": round(self._beside), "alone": round(speed)}
-                self._log.info("urgent_first", capture=first.holding.id, holds=phase is _Phase.HELD, **rates)
+                told = {"beside": round(self._beside), "alone": round(speed), "holds": phase is _Phase.HELD}
+                self._log.info("urgent_first", priority=urgent.name.lower(), **told)
             case _:
                 phase = _Phase.LOOKING
-        self._enter(phase, first, now)
+        self._enter(phase, urgent, now)
 
-    def _enter(self, phase: _Phase, first: Departure, now: float) -> None:
-        self._phase, self._since, self._handed_then = phase, now, first.handed
+    def _enter(self, phase: _Phase, urgent: Priority, now: float) -> None:
+        self._phase, self._since, self._handed_then = phase, now, self._handed[urgent]
 
 
 def _presses(one: Departure, now: float) -> bool:

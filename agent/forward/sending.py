@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from agent.capture import PART_LENGTH
@@ -70,29 +69,19 @@ class ForwardSending:
     async def outgoing(self, offset: int, length: int, /) -> AsyncIterator[bytes]:
         """The same bytes at the pace of the bucket, behind what is more urgent; what does not go is given back."""
         charge, self._charge = self._charge, None
-        bucket, unsent = self._gate.bucket, length
+        unsent = length
         try:
             async with aclosing(self._spool.blocks(self._holding.digest.sha256, offset, length)) as blocks:
                 async for block in blocks:
-                    at = 0
-                    while at < len(block):
-                        room = await self._room(len(block) - at)
-                        piece = bucket.piece(room)
-                        await bucket.take(piece)
-                        unsent -= piece
-                        given_at = monotonic()
-                        if unsent:  # behind the last piece nobody asks for another
-                            self._precedence.given(self._departure)
-                        yield block[at : at + piece] if piece < len(block) else block
-                        self._precedence.took(self._departure, piece, monotonic() - given_at)
-                        at += piece
+                    last = len(block) >= unsent
+                    async with aclosing(self._precedence.pieces(self._departure, block, last=last)) as pieces:
+                        async for piece in pieces:
+                            unsent -= len(piece)
+                            yield piece
         finally:
             if charge is not None:
                 await self._gate.settle(charge, unsent)
                 self._spent = charge
-
-    async def _room(self, rest: int) -> int:
-        return await self._precedence.room(self._departure, rest) if self._network else rest
 
     @asynccontextmanager
     async def leaving(self, offset: int, length: int, /) -> AsyncIterator[Leaving]:

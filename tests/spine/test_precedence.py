@@ -20,7 +20,7 @@ from agent.forward.watched import Departure, kept
 from agent.gate import Gate
 from agent.testing.devices import BenchDevice, some_bytes
 from agent.testing.uplinks import BenchUplink
-from agent.traffic import Traffic
+from agent.traffic import Bucket, Traffic
 from tests.spine.docked import queued
 from tests.spine.test_turns import Slow, sending, until
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 KIB, MIB = 1 << 10, 1 << 20
 RATE = 2_000_000 / 8
-BLOCK = 512 * KIB
+BYTES = bytes(512 * KIB)
 
 
 class Time:
@@ -66,7 +66,7 @@ class Road:
     def __init__(self, holding: Holding, *, each: float | None = None, rate: float = RATE) -> None:
         self.time, self.each, self.rate = Time(), each, rate
         self.departures: dict[str, Departure] = {}
-        self.precedence = Precedence(self.departures, now=lambda: self.time.now, sleep=self.time.sleep)
+        self.precedence = Precedence(self.departures, Bucket(), now=lambda: self.time.now, sleep=self.time.sleep)
         self.went: dict[str, list[tuple[float, int]]] = {}
         self.over: dict[str, float] = {}
         self._sharing = 0
@@ -82,16 +82,13 @@ class Road:
         name, rest = departure.holding.id, length
         self.went[name] = []
         while rest:
-            piece = await self.precedence.room(departure, min(rest, BLOCK))
-            self._sharing += 1
-            began = self.time.now
-            if rest > piece:
-                self.precedence.given(departure)
-            await self.time.sleep(piece / (self.each or self.rate / self._sharing))
-            self._sharing -= 1
-            self.precedence.took(departure, piece, self.time.now - began)
-            self.went[name].append((self.time.now, piece))
-            rest -= piece
+            block = BYTES[: min(rest, len(BYTES))]
+            rest -= len(block)
+            async for piece in self.precedence.pieces(departure, block, last=not rest):
+                self._sharing += 1
+                await self.time.sleep(len(piece) / (self.each or self.rate / self._sharing))
+                self._sharing -= 1
+                self.went[name].append((self.time.now, len(piece)))
         del self.departures[name]
         self.over[name] = self.time.now
 
@@ -150,9 +147,8 @@ async def test_one_that_is_stuck_holds_nobody_back_for_long(road: Road) -> None:
     road.sets_out("force", Priority.USE_OF_FORCE)
     await road.time.pass_until(20)
     stuck = Departure(road.departures.pop("force").holding)
-    stuck.first_at, stuck.moved_at = 0.0, 20.0
+    stuck.first_at, stuck.moved_at, stuck.given_at = 0.0, 20.0, 20.0
     road.departures["force"] = stuck
-    road.precedence.given(stuck)
     since = 20 + STUCK + EVERY
     await road.time.pass_until(since + 20)
     assert road.bytes_of("routine", since, since + 20) > 0.4 * RATE * 20
@@ -207,6 +203,16 @@ async def test_what_waited_too_long_is_not_held_back_again(road: Road) -> None:
     road.sets_out("force", Priority.USE_OF_FORCE)
     await road.time.pass_until(60)
     assert road.bytes_of("old", 10, 60) > 0.3 * RATE * 50
+
+
+async def test_several_in_a_row_are_tried_once(road: Road) -> None:
+    """Each of them is over before it could be known what it gains."""
+    road.sets_out("routine", Priority.ROUTINE)
+    for number in range(1, 11):
+        road.sets_out(f"force-{number}", Priority.USE_OF_FORCE, MIB)
+        await road.time.pass_until(6 * number)
+    assert len(road.over) > 7
+    assert road.bytes_of("routine", 20, 60) < 0.4 * RATE * 40, "and 4.2 of each 6 seconds are theirs"
 
 
 async def test_many_small_ones_hold_nobody_back(road: Road) -> None:

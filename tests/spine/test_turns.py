@@ -295,11 +295,11 @@ async def test_a_request_that_was_let_go_and_never_came_to_its_bytes_costs_nothi
     (holding,) = await station.holdings()
     departure, length = Departure(holding), holding.digest.length
     if together:
-        bundle = BundleSending(station.spool, gate, [departure])
+        bundle = BundleSending(station.spool, gate, Precedence({}, gate.bucket), [departure])
         turn, settle = bundle.turn, bundle.settle
     else:
         words: dict[str, Any] = {"to": UplinkOptions(use="bench", name="dems"), "state": None, "served": lambda: None}
-        one = ForwardSending(station.spool, station.desk, gate, Precedence({}), departure, **words)
+        one = ForwardSending(station.spool, station.desk, gate, Precedence({}, gate.bucket), departure, **words)
         turn, settle = partial(one.turn, length), one.settle
     for _ in range(20):  # twice as much as may go in a day
         await turn()
@@ -318,12 +318,12 @@ async def test_of_a_request_that_is_cut_only_what_went_is_counted(station: Stati
     await station.dock(device)
     departure = Departure(await station.only())
     if together:
-        bundle = BundleSending(station.spool, gate, [departure])
+        bundle = BundleSending(station.spool, gate, Precedence({}, gate.bucket), [departure])
         await bundle.turn()
         outgoing = bundle.outgoing([bytes(256 * 1024)] * 3)
     else:
         words: dict[str, Any] = {"to": UplinkOptions(use="bench", name="dems"), "state": None, "served": lambda: None}
-        one = ForwardSending(station.spool, station.desk, gate, Precedence({}), departure, **words)
+        one = ForwardSending(station.spool, station.desk, gate, Precedence({}, gate.bucket), departure, **words)
         await one.turn(length)
         outgoing = one.outgoing(0, length)
     assert await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte")) == length
@@ -342,7 +342,7 @@ async def test_of_a_body_that_a_thread_sends_only_what_it_read_is_counted(statio
     await station.dock(device)
     departure = Departure(await station.only())
     words: dict[str, Any] = {"to": UplinkOptions(use="bench", name="dems"), "state": None, "served": lambda: None}
-    one = ForwardSending(station.spool, station.desk, gate, Precedence({}), departure, **words)
+    one = ForwardSending(station.spool, station.desk, gate, Precedence({}, gate.bucket), departure, **words)
 
     async def spent() -> int:
         return await station.desk.read(lambda journal: spending.spent(journal, "2026-11-22", "lte"))
