@@ -26,6 +26,8 @@ from drivers.body_worn.axis_dock.shelf import Container, Shelf
 from tests.drivers.axis_dock.rig import recording
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from agent.driver import Readable
     from tests.drivers.axis_dock.conftest import Desk
 
@@ -186,11 +188,30 @@ async def test_a_spool_without_room_asks_to_come_later(desk: Desk) -> None:
 async def test_two_controllers_at_once_wait_for_each_other(desk: Desk) -> None:
     one, two = recording(), recording(serial="B8A44F000002")
     async with desk.open(), desk.controller() as first, desk.controller(system="other") as second:
-        await asyncio.gather(first.send(one), second.send(two))
-        assert 503 in {status for _, _, status in first.said + second.said}
+
+        def waited() -> bool:
+            return 503 in {status for _, _, status in second.said}
+
+        async def lasts() -> AsyncIterator[bytes]:
+            yield bytes(500)
+            await until(waited)
+            yield bytes(500)
+
+        for controller, sent in ((first, one), (second, two)):
+            await controller.say("PUT", quote(sent.container), sent.about)
+        long = asyncio.create_task(
+            first._ask("PUT", f"{quote(one.container)}/long.mkv", {"Content-Length": "1000"}, lasts())
+        )
+        count = 0
+        while not waited():
+            count += 1
+            await second.put(f"{quote(two.container)}/{count}.mkv", {}, bytes(count))
+        await long
+        await first.send(one)
+        await second.send(two)
     devices = {holding.origin.device for holding in await desk.station.holdings()}
     assert devices == {"axis:B8A44F000001", "axis:B8A44F000002"}
-    assert len(await desk.held()) == 6
+    assert len(await desk.held()) == 7 + count
 
 
 async def test_what_comes_after_complete_is_taken_and_described_again(desk: Desk) -> None:
