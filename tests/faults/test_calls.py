@@ -58,7 +58,7 @@ OF_MANY = {"syncfs"}
 """Calls that are made only where several captures come together."""
 OF_A_FIRST_LIFE = ("pwrite", "fdatasync", "fsync", "ftruncate", "unlink", "fallocate")
 WAYS = [(error, how) for error in ERRORS for how in HOWS]
-ENDS = (0, 2, 20, 21, 22, 30, -9)
+ENDS = (0, 2, 20, 21, 22, 30, 31, -9)
 """In order, with the code of what failed, or killed."""
 
 
