@@ -133,7 +133,7 @@ class ObserverConformance:
         bench = self.bench(tmp_path)
         bench.begin()
         try:
-            before = 0
+            before = left = 0
             for steps in range(0, 60, 3):
                 task = asyncio.create_task(bench.driver().run(Watcher()))
                 for _ in range(steps):
@@ -143,10 +143,10 @@ class ObserverConformance:
                     await asyncio.sleep(0.2)
                     before = descriptors()
             for _ in range(200):
-                if descriptors() <= before:
+                if (left := descriptors()) <= before:
                     break
                 await asyncio.sleep(0.02)
-            assert descriptors() <= before, "descriptors were left open"
+            assert left <= before, "descriptors were left open"
             watcher = Watcher()
             async with running(bench.driver(), watcher):
                 await until(lambda: bool(watcher.observed))
