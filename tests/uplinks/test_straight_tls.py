@@ -16,6 +16,7 @@ from yarl import URL
 
 from agent.errors import UplinkDown
 from agent.uplink.http import Cut, Door, HttpOptions
+from agent.uplink.http.incoming import Incoming
 from agent.uplink.http.line import Line
 from tests.uplinks.bare import YES, Bare, asked, body_of, way_to
 from tests.uplinks.memory import MIB, some_bytes
@@ -113,14 +114,27 @@ def test_a_connection_that_is_reset_before_its_first_word_is_closed(
         line.close()
 
 
-@pytest.mark.parametrize(("version", "word"), [("-tls1_3", b"K\n"), ("-tls1_2", b"r\n"), ("-tls1_2", b"R\n")])
+@pytest.mark.parametrize(
+    ("version", "word", "late"),
+    [("-tls1_3", b"K\n", False), ("-tls1_3", b"K\n", True), ("-tls1_2", b"r\n", False), ("-tls1_2", b"R\n", False)],
+)
 async def test_new_keys_are_agreed_upon_while_a_body_goes_out(
-    authority: trustme.CA, ca_file: Path, tmp_path: Path, version: str, word: bytes
+    authority: trustme.CA,
+    ca_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    word: bytes,
+    *,
+    late: bool,
 ) -> None:
     """OpenSSL's server asks for them again and again: by `KeyUpdate`, by a handshake, and by one for a certificate.
 
-    Also while nothing fits: TLS can say nothing new before the record of which half went out.
+    Also while nothing fits: TLS can say nothing new before the record of which half went out. `late`: what came is
+    looked at then only, so tickets lie before the `KeyUpdate`.
     """
+    if late:
+        monkeypatch.setattr(Incoming, "early", lambda _: False)
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "dems.pem"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         place = f"127.0.0.1:{free.getsockname()[1]}"

@@ -24,6 +24,8 @@ AHEAD_MAX: Final = 64 * 1024
 _RECORD: Final = 5
 """Bytes of the head of a TLS record: its type, a version, and its length (RFC 8446 section 5.1)."""
 _APPLICATION_DATA: Final = 23
+_REST: Final = 20
+"""Milliseconds after which the rest of a record is looked for again."""
 _ANSWER_LEAST: Final = 32
 """Bytes of a record with `HTTP/1.1 204` and two line ends, where keys add least; of a `KeyUpdate` it has 22."""
 
@@ -140,25 +142,40 @@ class _Raw(io.RawIOBase):
     def room(self) -> bool:
         """See `Incoming.room`."""
         # Listening where nothing is read, the wait would end again and again.
-        if self._listens() and not self.wait(select.POLLIN | select.POLLOUT) & select.POLLOUT and self._readable():
-            return not self.early()
+        while self._listens() and not self.wait(select.POLLIN | select.POLLOUT) & select.POLLOUT:
+            match self._readable():
+                case True:
+                    return not self._early(half=True)
+                case False:
+                    break
+                case None if self.wait(select.POLLOUT, _REST):
+                    return True
         self.wait(select.POLLOUT)
         return True
 
-    def _readable(self) -> bool:
-        """Whether what came may be read while half of what we said last is still to be sent.
+    def _readable(self) -> bool | None:
+        """Whether what came may be read while half of what we said last is still to be sent; None: not all is here yet.
 
         TLS cannot say anything else before the other half. So not what it would answer: a handshake, or, which cannot
-        be told from the rest but by its length, that the other side wants another key (RFC 8446 section 4.6.3).
+        be told from the rest but by its length, that the other side wants another key (RFC 8446 section 4.6.3). Nor
+        what comes before such a thing: behind what is no answer, such as a ticket, TLS reads on by itself.
         """
         if not isinstance(self._sock, ssl.SSLSocket):
             return True
-        head = socket.socket.recv(self._sock, _RECORD, socket.MSG_PEEK)
-        return not head or (head[0] == _APPLICATION_DATA and int.from_bytes(head[3:], "big") >= _ANSWER_LEAST)
+        seen, at = socket.socket.recv(self._sock, AHEAD_MAX, socket.MSG_PEEK), 0
+        while at + _RECORD <= len(seen):
+            length = int.from_bytes(seen[at + 3 : at + _RECORD], "big")
+            if seen[at] != _APPLICATION_DATA or length < _ANSWER_LEAST:
+                return False
+            at += _RECORD + length
+        return True if at == len(seen) or len(seen) == AHEAD_MAX else None
 
     def early(self) -> bool:
         """Take what came, and drop interim answers: see `Incoming.early`."""
-        while self._listens() and self.came() and (more := self._taken()):
+        return self._early(half=False)
+
+    def _early(self, *, half: bool) -> bool:
+        while self._listens() and self.came() and (not half or self._readable()) and (more := self._taken()):
             self._first += more
         while _INTERIM.match(self._first) and (end := self._first.find(b"\r\n\r\n")) >= 0:
             self._first = self._first[end + 4 :]
