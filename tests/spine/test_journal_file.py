@@ -38,7 +38,7 @@ def test_what_a_savepoint_keeps_is_not_written_to_a_file(journal: Journal) -> No
         for number in range(300):
             with journal.transaction():
                 journal.hold(capture(str(number)), digest(str(number)), Parts())
-        assert files_without_a_name() == before
+        assert files_without_a_name() <= before
 
 
 def test_no_statement_of_a_capture_is_compiled_anew_for_other_values(journal: Journal) -> None:

@@ -145,4 +145,4 @@ async def test_nothing_is_left_over_and_no_yes_is_false(*, encrypted: bool) -> N
                 await asyncio.sleep(0.01)
         way.close()
     assert {204, 403, 503, None} == set(told)
-    assert open_files() == before
+    assert open_files() <= before, "what others had left to the collector may be closed meanwhile"
